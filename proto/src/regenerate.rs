@@ -1,0 +1,48 @@
+//! Makes `src/gen/` from `proto/jina/*.proto` and fails when what is committed differs.
+//! `FLOWGATE_REGENERATE=1 cargo test -p flowgate-proto regenerate` writes the files anew.
+
+use std::{fs, path::Path};
+
+use prost::Message as _;
+
+const NOTICE: &str = "// @generated from proto/jina by src/regenerate.rs. Do not edit.\n\n";
+
+#[test]
+fn generated_code_is_what_the_protos_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let descriptors =
+        protox::compile(["jina.proto"], [root.join("jina")]).expect("the protos hold");
+
+    // Under the target folder, so that a check never leaves anything in the tree.
+    let made = root.join("../target/regenerated-protos");
+    fs::create_dir_all(&made).expect("the target folder is writable");
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .btree_map(".")
+        .bytes(".docarray")
+        .extern_path(".jina.DataRequestProto", "crate::DataRequest")
+        .codec_path("crate::JinaCodec")
+        .emit_rerun_if_changed(false)
+        .out_dir(&made)
+        .compile_fds_with_config(descriptors.clone(), config)
+        .expect("code comes out of the descriptors");
+    fs::write(made.join("descriptors.bin"), descriptors.encode_to_vec()).expect("writable");
+
+    for name in ["jina.rs", "docarray.rs"] {
+        let code = fs::read_to_string(made.join(name)).expect("the generator wrote it");
+        fs::write(made.join(name), format!("{NOTICE}{code}")).expect("writable");
+    }
+    for name in ["jina.rs", "docarray.rs", "descriptors.bin"] {
+        let fresh = fs::read(made.join(name)).expect("just written");
+        let committed = root.join("src/gen").join(name);
+        if std::env::var_os("FLOWGATE_REGENERATE").is_some() {
+            fs::write(&committed, &fresh).expect("writable");
+        }
+        assert!(
+            fs::read(&committed).expect("committed") == fresh,
+            "{name} differs from the protos: run with FLOWGATE_REGENERATE=1"
+        );
+    }
+}

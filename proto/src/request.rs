@@ -1,0 +1,223 @@
+//! `jina.DataRequestProto` as a proxy holds it: header and routes decoded, parameters and documents
+//! as bytes, fields that nobody here knows kept.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::{
+    DecodeError, Message,
+    encoding::{self, DecodeContext, WireType},
+};
+
+use crate::{
+    Documents, Parameters,
+    jina::{HeaderProto, RouteProto},
+};
+
+const HEADER: u32 = 1;
+const PARAMETERS: u32 = 2;
+const ROUTES: u32 = 3;
+const DATA: u32 = 4;
+
+/// A data request, or the answer to one: both have this one shape.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataRequest {
+    /// What the request is about, and how it went.
+    pub header: HeaderProto,
+    /// Parameters for the Executors.
+    pub parameters: Parameters,
+    /// Who has seen the request.
+    pub routes: Vec<RouteProto>,
+    /// The documents.
+    pub documents: Documents,
+    /// Whole fields with numbers other than the four above, as they came.
+    unknown: Bytes,
+}
+
+impl DataRequest {
+    /// The exec endpoint, when the request names one.
+    #[must_use]
+    pub fn exec_endpoint(&self) -> Option<&str> {
+        self.header.exec_endpoint.as_deref()
+    }
+}
+
+/// Written by hand because a derived message would decode every document.
+impl Message for DataRequest {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        encoding::message::encode(HEADER, &self.header, buf);
+        if let Some(parameters) = self.parameters.wire() {
+            encoding::bytes::encode(PARAMETERS, parameters, buf);
+        }
+        encoding::message::encode_repeated(ROUTES, &self.routes, buf);
+        self.documents.encode(DATA, buf);
+        buf.put_slice(&self.unknown);
+    }
+
+    fn encoded_len(&self) -> usize {
+        let parameters = self
+            .parameters
+            .wire()
+            .map(|wire| encoding::bytes::encoded_len(PARAMETERS, wire));
+        encoding::message::encoded_len(HEADER, &self.header)
+            + parameters.unwrap_or_default()
+            + encoding::message::encoded_len_repeated(ROUTES, &self.routes)
+            + self.documents.encoded_len(DATA)
+            + self.unknown.len()
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        match tag {
+            HEADER => encoding::message::merge(wire_type, &mut self.header, buf, ctx),
+            ROUTES => encoding::message::merge_repeated(wire_type, &mut self.routes, buf, ctx),
+            PARAMETERS => {
+                let wire = take_message(wire_type, self.parameters.wire().cloned(), buf, ctx)?;
+                self.parameters = Parameters::from_wire(Some(wire));
+                Ok(())
+            }
+            DATA => {
+                let wire = take_message(wire_type, self.documents.wire(), buf, ctx)?;
+                self.documents = Documents::from_wire(wire);
+                Ok(())
+            }
+            _ => self.keep_unknown(tag, wire_type, buf, ctx),
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl DataRequest {
+    fn keep_unknown(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let mut unknown = BytesMut::from(&self.unknown[..]);
+        encoding::encode_key(tag, wire_type, &mut unknown);
+        match wire_type {
+            WireType::Varint => {
+                let value = encoding::decode_varint(buf)?;
+                encoding::encode_varint(value, &mut unknown);
+            }
+            WireType::ThirtyTwoBit => {
+                let mut value = 0_u32;
+                encoding::fixed32::merge(wire_type, &mut value, buf, ctx)?;
+                unknown.put_u32_le(value);
+            }
+            WireType::SixtyFourBit => {
+                let mut value = 0_u64;
+                encoding::fixed64::merge(wire_type, &mut value, buf, ctx)?;
+                unknown.put_u64_le(value);
+            }
+            WireType::LengthDelimited => {
+                let mut value = Bytes::new();
+                encoding::bytes::merge(wire_type, &mut value, buf, ctx)?;
+                encoding::encode_varint(value.len() as u64, &mut unknown);
+                unknown.put_slice(&value);
+            }
+            // Groups went out of use before proto3; nothing that speaks Jina writes one.
+            WireType::StartGroup | WireType::EndGroup => {
+                return encoding::skip_field(wire_type, tag, buf, ctx);
+            }
+        }
+        self.unknown = unknown.freeze();
+        Ok(())
+    }
+}
+
+/// The bytes of an embedded message. Protobuf merges a field that comes twice, which for bytes not
+/// yet decoded is to put one behind the other.
+fn take_message(
+    wire_type: WireType,
+    before: Option<Bytes>,
+    buf: &mut impl Buf,
+    ctx: DecodeContext,
+) -> Result<Bytes, DecodeError> {
+    let mut wire = Bytes::new();
+    encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+    Ok(match before {
+        Some(before) if !before.is_empty() => [before, wire].concat().into(),
+        _ => wire,
+    })
+}
+
+impl prost::Name for DataRequest {
+    const NAME: &'static str = "DataRequestProto";
+    const PACKAGE: &'static str = "jina";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docarray::DocumentProto;
+
+    fn document(id: &str) -> DocumentProto {
+        DocumentProto {
+            id: id.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn documents_travel_undecoded_and_unchanged() {
+        let request = DataRequest {
+            documents: vec![document("a"), document("b")].into(),
+            parameters: Parameters::EMPTY,
+            ..Default::default()
+        };
+        let wire = request.encode_to_vec();
+        let read = DataRequest::decode(&wire[..]).expect("just written");
+        assert_eq!(read, request);
+        assert_eq!(read.encode_to_vec(), wire);
+    }
+
+    #[test]
+    fn unknown_fields_survive() {
+        // Field 9 (varint 5), field 10 (bytes "xy"), field 11 (fixed32), field 12 (fixed64).
+        let wire = [
+            0x48, 5, 0x52, 2, b'x', b'y', 0x5d, 1, 2, 3, 4, 0x61, 1, 2, 3, 4, 5, 6, 7, 8,
+        ];
+        let read = DataRequest::decode(&wire[..]).expect("valid protobuf");
+        assert!(read.encode_to_vec().ends_with(&wire));
+    }
+
+    #[test]
+    fn a_data_field_that_comes_twice_is_merged() {
+        let one = DataRequest {
+            documents: vec![document("a")].into(),
+            ..Default::default()
+        };
+        let two = DataRequest {
+            documents: vec![document("b")].into(),
+            ..Default::default()
+        };
+        let wire = [one.encode_to_vec(), two.encode_to_vec()].concat();
+        let read = DataRequest::decode(&wire[..]).expect("valid protobuf");
+        let ids: Vec<_> = read
+            .documents
+            .into_vec()
+            .expect("documents")
+            .into_iter()
+            .map(|d| d.id)
+            .collect();
+        assert_eq!(ids, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_wrong_wire_type_is_an_error() {
+        assert!(
+            DataRequest::decode(&[0x20, 1][..]).is_err(),
+            "field 4 as a number"
+        );
+        assert!(DataRequest::decode(&b"garbage"[..]).is_err());
+    }
+}
