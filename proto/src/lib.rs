@@ -8,6 +8,10 @@ mod codec;
 
 mod compression;
 
+mod document;
+
+pub mod json;
+
 mod parameters;
 
 mod request;
@@ -40,6 +44,7 @@ mod r#gen {
 
 pub use codec::{JinaCodec, UNDECODABLE};
 pub use compression::{Compression, UnknownCompression};
+pub use document::normalise;
 pub use documents::{Documents, DocumentsError};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;

@@ -13,8 +13,6 @@ pub(crate) struct Field {
     pub(crate) number: u32,
     /// The payload of a length-delimited field; `None` for numbers and groups.
     pub(crate) bytes: Option<Bytes>,
-    /// The whole field, key included.
-    pub(crate) raw: Bytes,
 }
 
 /// Takes the next field off `buffer`; `None` at its end.
@@ -22,7 +20,6 @@ pub(crate) fn next_field(buffer: &mut Bytes) -> Result<Option<Field>, DecodeErro
     if !buffer.has_remaining() {
         return Ok(None);
     }
-    let whole = buffer.clone();
     let (number, wire_type) = encoding::decode_key(buffer)?;
     let bytes = if wire_type == WireType::LengthDelimited {
         let mut value = Bytes::new();
@@ -32,6 +29,5 @@ pub(crate) fn next_field(buffer: &mut Bytes) -> Result<Option<Field>, DecodeErro
         encoding::skip_field(wire_type, number, buffer, DecodeContext::default())?;
         None
     };
-    let raw = whole.slice(..whole.len() - buffer.len());
-    Ok(Some(Field { number, bytes, raw }))
+    Ok(Some(Field { number, bytes }))
 }

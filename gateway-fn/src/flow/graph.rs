@@ -1,0 +1,203 @@
+//! The Flow's graph, compiled once from its nodes and edges; it cannot be cyclic or dangling.
+
+use super::filter::Filter;
+
+/// A node's place in the graph: its index in the order of the Flow file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// What is known of one node before it is wired up.
+#[derive(Debug)]
+pub struct NodeSpec {
+    /// The deployment's name.
+    pub name: String,
+    /// `when`: the documents that this node gets to see.
+    pub filter: Option<Filter>,
+    /// Whether parts that meet here become one request (`no_reduce` turns it off).
+    pub reduce: bool,
+}
+
+/// One edge. The order of the edges given to [`FlowGraph::new`] is the order of a node's followers, and of the
+/// parts at a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Edge {
+    /// From the Gateway to a node.
+    Start(NodeId),
+    /// From a node to the next.
+    Between(NodeId, NodeId),
+    /// From a node back to the Gateway.
+    End(NodeId),
+}
+
+/// Nodes that wait for each other in a circle, in the order of the circle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the executors {} need each other in a circle", .0.join(" -> "))]
+pub struct Cycle(pub Vec<String>);
+
+/// A compiled node.
+#[derive(Debug)]
+pub struct Node {
+    /// The deployment's name.
+    pub name: String,
+    /// The documents that this node gets to see.
+    pub filter: Option<Filter>,
+    /// Whether parts that meet here become one request.
+    pub reduce: bool,
+    /// Where parts come from, in their order; `None` is the Gateway.
+    pub needs: Vec<Option<NodeId>>,
+    /// Where the answer goes, in the order of the file.
+    pub followers: Vec<NodeId>,
+    /// Whether the answer of this node goes back to the client.
+    pub ends: bool,
+    /// Whether the client's answer waits for this node; the others float.
+    pub awaited: bool,
+}
+
+/// The Flow's graph.
+#[derive(Debug, Default)]
+pub struct FlowGraph {
+    nodes: Vec<Node>,
+    start: Vec<NodeId>,
+    floats: bool,
+    filters: bool,
+}
+
+impl FlowGraph {
+    /// Wires the nodes up.
+    ///
+    /// # Errors
+    /// When the edges go round in a circle.
+    ///
+    /// # Panics
+    /// When an edge names a node that is not among `nodes`.
+    pub fn new(nodes: Vec<NodeSpec>, edges: &[Edge]) -> Result<Self, Cycle> {
+        let mut graph = Self {
+            nodes: nodes.into_iter().map(Node::new).collect(),
+            ..Self::default()
+        };
+        for edge in edges {
+            graph.connect(*edge);
+        }
+        if let Some(circle) = graph.circle() {
+            return Err(Cycle(circle.into_iter().map(|id| graph[id].name.clone()).collect()));
+        }
+        for index in 0..graph.nodes.len() {
+            graph.nodes[index].awaited = graph.reaches_end(NodeId(index));
+        }
+        graph.floats = graph.nodes.iter().any(|node| !node.awaited);
+        graph.filters = graph.nodes.iter().any(|node| node.filter.is_some());
+        Ok(graph)
+    }
+
+    /// The nodes that get the client's request, in the order of the file.
+    #[must_use]
+    pub fn start(&self) -> &[NodeId] {
+        &self.start
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node: every request comes straight back.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Whether any node runs on after the client has its answer.
+    #[must_use]
+    pub const fn floats(&self) -> bool {
+        self.floats
+    }
+
+    /// Whether any node has a condition; the answer's documents are then put back in the client's order.
+    #[must_use]
+    pub const fn filters(&self) -> bool {
+        self.filters
+    }
+
+    /// All nodes in the order of the file.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// Every node once, depth first from the start with followers in order: the order of routes (facts of Jina 3.13,
+    /// recording `grpc/28-join_b_first`).
+    #[must_use]
+    pub fn depth_first(&self) -> Vec<NodeId> {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut order = Vec::with_capacity(self.nodes.len());
+        let mut stack: Vec<NodeId> = self.start.iter().rev().copied().collect();
+        while let Some(id) = stack.pop() {
+            if std::mem::replace(&mut seen[id.0], true) {
+                continue;
+            }
+            order.push(id);
+            stack.extend(self[id].followers.iter().rev());
+        }
+        order
+    }
+
+    fn connect(&mut self, edge: Edge) {
+        match edge {
+            Edge::Start(to) => {
+                self.start.push(to);
+                self.nodes[to.0].needs.push(None);
+            }
+            Edge::Between(from, to) => {
+                self.nodes[from.0].followers.push(to);
+                self.nodes[to.0].needs.push(Some(from));
+            }
+            Edge::End(from) => self.nodes[from.0].ends = true,
+        }
+    }
+
+    fn reaches_end(&self, id: NodeId) -> bool {
+        self[id].ends || self[id].followers.iter().any(|follower| self.reaches_end(*follower))
+    }
+
+    /// A circle, if there is one.
+    fn circle(&self) -> Option<Vec<NodeId>> {
+        let mut done = vec![false; self.nodes.len()];
+        (0..self.nodes.len()).find_map(|index| self.circle_from(NodeId(index), &mut Vec::new(), &mut done))
+    }
+
+    fn circle_from(&self, id: NodeId, path: &mut Vec<NodeId>, done: &mut [bool]) -> Option<Vec<NodeId>> {
+        if let Some(at) = path.iter().position(|seen| *seen == id) {
+            return Some([&path[at..], &[id]].concat());
+        }
+        if done[id.0] {
+            return None;
+        }
+        path.push(id);
+        let found = self[id].followers.iter().find_map(|next| self.circle_from(*next, path, done));
+        path.pop();
+        done[id.0] = true;
+        found
+    }
+}
+
+impl std::ops::Index<NodeId> for FlowGraph {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+}
+
+impl Node {
+    fn new(spec: NodeSpec) -> Self {
+        Self {
+            name: spec.name,
+            filter: spec.filter,
+            reduce: spec.reduce,
+            needs: Vec::new(),
+            followers: Vec::new(),
+            ends: false,
+            awaited: false,
+        }
+    }
+}
