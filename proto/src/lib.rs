@@ -50,8 +50,10 @@ pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;
 pub use request::DataRequest;
 
+pub use prost::DecodeError;
+
 /// The well-known types that Jina's messages are made of.
-pub use prost_types::{Struct, Timestamp, Value, value::Kind};
+pub use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 
 /// The `FileDescriptorSet` of `proto/jina/`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

@@ -58,6 +58,7 @@ pub struct Node {
 pub struct FlowGraph {
     nodes: Vec<Node>,
     start: Vec<NodeId>,
+    order: Vec<NodeId>,
     floats: bool,
     filters: bool,
 }
@@ -81,9 +82,8 @@ impl FlowGraph {
         if let Some(circle) = graph.circle() {
             return Err(Cycle(circle.into_iter().map(|id| graph[id].name.clone()).collect()));
         }
-        for index in 0..graph.nodes.len() {
-            graph.nodes[index].awaited = graph.reaches_end(NodeId(index));
-        }
+        graph.mark_awaited();
+        graph.order = graph.walk_depth_first();
         graph.floats = graph.nodes.iter().any(|node| !node.awaited);
         graph.filters = graph.nodes.iter().any(|node| node.filter.is_some());
         Ok(graph)
@@ -127,7 +127,17 @@ impl FlowGraph {
     /// Every node once, depth first from the start with followers in order: the order of routes (facts of Jina 3.13,
     /// recording `grpc/28-join_b_first`).
     #[must_use]
-    pub fn depth_first(&self) -> Vec<NodeId> {
+    pub fn depth_first(&self) -> &[NodeId] {
+        &self.order
+    }
+
+    /// Whether the client's answer waits for any node; otherwise every request comes straight back.
+    #[must_use]
+    pub fn awaits(&self) -> bool {
+        self.nodes.iter().any(|node| node.awaited)
+    }
+
+    fn walk_depth_first(&self) -> Vec<NodeId> {
         let mut seen = vec![false; self.nodes.len()];
         let mut order = Vec::with_capacity(self.nodes.len());
         let mut stack: Vec<NodeId> = self.start.iter().rev().copied().collect();
@@ -155,8 +165,14 @@ impl FlowGraph {
         }
     }
 
-    fn reaches_end(&self, id: NodeId) -> bool {
-        self[id].ends || self[id].followers.iter().any(|follower| self.reaches_end(*follower))
+    /// Walks back from the ends: whatever the client's answer needs is awaited.
+    fn mark_awaited(&mut self) {
+        let mut needed: Vec<usize> = (0..self.nodes.len()).filter(|index| self.nodes[*index].ends).collect();
+        while let Some(index) = needed.pop() {
+            if !std::mem::replace(&mut self.nodes[index].awaited, true) {
+                needed.extend(self.nodes[index].needs.iter().flatten().map(|id| id.0));
+            }
+        }
     }
 
     /// A circle, if there is one.

@@ -1,0 +1,252 @@
+//! Walks over graphs of every shape: who runs, in which order, and what the client gets.
+
+use std::collections::BTreeSet;
+
+use flowgate_proto::{Documents, Struct, Value, Kind, docarray::DocumentProto, jina::{HeaderProto, StatusProto}};
+use proptest::prelude::*;
+
+use super::*;
+use crate::flow::graph::{Edge, NodeSpec};
+
+fn graph(names: &[&str], edges: &[Edge]) -> Arc<FlowGraph> {
+    let nodes = names
+        .iter()
+        .map(|name| NodeSpec { name: (*name).to_owned(), filter: None, reduce: true })
+        .collect();
+    Arc::new(FlowGraph::new(nodes, edges).expect("no circle"))
+}
+
+fn between(from: usize, to: usize) -> Edge {
+    Edge::Between(NodeId(from), NodeId(to))
+}
+
+fn diamond() -> Arc<FlowGraph> {
+    let edges =
+        [Edge::Start(NodeId(0)), between(0, 1), between(0, 2), between(1, 3), between(2, 3), Edge::End(NodeId(3))];
+    graph(&["a", "b", "c", "j"], &edges)
+}
+
+fn document(id: &str) -> DocumentProto {
+    DocumentProto { id: id.to_owned(), ..Default::default() }
+}
+
+fn request(endpoint: &str, ids: &[&str]) -> DataRequest {
+    DataRequest {
+        header: HeaderProto {
+            request_id: "r1".to_owned(),
+            exec_endpoint: Some(endpoint.to_owned()),
+            ..Default::default()
+        },
+        documents: ids.iter().map(|id| document(id)).collect::<Vec<_>>().into(),
+        ..Default::default()
+    }
+}
+
+fn begin(graph: &Arc<FlowGraph>, request: DataRequest) -> Walk {
+    let known = Arc::new(KnownEndpoints::unknown(graph.len()));
+    Walk::begin(Arc::clone(graph), known, request, at(0)).expect("the request fits")
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+/// Runs the walk to its end; each Executor adds a document named after it. `pick` says whose answer comes next.
+fn run(walk: &mut Walk, graph: &FlowGraph, mut pick: impl FnMut(usize) -> usize) -> Vec<NodeId> {
+    let mut order = Vec::new();
+    let mut under_way = walk.take_ready();
+    while !under_way.is_empty() {
+        let Step { node, mut parts } = under_way.remove(pick(under_way.len()));
+        order.push(node);
+        let mut answer = parts.remove(0);
+        let mut documents = answer.documents.into_vec().expect("documents");
+        documents.push(document(&graph[node].name));
+        answer.documents = documents.into();
+        walk.answered(node, answer, false, at(1)).expect("the answer fits");
+        under_way.extend(walk.take_ready());
+    }
+    order
+}
+
+fn ids(documents: &Documents) -> Vec<String> {
+    documents.decode().expect("documents").iter().map(|document| document.id.clone()).collect()
+}
+
+fn route_names(answer: &DataRequest) -> Vec<&str> {
+    answer.routes.iter().map(|route| route.executor.as_str()).collect()
+}
+
+fn failed() -> Option<StatusProto> {
+    Some(StatusProto { code: 1, description: "ValueError('boom')".to_owned(), exception: None })
+}
+
+#[test]
+fn a_join_comes_out_in_the_order_of_needs_whoever_answers_first() {
+    let graph = diamond();
+    for last in [false, true] {
+        let mut walk = begin(&graph, request("/x", &["d0"]));
+        run(&mut walk, &graph, |count| if last { count - 1 } else { 0 });
+        let answer = walk.answer(at(2));
+        assert_eq!(ids(&answer.documents), ["d0", "a", "b", "c", "j"]);
+        assert_eq!(route_names(&answer), ["gateway", "a", "b", "j", "c"]);
+    }
+}
+
+#[test]
+fn an_error_in_a_branch_keeps_the_join_from_running_and_is_what_comes_out() {
+    let graph = diamond();
+    let mut walk = begin(&graph, request("/x", &["d0"]));
+    let step = walk.take_ready().remove(0);
+    walk.answered(step.node, step.parts[0].clone(), false, at(1)).expect("fits");
+    let branches = walk.take_ready();
+    for Step { node, mut parts } in branches {
+        let mut answer = parts.remove(0);
+        let is_error = graph[node].name == "c";
+        answer.header.status = if is_error { failed() } else { None };
+        walk.answered(node, answer, is_error, at(1)).expect("fits");
+    }
+    assert!(walk.is_settled() && walk.take_ready().is_empty());
+    let answer = walk.answer(at(2));
+    assert_eq!(answer.header.status, failed());
+    assert_eq!(route_names(&answer), ["gateway", "a", "b", "c"]);
+    assert_eq!(answer.routes[3].status, failed());
+    assert!(answer.routes[2].status.is_none());
+}
+
+#[test]
+fn a_skipped_join_keeps_all_its_branches() {
+    let graph = diamond();
+    let known = Arc::new(KnownEndpoints::unknown(4));
+    known.learn(NodeId(3), vec!["/other".to_owned()]);
+    let mut walk = Walk::begin(Arc::clone(&graph), known, request("/x", &["d0"]), at(0)).expect("fits");
+    run(&mut walk, &graph, |_| 0);
+    let answer = walk.answer(at(2));
+    assert_eq!(ids(&answer.documents), ["d0", "a", "b", "c"]);
+    let skipped = answer.routes.iter().find(|route| route.executor == "j").expect("a route");
+    assert!(skipped.start_time.is_some() && skipped.end_time.is_none());
+}
+
+#[test]
+fn target_executor_skips_the_others_and_is_empty_in_the_answer() {
+    let graph = diamond();
+    let mut targeted = request("/x", &["d0"]);
+    targeted.header.target_executor = Some("^(a|c)$".to_owned());
+    let mut walk = begin(&graph, targeted);
+    let order = run(&mut walk, &graph, |_| 0);
+    assert_eq!(order, [NodeId(0), NodeId(2)]);
+    assert_eq!(walk.answer(at(2)).header.target_executor.as_deref(), Some(""));
+}
+
+#[test]
+fn the_answer_does_not_wait_for_what_floats() {
+    let edges = [Edge::Start(NodeId(0)), between(0, 1), between(0, 2), Edge::End(NodeId(2))];
+    let graph = graph(&["a", "f", "b"], &edges);
+    let mut walk = begin(&graph, request("/x", &["d0"]));
+    let first = walk.take_ready().remove(0);
+    walk.answered(first.node, first.parts[0].clone(), false, at(1)).expect("fits");
+    let steps = walk.take_ready();
+    assert_eq!(steps.iter().map(|step| step.node).collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
+    walk.answered(NodeId(2), steps[1].parts[0].clone(), false, at(1)).expect("fits");
+    assert!(walk.is_settled(), "f still runs");
+    let answer = walk.answer(at(2));
+    assert_eq!(route_names(&answer), ["gateway", "a", "f", "b"]);
+    assert!(answer.routes[2].end_time.is_none());
+    walk.answered(NodeId(1), steps[0].parts[0].clone(), false, at(3)).expect("a late answer is taken");
+}
+
+#[test]
+fn where_everything_floats_the_request_comes_back_at_once() {
+    let graph = graph(&["f"], &[Edge::Start(NodeId(0))]);
+    let mut walk = begin(&graph, request("/x", &["d0"]));
+    assert!(walk.is_settled());
+    let answer = walk.answer(at(1));
+    assert_eq!(ids(&answer.documents), ["d0"]);
+    assert!(answer.parameters.is_present());
+}
+
+#[test]
+fn without_executors_the_request_comes_back_with_its_parameters_as_they_were() {
+    let graph = graph(&[], &[]);
+    let answer = begin(&graph, request("/x", &["d0"])).answer(at(1));
+    assert_eq!(route_names(&answer), ["gateway"]);
+    assert!(!answer.parameters.is_present());
+}
+
+#[test]
+fn results_of_all_executors_are_united_and_the_clients_parameters_stay() {
+    let graph = diamond();
+    let mut sent = request("/x", &[]);
+    let parameters = Struct { fields: [("k".to_owned(), number(1.0))].into() };
+    sent.parameters = parameters.into();
+    let mut walk = begin(&graph, sent);
+    let mut under_way = walk.take_ready();
+    while let Some(Step { node, mut parts }) = under_way.pop() {
+        let mut answer = parts.remove(0);
+        let own = Struct { fields: [(format!("{}/rep-0", graph[node].name), number(2.0))].into() };
+        let results = Value { kind: Some(Kind::StructValue(own)) };
+        answer.parameters = Struct { fields: [("__results__".to_owned(), results)].into() }.into();
+        walk.answered(node, answer, false, at(1)).expect("fits");
+        under_way.extend(walk.take_ready());
+    }
+    let answer = walk.answer(at(2)).parameters.decode().expect("a Struct");
+    assert_eq!(answer.fields["k"], number(1.0));
+    let Some(Kind::StructValue(results)) = &answer.fields["__results__"].kind else { panic!("no results") };
+    assert_eq!(results.fields.keys().collect::<Vec<_>>(), ["a/rep-0", "b/rep-0", "c/rep-0", "j/rep-0"]);
+}
+
+#[test]
+fn a_pattern_that_is_none_is_refused() {
+    let graph = diamond();
+    let mut sent = request("/x", &[]);
+    sent.header.target_executor = Some("(".to_owned());
+    let known = Arc::new(KnownEndpoints::unknown(4));
+    assert!(matches!(Walk::begin(graph, known, sent, at(0)), Err(WalkError::Target(_))));
+}
+
+fn number(n: f64) -> Value {
+    Value { kind: Some(Kind::NumberValue(n)) }
+}
+
+/// Any graph without circles: edges only lead to later nodes, nodes without one start at the Gateway.
+fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
+    (1..9_usize).prop_flat_map(|count| {
+        (proptest::collection::vec(any::<bool>(), count * count), proptest::collection::vec(any::<bool>(), count))
+            .prop_map(move |(matrix, ends)| {
+                let mut edges = Vec::new();
+                for to in 0..count {
+                    let before = edges.len();
+                    edges.extend((0..to).filter(|from| matrix[from * count + to]).map(|from| between(from, to)));
+                    if edges.len() == before {
+                        edges.push(Edge::Start(NodeId(to)));
+                    }
+                }
+                edges.extend(ends.iter().enumerate().filter(|(_, end)| **end).map(|(id, _)| Edge::End(NodeId(id))));
+                let names: Vec<String> = (0..count).map(|id| format!("n{id}")).collect();
+                graph(&names.iter().map(String::as_str).collect::<Vec<_>>(), &edges)
+            })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_graph_runs_every_node_once_and_in_order(graph in any_graph(), seed in any::<u64>()) {
+        let mut walk = begin(&graph, request("/x", &["d0"]));
+        let mut state = seed | 1;
+        let order = run(&mut walk, &graph, |count| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap_or_default() % count
+        });
+        prop_assert!(walk.is_settled());
+        prop_assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), graph.len());
+        prop_assert_eq!(order.len(), graph.len());
+        for (id, node) in graph.nodes() {
+            let place = |id: NodeId| order.iter().position(|run| *run == id);
+            for need in node.needs.iter().flatten() {
+                prop_assert!(place(*need) < place(id));
+            }
+        }
+        let answer = walk.answer(at(2));
+        prop_assert_eq!(answer.routes.len(), graph.len() + 1);
+        prop_assert!(ids(&answer.documents).contains(&"d0".to_owned()));
+    }
+}

@@ -1,0 +1,34 @@
+//! What one node has got, and what came of it.
+
+use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
+
+/// A node's part in one request.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    /// One place for each edge into the node, in the order of its `needs`, so that a join comes out the same whoever
+    /// answers first.
+    parts: Vec<Option<DataRequest>>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) ended: Option<Timestamp>,
+    /// Set when the Executor answered with an error.
+    pub(super) status: Option<StatusProto>,
+    pub(super) results: Option<Struct>,
+    /// What this node has to say to the client: its answer where a path ends, or an error that ended one.
+    pub(super) outcome: Option<DataRequest>,
+}
+
+impl Visit {
+    /// A node that waits for so many parts.
+    pub(super) fn expecting(parts: usize) -> Self {
+        Self { parts: vec![None; parts], ..Self::default() }
+    }
+
+    /// Takes a part in; all of them when this was the last.
+    pub(super) fn arrive(&mut self, place: usize, part: DataRequest) -> Option<Vec<DataRequest>> {
+        self.parts[place] = Some(part);
+        if self.parts.iter().any(Option::is_none) {
+            return None;
+        }
+        Some(self.parts.drain(..).flatten().collect())
+    }
+}
