@@ -1,0 +1,198 @@
+//! What can go wrong with a request, and the one table that says how each protocol tells the client.
+
+use flowgate_proto::jina::{
+    StatusProto,
+    status_proto::{ExceptionProto, StatusCode},
+};
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    flow::walk::WalkError,
+    outbound::{CallError, Failure},
+};
+
+/// Why the Gateway has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// An Executor could not be reached, took too long, or refused the call.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The request does not fit the Flow.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// As many requests as the Gateway takes are under way.
+    #[error("the Gateway is at its limit of {limit} requests at once")]
+    Overloaded {
+        /// `max_concurrent_requests`.
+        limit: usize,
+    },
+    /// The Gateway is about to stop.
+    #[error("the Gateway is shutting down")]
+    ShuttingDown,
+}
+
+/// The kinds of failure that clients tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// An Executor cannot be reached, or the Gateway is about to stop.
+    Unavailable,
+    /// An Executor took longer than `timeout_send`.
+    DeadlineExceeded,
+    /// The request's `target_executor` is no regular expression.
+    InvalidTarget,
+    /// The request cannot be read, or a document in it does not fit a condition of the Flow.
+    InvalidRequest,
+    /// More requests at once than the Gateway takes.
+    Overloaded,
+    /// An Executor refused the call itself, by a gRPC status of its own.
+    Refused,
+}
+
+impl GatewayError {
+    /// The kind of failure.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Call(CallError { failure, .. }) => match failure {
+                Failure::Unreachable => ErrorCode::Unavailable,
+                Failure::TimedOut => ErrorCode::DeadlineExceeded,
+                Failure::Refused(_) => ErrorCode::Refused,
+            },
+            Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
+            Self::Walk(WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. }) => {
+                ErrorCode::InvalidRequest
+            }
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::ShuttingDown => ErrorCode::Unavailable,
+        }
+    }
+
+    /// The text for the client. For a failed call it is Jina's own (facts of Jina 3.13, recordings
+    /// `grpc/44-executor_down_dry_run`, `http/39-executor_down_dry_run`).
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Call(error) => error.detail(),
+            Self::Walk(WalkError::Target(error)) => format!("Unexpected <class 're.error'>: {error}"),
+            Self::Walk(WalkError::Parameters(_)) => format!("{}'jina.DataRequestProto'", flowgate_proto::UNDECODABLE),
+            Self::Walk(error @ WalkError::Documents { source, .. }) => format!("{error}: {source}"),
+            Self::Walk(error @ WalkError::Filter { source, .. }) => format!("{error}: {source}"),
+            Self::Overloaded { .. } | Self::ShuttingDown => self.to_string(),
+        }
+    }
+
+    /// The reason of a WebSocket close frame: at most 123 bytes of UTF-8.
+    #[must_use]
+    pub fn close_reason(&self) -> String {
+        let detail = self.detail();
+        if detail.len() <= MAX_CLOSE_REASON {
+            return detail;
+        }
+        let short = match self {
+            Self::Call(error) => error.short_detail(),
+            Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => detail,
+        };
+        truncated(&short).to_owned()
+    }
+
+    /// The trailing metadata of the Executor's failure, which gRPC clients get too.
+    #[must_use]
+    pub fn trailers(&self) -> MetadataMap {
+        match self {
+            Self::Call(error) => error.trailers.clone(),
+            Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => MetadataMap::new(),
+        }
+    }
+
+    /// The gRPC status.
+    #[must_use]
+    pub fn grpc_status(&self) -> tonic::Status {
+        tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers())
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn http_status(&self) -> http::StatusCode {
+        self.code().http_status()
+    }
+
+    /// What stands in `header.status`, and what a dry run answers.
+    #[must_use]
+    pub fn status(&self) -> StatusProto {
+        let detail = self.detail();
+        StatusProto {
+            code: StatusCode::Error.into(),
+            description: detail.clone(),
+            exception: Some(ExceptionProto {
+                name: self.exception_name().to_owned(),
+                args: vec![detail],
+                stacks: vec![format!("{self}\n")],
+                executor: String::new(),
+            }),
+        }
+    }
+
+    /// The class of Jina's that a Python client finds in `exception.name`.
+    const fn exception_name(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "InternalNetworkError",
+            Self::Walk(WalkError::Target(_)) => "error",
+            Self::Walk(_) => "ValueError",
+            Self::Overloaded { .. } | Self::ShuttingDown => "RuntimeError",
+        }
+    }
+
+    const fn grpc_code(&self) -> tonic::Code {
+        match self {
+            Self::Call(CallError { failure: Failure::Refused(code), .. }) => *code,
+            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => self.code().grpc_code(),
+        }
+    }
+}
+
+/// What a close frame can carry beside its code (RFC 6455, section 5.5).
+const MAX_CLOSE_REASON: usize = 123;
+
+fn truncated(text: &str) -> &str {
+    let mut end = text.len().min(MAX_CLOSE_REASON);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+impl ErrorCode {
+    /// gRPC. Jina 3.13 answers a client's own fault with UNKNOWN (recordings `grpc/14`, `grpc/15`).
+    #[must_use]
+    pub const fn grpc_code(self) -> tonic::Code {
+        match self {
+            Self::Unavailable => tonic::Code::Unavailable,
+            Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
+            Self::InvalidTarget | Self::InvalidRequest | Self::Refused => tonic::Code::Unknown,
+            Self::Overloaded => tonic::Code::ResourceExhausted,
+        }
+    }
+
+    /// HTTP.
+    #[must_use]
+    pub const fn http_status(self) -> http::StatusCode {
+        match self {
+            Self::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
+            Self::InvalidTarget | Self::InvalidRequest => http::StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded => http::StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// WebSocket close code: 1011 as Jina's for the network, 1008 where the client is at fault, 1013 (try again
+    /// later) where the Gateway is full.
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::Unavailable | Self::DeadlineExceeded | Self::Refused => 1011,
+            Self::InvalidTarget | Self::InvalidRequest => 1008,
+            Self::Overloaded => 1013,
+        }
+    }
+}

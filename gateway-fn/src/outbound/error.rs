@@ -1,0 +1,82 @@
+//! A call that got no answer, in the words of Jina's Gateway.
+
+use tonic::metadata::MetadataMap;
+
+/// Why a call to a deployment failed, after all tries.
+#[derive(Debug, thiserror::Error)]
+#[error("executor {deployment} gave no answer: {peer_detail}")]
+pub struct CallError {
+    /// The deployment's name.
+    pub deployment: String,
+    /// Addresses tried, `host:port`, in the order of the first try; none when they are not to be shown.
+    pub addresses: Vec<String>,
+    /// What kind of failure the last try met.
+    pub failure: Failure,
+    /// What the last peer said, or gRPC's own words for it.
+    pub peer_detail: String,
+    /// Trailing metadata of the peer's failure.
+    pub trailers: MetadataMap,
+}
+
+/// The kind of failure of the last try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, or the peer said UNAVAILABLE.
+    Unreachable,
+    /// `timeout_send` passed, or the peer said DEADLINE_EXCEEDED.
+    TimedOut,
+    /// The peer answered with another gRPC status.
+    Refused(tonic::Code),
+}
+
+impl CallError {
+    /// Jina's detail text (facts of Jina 3.13, recording `grpc/44-executor_down_dry_run`).
+    #[must_use]
+    pub fn detail(&self) -> String {
+        let Self { deployment, peer_detail, .. } = self;
+        let at = self.at();
+        match self.failure {
+            Failure::Unreachable => format!(
+                "{peer_detail} |Gateway: Communication error with deployment {deployment}{at}. Head or worker(s) may \
+                 be down."
+            ),
+            Failure::TimedOut => format!(
+                "{peer_detail}|Gateway: Connection with deployment {deployment}{at} could be established, but timed \
+                 out. You can increase the allowed time by setting `timeout_send` in your Flow YAML `with` block or \
+                 Flow `__init__()` method."
+            ),
+            Failure::Refused(code) => format!(
+                "{peer_detail}|Gateway: Deployment {deployment}{at} refused the call with status {code:?}."
+            ),
+        }
+    }
+
+    /// The text that fits into a WebSocket close frame (facts of Jina 3.13, recordings `ws/11`, `ws/12`).
+    #[must_use]
+    pub fn short_detail(&self) -> String {
+        let at = match self.addresses.is_empty() {
+            true => format!("deployment {}", self.deployment),
+            false => format!("deployment at {}", self.set()),
+        };
+        match self.failure {
+            Failure::Unreachable => format!("Network error while connecting to {at}. It may be down."),
+            Failure::TimedOut => format!(
+                "Connection to {at} timed out. You can adjust `timeout_send` attribute."
+            ),
+            Failure::Refused(code) => format!("The {at} refused the call with status {code:?}."),
+        }
+    }
+
+    fn at(&self) -> String {
+        match self.addresses.is_empty() {
+            true => String::new(),
+            false => format!(" at address(es) {}", self.set()),
+        }
+    }
+
+    /// The addresses as Python prints a set.
+    fn set(&self) -> String {
+        let quoted: Vec<_> = self.addresses.iter().map(|address| format!("'{address}'")).collect();
+        format!("{{{}}}", quoted.join(", "))
+    }
+}
