@@ -1,0 +1,151 @@
+//! A Flow's configuration -> a Gateway with its deployments prepared.
+
+use std::sync::{Arc, Once};
+
+use executor_fn::Identity;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+
+use super::{Gateway, Registry, Shared};
+use crate::{
+    config::{Address, Config, ExecutorConfig, GatewayConfig, Retries},
+    flow::{endpoints::KnownEndpoints, graph::NodeId},
+    outbound::{
+        Deployment, GrpcDeployment,
+        grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
+    },
+};
+
+/// Why a Flow that holds as a file cannot be served by this process.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Executors behind a direct Lambda invocation are known to the Flow file and not called by this Gateway.
+    #[error(
+        "executor {executor}: this Gateway cannot invoke lambda://{function}; give the executor a grpc:// or inproc:// \
+         address"
+    )]
+    Lambda {
+        /// The deployment.
+        executor: String,
+        /// The function it names.
+        function: String,
+    },
+    /// No such Executor is compiled in.
+    #[error("executor {executor}: no executor {name:?} is compiled in; there are: {}", known.join(", "))]
+    UnknownInProcess {
+        /// The deployment.
+        executor: String,
+        /// The name it asks for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// An address cannot be used.
+    #[error("executor {executor}: {source}")]
+    Channel {
+        /// The deployment.
+        executor: String,
+        /// What is wrong.
+        source: ChannelError,
+    },
+    /// A key or value of `grpc_metadata` cannot travel as gRPC metadata. The value is not shown: it may be a secret.
+    #[error("executor {executor}: grpc_metadata {key:?} cannot travel as gRPC metadata")]
+    Metadata {
+        /// The deployment.
+        executor: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl Gateway {
+    /// Prepares the Gateway of a Flow. No Executor is called and no connection made yet.
+    ///
+    /// # Errors
+    /// When a deployment cannot be reached from this process at all.
+    pub fn new(config: &Config, registry: &Registry) -> Result<Self, StartError> {
+        let known = KnownEndpoints::unknown(config.graph.len());
+        let options = options(&config.gateway);
+        let mut deployments = Vec::with_capacity(config.executors.len());
+        for (index, executor) in config.executors.iter().enumerate() {
+            let deployment = deployment(executor, registry, &options)?;
+            if let Deployment::InProcess(service) = &deployment {
+                known.learn(NodeId(index), service.endpoints());
+            }
+            deployments.push(deployment);
+        }
+        let max_concurrent_requests = config.gateway.limits.max_concurrent_requests;
+        Ok(Self(Arc::new(Shared {
+            graph: Arc::clone(&config.graph),
+            known: Arc::new(known),
+            deployments,
+            admission: Arc::new(Semaphore::new(max_concurrent_requests)),
+            max_concurrent_requests,
+            discovery: Once::new(),
+            background: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            streamer_args: config.streamer_args(),
+        })))
+    }
+}
+
+fn options(gateway: &GatewayConfig) -> GrpcOptions {
+    GrpcOptions {
+        timeout: gateway.timeout_send,
+        tries: match gateway.retries {
+            Retries::Default => None,
+            Retries::Exactly(retries) => {
+                std::num::NonZeroUsize::new(usize::try_from(retries).unwrap_or(usize::MAX).saturating_add(1))
+            }
+        },
+        compression: gateway.compression,
+        max_message_bytes: gateway.limits.max_message_bytes,
+        connections: gateway.limits.connections_per_replica,
+        roots: gateway.tls_roots.clone().map_or(TlsRoots::System, TlsRoots::File),
+        show_addresses: gateway.internal_addresses_in_errors,
+    }
+}
+
+fn deployment(
+    executor: &ExecutorConfig,
+    registry: &Registry,
+    options: &GrpcOptions,
+) -> Result<Deployment, StartError> {
+    let name = &executor.name;
+    let mut replicas = Vec::with_capacity(executor.addresses.len());
+    for address in &executor.addresses {
+        match address {
+            Address::Grpc { tls, .. } => replicas.push(GrpcAddress { authority: address.authority(), tls: *tls }),
+            Address::InProcess { name: uses } => return in_process(name, uses, registry),
+            Address::Lambda { function } => {
+                return Err(StartError::Lambda { executor: name.clone(), function: function.clone() });
+            }
+        }
+    }
+    GrpcDeployment::new(name, &replicas, &metadata(executor)?, options)
+        .map(Deployment::Grpc)
+        .map_err(|source| StartError::Channel { executor: name.clone(), source })
+}
+
+fn in_process(deployment: &str, uses: &str, registry: &Registry) -> Result<Deployment, StartError> {
+    let executor = registry.make(uses).ok_or_else(|| StartError::UnknownInProcess {
+        executor: deployment.to_owned(),
+        name: uses.to_owned(),
+        known: registry.names().map(str::to_owned).collect(),
+    })?;
+    let identity = Identity { deployment: deployment.to_owned(), runtime: format!("{deployment}/rep-0") };
+    Ok(Deployment::InProcess(executor.into_service(identity)))
+}
+
+fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, StartError> {
+    let mut metadata = MetadataMap::new();
+    for (key, value) in &executor.metadata {
+        let unfit = || StartError::Metadata { executor: executor.name.clone(), key: key.clone() };
+        let name = AsciiMetadataKey::from_bytes(key.to_ascii_lowercase().as_bytes()).map_err(|_| unfit())?;
+        let mut value = AsciiMetadataValue::try_from(value).map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        metadata.insert(name, value);
+    }
+    Ok(metadata)
+}

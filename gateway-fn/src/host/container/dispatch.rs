@@ -1,0 +1,67 @@
+//! One port's requests -> the protocol they speak, told apart request by request.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use tower::ServiceExt as _;
+
+use crate::config::Protocol;
+
+/// The routes of each protocol that a port speaks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dispatch {
+    pub(super) grpc: Option<Router>,
+    pub(super) http: Option<Router>,
+    /// For requests that ask for an upgrade.
+    pub(super) websocket: Option<Router>,
+    /// Plain HTTP on a WebSocket port.
+    pub(super) debug: Option<Router>,
+}
+
+impl Dispatch {
+    /// The same routes without the protocols that are not named.
+    pub(super) fn only(&self, protocols: &[Protocol]) -> Self {
+        let speaks = |protocol| protocols.contains(&protocol);
+        Self {
+            grpc: self.grpc.clone().filter(|_| speaks(Protocol::Grpc)),
+            http: self.http.clone().filter(|_| speaks(Protocol::Http)),
+            websocket: self.websocket.clone().filter(|_| speaks(Protocol::WebSocket)),
+            debug: self.debug.clone().filter(|_| speaks(Protocol::WebSocket) && !speaks(Protocol::Http)),
+        }
+    }
+
+    pub(super) async fn respond(&self, request: Request<Body>) -> Response {
+        let Some(router) = self.router(request.headers()) else {
+            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "this port speaks gRPC only\n").into_response();
+        };
+        match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    fn router(&self, headers: &HeaderMap) -> Option<&Router> {
+        let plain = self.http.as_ref().or(self.debug.as_ref());
+        if is_grpc(headers) {
+            return self.grpc.as_ref().or(plain);
+        }
+        if is_upgrade(headers) {
+            return self.websocket.as_ref().or(plain);
+        }
+        plain
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}

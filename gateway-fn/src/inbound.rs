@@ -1,0 +1,8 @@
+//! Client protocols -> [`flowgate_proto::DataRequest`], and the answer back. Each adapter holds a Gateway and
+//! translates; none knows the graph.
+
+pub mod grpc;
+
+pub mod http;
+
+pub mod websocket;

@@ -1,0 +1,89 @@
+//! gRPC clients: Jina's services over one Gateway, with health and reflection.
+
+mod call;
+
+use axum::{Router, response::IntoResponse as _};
+use executor_fn::{HealthSwitch, Introspection};
+use flowgate_proto::{
+    DataRequest,
+    jina::{
+        JinaInfoProto, StatusProto,
+        jina_gateway_dry_run_rpc_server::{JinaGatewayDryRunRpc, JinaGatewayDryRunRpcServer},
+        jina_info_rpc_server::{JinaInfoRpc, JinaInfoRpcServer},
+        jina_rpc_server::JinaRpcServer,
+        jina_single_data_request_rpc_server::{JinaSingleDataRequestRpc, JinaSingleDataRequestRpcServer},
+    },
+};
+use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
+
+use self::call::Calls;
+use crate::{
+    config::{GatewayConfig, Limits},
+    gateway::Gateway,
+};
+
+/// What reflection lists, and health knows: what Jina's own Gateway serves (facts of Jina 3.13).
+const SERVICES: &[&str] = &[
+    "jina.JinaRPC",
+    "jina.JinaSingleDataRequestRPC",
+    "jina.JinaGatewayDryRunRPC",
+    "jina.JinaInfoRPC",
+];
+
+/// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop.
+#[must_use]
+pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitch) {
+    let Limits { max_message_bytes, .. } = config.limits;
+    let inbound = Inbound(gateway.clone());
+    let introspection = Introspection::new(SERVICES);
+    let routes = Routes::default()
+        .add_service(
+            JinaRpcServer::new(Calls::new(gateway.clone(), config.prefetch))
+                .accept_compressed(CompressionEncoding::Deflate)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(max_message_bytes),
+        )
+        .add_service(
+            JinaSingleDataRequestRpcServer::new(inbound.clone())
+                .accept_compressed(CompressionEncoding::Deflate)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(max_message_bytes),
+        )
+        .add_service(JinaGatewayDryRunRpcServer::new(inbound.clone()))
+        .add_service(JinaInfoRpcServer::new(inbound));
+    let router = introspection
+        .add_to(routes)
+        .into_axum_router()
+        .fallback(async || Status::unimplemented(METHOD_NOT_FOUND).into_http::<axum::body::Body>().into_response());
+    (router, introspection.health())
+}
+
+/// grpc-python's words, which a Jina Gateway answers with (recording `grpc/18-unknown_method`).
+const METHOD_NOT_FOUND: &str = "Method not found!";
+
+#[derive(Clone, Debug)]
+struct Inbound(Gateway);
+
+#[tonic::async_trait]
+impl JinaSingleDataRequestRpc for Inbound {
+    async fn process_single_data(&self, request: Request<DataRequest>) -> Result<Response<DataRequest>, Status> {
+        match self.0.handle(request.into_inner()).await {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(error) => Err(error.grpc_status()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl JinaGatewayDryRunRpc for Inbound {
+    async fn dry_run(&self, _: Request<()>) -> Result<Response<StatusProto>, Status> {
+        Ok(Response::new(self.0.dry_run().await))
+    }
+}
+
+#[tonic::async_trait]
+impl JinaInfoRpc for Inbound {
+    async fn status(&self, _: Request<()>) -> Result<Response<JinaInfoProto>, Status> {
+        Ok(Response::new(self.0.info()))
+    }
+}

@@ -1,0 +1,107 @@
+//! WebSocket clients: frames of Jina's two subprotocols, `json` and `bytes`, over one Gateway.
+
+mod close;
+
+mod session;
+
+mod subprotocol;
+
+use std::num::NonZeroUsize;
+
+use axum::{
+    Router,
+    extract::{State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+    routing::get,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{session::Session, subprotocol::Subprotocol};
+use crate::{config::GatewayConfig, gateway::Gateway};
+
+/// The open WebSockets of a host: how it asks them to end, and waits until they have.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    stopping: CancellationToken,
+    open: TaskTracker,
+}
+
+impl Sessions {
+    /// Asks every session to answer what it has taken and then to close.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        self.open.close();
+    }
+
+    /// Waits until every session has closed, after [`Sessions::stop`].
+    pub async fn closed(&self) {
+        self.open.wait().await;
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// The routes for requests that ask for an upgrade: `/` for data, `/dry_run`; any other path is refused with 403, as
+/// Jina does.
+#[must_use]
+pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) -> Router {
+    let inbound = Inbound {
+        gateway: gateway.clone(),
+        sessions: sessions.clone(),
+        prefetch: config.prefetch,
+        max_message_bytes: config.limits.max_message_bytes,
+    };
+    Router::new()
+        .route("/", get(data))
+        .route("/dry_run", get(dry_run))
+        .fallback(async || StatusCode::FORBIDDEN)
+        .with_state(inbound)
+}
+
+#[derive(Clone, Debug)]
+struct Inbound {
+    gateway: Gateway,
+    sessions: Sessions,
+    prefetch: Option<NonZeroUsize>,
+    max_message_bytes: usize,
+}
+
+async fn data(State(inbound): State<Inbound>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    inbound.open(&headers, upgrade, Session::data)
+}
+
+async fn dry_run(State(inbound): State<Inbound>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    inbound.open(&headers, upgrade, Session::dry_run)
+}
+
+impl Inbound {
+    /// Answers the handshake. The answer names no subprotocol, because Jina's never does and a Python client offers
+    /// `bytes` only to tell.
+    fn open<S>(&self, headers: &HeaderMap, upgrade: WebSocketUpgrade, serve: impl FnOnce(Session) -> S + Send + 'static) -> Response
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let subprotocol = Subprotocol::offered(headers.get(header::SEC_WEBSOCKET_PROTOCOL));
+        let Self { gateway, sessions, prefetch, max_message_bytes } = self.clone();
+        let token = sessions.open.token();
+        upgrade
+            .max_message_size(max_message_bytes)
+            .max_frame_size(max_message_bytes)
+            .on_upgrade(async move |socket| {
+                let stopping = sessions.stopping.clone();
+                serve(Session { socket, subprotocol, gateway, prefetch, stopping }).await;
+                drop(token);
+            })
+    }
+}
