@@ -1,0 +1,91 @@
+//! The command `flowgate`, which also answers to the name `jina` for the arguments that Jina's images run it with.
+
+mod banner;
+
+mod check;
+
+mod executor;
+
+mod exit;
+
+mod flow_source;
+
+mod gateway;
+
+mod ping;
+
+mod serve;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+use crate::telemetry::{self, LogFormat};
+
+/// Serves a Jina 3.x Flow: one Flow YAML in, a Gateway for gRPC, HTTP and WebSocket clients out.
+#[derive(Debug, Parser)]
+#[command(name = "flowgate", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+const AFTER_HELP: &str = "\
+Without a subcommand, `flowgate [FLOW.yml]` is `flowgate serve [FLOW.yml]`.
+
+Environment:
+  FLOWGATE_FLOW   the Flow: a path, or the YAML itself (an argument goes before it)
+  FLOWGATE_LOG    what is logged, in tracing's filter syntax: `debug`, `gateway=trace,info`
+  JINA_LOG_LEVEL  Jina's level names, where FLOWGATE_LOG is not set
+
+Exit status:
+  0 stopped cleanly   64 bad arguments or a Flow that does not hold   69 a port that is taken   1 anything else";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a Flow until SIGTERM or SIGINT (the default)
+    Serve(serve::ServeArgs),
+    /// Read a Flow and say what is wrong with it, without serving it
+    Check(check::CheckArgs),
+    /// Serve an Executor that is compiled in, over gRPC
+    Executor(executor::ExecutorArgs),
+    /// Serve a Gateway by the arguments of `jina gateway`, as Jina's Kubernetes and compose exports call it
+    Gateway(gateway::GatewayCommand),
+    /// Ask an Executor, a Gateway or a whole Flow whether it is ready, by the arguments of `jina ping`
+    Ping(ping::PingArgs),
+}
+
+/// Runs the command line and says how it ended.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return Exit::from_clap(&error).code(),
+    };
+    telemetry::start(LogFormat::for_environment(&env), &env);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::failure(&format!("no runtime: {error}")).code(),
+    };
+    let exit = runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+            Command::Serve(args) => serve::run(&args).await,
+            Command::Check(args) => check::run(&args),
+            Command::Executor(args) => executor::run(&args).await,
+            Command::Gateway(args) => gateway::run(&args).await,
+            Command::Ping(args) => ping::run(&args).await,
+        }
+    });
+    // Work that outlived its deadline must not hold the process.
+    runtime.shutdown_background();
+    exit.code()
+}
+
+/// The process's environment, in the form in which everything below takes it.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

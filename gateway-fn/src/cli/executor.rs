@@ -1,0 +1,53 @@
+//! `flowgate executor`: one of the Executors that are compiled in, served over gRPC.
+
+use clap::Args;
+
+use super::{Exit, serve::stop_signal};
+use crate::gateway::Registry;
+
+/// Arguments of `flowgate executor`.
+#[derive(Args, Debug)]
+pub(super) struct ExecutorArgs {
+    /// The address to listen at
+    #[arg(long, default_value = "0.0.0.0")]
+    host: String,
+    /// The port to listen at; 0 takes a free one
+    #[arg(long, default_value_t = 50052)]
+    port: u16,
+    /// The deployment's name, as it stands in routes
+    #[arg(long, default_value = "executor0")]
+    name: String,
+    /// Which Executor: greet or pass_through
+    #[arg(long, default_value = "greet")]
+    uses: String,
+}
+
+#[expect(clippy::print_stdout, reason = "the address is for the person who started the Executor")]
+pub(super) async fn run(args: &ExecutorArgs) -> Exit {
+    let registry = Registry::default();
+    let Some(executor) = registry.make(&args.uses) else {
+        let known: Vec<_> = registry.names().collect();
+        Exit::failure(&format!("no executor {:?} is compiled in; there are: {}", args.uses, known.join(", ")));
+        return Exit::Usage;
+    };
+    let socket = match tokio::net::TcpListener::bind((args.host.as_str(), args.port)).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            Exit::failure(&format!("port {} of {} cannot be had: {error}", args.port, args.host));
+            return match error.kind() {
+                std::io::ErrorKind::AddrInUse => Exit::PortTaken,
+                _ => Exit::Failed,
+            };
+        }
+    };
+    let (address, stop) = match (socket.local_addr(), stop_signal()) {
+        (Ok(address), Ok(stop)) => (address, stop),
+        (Err(error), _) | (_, Err(error)) => return Exit::failure(&error.to_string()),
+    };
+    println!("Executor {} ({}) at grpc://{address}", args.name, executor.name());
+    let options = executor_fn::ServeOptions::named(&args.name);
+    match executor_fn::serve_on(executor, options, socket, stop).await {
+        Ok(()) => Exit::Clean,
+        Err(error) => Exit::failure(&error.to_string()),
+    }
+}

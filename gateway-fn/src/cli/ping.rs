@@ -1,0 +1,210 @@
+//! `flowgate ping`: is an Executor, a Gateway or a whole Flow ready? By the arguments of `jina ping`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::Exit;
+use crate::config::Protocol;
+
+/// Arguments of `flowgate ping`.
+#[derive(Args, Debug)]
+pub(super) struct PingArgs {
+    /// What to ask: one Executor, one Gateway, or the Gateway and every Executor behind it
+    target: Target,
+    /// Where it is: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT else
+    host: String,
+    /// Milliseconds that one check may take; -1 waits for ever
+    #[arg(long, default_value_t = 3000, allow_hyphen_values = true)]
+    timeout: i64,
+    /// How many checks to make, a second apart
+    #[arg(long, default_value_t = 1)]
+    attempts: u32,
+    /// How many of them must succeed
+    #[arg(long, default_value_t = 1)]
+    min_successful_attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    Flow,
+    Executor,
+    Gateway,
+}
+
+/// The pause between two checks, as in `jina ping`.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A status answer is a few hundred bytes.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Why a check says no.
+#[derive(Debug, thiserror::Error)]
+enum NotReady {
+    #[error("{0} is no address: expected HOST:PORT, grpc://, http:// or ws://")]
+    Address(String),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("no connection: {0}")]
+    Connection(String),
+    #[error("it answers {0}")]
+    Answer(String),
+}
+
+pub(super) async fn run(args: &PingArgs) -> Exit {
+    let mut successes = 0;
+    for attempt in 1..=args.attempts {
+        match args.check().await {
+            Ok(()) => successes += 1,
+            Err(error) => {
+                Exit::failure(&format!("{} is not ready (attempt {attempt} of {}): {error}", args.host, args.attempts));
+            }
+        }
+        if attempt < args.attempts {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    if successes >= args.min_successful_attempts { Exit::Clean } else { Exit::Failed }
+}
+
+impl PingArgs {
+    async fn check(&self) -> Result<(), NotReady> {
+        let peer = Peer::parse(&self.host)?;
+        let check = async {
+            match (self.target, peer.protocol) {
+                (Target::Executor, _) | (Target::Gateway, Protocol::Grpc) => peer.health().await,
+                (Target::Gateway, Protocol::Http | Protocol::WebSocket) => peer.fetch("/").await.map(drop),
+                (Target::Flow, Protocol::Grpc) => peer.grpc_dry_run().await,
+                (Target::Flow, Protocol::Http | Protocol::WebSocket) => peer.http_dry_run().await,
+            }
+        };
+        match u64::try_from(self.timeout) {
+            Ok(millis) => {
+                tokio::time::timeout(Duration::from_millis(millis), check).await.unwrap_or(Err(NotReady::Timeout))
+            }
+            Err(_) => check.await,
+        }
+    }
+}
+
+/// Whom to ask, and how.
+#[derive(Debug, PartialEq, Eq)]
+struct Peer {
+    protocol: Protocol,
+    tls: bool,
+    authority: String,
+}
+
+impl Peer {
+    fn parse(address: &str) -> Result<Self, NotReady> {
+        let (scheme, authority) = address.split_once("://").unwrap_or(("grpc", address));
+        let (protocol, tls) = match scheme {
+            "grpc" => (Protocol::Grpc, false),
+            "grpcs" => (Protocol::Grpc, true),
+            "http" => (Protocol::Http, false),
+            "https" => (Protocol::Http, true),
+            "ws" | "websocket" => (Protocol::WebSocket, false),
+            "wss" => (Protocol::WebSocket, true),
+            _ => return Err(NotReady::Address(address.to_owned())),
+        };
+        let authority = authority.trim_end_matches('/');
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self { protocol, tls, authority: authority.to_owned() })
+            }
+            _ => Err(NotReady::Address(address.to_owned())),
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, NotReady> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.authority))
+            .map_err(|_| NotReady::Address(self.authority.clone()))?;
+        if self.tls {
+            let tls = ClientTlsConfig::new().with_native_roots();
+            endpoint = endpoint.tls_config(tls).map_err(|error| NotReady::Connection(error.to_string()))?;
+        }
+        endpoint.connect().await.map_err(|error| NotReady::Connection(error.to_string()))
+    }
+
+    async fn health(&self) -> Result<(), NotReady> {
+        let mut client = HealthClient::new(self.channel().await?);
+        let answer = client.check(HealthCheckRequest::default()).await.map_err(refused)?;
+        match answer.into_inner().status() {
+            ServingStatus::Serving => Ok(()),
+            status => Err(NotReady::Answer(status.as_str_name().to_owned())),
+        }
+    }
+
+    async fn grpc_dry_run(&self) -> Result<(), NotReady> {
+        use flowgate_proto::jina::jina_gateway_dry_run_rpc_client::JinaGatewayDryRunRpcClient;
+        let mut client = JinaGatewayDryRunRpcClient::new(self.channel().await?);
+        let status = client.dry_run(()).await.map_err(refused)?.into_inner();
+        if status.code == 0 { Ok(()) } else { Err(NotReady::Answer(status.description)) }
+    }
+
+    async fn http_dry_run(&self) -> Result<(), NotReady> {
+        let body = self.fetch("/dry_run").await?;
+        let status: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|_| NotReady::Answer("no status".to_owned()))?;
+        match status.get("code").and_then(serde_json::Value::as_i64) {
+            Some(0) => Ok(()),
+            _ => Err(NotReady::Answer(status["description"].as_str().unwrap_or("no status").to_owned())),
+        }
+    }
+
+    /// A GET over plain HTTP, which a Gateway's WebSocket port answers too. Jina's own check knows no TLS here either.
+    async fn fetch(&self, path: &str) -> Result<Bytes, NotReady> {
+        if self.tls {
+            return Err(NotReady::Address(format!("{} over TLS (ping knows http:// and ws:// only)", self.authority)));
+        }
+        let lost = |error: &dyn std::error::Error| NotReady::Connection(error.to_string());
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
+        let (mut client, connection) =
+            http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(path)
+            .header(hyper::header::HOST, &self.authority)
+            .body(Empty::new())
+            .map_err(|error| lost(&error))?;
+        let response = client.send_request(request).await.map_err(|error| lost(&error))?;
+        if response.status() != StatusCode::OK {
+            return Err(NotReady::Answer(response.status().to_string()));
+        }
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        body.map(http_body_util::Collected::to_bytes).map_err(|error| NotReady::Connection(error.to_string()))
+    }
+}
+
+fn refused(status: tonic::Status) -> NotReady {
+    NotReady::Answer(format!("{:?} {}", status.code(), status.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_jina_reads_them() {
+        for (address, protocol, tls) in [
+            ("127.0.0.1:8081", Protocol::Grpc, false),
+            ("http://127.0.0.1:8081", Protocol::Http, false),
+            ("ws://localhost:1/", Protocol::WebSocket, false),
+            ("grpcs://h:443", Protocol::Grpc, true),
+        ] {
+            let peer = Peer::parse(address).expect(address);
+            assert_eq!((peer.protocol, peer.tls), (protocol, tls), "{address}");
+        }
+        for address in ["", "localhost", "ftp://h:1", ":80", "h:port"] {
+            assert!(Peer::parse(address).is_err(), "{address}");
+        }
+    }
+}
