@@ -1,1 +1,9 @@
-//! Suite.
+//! All suites in one binary: linking it once is most of the time that tests take.
+
+mod golden;
+
+mod golden_grpc;
+
+mod golden_http;
+
+mod golden_websocket;

@@ -1,0 +1,86 @@
+//! The Flows of the recordings, with Executors in Rust behind a Gateway in Rust.
+
+use executor_fn::Executor;
+use flowgate_tests::{
+    executors::{multi, only_foo, order, tag},
+    flow::{ServedExecutor, ServedGateway},
+};
+
+/// A Flow of the recordings, running.
+pub(crate) struct GoldenFlow {
+    pub(crate) gateway: ServedGateway,
+    pub(crate) executors: Vec<ServedExecutor>,
+}
+
+impl GoldenFlow {
+    pub(crate) async fn start(name: &str) -> Self {
+        let mut executors = Vec::new();
+        let mut yaml = String::from(HEAD);
+        yaml.push_str(gateway_keys(name));
+        yaml.push_str(if layout(name).is_empty() { "executors: []\n" } else { "executors:\n" });
+        for (deployment, executor, keys) in layout(name) {
+            let port = match executor {
+                Some(executor) => {
+                    let served = ServedExecutor::start(executor, deployment).await;
+                    executors.push(served);
+                    format!("host: 0.0.0.0, port: {}", executors[executors.len() - 1].port())
+                }
+                // Closed on purpose, and named in the recorded texts.
+                None => "host: localhost, port: 20499".to_owned(),
+            };
+            yaml.push_str(&format!("  - {{name: {deployment}, external: true, {port}{keys}}}\n"));
+        }
+        Self { gateway: ServedGateway::start(&yaml).await, executors }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.gateway.stop().await;
+        for executor in self.executors {
+            executor.stop().await;
+        }
+    }
+}
+
+const HEAD: &str = "jtype: Flow\ngateway:\n  protocol: [grpc, http, websocket]\n  port: [0, 0, 0]\n";
+
+fn gateway_keys(flow: &str) -> &'static str {
+    match flow {
+        "executor_down" => "  retries: 0\n",
+        "timeout" => "  retries: 0\n  timeout_send: 300\n",
+        _ => "",
+    }
+}
+
+type Placed = (&'static str, Option<Executor>, &'static str);
+
+fn layout(flow: &str) -> Vec<Placed> {
+    match flow {
+        "single" | "timeout" => vec![("exec0", Some(multi()), "")],
+        "executor_down" => vec![("ex", None, "")],
+        "no_executors" => vec![],
+        "join" => diamond(", needs: [b, c]"),
+        // Jina 3.13 refuses no_reduce for external Executors; the same graph with processes of its own was recorded.
+        "join_no_reduce" => diamond(", needs: [b, c], no_reduce: true"),
+        "chain_floating" => vec![
+            ("a", Some(order("a")), ""),
+            ("f", Some(order("f")), ", floating: true"),
+            ("b", Some(only_foo("b")), ""),
+        ],
+        "conditions" => vec![
+            ("a", Some(order("a")), ""),
+            ("b", Some(order("b")), ", needs: a, when: {tags__x: {$eq: 1}}"),
+            ("c", Some(order("c")), ", needs: a, when: {tags__x: {$neq: 1}}"),
+            ("j", Some(tag("j")), ", needs: [b, c]"),
+        ],
+        other => panic!("no Flow {other} was recorded"),
+    }
+}
+
+fn diamond(join: &'static str) -> Vec<Placed> {
+    vec![
+        ("a", Some(order("a")), ""),
+        ("b", Some(order("b")), ", needs: a"),
+        ("c", Some(order("c")), ", needs: a"),
+        ("j", Some(order("j")), join),
+    ]
+}

@@ -1,0 +1,108 @@
+//! The HTTP recordings, sent to our Gateway.
+
+use flowgate_tests::{
+    client::{HttpAnswer, http},
+    golden::{Recording, masked, recordings},
+};
+use gateway::config::Protocol;
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::golden::GoldenFlow;
+
+/// Where we differ from Jina on purpose: the bugs that are mended, with what we answer instead.
+fn ours(name: &str) -> Option<(u16, Value)> {
+    match name {
+        // Integer tags stay numbers.
+        "09-tags_in_request_int_bug" => Some((200, json!({"data": [{"tags": {"one": 1.0, "zero": 0.0, "two": 2.0,
+            "f": 1.5, "s": "1", "b": true, "n": null, "l": [1.0, 0.0], "o": {"one": 1.0}}}]}))),
+        // The client's faults are 422, and say where.
+        "28-bad_base64_500" => Some((422, json!({"detail": [{"loc": ["body", "data", 0, "blob"]}]}))),
+        "32-data_dict_without_docs_500" => Some((422, json!({"detail": [{"loc": ["body", "data", "docs"]}]}))),
+        // A network error is 503 on every route, as Jina answers on /post.
+        "38-executor_down_crud_500" => Some((503, json!({"header": {"status": {"code": 1}}}))),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_single_executor_answers_as_jina() {
+    replay("single").await;
+}
+
+#[tokio::test]
+async fn a_join_answers_as_jina() {
+    replay("join").await;
+}
+
+#[tokio::test]
+async fn a_flow_without_executors_answers_as_jina() {
+    replay("no_executors").await;
+}
+
+#[tokio::test]
+async fn an_executor_that_is_down_is_told_as_jina_does() {
+    replay("executor_down").await;
+}
+
+async fn replay(flow: &str) {
+    let running = GoldenFlow::start(flow).await;
+    let authority = running.gateway.authority(Protocol::Http);
+    for recording in recordings("http", flow) {
+        let answer = send(&authority, &recording.json["request"]).await;
+        match ours(&recording.name) {
+            Some((status, part)) => {
+                assert_eq!(answer.status, status, "{}: {:?}", recording.name, answer.body);
+                assert_contains(&recording.name, &answer.json(), &part);
+            }
+            None => assert_recorded(&recording, &answer),
+        }
+    }
+    running.stop().await;
+}
+
+async fn send(authority: &str, request: &Value) -> HttpAnswer {
+    let text = |key: &str| request[key].as_str();
+    let mut builder = Request::builder()
+        .method(text("method").expect("a method"))
+        .uri(format!("http://{authority}{}", text("path").expect("a path")));
+    if let Some(content_type) = text("content_type") {
+        builder = builder.header(header::CONTENT_TYPE, content_type);
+    }
+    let body = match &request["body"] {
+        Value::Null => String::new(),
+        Value::Object(members) if members.contains_key("raw_text") => {
+            members["raw_text"].as_str().expect("text").to_owned()
+        }
+        body => body.to_string(),
+    };
+    http(builder.body(body.into()).expect("a request")).await
+}
+
+fn assert_recorded(recording: &Recording, answer: &HttpAnswer) {
+    let name = &recording.name;
+    let expected = &recording.json["response"];
+    assert_eq!(json!(answer.status), expected["status"], "{name}: {:?}", answer.body);
+    assert_eq!(answer.content_type(), expected["content_type"].as_str(), "{name}");
+    match expected["body_is"].as_str() {
+        Some("json") => assert_eq!(masked(answer.json()), masked(expected["body"].clone()), "{name}"),
+        _ => assert_eq!(json!(String::from_utf8_lossy(&answer.body)), expected["body"], "{name}"),
+    }
+}
+
+/// Whether everything in `part` stands in `whole`; lists are compared place by place.
+fn assert_contains(name: &str, whole: &Value, part: &Value) {
+    match part {
+        Value::Object(members) => {
+            for (key, member) in members {
+                assert_contains(&format!("{name}.{key}"), &whole[key], member);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            for (index, item) in list.iter().enumerate() {
+                assert_contains(&format!("{name}[{index}]"), &whole[index], item);
+            }
+        }
+        part => assert_eq!(whole, part, "{name}"),
+    }
+}
