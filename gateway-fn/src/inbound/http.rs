@@ -1,0 +1,160 @@
+//! HTTP -> Gateway -> HTTP: Jina's REST routes, answered as Jina 3.13 (FastAPI) answers them.
+//!
+//! [`routes`] says which routes there are, [`table`] finds the one a request means, [`data`] sends its
+//! body through the Flow, and [`openapi`] and [`docs`] describe the same routes to people.
+
+mod body;
+
+mod cors;
+
+mod data;
+
+mod docs;
+
+mod openapi;
+
+mod path;
+
+mod reject;
+
+mod routes;
+
+mod table;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use flowgate_proto::json::{self, Form};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{
+    config::{HttpConfig, Limits},
+    gateway::Gateway,
+};
+use openapi::About;
+use reject::Rejection;
+use routes::Action;
+use table::{Found, Table};
+
+/// What a Gateway serves on its HTTP port.
+pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router {
+    if config.graphql {
+        tracing::warn!("expose_graphql_endpoint is set, but /graphql is not served yet");
+    }
+    let http = Http {
+        gateway,
+        table: Table::new(routes::gateway(config)),
+        about: About::gateway(config),
+        max_body_bytes: limits.max_message_bytes,
+        openapi: OnceLock::new(),
+    };
+    let router = http.into_router();
+    if !config.cors {
+        return router;
+    }
+    tracing::warn!("CORS is on: every website can use this Gateway");
+    router.layer(middleware::from_fn(cors::apply))
+}
+
+/// What a Gateway serves over plain HTTP on its WebSocket port, whatever the settings of the HTTP port
+/// (Jina 3.13).
+pub fn debug_router(gateway: Gateway) -> Router {
+    let http = Http {
+        gateway,
+        table: Table::new(routes::debug()),
+        about: About::debug(),
+        max_body_bytes: 0,
+        openapi: OnceLock::new(),
+    };
+    http.into_router()
+}
+
+/// One listener's routes over one Gateway.
+struct Http {
+    gateway: Gateway,
+    table: Table,
+    about: About,
+    /// Nought where no route takes a body.
+    max_body_bytes: usize,
+    /// `/openapi.json`, written when it is first asked for.
+    openapi: OnceLock<Bytes>,
+}
+
+impl Http {
+    /// One fallback in place of axum's own routes: Starlette answers HEAD only where a route says so,
+    /// decodes the path before it compares, and lets two routes share a path, at which axum panics.
+    fn into_router(self) -> Router {
+        Router::new().fallback(answer).with_state(Arc::new(self))
+    }
+
+    async fn act(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
+        Ok(match action {
+            Action::Health => json_reply("{}"),
+            Action::DryRun => json_reply(json::write_status(
+                &self.gateway.dry_run().await,
+                Form::Http,
+            )),
+            Action::Status => json_reply(json::write_info(&self.gateway.info())),
+            Action::Data(endpoint) => {
+                data::post(&self.gateway, endpoint, self.max_body_bytes, request).await?
+            }
+            Action::OpenApi => json_reply(self.openapi()),
+            Action::Page(page) => docs::page(*page, &self.about.title),
+            Action::Asset(asset) => docs::asset(asset, request.headers()),
+        })
+    }
+
+    fn openapi(&self) -> Bytes {
+        let write = || {
+            let version = self.gateway.info().jina.remove("jina");
+            openapi::write(&self.about, version, self.table.routes())
+        };
+        self.openapi.get_or_init(write).clone()
+    }
+}
+
+async fn answer(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let found = match http.table.find(request.method(), request.uri().path()) {
+        Found::Route(action) => http.act(action, request).await,
+        Found::OtherMethods(allow) => Err(Rejection::MethodNotAllowed { allow }),
+        Found::Elsewhere(path) => redirect(&path, &request),
+        Found::Nothing => Err(Rejection::NotFound),
+    };
+    found.unwrap_or_else(IntoResponse::into_response)
+}
+
+fn json_reply(body: impl Into<Bytes>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
+}
+
+/// 307 to `path` on the same host, which Starlette names in full.
+fn redirect(path: &str, request: &Request) -> Result<Response, Rejection> {
+    let uri = request.uri();
+    let host = match request.headers().get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => uri.authority().map(http::uri::Authority::as_str),
+    };
+    let origin = host.map(|host| format!("{}://{host}", uri.scheme_str().unwrap_or("http")));
+    let query = uri.query().map(|query| format!("?{query}"));
+    let location = [
+        &origin.unwrap_or_default(),
+        path,
+        &query.unwrap_or_default(),
+    ]
+    .concat();
+    let location = HeaderValue::try_from(location).map_err(|_| Rejection::NotFound)?;
+    Ok((
+        StatusCode::TEMPORARY_REDIRECT,
+        [(header::LOCATION, location)],
+    )
+        .into_response())
+}
+
+#[cfg(test)]
+mod tests;

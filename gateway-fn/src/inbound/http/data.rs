@@ -1,0 +1,93 @@
+//! The data routes: a JSON body through the Flow, and the answer or the failure back as JSON.
+
+use std::error::Error;
+
+use axum::{extract::Request, response::Response};
+use flowgate_proto::{
+    DataRequest,
+    json::{self, EndpointFrom},
+};
+use http::StatusCode;
+
+use super::{body, json_reply, reject::Rejection, routes::Endpoint};
+use crate::{error::GatewayError, gateway::Gateway};
+
+/// Sends the request's body through the Flow as one data request.
+pub(super) async fn post(
+    gateway: &Gateway,
+    endpoint: &Endpoint,
+    limit: usize,
+    request: Request,
+) -> Result<Response, Rejection> {
+    let body = body::read(request, limit).await?;
+    let sent = read(&body, endpoint)?;
+    let request_id = sent.header.request_id.clone();
+    match gateway.handle(sent).await {
+        Ok(answer) => write(&answer, request_id),
+        Err(error) => {
+            log(&error, &request_id);
+            Err(failure(&error, request_id, &body, endpoint))
+        }
+    }
+}
+
+fn read(body: &[u8], endpoint: &Endpoint) -> Result<DataRequest, Rejection> {
+    let parsed = json::parse(body).map_err(|error| Rejection::syntax(&error, body))?;
+    let from = match endpoint {
+        Endpoint::InBody => EndpointFrom::Body,
+        Endpoint::Fixed(exec_endpoint) => EndpointFrom::Path(exec_endpoint),
+    };
+    json::read_request(&parsed, from).map_err(Rejection::Invalid)
+}
+
+fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
+    json::write_http(answer).map(json_reply).map_err(|error| {
+        log(&error, &request_id);
+        Rejection::Failed {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            detail: error.to_string(),
+            request_id,
+        }
+    })
+}
+
+fn failure(
+    error: &GatewayError,
+    request_id: String,
+    body: &[u8],
+    endpoint: &Endpoint,
+) -> Rejection {
+    let (status, detail) = (error.http_status(), error.detail());
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            let echo = echo(body, endpoint, request_id, &detail);
+            echo.map_or_else(
+                |rejection| rejection,
+                |echo| Rejection::Unreachable { status, echo },
+            )
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => Rejection::target_executor(&detail),
+        _ => Rejection::Failed {
+            status,
+            detail,
+            request_id,
+        },
+    }
+}
+
+/// The request as it was sent, with what happened to it. It is read from the body once more, so that
+/// requests that succeed are not copied for it.
+fn echo(
+    body: &[u8],
+    endpoint: &Endpoint,
+    request_id: String,
+    detail: &str,
+) -> Result<Vec<u8>, Rejection> {
+    let mut sent = read(body, endpoint)?;
+    sent.header.request_id = request_id;
+    Ok(json::write_failure(&sent, detail))
+}
+
+fn log(error: &(dyn Error + 'static), request_id: &str) {
+    tracing::error!(request_id, error, "a request over HTTP failed");
+}

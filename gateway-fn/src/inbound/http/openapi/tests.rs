@@ -1,0 +1,113 @@
+//! `/openapi.json` against those of Jina 3.13.2 (`jina-3.13.2/*.json`, recorded).
+
+use serde_json::Value;
+
+use super::*;
+use crate::{config::ExposedEndpoint, inbound::http::routes};
+
+const JINA: &str = "3.13.2";
+
+fn config() -> HttpConfig {
+    HttpConfig {
+        title: None,
+        description: None,
+        cors: false,
+        debug_endpoints: true,
+        crud_endpoints: true,
+        exposed: Vec::new(),
+        graphql: false,
+    }
+}
+
+fn exposed(exec_endpoint: &str, http_path: &str, methods: &[&str]) -> ExposedEndpoint {
+    ExposedEndpoint {
+        exec_endpoint: exec_endpoint.to_owned(),
+        http_path: http_path.to_owned(),
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        summary: None,
+        tags: vec!["Customized".to_owned()],
+    }
+}
+
+fn written(about: &About, routes: &[Route]) -> Value {
+    let document = write(about, Some(JINA.to_owned()), routes);
+    serde_json::from_slice(&document).expect("JSON")
+}
+
+/// What Jina answered, without the notes for a Python linter that its descriptions end with.
+fn recorded(document: &str) -> Value {
+    let mut document: Value = serde_json::from_str(document).expect("JSON");
+    let paths = document["paths"].as_object_mut().expect("paths");
+    let operations = paths
+        .values_mut()
+        .flat_map(|path| path.as_object_mut().expect("methods").values_mut());
+    for description in operations.filter_map(|operation| operation.get_mut("description")) {
+        let text = description.as_str().expect("text");
+        *description = text
+            .split("\n.. # noqa")
+            .next()
+            .expect("text")
+            .trim_end()
+            .into();
+    }
+    document
+}
+
+#[test]
+fn every_route_is_described_as_jina_does() {
+    let renamed = ExposedEndpoint {
+        summary: Some("Does bar".to_owned()),
+        tags: vec!["T1".to_owned(), "T2".to_owned()],
+        ..exposed("/bar", "/some/bar_x", &["PUT"])
+    };
+    let config = HttpConfig {
+        exposed: vec![
+            exposed("/foo", "/foo", &["POST"]),
+            renamed,
+            exposed("/multi", "/multi", &["GET", "POST"]),
+            exposed("/with", "/with/{name:path}/{other}.json", &["POST"]),
+        ],
+        ..config()
+    };
+    let mut recorded = recorded(include_str!("jina-3.13.2/openapi.json"));
+    // Jina gives both operations one id.
+    recorded["paths"]["/multi"]["post"]["operationId"] = "_multi_multi_post".into();
+    assert_eq!(
+        written(&About::gateway(&config), &routes::gateway(&config)),
+        recorded
+    );
+}
+
+#[test]
+fn routes_that_are_off_leave_nothing_behind() {
+    let config = HttpConfig {
+        title: Some("Bare & <b>".to_owned()),
+        description: Some("Nothing \"here\"".to_owned()),
+        debug_endpoints: false,
+        crud_endpoints: false,
+        ..config()
+    };
+    let recorded = recorded(include_str!("jina-3.13.2/openapi-bare.json"));
+    assert_eq!(
+        written(&About::gateway(&config), &routes::gateway(&config)),
+        recorded
+    );
+}
+
+#[test]
+fn the_websocket_port_describes_its_own() {
+    let recorded = recorded(include_str!("jina-3.13.2/openapi-websocket.json"));
+    assert_eq!(written(&About::debug(), &routes::debug()), recorded);
+}
+
+#[test]
+fn of_two_routes_in_one_place_the_one_that_answers_is_described() {
+    let config = HttpConfig {
+        exposed: vec![exposed("/other", "/index", &["POST", "GET"])],
+        ..config()
+    };
+    let document = written(&About::gateway(&config), &routes::gateway(&config));
+    let index = &document["paths"]["/index"];
+    assert_eq!(index["post"]["tags"][0], "CRUD");
+    assert_eq!(index["get"]["tags"][0], "Customized");
+}

@@ -1,0 +1,599 @@
+//! The router over a Gateway with an empty Flow, where every request comes straight back. The answers
+//! expected are Jina 3.13.2's, but where a test says that they are ours.
+
+use axum::body::Body;
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::config::ExposedEndpoint;
+
+const LIMIT: usize = 1000;
+
+fn gateway() -> Gateway {
+    Gateway
+}
+
+fn config() -> HttpConfig {
+    let exposed = |exec_endpoint: &str, http_path: &str, methods: &[&str]| ExposedEndpoint {
+        exec_endpoint: exec_endpoint.to_owned(),
+        http_path: http_path.to_owned(),
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        summary: None,
+        tags: vec!["Customized".to_owned()],
+    };
+    HttpConfig {
+        title: Some("A <b> title".to_owned()),
+        description: None,
+        cors: false,
+        debug_endpoints: true,
+        crud_endpoints: true,
+        exposed: vec![
+            exposed("/foo", "/bar/{any}", &["POST", "GET"]),
+            exposed("/other", "/index", &["PUT"]),
+        ],
+        graphql: false,
+    }
+}
+
+/// What came back: status, headers, body.
+struct Reply(StatusCode, HeaderMap, Bytes);
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.1.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        serde_json::from_slice(&self.2).expect("JSON")
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.2).expect("text")
+    }
+
+    fn is(&self, status: u16, body: &Value) {
+        assert_eq!((self.0.as_u16(), &self.json()), (status, body));
+    }
+}
+
+async fn ask_at(router: Router, request: http::Request<Body>) -> Reply {
+    let (head, body) = router
+        .oneshot(request)
+        .await
+        .expect("infallible")
+        .into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    Reply(head.status, head.headers, body)
+}
+
+async fn ask_with(config: &HttpConfig, request: http::Request<Body>) -> Reply {
+    let limits = Limits {
+        max_message_bytes: LIMIT,
+        ..Limits::default()
+    };
+    ask_at(router(gateway(), config, &limits), request).await
+}
+
+async fn ask(request: http::Request<Body>) -> Reply {
+    ask_with(&config(), request).await
+}
+
+fn request(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> http::Request<Body> {
+    let builder = http::Request::builder().method(method).uri(path);
+    let builder = headers.iter().fold(builder, |builder, &(name, value)| {
+        builder.header(name, value)
+    });
+    builder.body(body.into()).expect("a request")
+}
+
+fn bare(method: &str, path: &str) -> http::Request<Body> {
+    request(method, path, &[], Body::empty())
+}
+
+fn post(path: &str, body: impl Into<Body>) -> http::Request<Body> {
+    request("POST", path, &[("content-type", "application/json")], body)
+}
+
+fn missing() -> Value {
+    json!({"detail": [{"loc": ["body"], "msg": "field required", "type": "value_error.missing"}]})
+}
+
+fn no_dict() -> Value {
+    json!({"detail": [{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}]})
+}
+
+// http/01-health
+#[tokio::test]
+async fn health_is_an_empty_object() {
+    ask(bare("GET", "/")).await.is(200, &json!({}));
+}
+
+// http/02-dry_run
+#[tokio::test]
+async fn a_dry_run_of_an_empty_flow_succeeds() {
+    ask(bare("GET", "/dry_run")).await.is(
+        200,
+        &json!({"code": 0, "description": "", "exception": null}),
+    );
+}
+
+#[tokio::test]
+async fn status_tells_versions_and_environment() {
+    let reply = ask(bare("GET", "/status")).await;
+    assert_eq!(reply.0, StatusCode::OK);
+    assert!(reply.json()["jina"]["jina"].is_string() && reply.json()["envs"].is_object());
+}
+
+#[tokio::test]
+async fn each_data_route_has_its_exec_endpoint() {
+    for (method, path, exec_endpoint) in [
+        ("POST", "/post", "/mine"),
+        ("POST", "/index", "/index"),
+        ("POST", "/search", "/search"),
+        ("DELETE", "/delete", "/delete"),
+        ("PUT", "/update", "/update"),
+        ("POST", "/bar/x", "/foo"),
+        ("GET", "/bar/y", "/foo"),
+        ("PUT", "/index", "/other"),
+        ("POST", "/in%64ex", "/index"),
+    ] {
+        let body =
+            json!({"data": [{"id": "d0"}], "execEndpoint": "/mine", "header": {"requestId": "r"}});
+        let reply = ask(request(method, path, &[], body.to_string())).await;
+        assert_eq!(reply.0, StatusCode::OK, "{method} {path}: {}", reply.text());
+        let answer = reply.json();
+        assert_eq!(
+            answer["header"]["execEndpoint"], exec_endpoint,
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer["header"]["requestId"].as_str().map(str::len),
+            Some(32)
+        );
+        assert_eq!(answer["data"][0]["id"], "d0");
+        assert_eq!(answer["routes"][0]["executor"], "gateway");
+    }
+}
+
+// Ours: Jina demands a body of every method.
+#[tokio::test]
+async fn methods_that_seldom_have_a_body_need_none() {
+    for (method, path) in [("DELETE", "/delete"), ("GET", "/bar/x")] {
+        let reply = ask(bare(method, path)).await;
+        assert_eq!(
+            (reply.0, &reply.json()["data"]),
+            (StatusCode::OK, &json!([]))
+        );
+    }
+}
+
+// http/22-no_body_422
+#[tokio::test]
+async fn a_body_is_required() {
+    ask(bare("POST", "/post")).await.is(422, &missing());
+    ask(post("/post", "null")).await.is(422, &missing());
+    ask(request("DELETE", "/delete", &[], "null"))
+        .await
+        .is(422, &missing());
+    ask(request(
+        "POST",
+        "/index",
+        &[("content-type", "text/plain")],
+        "",
+    ))
+    .await
+    .is(422, &missing());
+}
+
+// http/31-wrong_content_type_422
+#[tokio::test]
+async fn other_content_types_are_no_json() {
+    let body = "{\"data\":[{\"id\":\"a\"}]}";
+    ask(request(
+        "POST",
+        "/post",
+        &[("content-type", "text/plain")],
+        body,
+    ))
+    .await
+    .is(422, &no_dict());
+    let reply = ask(request(
+        "POST",
+        "/post",
+        &[("content-type", "application/x+json")],
+        body,
+    ))
+    .await;
+    assert_eq!(reply.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn broken_json_is_shown_where_it_breaks() {
+    let ctx =
+        json!({"msg": "Expecting value", "doc": "{\"data\":}", "pos": 8, "lineno": 1, "colno": 9});
+    let fault = json!({
+        "loc": ["body", 8],
+        "msg": "Expecting value: line 1 column 9 (char 8)",
+        "type": "value_error.jsondecode",
+        "ctx": ctx,
+    });
+    ask(post("/post", "{\"data\":}"))
+        .await
+        .is(422, &json!({"detail": [fault]}));
+}
+
+#[tokio::test]
+async fn text_that_is_no_utf_8_is_refused() {
+    let detail = json!({"detail": "There was an error parsing the body"});
+    ask(post("/post", &b"{\"a\":\"\xff\"}"[..]))
+        .await
+        .is(400, &detail);
+    assert_eq!(
+        ask(post("/post", "\u{feff}{}")).await.0,
+        StatusCode::OK,
+        "a byte order mark"
+    );
+}
+
+// http/24-data_is_string_422
+#[tokio::test]
+async fn faults_of_fields_are_listed() {
+    let fault = |msg, kind| json!({"loc": ["body", "data"], "msg": msg, "type": kind});
+    let faults = [
+        fault("value is not a valid list", "type_error.list"),
+        fault("value is not a valid dict", "type_error.dict"),
+    ];
+    ask(post("/post", "{\"data\":\"x\"}"))
+        .await
+        .is(422, &json!({"detail": faults}));
+}
+
+// Ours: Jina has no limit.
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_with_the_limit() {
+    let detail = json!({"detail": "the body is larger than the limit of 1000 bytes"});
+    let long = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT));
+    ask(post("/post", long.clone())).await.is(413, &detail);
+    let chunks = futures_util::stream::iter(
+        long.into_bytes()
+            .chunks(100)
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>(),
+    );
+    let streamed = Body::from_stream(futures_util::StreamExt::map(
+        chunks,
+        Ok::<_, std::io::Error>,
+    ));
+    ask(post("/post", streamed)).await.is(413, &detail);
+    let fits = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT - 8));
+    assert_eq!(
+        (fits.len(), ask(post("/post", fits)).await.0),
+        (LIMIT, StatusCode::OK)
+    );
+}
+
+// http/29-not_found_404
+#[tokio::test]
+async fn other_paths_are_not_found() {
+    for path in ["/nope", "/nope/", "//", "/INDEX", "/docs/x", "/bar/x/y"] {
+        ask(bare("GET", path))
+            .await
+            .is(404, &json!({"detail": "Not Found"}));
+    }
+}
+
+// http/30-method_not_allowed_405
+#[tokio::test]
+async fn other_methods_are_told_which_there_are() {
+    for (method, path, allow) in [
+        ("GET", "/post", "POST"),
+        ("HEAD", "/", "GET"),
+        ("POST", "/", "GET"),
+        ("OPTIONS", "/delete", "DELETE"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("DELETE", "/bar/x", "POST, GET"),
+        // Jina names the first route's methods only.
+        ("GET", "/index", "POST, PUT"),
+    ] {
+        let reply = ask(bare(method, path)).await;
+        assert_eq!(
+            (reply.0.as_u16(), reply.header("allow")),
+            (405, Some(allow)),
+            "{method} {path}"
+        );
+        if method != Method::HEAD {
+            reply.is(405, &json!({"detail": "Method Not Allowed"}));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slash_too_many_is_redirected() {
+    for (path, location) in [
+        ("/index/", "http://a.b:1/index"),
+        ("/docs//", "http://a.b:1/docs"),
+        ("/index/?a=b", "http://a.b:1/index?a=b"),
+    ] {
+        let reply = ask(request("GET", path, &[("host", "a.b:1")], "")).await;
+        assert_eq!(
+            (reply.0.as_u16(), reply.header("location")),
+            (307, Some(location))
+        );
+        assert!(reply.2.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn routes_can_be_turned_off() {
+    let config = HttpConfig {
+        debug_endpoints: false,
+        crud_endpoints: false,
+        exposed: Vec::new(),
+        ..config()
+    };
+    for path in [
+        "/dry_run", "/status", "/post", "/index", "/search", "/delete", "/update",
+    ] {
+        assert_eq!(
+            ask_with(&config, bare("GET", path)).await.0,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    assert_eq!(ask_with(&config, bare("GET", "/")).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there() {
+    for page in ["/docs", "/redoc", "/docs/oauth2-redirect"] {
+        let html = ask(bare("GET", page)).await;
+        assert_eq!(
+            html.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert!(!html.text().contains("//"), "{page} names another host");
+        let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let quoted = html.text().split(['"', '\'']);
+        let addresses: Vec<_> = quoted
+            .filter(|text| text.contains("assets/") || *text == "openapi.json")
+            .collect();
+        assert!(!addresses.is_empty(), "{page} loads nothing");
+        for address in addresses {
+            let reply = ask(bare("GET", &format!("{folder}/{address}"))).await;
+            assert_eq!(reply.0, StatusCode::OK, "{page}: {address}");
+        }
+    }
+    let html = ask(bare("GET", "/docs")).await;
+    assert!(
+        html.text()
+            .contains("<title>A &lt;b&gt; title - Swagger UI</title>")
+    );
+}
+
+#[tokio::test]
+async fn scripts_come_compressed_to_those_who_take_it() {
+    let path = docs::ASSETS[0].path;
+    let compressed = ask(request("GET", path, &[("accept-encoding", "gzip")], "")).await;
+    let plain = ask(bare("GET", path)).await;
+    assert_eq!(
+        (
+            compressed.header("content-encoding"),
+            plain.header("content-encoding")
+        ),
+        (Some("gzip"), None)
+    );
+    assert!(compressed.2.starts_with(&[0x1f, 0x8b]) && plain.text().contains("SwaggerUIBundle"));
+    assert_eq!(plain.header("vary"), Some("accept-encoding"));
+    assert!(
+        plain
+            .header("cache-control")
+            .is_some_and(|value| value.contains("immutable"))
+    );
+}
+
+#[tokio::test]
+async fn head_of_a_page_is_its_headers() {
+    let (get, head) = (
+        ask(bare("GET", "/docs")).await,
+        ask(bare("HEAD", "/docs")).await,
+    );
+    assert_eq!((head.0, head.2.len()), (StatusCode::OK, 0));
+    assert_eq!(
+        head.header("content-length"),
+        Some(&*get.2.len().to_string())
+    );
+}
+
+#[tokio::test]
+async fn the_websocket_port_serves_its_few_routes() {
+    let ask = |method, path| ask_at(debug_router(gateway()), bare(method, path));
+    ask("GET", "/").await.is(200, &json!({}));
+    assert_eq!(
+        ask("GET", "/openapi.json").await.json()["info"]["title"],
+        "FastAPI"
+    );
+    assert_eq!(ask("GET", "/dry_run").await.json()["code"], 0);
+    assert!(ask("GET", "/status").await.json()["envs"].is_object());
+    assert_eq!(ask("POST", "/post").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask("HEAD", "/").await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+mod cors {
+    use super::*;
+
+    const ORIGIN: (&str, &str) = ("origin", "http://a.b");
+
+    async fn ask(request: http::Request<Body>) -> Reply {
+        ask_with(
+            &HttpConfig {
+                cors: true,
+                ..config()
+            },
+            request,
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_request_without_origin_is_left_alone() {
+        let reply = ask(request(
+            "OPTIONS",
+            "/delete",
+            &[("access-control-request-method", "GET")],
+            "",
+        ))
+        .await;
+        assert_eq!(
+            (
+                reply.0.as_u16(),
+                reply.header("access-control-allow-origin")
+            ),
+            (405, None)
+        );
+    }
+
+    #[tokio::test]
+    async fn every_answer_to_an_origin_is_open_to_all() {
+        for (method, path) in [
+            ("GET", "/"),
+            ("GET", "/nope"),
+            ("POST", "/post"),
+            ("OPTIONS", "/delete"),
+        ] {
+            let reply = ask(request(method, path, &[ORIGIN], "")).await;
+            assert_eq!(
+                reply.header("access-control-allow-origin"),
+                Some("*"),
+                "{method} {path}"
+            );
+            assert_eq!(
+                reply.header("access-control-allow-credentials"),
+                Some("true")
+            );
+            assert_eq!(reply.header("vary"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn with_a_cookie_the_origin_is_named() {
+        let reply = ask(request("GET", "/", &[ORIGIN, ("cookie", "a=b")], "")).await;
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            Some("http://a.b")
+        );
+        assert_eq!(
+            reply.header("access-control-allow-credentials"),
+            Some("true")
+        );
+        assert_eq!(reply.header("vary"), Some("Origin"));
+    }
+
+    #[tokio::test]
+    async fn a_preflight_is_allowed_what_it_asks_for() {
+        let asked = [
+            ORIGIN,
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "X-Foo, content-type"),
+        ];
+        for path in ["/index", "/nope"] {
+            let reply = ask(request("OPTIONS", path, &asked, "")).await;
+            assert_eq!((reply.0.as_u16(), reply.text()), (200, "OK"));
+            for (name, value) in [
+                ("content-type", "text/plain; charset=utf-8"),
+                ("vary", "Origin"),
+                (
+                    "access-control-allow-methods",
+                    "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+                ),
+                ("access-control-max-age", "600"),
+                ("access-control-allow-credentials", "true"),
+                ("access-control-allow-origin", "http://a.b"),
+                ("access-control-allow-headers", "X-Foo, content-type"),
+            ] {
+                assert_eq!(reply.header(name), Some(value), "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preflight_for_an_unknown_method_is_refused() {
+        let asked = [ORIGIN, ("access-control-request-method", "LINK")];
+        let reply = ask(request("OPTIONS", "/index", &asked, "")).await;
+        assert_eq!(
+            (reply.0.as_u16(), reply.text()),
+            (400, "Disallowed CORS method")
+        );
+        assert_eq!(reply.header("access-control-allow-headers"), None);
+    }
+}
+
+mod failures {
+    //! What a Gateway's error becomes, which an empty Flow cannot show.
+
+    use super::*;
+
+    async fn reply(rejection: Rejection) -> Reply {
+        let (head, body) = rejection.into_response().into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Reply(head.status, head.headers, body)
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_is_down_sends_the_request_back() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let echo = json!({"header": {}}).to_string().into_bytes();
+        reply(Rejection::Unreachable { status, echo })
+            .await
+            .is(503, &json!({"header": {}}));
+    }
+
+    #[tokio::test]
+    async fn a_bad_target_executor_is_the_clients_fault() {
+        let fault = json!({
+            "loc": ["body", "targetExecutor"],
+            "msg": "missing )",
+            "type": "value_error.regex_pattern",
+        });
+        reply(Rejection::target_executor("missing )"))
+            .await
+            .is(422, &json!({"detail": [fault]}));
+    }
+
+    // Ours: Jina answers with plain text, at which its own client fails.
+    #[tokio::test]
+    async fn any_other_failure_is_json_with_the_requests_id() {
+        let (detail, request_id) = ("no".to_owned(), "r".to_owned());
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let rejection = Rejection::Failed {
+            status,
+            detail,
+            request_id,
+        };
+        reply(rejection)
+            .await
+            .is(500, &json!({"detail": "no", "requestId": "r"}));
+    }
+
+    #[tokio::test]
+    async fn a_long_broken_body_is_sent_back_in_part() {
+        let error = json::parse(b"{\"data\":}").expect_err("broken");
+        let text = "ü".repeat(100_000);
+        let answer = reply(Rejection::syntax(&error, text.as_bytes()))
+            .await
+            .json();
+        let doc = answer["detail"][0]["ctx"]["doc"]
+            .as_str()
+            .expect("text")
+            .len();
+        assert_eq!(doc, 64 * 1024);
+    }
+}
