@@ -1,0 +1,31 @@
+//! Two Executors that come with the library: one that greets, one that changes nothing.
+
+use flowgate_proto::{
+    docarray::{DocumentProto, document_proto::Content},
+    fresh_id,
+};
+
+use crate::{Executor, Reply, Request};
+
+/// What [`greeter`] says.
+pub const GREETING: &str = "hello from Flowgate";
+
+/// Appends a Document with a greeting, whatever the endpoint.
+#[must_use]
+pub fn greeter() -> Executor {
+    Executor::new("Greeter").on_default(|request: Request| async move {
+        let mut documents = request.into_documents();
+        documents.push(DocumentProto {
+            id: fresh_id(),
+            content: Some(Content::Text(GREETING.to_owned())),
+            ..DocumentProto::default()
+        });
+        Ok(documents.into())
+    })
+}
+
+/// Jina's `BaseExecutor`: takes every endpoint and changes nothing.
+#[must_use]
+pub fn pass_through() -> Executor {
+    Executor::new("BaseExecutor").on_default(|_| async { Ok(Reply::unchanged()) })
+}

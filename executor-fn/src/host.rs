@@ -1,0 +1,3 @@
+//! Where an Executor runs.
+
+pub mod container;

@@ -1,0 +1,169 @@
+//! A long-running process: one Executor on one gRPC listener until it is told to stop.
+
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::{
+    Executor, Identity, Service,
+    inbound::grpc::{ADVERTISED, routes},
+    introspect::Introspection,
+};
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Under which names; the Executor's own name and its first replica unless set.
+    pub identity: Option<Identity>,
+    /// Largest message taken, also when it comes compressed and is larger only afterwards.
+    pub max_message_bytes: usize,
+    /// Requests at once on one connection; more wait at the client.
+    pub max_concurrent_requests: u32,
+    /// How long requests under way may take once the Executor is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for ServeOptions {
+    /// All interfaces and a free port, as Jina. 256 MiB hold large batches of images and bound what a
+    /// compressed message can do. A Gateway's default `prefetch` of 1000 fits into 1024 requests.
+    /// Kubernetes kills after 30 seconds: 25 leave time to exit.
+    fn default() -> Self {
+        Self {
+            address: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            identity: None,
+            max_message_bytes: 256 << 20,
+            max_concurrent_requests: 1024,
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Why an Executor cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address of the options.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No handler for SIGTERM or SIGINT.
+    #[error("cannot wait for signals")]
+    Signals {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The server ended.
+    #[error("the gRPC server failed")]
+    Server {
+        /// Its reason.
+        source: tonic::transport::Error,
+    },
+}
+
+/// Serves `executor` until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the address cannot be had or the server fails.
+pub async fn serve(executor: Executor, options: ServeOptions) -> Result<(), ServeError> {
+    let address = options.address;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Bind { address, source })?;
+    let stop = stop_signal()?;
+    serve_on(listener, executor, options, stop).await
+}
+
+/// Serves `executor` on a listener until `stop` is done. Health turns off first; then nothing new is
+/// accepted, batches no longer wait for more requests, and what is under way has the time of
+/// `options.drain`.
+///
+/// # Errors
+/// When the server fails.
+pub async fn serve_on(
+    listener: TcpListener,
+    executor: Executor,
+    options: ServeOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let name = executor.name().to_owned();
+    let identity = options.identity.clone();
+    let service = executor.into_service(identity.unwrap_or_else(|| Identity::of(&name)));
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(executor = name, %address, "listening");
+    }
+    let introspection = Introspection::new(ADVERTISED);
+    let stopping = CancellationToken::new();
+    let server = server(listener, &service, &introspection, &options, &stopping);
+    let mut server = pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = stop => {}
+    }
+    introspection.health().turn_off();
+    service.close();
+    stopping.cancel();
+    let drained = tokio::time::timeout(options.drain, server).await;
+    drained.unwrap_or_else(|_| {
+        tracing::warn!("requests were still under way after {:?}", options.drain);
+        Ok(())
+    })
+}
+
+/// Done at the first SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let signals = |source| ServeError::Signals { source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn server(
+    listener: TcpListener,
+    service: &Service,
+    introspection: &Introspection,
+    options: &ServeOptions,
+    stopping: &CancellationToken,
+) -> Result<(), ServeError> {
+    let routes = introspection.add_to(routes(service, options.max_message_bytes));
+    Server::builder()
+        // Jina's own interval, with more patience than its 5 seconds: a Python Gateway may be that
+        // busy with one large request. Its peers ping every 10 seconds even when idle, which this
+        // server takes without complaint.
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .max_concurrent_streams(options.max_concurrent_requests)
+        // The windows of 64 KiB that HTTP/2 starts with would make large documents wait for the
+        // peer several times per megabyte.
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stopping.cancelled(),
+        )
+        .await
+        .map_err(|source| ServeError::Server { source })
+}

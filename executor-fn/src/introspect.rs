@@ -1,0 +1,79 @@
+//! What a gRPC server of Jina's kind says about itself: reflection v1alpha and v1, health, and the
+//! answer to calls it does not know. Executors and Gateways use it alike.
+
+mod health;
+
+use flowgate_proto::DESCRIPTORS;
+use tonic::{Status, body::Body, service::Routes};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::Builder;
+
+pub use self::health::HealthSwitch;
+
+const REFLECTION_V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
+
+/// Reflection and health for the services that a server advertises.
+#[derive(Clone, Debug)]
+pub struct Introspection {
+    advertised: &'static [&'static str],
+    health: HealthSwitch,
+}
+
+impl Introspection {
+    /// For a server of these services.
+    #[must_use]
+    pub fn new(advertised: &'static [&'static str]) -> Self {
+        Self {
+            advertised,
+            health: HealthSwitch::default(),
+        }
+    }
+
+    /// Adds reflection (both versions), health, and Jina's answer to unknown methods.
+    ///
+    /// # Panics
+    /// Never: the descriptors are compiled in.
+    #[must_use]
+    pub fn add_to(&self, routes: Routes) -> Routes {
+        let v1alpha = self.reflection(&[REFLECTION_V1ALPHA]).build_v1alpha();
+        let v1 = self
+            .reflection(&[REFLECTION_V1ALPHA, REFLECTION_V1])
+            .build_v1();
+        let health = health::Health::new(self.advertised, REFLECTION_V1ALPHA, &self.health);
+        let mut routes = routes
+            .add_service(v1alpha.expect("the descriptors compiled in hold"))
+            .add_service(v1.expect("the descriptors compiled in hold"))
+            .add_service(HealthServer::new(health));
+        let router = std::mem::take(routes.axum_router_mut()).fallback(method_not_found);
+        *routes.axum_router_mut() = router;
+        routes
+    }
+
+    /// Turns health off.
+    #[must_use]
+    pub fn health(&self) -> HealthSwitch {
+        self.health.clone()
+    }
+
+    /// Lists the advertised names and `itself`, and nothing more: a Jina 3.13 Gateway fails every call
+    /// to a peer whose v1alpha listing has a name that it does not know, `grpc.health.v1.Health` for
+    /// one. Health can be described by name all the same.
+    fn reflection(&self, itself: &[&str]) -> Builder<'static> {
+        let builder = Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        self.advertised
+            .iter()
+            .chain(itself)
+            .fold(builder, |builder, name| builder.with_service_name(*name))
+    }
+}
+
+/// grpcio's words (recording `grpc/18-unknown_method`).
+async fn method_not_found() -> http::Response<Body> {
+    Status::unimplemented("Method not found!").into_http()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Dense vectors in and out of `NdArrayProto`: numpy's raw bytes to `f32` and back.
+
+use bytes::Bytes;
+use flowgate_proto::docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto::Content};
+
+/// Most elements that an array without bytes, which stands for zeros, may claim.
+pub const MAX_IMPLIED_ZEROS: usize = 1 << 20;
+
+/// Why an array is no vector of numbers.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TensorError {
+    /// Sparse, or nothing at all.
+    #[error("the array is not dense")]
+    NotDense,
+    /// A dtype that holds no real numbers.
+    #[error("the dtype {dtype:?} holds no real numbers")]
+    Dtype {
+        /// numpy's name for it.
+        dtype: String,
+    },
+    /// More or fewer bytes than the shape asks for.
+    #[error("an array of shape {shape:?} and dtype {dtype:?} cannot have {bytes} bytes")]
+    Length {
+        /// As the array says it.
+        shape: Vec<u32>,
+        /// As the array says it.
+        dtype: String,
+        /// As they came.
+        bytes: usize,
+    },
+}
+
+/// The numbers of a dense array in C order, whatever its shape; of any float, integer or bool dtype.
+/// An array with a shape and no bytes stands for zeros, as in docarray 0.21.
+///
+/// # Errors
+/// When it is not dense, not of numbers, or its bytes and its shape do not agree.
+pub fn read(array: &NdArrayProto) -> Result<Vec<f32>, TensorError> {
+    let Some(Content::Dense(dense)) = &array.content else {
+        return Err(TensorError::NotDense);
+    };
+    let mut sizes = dense.shape.iter().map(|size| *size as usize);
+    let count = sizes.try_fold(1_usize, usize::checked_mul);
+    let length = || TensorError::Length {
+        shape: dense.shape.clone(),
+        dtype: dense.dtype.clone(),
+        bytes: dense.buffer.len(),
+    };
+    let count = count.ok_or_else(length)?;
+    if dense.buffer.is_empty() && !dense.shape.is_empty() {
+        return (count <= MAX_IMPLIED_ZEROS)
+            .then(|| vec![0.0; count])
+            .ok_or_else(length);
+    }
+    let element = Element::named(&dense.dtype).ok_or_else(|| TensorError::Dtype {
+        dtype: dense.dtype.clone(),
+    })?;
+    if count.checked_mul(element.size) != Some(dense.buffer.len()) {
+        return Err(length());
+    }
+    let elements = dense.buffer.chunks_exact(element.size);
+    Ok(elements.map(|bytes| element.read(bytes)).collect())
+}
+
+/// A vector as a numpy array of dtype `<f4`.
+#[must_use]
+pub fn write(vector: &[f32]) -> NdArrayProto {
+    let bytes: Vec<u8> = vector
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    NdArrayProto {
+        content: Some(Content::Dense(DenseNdArrayProto {
+            buffer: Bytes::from(bytes),
+            shape: vec![u32::try_from(vector.len()).unwrap_or(u32::MAX)],
+            dtype: "<f4".to_owned(),
+        })),
+        cls_name: "numpy".to_owned(),
+        ..NdArrayProto::default()
+    }
+}
+
+/// How one element lies in the buffer.
+#[derive(Clone, Copy)]
+struct Element {
+    big_endian: bool,
+    kind: u8,
+    size: usize,
+}
+
+impl Element {
+    /// Of numpy's array-protocol string: byte order, kind, bytes.
+    fn named(dtype: &str) -> Option<Self> {
+        let (order, rest) = (dtype.get(..1)?, dtype.get(1..)?);
+        let (kind, size) = (rest.bytes().next()?, rest.get(1..)?.parse().ok()?);
+        let known = match kind {
+            b'f' => matches!(size, 2 | 4 | 8),
+            b'i' | b'u' => matches!(size, 1 | 2 | 4 | 8),
+            b'b' => size == 1,
+            _ => false,
+        };
+        (known && matches!(order, "<" | ">" | "|" | "=")).then_some(Self {
+            big_endian: order == ">",
+            kind,
+            size,
+        })
+    }
+
+    /// Rounds what is wider than an `f32`.
+    fn read(self, bytes: &[u8]) -> f32 {
+        let mut little = [0_u8; 8];
+        for (to, from) in little.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        if self.big_endian
+            && let Some(used) = little.get_mut(..self.size)
+        {
+            used.reverse();
+        }
+        let bits = u64::from_le_bytes(little);
+        // Shifted up and down again, a narrow integer gets its sign.
+        let unused = 64 - 8 * u32::try_from(self.size).unwrap_or(8);
+        match (self.kind, self.size) {
+            (b'f', 2) => half(bits as u16),
+            (b'f', 4) => f32::from_bits(bits as u32),
+            (b'f', _) => f64::from_bits(bits) as f32,
+            (b'i', _) => ((bits << unused) as i64 >> unused) as f32,
+            _ => bits as f32,
+        }
+    }
+}
+
+/// IEEE 754 binary16.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::from(bits >> 10 & 0x1f);
+    let fraction = f32::from(bits & 0x3ff);
+    match exponent {
+        0 => sign * fraction * 2_f32.powi(-24),
+        0x1f if fraction == 0.0 => sign * f32::INFINITY,
+        0x1f => f32::NAN,
+        _ => sign * (1024.0 + fraction) * 2_f32.powi(exponent - 25),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(dtype: &str, shape: &[u32], bytes: &[u8]) -> NdArrayProto {
+        NdArrayProto {
+            content: Some(Content::Dense(DenseNdArrayProto {
+                buffer: Bytes::copy_from_slice(bytes),
+                shape: shape.to_vec(),
+                dtype: dtype.to_owned(),
+            })),
+            ..NdArrayProto::default()
+        }
+    }
+
+    #[test]
+    fn every_real_dtype_is_read() {
+        let cases: [(&str, &[u8], f32); 11] = [
+            ("<f4", &1.5_f32.to_le_bytes(), 1.5),
+            ("<f8", &(-2.25_f64).to_le_bytes(), -2.25),
+            (">f8", &(-2.25_f64).to_be_bytes(), -2.25),
+            ("<f2", &0x3e00_u16.to_le_bytes(), 1.5),
+            ("<f2", &0xfc00_u16.to_le_bytes(), f32::NEG_INFINITY),
+            ("<f2", &0x0001_u16.to_le_bytes(), 5.960_464_5e-8),
+            ("<i8", &(-3_i64).to_le_bytes(), -3.0),
+            (">i2", &(-3_i16).to_be_bytes(), -3.0),
+            ("|i1", &[0xff], -1.0),
+            ("|u1", &[0xff], 255.0),
+            ("|b1", &[1], 1.0),
+        ];
+        for (dtype, bytes, number) in cases {
+            assert_eq!(
+                read(&array(dtype, &[1], bytes)),
+                Ok(vec![number]),
+                "{dtype}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let vector = [0.1, -2.0, f32::MAX];
+        assert_eq!(read(&write(&vector)), Ok(vector.to_vec()));
+        assert_eq!(read(&write(&[])), Ok(vec![]));
+    }
+
+    #[test]
+    fn claims_that_the_bytes_do_not_keep_are_errors() {
+        assert!(read(&array("<f4", &[2], &[0; 4])).is_err());
+        assert!(read(&array("<f4", &[u32::MAX, u32::MAX, u32::MAX], &[0; 4])).is_err());
+        assert!(
+            read(&array("<f4", &[u32::MAX], &[])).is_err(),
+            "zeros without end"
+        );
+        assert!(read(&array("<U1", &[1], &[0; 4])).is_err());
+        assert!(read(&array("é", &[1], &[0; 4])).is_err());
+        assert!(read(&array("", &[1], &[0; 4])).is_err());
+        assert_eq!(read(&NdArrayProto::default()), Err(TensorError::NotDense));
+        assert_eq!(
+            read(&array("<f8", &[3], &[])),
+            Ok(vec![0.0; 3]),
+            "docarray's zeros"
+        );
+    }
+}
