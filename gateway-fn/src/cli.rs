@@ -62,6 +62,7 @@ enum Command {
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    executor_fn::info::note_start();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return Exit::from_clap(&error).code(),

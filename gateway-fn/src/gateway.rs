@@ -88,7 +88,7 @@ impl Gateway {
     /// What this Gateway is: `/status` and `jina.JinaInfoRPC/_status`.
     #[must_use]
     pub fn info(&self) -> JinaInfoProto {
-        executor_fn::jina_info(&|name| match name {
+        executor_fn::info::jina_info(|name| match name {
             "JINA_STREAMER_ARGS" => Some(self.0.streamer_args.clone()),
             name => std::env::var(name).ok(),
         })

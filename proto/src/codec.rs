@@ -30,8 +30,8 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = JinaCodec<T, U>;
-    type Decoder = JinaCodec<T, U>;
+    type Encoder = Self;
+    type Decoder = Self;
 
     fn encoder(&mut self) -> Self::Encoder {
         Self::default()

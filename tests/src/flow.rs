@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use executor_fn::{Executor, ServeOptions};
+use executor_fn::{Executor, Identity, ServeOptions};
 use gateway::{
     config::{Config, Protocol},
     gateway::Registry,
@@ -39,9 +39,9 @@ impl ServedExecutor {
         let address = socket.local_addr().expect("a bound socket");
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let options = ServeOptions::named(deployment);
+        let options = ServeOptions { identity: Some(Identity::of(deployment)), ..ServeOptions::default() };
         let task = tokio::spawn(async move {
-            executor_fn::serve_on(executor, options, socket, stopped).await.expect("the executor serves");
+            executor_fn::serve_on(socket, executor, options, stopped).await.expect("the executor serves");
         });
         Self { address, stop, task }
     }

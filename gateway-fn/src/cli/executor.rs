@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{Exit, serve::stop_signal};
+use executor_fn::{Identity, ServeOptions};
+
+use super::Exit;
 use crate::gateway::Registry;
 
 /// Arguments of `flowgate executor`.
@@ -40,13 +42,15 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
             };
         }
     };
-    let (address, stop) = match (socket.local_addr(), stop_signal()) {
-        (Ok(address), Ok(stop)) => (address, stop),
-        (Err(error), _) | (_, Err(error)) => return Exit::failure(&error.to_string()),
+    let stop = match executor_fn::stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return Exit::failure(&error.to_string()),
     };
-    println!("Executor {} ({}) at grpc://{address}", args.name, executor.name());
-    let options = executor_fn::ServeOptions::named(&args.name);
-    match executor_fn::serve_on(executor, options, socket, stop).await {
+    if let Ok(address) = socket.local_addr() {
+        println!("Executor {} ({}) at grpc://{address}", args.name, executor.name());
+    }
+    let options = ServeOptions { identity: Some(Identity::of(&args.name)), ..ServeOptions::default() };
+    match executor_fn::serve_on(socket, executor, options, stop).await {
         Ok(()) => Exit::Clean,
         Err(error) => Exit::failure(&error.to_string()),
     }

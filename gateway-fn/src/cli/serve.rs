@@ -1,7 +1,6 @@
 //! `flowgate serve`: a Flow served until the process is told to stop.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, banner, flow_source};
 use crate::{
@@ -35,9 +34,10 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
         Ok(container) => container,
         Err(error) => return Exit::container(&error),
     };
-    let stop = match stop_signal() {
+    // The handlers are in place before the Gateway says that it is up, so that no signal is lost.
+    let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
-        Err(error) => return Exit::failure(&format!("no signals: {error}")),
+        Err(error) => return Exit::failure(&error.to_string()),
     };
     banner::print(&config, &container);
     match container.serve(stop).await {
@@ -45,17 +45,4 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
         Ended::CutOff => tracing::warn!("stopped before everything was finished"),
     }
     Exit::Clean
-}
-
-/// Comes true at SIGTERM or SIGINT. The handlers are in place when this returns, so that a signal that comes during
-/// start-up is not lost.
-pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

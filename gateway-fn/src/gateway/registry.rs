@@ -15,8 +15,8 @@ pub struct Registry(BTreeMap<String, Make>);
 impl Default for Registry {
     fn default() -> Self {
         Self(BTreeMap::new())
-            .with("greet", executor_fn::greeter)
-            .with("pass_through", executor_fn::pass_through)
+            .with("greet", executor_fn::greet::greeter)
+            .with("pass_through", executor_fn::greet::pass_through)
     }
 }
 
@@ -28,7 +28,7 @@ impl Registry {
         self
     }
 
-    pub(super) fn make(&self, name: &str) -> Option<Executor> {
+    pub(crate) fn make(&self, name: &str) -> Option<Executor> {
         self.0.get(name).map(|make| make())
     }
 

@@ -10,8 +10,10 @@ mod tls;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
-use executor_fn::HealthSwitch;
+use executor_fn::introspect::HealthSwitch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use tls::TlsError;
 
 use self::{dispatch::Dispatch, listener::Listener};
 use crate::{
@@ -48,7 +50,7 @@ pub enum ContainerError {
     },
     /// The certificate or its key cannot be used.
     #[error(transparent)]
-    Tls(#[from] tls::TlsError),
+    Tls(#[from] TlsError),
 }
 
 /// How a Gateway came to its end.
@@ -112,7 +114,7 @@ impl Container {
         }
         stop.await;
         tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
-        health.not_serving();
+        health.turn_off();
         stopping.cancel();
         sessions.stop();
         connections.close();

@@ -2,8 +2,8 @@
 
 mod call;
 
-use axum::{Router, response::IntoResponse as _};
-use executor_fn::{HealthSwitch, Introspection};
+use axum::Router;
+use executor_fn::introspect::{HealthSwitch, Introspection};
 use flowgate_proto::{
     DataRequest,
     jina::{
@@ -51,15 +51,8 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitc
         )
         .add_service(JinaGatewayDryRunRpcServer::new(inbound.clone()))
         .add_service(JinaInfoRpcServer::new(inbound));
-    let router = introspection
-        .add_to(routes)
-        .into_axum_router()
-        .fallback(async || Status::unimplemented(METHOD_NOT_FOUND).into_http::<axum::body::Body>().into_response());
-    (router, introspection.health())
+    (introspection.add_to(routes).into_axum_router(), introspection.health())
 }
-
-/// grpc-python's words, which a Jina Gateway answers with (recording `grpc/18-unknown_method`).
-const METHOD_NOT_FOUND: &str = "Method not found!";
 
 #[derive(Clone, Debug)]
 struct Inbound(Gateway);
