@@ -1,0 +1,133 @@
+//! Against recordings of Python 3.10's `re` (`recorded.tsv`: a line of texts, then per pattern what
+//! `search` and `match` say of each text, or the error).
+
+use super::{PyRegex, RegexError};
+
+const RECORDED: &str = include_str!("recorded.tsv");
+
+/// Patterns where we differ: Python 3.11's syntax and look-behinds of any width are accepted, `\\B` holds in
+/// an empty text, the ASCII flag, names of characters, repeats of lookarounds or beyond 65535 are refused, and
+/// two bad flags are told of in other words.
+const DIFFERENT: &[&str] = &[
+    "(?>a)",
+    "a++",
+    "(?<=a+)b",
+    r"\B",
+    r"(?a:\w)",
+    r"\N{DIGIT ONE}",
+    r"[\N]",
+    "(?=a)*b",
+    "a{99999999999}",
+    "(?i-i:a)",
+    "(?z)",
+];
+
+fn json(text: &str) -> String {
+    serde_json::from_str(text).expect("a JSON string")
+}
+
+#[test]
+fn patterns_mean_what_they_mean_in_python() {
+    let mut lines = RECORDED.lines();
+    let texts = lines
+        .next()
+        .and_then(|line| line.split_once('\t'))
+        .expect("texts")
+        .1;
+    let texts: Vec<String> = serde_json::from_str(texts).expect("JSON");
+    let mut wrong = Vec::new();
+    for line in lines {
+        let fields: Vec<_> = line.split('\t').collect();
+        let pattern = json(fields[0]);
+        if DIFFERENT.contains(&pattern.as_str()) {
+            continue;
+        }
+        match (PyRegex::new(&pattern), fields[1]) {
+            (Err(error), "error") if error.to_string() == json(fields[2]) => {}
+            (Ok(found), bits) if bits != "error" => {
+                let anchored = PyRegex::anchored(&pattern).expect("compiles as well");
+                let bits = |regex: &PyRegex| -> String {
+                    let is_found = |text: &String| regex.search(text).expect("few steps");
+                    texts
+                        .iter()
+                        .map(|text| if is_found(text) { '1' } else { '0' })
+                        .collect()
+                };
+                if bits(&found) != fields[1] || bits(&anchored) != fields[2] {
+                    wrong.push(format!(
+                        "{pattern}: {} {}, not {} {}",
+                        bits(&found),
+                        bits(&anchored),
+                        fields[1],
+                        fields[2]
+                    ));
+                }
+            }
+            (ours, _) => wrong.push(format!("{pattern}: {ours:?}, not {}", fields[2])),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn python_3_11_syntax_is_accepted() {
+    for (pattern, text, found) in [
+        ("(?>a*)a", "aaa", false),
+        ("a*+a", "aaa", false),
+        ("a++b", "aab", true),
+    ] {
+        let regex = PyRegex::new(pattern).expect("valid");
+        assert_eq!(regex.search(text), Ok(found), "{pattern}");
+    }
+}
+
+#[test]
+fn a_pattern_cannot_burn_time() {
+    let exponential = PyRegex::anchored(r"(a*)*\1b").expect("valid");
+    let text = "a".repeat(60);
+    assert_eq!(exponential.search(&text), Err(RegexError::TooManySteps));
+    let text = "a".repeat(100_000);
+    assert_eq!(
+        PyRegex::search_once("a", &text),
+        Err(RegexError::TextTooLong)
+    );
+}
+
+#[test]
+fn a_pattern_cannot_take_much_space() {
+    let long = "a".repeat(5000);
+    let deep = "(".repeat(2000) + &")".repeat(2000);
+    assert_eq!(PyRegex::new(&long).err(), Some(RegexError::PatternTooLong));
+    for large in [deep.as_str(), r"(?:\w{1000}){1000}", "a{99999999999}"] {
+        assert_eq!(
+            PyRegex::new(large).err(),
+            Some(RegexError::Unsupported),
+            "{large}"
+        );
+    }
+}
+
+#[test]
+fn a_client_gets_less_than_the_flows_author() {
+    let long = "a".repeat(1000);
+    assert!(PyRegex::new(&long).is_ok());
+    assert_eq!(
+        PyRegex::anchored(&long).err(),
+        Some(RegexError::PatternTooLong)
+    );
+    let large = r"(?i)\w{60}";
+    assert!(PyRegex::new(large).is_ok());
+    assert_eq!(
+        PyRegex::anchored(large).err(),
+        Some(RegexError::Unsupported)
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn nothing_panics(pattern in r"[a-c()\[\]{}?*+|^$.\\PixmsL:=!<>#1-9,\-é ]{0,24}", text in "[a-c\n]{0,8}") {
+        if let Ok(regex) = PyRegex::new(&pattern) {
+            let _ = regex.search(&text);
+        }
+    }
+}
