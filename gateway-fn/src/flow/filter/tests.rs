@@ -1,0 +1,282 @@
+//! Against recordings of docarray 0.21 on Python 3.10 (`recorded.tsv`: documents as `@name` and the hex of
+//! a `DocumentProto`, then per condition what `find` says of each of them: 1, 0, or the exception's class).
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use prost::Message as _;
+use serde_json::{Value as Json, json};
+
+use flowgate_proto::{
+    Struct, Value,
+    docarray::{DenseNdArrayProto, NdArrayProto, document_proto::Content, nd_array_proto},
+};
+
+use super::*;
+
+const RECORDED: &str = include_str!("recorded.tsv");
+
+fn document(hex: &str) -> DocumentProto {
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    DocumentProto::decode(&bytes[..]).expect("a DocumentProto")
+}
+
+fn compile(condition: &Json) -> Filter {
+    Filter::compile(condition).unwrap_or_else(|faults| panic!("{condition}: {faults:?}"))
+}
+
+#[test]
+fn documents_are_judged_as_by_docarray() {
+    let (documents, conditions): (Vec<_>, Vec<_>) =
+        RECORDED.lines().partition(|line| line.starts_with('@'));
+    let hex = |line: &str| document(line.split('\t').nth(1).expect("hex"));
+    let documents: Vec<_> = documents.into_iter().map(hex).collect();
+    let mut wrong = Vec::new();
+    for line in conditions {
+        let mut fields = line.split('\t');
+        let condition = fields.next().expect("a condition");
+        let filter = match Filter::compile(&serde_json::from_str(condition).expect("JSON")) {
+            Ok(filter) => filter,
+            Err(faults) => {
+                wrong.push(format!("{condition}: {faults:?}"));
+                continue;
+            }
+        };
+        for (document, expected) in documents.iter().zip(fields) {
+            let ours = match filter.admits(document) {
+                Ok(admitted) => u8::from(admitted).to_string(),
+                Err(error) => error.python_class().to_owned(),
+            };
+            // Jina's names for what Python calls a TypeError and `re.error`.
+            let expected = match expected {
+                "LookupyError" | "UFuncTypeError" => "TypeError",
+                "error" => "re.error",
+                other => other,
+            };
+            if ours != expected {
+                wrong.push(format!(
+                    "{condition} on {}: {ours}, not {expected}",
+                    document.id
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn ne_is_neq() {
+    let bare = DocumentProto::default();
+    assert_eq!(
+        compile(&json!({"tags__x": {"$ne": 1}})).admits(&bare),
+        Ok(true)
+    );
+    assert_eq!(
+        compile(&json!({"tags__x": {"$ne": null}})).admits(&bare),
+        Ok(false)
+    );
+}
+
+/// Jina answers each of these with an exception, at the first request.
+#[test]
+fn a_key_that_looks_like_a_number_is_still_a_key() {
+    let tags = BTreeMap::from([("0".to_owned(), Value::from("zero"))]);
+    let document = DocumentProto {
+        tags: Some(Struct { fields: tags }),
+        ..Default::default()
+    };
+    assert_eq!(
+        compile(&json!({"tags__0": {"$eq": "zero"}})).admits(&document),
+        Ok(true)
+    );
+    assert_eq!(
+        compile(&json!({"tags__1": {"$eq": null}})).admits(&document),
+        Ok(true)
+    );
+}
+
+#[test]
+fn a_tensor_can_be_compared_with_null() {
+    let tensor = DocumentProto {
+        embedding: Some(NdArrayProto {
+            content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto::default())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let is_null = compile(&json!({"embedding": {"$eq": null}}));
+    assert_eq!(is_null.admits(&tensor), Ok(false));
+    assert_eq!(is_null.admits(&DocumentProto::default()), Ok(true));
+}
+
+fn faults(condition: &Json) -> Vec<String> {
+    let faults = Filter::compile(condition).expect_err("a bad condition");
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn faults_say_where_and_what_is_expected() {
+    let operators = "one of $eq, $neq, $gt, $gte, $lt, $lte, $in, $nin, $regex, $size, $exists";
+    let cases = [
+        (json!({"tags__x": {"$gtt": 1}}), format!("tags__x.$gtt: found `$gtt`, expected {operators} (did you mean $gt?)")),
+        (json!({"$nott": []}), "$nott: found `$nott`, expected one of $and, $or, $not (did you mean $not?)".to_owned()),
+        (json!({"$and": [{"id": {"$eq": 1}}, {"txt": {"$eq": 1}}]}), "$and.1.txt: found `txt`, expected an attribute of a document: one of id, text, blob, tensor, content, content_type, uri, mime_type, modality, tags, weight, granularity, adjacency, parent_id, offset, location, embedding, scores, evaluations, chunks, matches, _metadata (did you mean text?)".to_owned()),
+        (json!({"id": {"$not": {"$eq": "x"}}}), "id.$not: found `$not`, expected $not around the field, not below it".to_owned()),
+        (json!({"id": {"$eq": "{tags__x} {id}"}}), "id.$eq: found `{tags__x} {id}`, expected exactly one placeholder, as {tags__name}".to_owned()),
+        (json!({"text": {"$regex": "("}}), "text.$regex: found `(`, expected a regular expression of Python (missing ), unterminated subpattern at position 0)".to_owned()),
+        (json!({"id": 5}), "id: found 5, expected an operator and its value, as {$eq: value}".to_owned()),
+        (json!({"id": {}}), "id: found an empty object, expected an operator and its value, as {$eq: value}".to_owned()),
+        (json!({"id": {"$exists": 1}}), "id.$exists: found 1, expected true or false".to_owned()),
+        (json!({"id": {"$in": 1}}), "id.$in: found 1, expected a list, a string or a placeholder".to_owned()),
+        (json!({"weight": {"$gt": null}}), "weight.$gt: found null, expected a number, a string, a list or a placeholder".to_owned()),
+        (json!({"text": {"$size": "3"}}), "text.$size: found `3`, expected a number or a placeholder".to_owned()),
+        (json!({"weight__x": {"$eq": 1}}), "weight__x: found `weight__x`, expected no `__` behind an attribute that has no parts".to_owned()),
+        (json!({"scores__a__val": {"$eq": 1}}), "scores__a__val: found `scores__a__val`, expected one of value, op_name, description, ref_id (did you mean value?)".to_owned()),
+        (json!({"embedding": {"$gt": 1}}), "embedding.$gt: found `$gt`, expected $exists, $size, or a comparison with null: a tensor has no other".to_owned()),
+        (json!({"$and": 1}), "$and: found 1, expected a list of conditions, or one condition".to_owned()),
+        (json!({"$or": [1]}), "$or.0: found 1, expected a condition, as {field: {$operator: value}}".to_owned()),
+        (json!([]), "found a list, expected an object of conditions, as {field: {$operator: value}}".to_owned()),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(faults(&condition), [expected], "{condition}");
+    }
+}
+
+#[test]
+fn all_faults_are_found_at_once() {
+    let condition = json!({"$or": [{"a": {"$eq": 1}}, {"id": {"$b": 1, "$c": 2}}]});
+    assert_eq!(faults(&condition).len(), 3);
+}
+
+#[test]
+fn nesting_has_a_bound() {
+    let deep = (0..200).fold(
+        json!({"id": {"$eq": 1}}),
+        |inner, _| json!({"$not": [inner]}),
+    );
+    assert_eq!(faults(&deep).len(), 1);
+    let value = (0..200).fold(json!(1), |inner, _| json!([inner]));
+    assert_eq!(faults(&json!({"tags__x": {"$eq": value}})).len(), 1);
+    let path = "chunks__0__".repeat(10_000) + "id";
+    assert_eq!(faults(&json!({path: {"$eq": 1}})).len(), 1);
+}
+
+#[test]
+fn an_error_names_field_and_operator() {
+    let error = compile(&json!({"text": {"$gt": 5}})).admits(&DocumentProto::default());
+    let error = error.expect_err("a string against a number");
+    assert_eq!(
+        error.to_string(),
+        "the condition $gt on `text` cannot compare a string with a number"
+    );
+}
+
+#[test]
+fn a_pattern_from_the_request_is_bounded() {
+    let filter = compile(&json!({"text": {"$regex": "{tags__p}"}}));
+    let tags = BTreeMap::from([("p".to_owned(), Value::from(r"(a*)*\1b"))]);
+    let document = DocumentProto {
+        content: Some(Content::Text("a".repeat(60))),
+        tags: Some(Struct { fields: tags }),
+        ..Default::default()
+    };
+    assert!(matches!(
+        filter.admits(&document),
+        Err(FilterError::Pattern { .. })
+    ));
+}
+
+fn named(ids: &[&str]) -> Vec<DocumentProto> {
+    let document = |id: &&str| DocumentProto {
+        id: (*id).to_owned(),
+        ..Default::default()
+    };
+    ids.iter().map(document).collect()
+}
+
+#[test]
+fn only_what_matches_is_kept() {
+    let filter = compile(&json!({"id": {"$in": ["a", "c"]}}));
+    assert_eq!(filter.keep(named(&["a", "b", "c"])), Ok(named(&["a", "c"])));
+    assert_eq!(compile(&json!({})).keep(named(&["a"])), Ok(named(&["a"])));
+}
+
+#[test]
+fn the_clients_order_comes_back_and_strangers_go_last() {
+    let ids = ["d0", "d1", "", "d2"].map(str::to_owned);
+    let mut documents = named(&["new", "d2", "", "d0", "other", "d1"]);
+    restore_order(&mut documents, &ids);
+    assert_eq!(documents, named(&["d0", "d1", "d2", "new", "", "other"]));
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let word = prop_oneof![
+        proptest::sample::select(vec![
+            "$and",
+            "$or",
+            "$not",
+            "$eq",
+            "$neq",
+            "$gt",
+            "$lte",
+            "$in",
+            "$nin",
+            "$regex",
+            "$size",
+            "$exists",
+            "id",
+            "text",
+            "tags__a",
+            "tags__a__0",
+            "scores__a__value",
+            "chunks__0__id",
+            "location__0",
+            "embedding",
+            "content",
+            "{tags__a}",
+            "{text}",
+            "{",
+            "a.*",
+        ])
+        .prop_map(str::to_owned),
+        ".{0,6}",
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        word.clone().prop_map(Json::from),
+    ];
+    leaf.prop_recursive(5, 40, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::vec((word.clone(), inner), 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Documents with something in every field that conditions look into.
+fn any_document() -> impl Strategy<Value = DocumentProto> {
+    let documents: Vec<_> = RECORDED
+        .lines()
+        .filter_map(|line| line.strip_prefix('@')?.split_once('\t'))
+        .map(|(_, hex)| document(hex))
+        .collect();
+    proptest::sample::select(documents)
+}
+
+proptest! {
+    #[test]
+    fn no_condition_panics(condition in any_json(), document in any_document()) {
+        if let Ok(filter) = Filter::compile(&condition) {
+            let _ = filter.admits(&document);
+        }
+    }
+}
