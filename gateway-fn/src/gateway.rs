@@ -8,6 +8,8 @@ mod registry;
 
 mod start;
 
+mod streamer_args;
+
 use std::sync::Arc;
 
 use flowgate_proto::{

@@ -29,7 +29,7 @@ pub struct DataRequest {
     /// The documents.
     pub documents: Documents,
     /// Whole fields with numbers other than the four above, as they came.
-    unknown: Bytes,
+    pub unknown: Bytes,
 }
 
 impl DataRequest {

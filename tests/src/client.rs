@@ -7,7 +7,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _, protocol::Role};
 use tonic::{
     Response, Status, Streaming,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -166,9 +170,7 @@ pub async fn websocket(
     if let Some(offered) = subprotocol {
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered.parse().expect("a header"));
     }
-    let socket = tokio::net::TcpStream::connect(authority).await.expect("a connection");
-    // The server never selects a subprotocol, which this client would take for a failed handshake.
-    let (mut socket, _) = handshake(request, socket).await;
+    let mut socket = handshake(authority, &request).await;
     for frame in frames {
         // A server that has already closed is seen below.
         let _ = socket.send(frame).await;
@@ -184,17 +186,11 @@ pub async fn websocket(
     received
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
-async fn handshake(
-    mut request: http::Request<()>,
-    stream: tokio::net::TcpStream,
-) -> (Socket, http::Response<()>) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio_tungstenite::tungstenite::protocol::Role;
-    let mut stream = stream;
-    let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-    request.headers_mut().insert(header::HOST, host.parse().expect("a header"));
+/// The handshake by hand: the server never selects a subprotocol, which the library takes for a failure.
+async fn handshake(authority: &str, request: &Request<()>) -> Socket {
+    let mut stream = TcpStream::connect(authority).await.expect("a connection");
     let mut head = format!("GET {} HTTP/1.1\r\n", request.uri().path());
     for (name, value) in request.headers() {
         head.push_str(&format!("{name}: {}\r\n", value.to_str().expect("ASCII")));
@@ -208,6 +204,5 @@ async fn handshake(
     let text = String::from_utf8(answer).expect("ASCII");
     assert!(text.starts_with("HTTP/1.1 101"), "{text}");
     assert!(!text.to_ascii_lowercase().contains("sec-websocket-protocol"), "no subprotocol is selected: {text}");
-    let socket = Socket::from_raw_socket(stream, Role::Client, None).await;
-    (socket, http::Response::new(()))
+    Socket::from_raw_socket(stream, Role::Client, None).await
 }

@@ -118,7 +118,7 @@ pub fn tag(name: &'static str) -> Executor {
 /// The Executor `Order`: as `Tag`, and `/order`, which sleeps and adds what shows the order of a join.
 #[must_use]
 pub fn order(name: &'static str) -> Executor {
-    tagging(Executor::new("Order"), name).on("/order", async move |request: Request| {
+    tagging(Executor::new("Order"), name).on("/order", move |request: Request| async move {
         sleep(request.number("sleep")).await;
         let mut documents = request.into_documents();
         for document in &mut documents {
@@ -153,14 +153,16 @@ fn tagging(executor: Executor, name: &'static str) -> Executor {
                 set_text(document, format!("{}+{name}", text_of(document)));
             })
         })
-        .on("/raise", async move |request: Request| match request.text("who") {
-            Some(who) if who != name => Ok(Reply::unchanged()),
-            _ => Err(Error::value(format!("boom in {name}"))),
+        .on("/raise", move |request: Request| async move {
+            match request.text("who") {
+                Some(who) if who != name => Ok(Reply::unchanged()),
+                _ => Err(Error::value(format!("boom in {name}"))),
+            }
         })
-        .on("/results", async move |request: Request| {
+        .on("/results", move |request: Request| async move {
             Ok(Reply::results(fields(serde_json::json!({"n": request.documents().len(), "tag": name}))))
         })
-        .on("/new", async move |_| {
+        .on("/new", move |_| async move {
             let mut shared = text("shared", &format!("from {name}"));
             add_tags(&mut shared, serde_json::json!({name: 1}));
             shared.weight = if name == "b" { 1.0 } else { 0.0 };

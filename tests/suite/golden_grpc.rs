@@ -44,7 +44,7 @@ async fn an_executor_that_is_down_is_told_as_jina_does() {
 #[tokio::test]
 async fn floating_and_skipped_executors_are_told_as_jina_does() {
     let running = GoldenFlow::start("chain_floating").await;
-    let mut gateway = RawGrpc::new(&running.gateway.authority(Protocol::Grpc));
+    let gateway = RawGrpc::new(&running.gateway.authority(Protocol::Grpc));
     for recording in recordings("grpc", "chain_floating") {
         // Endpoints are learnt beside the first request: who is skipped is seen a little later.
         eventually(&recording.name, || {
@@ -53,7 +53,6 @@ async fn floating_and_skipped_executors_are_told_as_jina_does() {
         })
         .await;
     }
-    drop(gateway.unary("/jina.JinaInfoRPC/_status", tonic::Request::new(Bytes::new())).await);
     running.stop().await;
 }
 

@@ -18,7 +18,7 @@ fn ours(name: &str) -> Option<(u16, Value)> {
             "f": 1.5, "s": "1", "b": true, "n": null, "l": [1.0, 0.0], "o": {"one": 1.0}}}]}))),
         // The client's faults are 422, and say where.
         "28-bad_base64_500" => Some((422, json!({"detail": [{"loc": ["body", "data", 0, "blob"]}]}))),
-        "32-data_dict_without_docs_500" => Some((422, json!({"detail": [{"loc": ["body", "data", "docs"]}]}))),
+        "32-data_dict_without_docs_500" => Some((422, json!({"detail": [{"loc": ["body", "data"]}]}))),
         // A network error is 503 on every route, as Jina answers on /post.
         "38-executor_down_crud_500" => Some((503, json!({"header": {"status": {"code": 1}}}))),
         _ => None,

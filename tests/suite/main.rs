@@ -7,3 +7,13 @@ mod golden_grpc;
 mod golden_http;
 
 mod golden_websocket;
+
+mod one_port;
+
+mod replicas;
+
+mod shutdown;
+
+mod streaming;
+
+mod websocket;

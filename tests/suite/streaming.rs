@@ -1,6 +1,6 @@
 //! `jina.JinaRPC/Call`: concurrency, order, and how one failed request ends a stream.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use executor_fn::{Executor, Reply, Request};
@@ -11,21 +11,19 @@ use flowgate_tests::{
 };
 use gateway::config::Protocol;
 use prost::Message as _;
-use tonic::{Code, metadata::MetadataMap};
+use tokio::sync::Semaphore;
+use tonic::{Code, Streaming, metadata::MetadataMap};
 
 const CALL: &str = "/jina.JinaRPC/Call";
 
-/// Answers `slow` requests last, without a clock: they wait until every `fast` one has been seen.
-fn fast_before_slow(fast: usize) -> Executor {
-    let seen = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-    Executor::new("FastFirst").on_default(move |request: Request| {
-        let seen = seen.clone();
+/// Answers requests called `slow` when it is let.
+fn slow_when_let(open: &Arc<Semaphore>) -> Executor {
+    let open = Arc::clone(open);
+    Executor::new("SlowWhenLet").on_default(move |request: Request| {
+        let open = Arc::clone(&open);
         async move {
-            if request.header().request_id.starts_with("slow") {
-                let all = seen.acquire_many(u32::try_from(fast).expect("few")).await;
-                all.expect("never closed").forget();
-            } else {
-                seen.add_permits(1);
+            if request.header().request_id == "slow" {
+                open.acquire().await.expect("never closed").forget();
             }
             Ok(Reply::unchanged())
         }
@@ -45,44 +43,71 @@ fn requests(ids: &[&str]) -> Vec<Bytes> {
         .collect()
 }
 
-async fn answered_ids(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> (Vec<String>, Option<Code>) {
+async fn stream(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> Streaming<Bytes> {
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let mut metadata = MetadataMap::new();
     metadata.insert("__results_in_order__", in_order.parse().expect("ASCII"));
-    let call = client.streaming(CALL, metadata, requests(ids)).await;
-    let mut answers = call.expect("a stream").into_inner();
+    client.streaming(CALL, metadata, requests(ids)).await.expect("a stream").into_inner()
+}
+
+async fn next_id(answers: &mut Streaming<Bytes>) -> Result<Option<String>, Code> {
+    let answer = answers.message().await.map_err(|status| status.code())?;
+    Ok(answer.map(|bytes| DataRequest::decode(bytes).expect("a request").header.request_id))
+}
+
+async fn answered_ids(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> (Vec<String>, Option<Code>) {
+    let mut answers = stream(gateway, in_order, ids).await;
     let mut order = Vec::new();
     loop {
-        match answers.message().await {
-            Ok(Some(answer)) => {
-                order.push(DataRequest::decode(answer).expect("a request").header.request_id);
-            }
+        match next_id(&mut answers).await {
+            Ok(Some(id)) => order.push(id),
             Ok(None) => return (order, None),
-            Err(status) => return (order, Some(status.code())),
+            Err(code) => return (order, Some(code)),
         }
     }
 }
 
+async fn flow(open: &Arc<Semaphore>) -> (ServedGateway, ServedExecutor) {
+    let executor = ServedExecutor::start(slow_when_let(open), "e").await;
+    let yaml = format!(
+        "jtype: Flow\ngateway: {{protocol: grpc, port: 0}}\nexecutors:\n  - {{name: e, external: true, port: {}}}\n",
+        executor.port()
+    );
+    (ServedGateway::start(&yaml).await, executor)
+}
+
 #[tokio::test]
-async fn answers_come_as_they_are_ready_unless_order_is_asked_for() {
-    for (asked, expected) in
-        [("true", ["slow", "f1", "f2"]), ("false", ["f1", "f2", "slow"]), ("True", ["f1", "f2", "slow"])]
-    {
-        let executor = ServedExecutor::start(fast_before_slow(2), "e").await;
-        let yaml = format!(
-            "jtype: Flow\ngateway: {{protocol: grpc, port: 0}}\nexecutors:\n  - {{name: e, external: true, port: {}}}\n",
-            executor.port()
-        );
-        let gateway = ServedGateway::start(&yaml).await;
-        let (mut order, end) = answered_ids(&gateway, asked, &["slow", "f1", "f2"]).await;
-        if asked != "true" {
-            order[..2].sort();
-        }
-        assert_eq!(order, expected, "{asked}");
-        assert_eq!(end, None);
+async fn answers_come_as_they_are_ready() {
+    // Only `true` itself asks for order.
+    for asked in ["false", "True", "1"] {
+        let open = Arc::new(Semaphore::new(0));
+        let (gateway, executor) = flow(&open).await;
+        let mut answers = stream(&gateway, asked, &["slow", "f1", "f2"]).await;
+        let mut first: Vec<_> =
+            [next_id(&mut answers).await, next_id(&mut answers).await].map(|id| id.expect("an answer")).into();
+        first.sort();
+        assert_eq!(first, [Some("f1".to_owned()), Some("f2".to_owned())], "{asked}");
+        open.add_permits(1);
+        assert_eq!(next_id(&mut answers).await, Ok(Some("slow".to_owned())));
+        assert_eq!(next_id(&mut answers).await, Ok(None));
         gateway.stop().await;
         executor.stop().await;
     }
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_the_requests_where_that_is_asked_for() {
+    let open = Arc::new(Semaphore::new(0));
+    let (gateway, executor) = flow(&open).await;
+    let mut answers = stream(&gateway, "true", &["f0", "slow", "f1", "f2"]).await;
+    assert_eq!(next_id(&mut answers).await, Ok(Some("f0".to_owned())), "before the slow one is let");
+    open.add_permits(1);
+    for id in ["slow", "f1", "f2"] {
+        assert_eq!(next_id(&mut answers).await, Ok(Some(id.to_owned())));
+    }
+    assert_eq!(next_id(&mut answers).await, Ok(None));
+    gateway.stop().await;
+    executor.stop().await;
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn frames_that_say_nothing_are_ignored() {
 
 #[tokio::test]
 async fn a_large_document_passes_and_too_large_a_frame_is_refused() {
-    let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0, max_message_bytes: 1000000}\n\
+    let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0, limits: {max_message_bytes: 1000000}}\n\
                 executors:\n  - {name: g, uses: 'inproc://greet'}\n";
     let gateway = ServedGateway::start(yaml).await;
     let authority = gateway.authority(Protocol::WebSocket);

@@ -102,13 +102,14 @@ impl Walk {
         });
         let client_ids = if graph.filters() { document_ids(&request) } else { Vec::new() };
         let visits = graph.nodes().map(|(_, node)| Visit::expecting(node.needs.len())).collect();
+        let unanswered = (!graph.awaits()).then(|| request.clone());
         let mut walk = Self {
             graph,
             known,
             parameters,
             target,
             exec_endpoint: request.header.exec_endpoint.clone(),
-            unanswered: (!graph.awaits()).then(|| request.clone()),
+            unanswered,
             client_ids,
             visits,
             ready: Vec::new(),

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
-use super::{Gateway, Registry, Shared};
+use super::{Gateway, Registry, Shared, streamer_args::streamer_args};
 use crate::{
     config::{Address, Config, ExecutorConfig, GatewayConfig, Retries},
     flow::{endpoints::KnownEndpoints, graph::NodeId},
@@ -85,7 +85,7 @@ impl Gateway {
             discovery: Once::new(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            streamer_args: config.streamer_args(),
+            streamer_args: streamer_args(config),
         })))
     }
 }
@@ -116,7 +116,9 @@ fn deployment(
     let mut replicas = Vec::with_capacity(executor.addresses.len());
     for address in &executor.addresses {
         match address {
-            Address::Grpc { tls, .. } => replicas.push(GrpcAddress { authority: address.authority(), tls: *tls }),
+            Address::Grpc { tls, .. } => {
+                replicas.push(GrpcAddress { authority: address.authority().unwrap_or_default(), tls: *tls });
+            }
             Address::InProcess { name: uses } => return in_process(name, uses, registry),
             Address::Lambda { function } => {
                 return Err(StartError::Lambda { executor: name.clone(), function: function.clone() });

@@ -6,7 +6,7 @@ mod replica;
 
 mod rotation;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, ops::ControlFlow, time::Duration};
 
 use executor_fn::Answer;
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
@@ -83,11 +83,25 @@ impl GrpcDeployment {
     }
 
     pub(super) async fn call(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
-        self.with_retries(async |replica: &Replica| replica.process(parts.clone()).await).await
+        let mut tries = Tries::of(self);
+        loop {
+            let replica = tries.next();
+            let answer = replica.process(parts.clone()).await;
+            if let ControlFlow::Break(done) = tries.note(replica, answer) {
+                return done;
+            }
+        }
     }
 
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, CallError> {
-        let found = self.with_retries(async |replica: &Replica| replica.endpoints().await).await;
+        let mut tries = Tries::of(self);
+        let found = loop {
+            let replica = tries.next();
+            let answer = replica.endpoints().await;
+            if let ControlFlow::Break(done) = tries.note(replica, answer) {
+                break done;
+            }
+        };
         match found {
             // Facts of Jina 3.13: an Executor without discovery is taken to serve everything.
             Err(CallError { failure: Failure::Refused(tonic::Code::Unimplemented), .. }) => {
@@ -96,40 +110,54 @@ impl GrpcDeployment {
             found => found,
         }
     }
+}
 
-    /// The one retry loop: no pause between tries, because the next one goes elsewhere where there is an elsewhere.
-    async fn with_retries<T>(&self, call: impl AsyncFn(&Replica) -> Result<T, Refusal>) -> Result<T, CallError> {
-        let mut tried: Vec<&str> = Vec::new();
-        let mut tries_left = self.tries;
-        loop {
-            let replica = self.rotation.next();
-            if !tried.contains(&replica.authority()) {
-                tried.push(replica.authority());
-            }
-            tries_left = tries_left.saturating_sub(1);
-            match call(replica).await {
-                Ok(answer) => {
-                    replica.is_back();
-                    return Ok(answer);
-                }
-                Err(refusal) => {
-                    tracing::debug!(executor = self.name, address = replica.authority(), %refusal, tries_left, "call failed");
-                    if refusal.failure() == Failure::Unreachable {
-                        replica.is_gone();
-                    }
-                    if tries_left == 0 || !refusal.is_retryable() {
-                        return Err(self.error(&tried, refusal));
-                    }
-                }
-            }
-        }
+/// The tries of one call: no pause between them, because the next one goes elsewhere where there is an elsewhere.
+struct Tries<'a> {
+    deployment: &'a GrpcDeployment,
+    tried: Vec<&'a str>,
+    left: usize,
+}
+
+impl<'a> Tries<'a> {
+    const fn of(deployment: &'a GrpcDeployment) -> Self {
+        Self { deployment, tried: Vec::new(), left: deployment.tries }
     }
 
-    fn error(&self, tried: &[&str], refusal: Refusal) -> CallError {
-        let addresses = if self.show_addresses { tried } else { &[] };
+    fn next(&mut self) -> &'a Replica {
+        let replica = self.deployment.rotation.next();
+        if !self.tried.contains(&replica.authority()) {
+            self.tried.push(replica.authority());
+        }
+        self.left = self.left.saturating_sub(1);
+        replica
+    }
+
+    /// What came of a try; to go on where another may do better.
+    fn note<T>(&self, replica: &Replica, answer: Result<T, Refusal>) -> ControlFlow<Result<T, CallError>> {
+        let refusal = match answer {
+            Ok(answer) => {
+                replica.is_back();
+                return ControlFlow::Break(Ok(answer));
+            }
+            Err(refusal) => refusal,
+        };
+        let (executor, left) = (&self.deployment.name, self.left);
+        tracing::debug!(executor, address = replica.authority(), %refusal, left, "call failed");
+        if refusal.failure() == Failure::Unreachable {
+            replica.is_gone();
+        }
+        if left > 0 && refusal.is_retryable() {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Err(self.error(refusal)))
+    }
+
+    fn error(&self, refusal: Refusal) -> CallError {
+        let shown = if self.deployment.show_addresses { self.tried.as_slice() } else { &[] };
         CallError {
-            deployment: self.name.clone(),
-            addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
+            deployment: self.deployment.name.clone(),
+            addresses: shown.iter().map(|&address| address.to_owned()).collect(),
             failure: refusal.failure(),
             peer_detail: refusal.detail,
             trailers: refusal.trailers,

@@ -1,6 +1,6 @@
 //! A bound port -> connections, each served by a task of its own.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -19,7 +19,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// One port of the Gateway.
-#[derive(Debug)]
 pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
@@ -88,5 +87,16 @@ impl Listener {
             Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
         }
+    }
+}
+
+impl fmt::Debug for Listener {
+    /// Without the TLS acceptor, which holds the private key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Listener")
+            .field("address", &self.address)
+            .field("protocols", &self.protocols)
+            .finish_non_exhaustive()
     }
 }

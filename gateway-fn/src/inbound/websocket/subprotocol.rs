@@ -4,7 +4,7 @@ use axum::{extract::ws::Message, http::HeaderValue};
 use flowgate_proto::{
     DataRequest,
     jina::StatusProto,
-    json::{self, EndpointFrom, Form, Json},
+    json::{self, EndpointFrom, FieldError, Form, Json, Loc},
 };
 use prost::Message as _;
 
@@ -79,13 +79,22 @@ fn read_json(text: &[u8]) -> Result<Input, Close> {
         return Ok(Input::End);
     }
     // Jina insists on the key, so that a forgotten `data` is not taken for a request without documents.
-    if body.member("data").is_none() {
+    if body.get("data").is_none() {
         return Err(Close::invalid("data: field required"));
     }
     match json::read_request(&body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
-        Err(errors) => Err(Close::invalid(&errors.first().map(ToString::to_string).unwrap_or_default())),
+        Err(errors) => Err(Close::invalid(&errors.first().map(place_and_message).unwrap_or_default())),
     }
+}
+
+/// `data.0.text: str type expected`: the way from the frame on, which HTTP's begins with `body`.
+fn place_and_message(error: &FieldError) -> String {
+    let steps = error.loc.iter().skip(1).map(|step| match step {
+        Loc::Key(key) => key.clone(),
+        Loc::Index(index) => index.to_string(),
+    });
+    format!("{}: {}", steps.collect::<Vec<_>>().join("."), error.msg)
 }
 
 /// The single byte that ends a client's input (facts of Jina 3.13).

@@ -1,0 +1,76 @@
+//! The running Flow as Jina's Gateway tells it in `/status`, under `JINA_STREAMER_ARGS`.
+
+use flowgate_proto::Compression;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    config::{Config, Retries},
+    flow::graph::{FlowGraph, Node},
+};
+
+/// The JSON text. Values of `grpc_metadata` are tokens as a rule, so that only their keys are told, and addresses are
+/// left out where they are not to be shown.
+pub(super) fn streamer_args(config: &Config) -> String {
+    let gateway = &config.gateway;
+    json!({
+        "graph_representation": representation(&config.graph),
+        "executor_addresses": addresses(config),
+        "graph_conditions": conditions(config),
+        "deployments_metadata": metadata(config),
+        "deployments_no_reduce": no_reduce(&config.graph),
+        "timeout_send": gateway.timeout_send.map(|timeout| timeout.as_secs_f64()),
+        "retries": match gateway.retries {
+            Retries::Default => -1,
+            Retries::Exactly(retries) => i64::from(retries),
+        },
+        "compression": match gateway.compression {
+            Compression::None => Value::Null,
+            Compression::Gzip => "Gzip".into(),
+            Compression::Deflate => "Deflate".into(),
+        },
+        "runtime_name": "gateway/rep-0",
+        "prefetch": gateway.prefetch.map_or(0, std::num::NonZeroUsize::get),
+    })
+    .to_string()
+}
+
+fn representation(graph: &FlowGraph) -> Value {
+    let mut edges = Map::new();
+    if !graph.is_empty() {
+        let start: Vec<_> = graph.start().iter().map(|id| graph[*id].name.as_str()).collect();
+        edges.insert("start-gateway".to_owned(), json!(start));
+    }
+    edges.extend(graph.nodes().map(|(_, node)| (node.name.clone(), followers(graph, node))));
+    Value::Object(edges)
+}
+
+fn followers(graph: &FlowGraph, node: &Node) -> Value {
+    let names = node.followers.iter().map(|id| graph[*id].name.as_str());
+    names.chain(node.ends.then_some("end-gateway")).collect()
+}
+
+fn addresses(config: &Config) -> Value {
+    let shown = config.gateway.internal_addresses_in_errors;
+    let told = config.executors.iter().map(|executor| {
+        let addresses: Vec<_> = executor.addresses.iter().map(ToString::to_string).filter(|_| shown).collect();
+        (executor.name.clone(), json!(addresses))
+    });
+    Value::Object(told.collect())
+}
+
+fn conditions(config: &Config) -> Value {
+    let told = config.executors.iter().filter_map(|executor| Some((executor.name.clone(), executor.when.clone()?)));
+    Value::Object(told.collect())
+}
+
+fn metadata(config: &Config) -> Value {
+    let told = config.executors.iter().filter(|executor| !executor.metadata.is_empty()).map(|executor| {
+        let keys = executor.metadata.iter().map(|(key, _)| (key.clone(), Value::from("(set)")));
+        (executor.name.clone(), Value::Object(keys.collect()))
+    });
+    Value::Object(told.collect())
+}
+
+fn no_reduce(graph: &FlowGraph) -> Vec<&str> {
+    graph.nodes().filter(|(_, node)| !node.reduce).map(|(_, node)| node.name.as_str()).collect()
+}
