@@ -1,0 +1,74 @@
+//! Doubles as Python prints them.
+
+/// How NaN and the infinities are called in JSON, by Python and by protobuf.
+pub(super) const fn nonfinite(x: f64) -> &'static str {
+    if x.is_nan() {
+        "NaN"
+    } else if x > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+/// What Python's `str` makes of a float.
+pub(super) fn python_float(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".to_owned();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let mut bytes = Vec::new();
+    finite(x, &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The shortest digits that read back as the same number. Python goes over to exponents below
+/// 0.0001 and from 1e16 on, and writes two digits of them at least.
+pub(super) fn finite(x: f64, bytes: &mut Vec<u8>) {
+    let size = x.abs();
+    if size == 0.0 || (1e-4..1e16).contains(&size) {
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(bytes, &x);
+        return;
+    }
+    let scientific = format!("{x:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    bytes.extend_from_slice(format!("{digits}e{sign}{exponent:0>2}").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Printed by Python 3.10.
+    #[test]
+    fn floats_look_like_pythons() {
+        let cases = [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e16, "1.5e+16"),
+            (1e22, "1e+22"),
+            (0.0001, "0.0001"),
+            (9.999e-5, "9.999e-05"),
+            (1e-7, "1e-07"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (9_999_999_999_999_998.0, "9999999999999998.0"),
+            (123_456_789.125, "123456789.125"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (x, expected) in cases {
+            assert_eq!(python_float(x), expected);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The mapping against recordings of Jina 3.13.2 (`testdata/`), and against itself.
+
+use super::*;
+
+mod mended;
+mod recordings;
+mod round_trip;
+
+fn json(text: &str) -> Json {
+    parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+fn text<'a>(row: &'a Json, key: &str) -> &'a str {
+    row.get(key).and_then(Json::as_str).expect("a text")
+}
+
+fn rows(recording: &str) -> Vec<Json> {
+    match json(recording) {
+        Json::List(rows) => rows,
+        other => panic!("a list was expected: {other:?}"),
+    }
+}
+
+/// Objects whose keys come from a protobuf map, and so in any order.
+const UNORDERED: [&str; 5] = ["tags", "_metadata", "parameters", "scores", "evaluations"];
+
+/// The value with the keys of what comes from protobuf maps in order, and ids masked as in the
+/// recordings.
+fn comparable(value: Json, unordered: bool) -> Json {
+    match value {
+        Json::Object(entries) => {
+            let mut entries: Vec<_> = entries
+                .into_iter()
+                .map(|(key, value)| {
+                    let below = unordered || UNORDERED.contains(&key.as_str());
+                    (key, comparable(value, below))
+                })
+                .collect();
+            if unordered {
+                entries.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+            Json::Object(entries)
+        }
+        Json::List(items) => {
+            let items = items.into_iter().map(|item| comparable(item, unordered));
+            Json::List(items.collect())
+        }
+        Json::String(text) if is_id(&text) => Json::String("<id>".to_owned()),
+        other => other,
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}

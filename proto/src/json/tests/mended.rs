@@ -1,0 +1,508 @@
+//! Where we differ from Jina 3.13 on purpose: what it gets wrong or answers with a bare 500.
+
+use super::*;
+use crate::{
+    DataRequest, Struct, Timestamp, Value,
+    docarray::{
+        DenseNdArrayProto, DocumentProto, NdArrayProto, SparseNdArrayProto,
+        document_proto::Content as DocumentContent, nd_array_proto::Content,
+    },
+    jina::{JinaInfoProto, RouteProto, StatusProto, status_proto::ExceptionProto},
+};
+
+fn read(body: &str) -> Result<DataRequest, Vec<FieldError>> {
+    read_request(&json(body), EndpointFrom::Body)
+}
+
+fn written(request: &DataRequest) -> Json {
+    parse(&write_http(request).expect("can be written")).expect("JSON")
+}
+
+fn first_document(request: &DataRequest) -> Json {
+    match written(request).get("data") {
+        Some(Json::List(documents)) => documents[0].clone(),
+        other => panic!("documents were expected: {other:?}"),
+    }
+}
+
+/// `loc` with dots, and the type, of each error.
+fn complaints(body: &str) -> Vec<(String, String)> {
+    let errors = read(body).expect_err(body);
+    let step = |loc: &Loc| match loc {
+        Loc::Key(key) => key.clone(),
+        Loc::Index(index) => index.to_string(),
+    };
+    errors
+        .into_iter()
+        .map(|error| {
+            let loc: Vec<_> = error.loc.iter().map(step).collect();
+            (loc.join("."), error.kind)
+        })
+        .collect()
+}
+
+#[test]
+fn whole_numbers_in_tags_and_metadata_stay_numbers() {
+    let request =
+        read(r#"{"data":[{"tags":{"one":1,"zero":0,"two":2},"_metadata":{"x":1,"y":1.0}}]}"#);
+    let document = first_document(&request.expect("fine"));
+    assert_eq!(
+        document.get("tags"),
+        Some(&json(r#"{"one":1.0,"two":2.0,"zero":0.0}"#))
+    );
+    assert_eq!(
+        document.get("_metadata"),
+        Some(&json(r#"{"x":1.0,"y":1.0}"#))
+    );
+}
+
+#[test]
+fn what_jina_fails_on_is_told_with_its_place() {
+    let cases = [
+        (
+            r#"{"data":[{"id":"a","text":"x","blob":"!!notb64"}]}"#,
+            "body.data.0.blob",
+            "value_error.base64",
+        ),
+        (
+            r#"{"data":[{"granularity":-1}]}"#,
+            "body.data.0.granularity",
+            "value_error.number.not_ge",
+        ),
+        (
+            r#"{"data":[{"adjacency":4294967296}]}"#,
+            "body.data.0.adjacency",
+            "value_error.number.not_le",
+        ),
+        (
+            r#"{"data":[{"adjacency":123456789012345678901}]}"#,
+            "body.data.0.adjacency",
+            "value_error.number.not_le",
+        ),
+        (
+            r#"{"data":[{"weight":1e39}]}"#,
+            "body.data.0.weight",
+            "value_error.number.not_le",
+        ),
+        (
+            r#"{"data":[{"location":[0,-1e39]}]}"#,
+            "body.data.0.location.1",
+            "value_error.number.not_ge",
+        ),
+        (
+            r#"{"data":[{"tensor":[1,null]}]}"#,
+            "body.data.0.tensor",
+            "type_error",
+        ),
+        (
+            r#"{"data":[{"tensor":[{}]}]}"#,
+            "body.data.0.tensor",
+            "type_error",
+        ),
+        (
+            r#"{"data":[{"embedding":[18446744073709551616]}]}"#,
+            "body.data.0.embedding",
+            "type_error",
+        ),
+        (
+            r#"{"parameters":[[null,1]]}"#,
+            "body.parameters.__key__",
+            "type_error.none.not_allowed",
+        ),
+    ];
+    for (body, loc, kind) in cases {
+        let told = complaints(body);
+        assert_eq!(told[0], (loc.to_owned(), kind.to_owned()), "{body}");
+    }
+}
+
+#[test]
+fn an_object_without_docs_lacks_them() {
+    let told = complaints(r#"{"data":{"foo":[{"id":"a"}]}}"#);
+    let (loc, kind) = told.last().expect("a complaint");
+    assert_eq!(
+        (loc.as_str(), kind.as_str()),
+        ("body.data.docs", "value_error.missing")
+    );
+}
+
+#[test]
+fn integers_of_any_length_do_no_harm() {
+    let digits = "9".repeat(400);
+    let told = complaints(&format!(r#"{{"data":[{{"weight":{digits}}}]}}"#));
+    assert_eq!(told[0].0, "body.data.0.weight");
+    let told = complaints(&format!(r#"{{"parameters":{{"a":[{digits}]}}}}"#));
+    assert_eq!(told[0].0, "body.parameters.a");
+    let too_long = parse("9".repeat(5000).as_bytes()).expect_err("too long");
+    assert_eq!(too_long.fault, Fault::Unreadable);
+}
+
+#[test]
+fn an_array_of_texts_takes_no_more_room_than_is_reasonable() {
+    let long = "x".repeat(100_000);
+    let many = "\"\",".repeat(1000);
+    let body = format!(r#"{{"data":[{{"id":"a","text":"x","tensor":[{many}"{long}"]}}]}}"#);
+    assert_eq!(complaints(&body)[0].0, "body.data.0.tensor");
+}
+
+#[test]
+fn what_nests_deeper_than_protobuf_allows_is_refused() {
+    let nested = |open: &str, close: &str, n: usize| open.repeat(n) + "null" + &close.repeat(n);
+    let tags = nested("[", "]", 60);
+    let told = complaints(&format!(r#"{{"data":[{{"tags":{{"a":{tags}}}}}]}}"#));
+    assert_eq!(told[0].0, "body.data.0.tags.a");
+    let chunks = nested("{\"chunks\":[", "]}", 100).replace("null", "");
+    assert!(read(&format!(r#"{{"data":[{chunks}]}}"#)).is_err());
+    let error = parse(nested("[", "]", 300).as_bytes()).expect_err("too deep");
+    assert_eq!(error.fault, Fault::Unreadable);
+}
+
+#[test]
+fn what_is_read_can_be_decoded_again() {
+    // The deepest tags and chunks that are taken.
+    let tags = "[".repeat(41) + &"]".repeat(41);
+    let chunks = "{\"chunks\":[".repeat(86) + "{}" + &"]}".repeat(86);
+    let body = format!(r#"{{"data":[{{"tags":{{"a":{tags}}}}},{chunks}]}}"#);
+    let request = read(&body).expect("within the limits");
+    let wire = prost::Message::encode_to_vec(&request);
+    let answer: DataRequest = prost::Message::decode(&wire[..]).expect("a message");
+    assert_eq!(answer.documents.decode().expect("documents").len(), 2);
+    assert!(write_http(&answer).is_ok());
+}
+
+#[test]
+fn a_thousand_mistakes_are_enough() {
+    let body = format!(r#"{{"data":[{}1]}}"#, "1,".repeat(5000));
+    assert_eq!(read(&body).expect_err("5001 mistakes").len(), 1001);
+}
+
+#[test]
+fn a_lone_surrogate_is_replaced() {
+    assert_eq!(json(r#""a\ud800b""#), Json::String("a\u{fffd}b".to_owned()));
+}
+
+#[test]
+fn bytes_that_are_no_utf8_cannot_be_read() {
+    let error = parse(b"\"\xff\"").expect_err("no UTF-8");
+    assert_eq!(error.fault, Fault::Unreadable);
+    assert!(error.to_string().contains("0xff in position 1"), "{error}");
+    assert_eq!(
+        parse(b"\xef\xbb\xbf1"),
+        Ok(Json::Int(1)),
+        "a byte order mark"
+    );
+}
+
+#[test]
+fn a_route_gives_the_endpoint_whatever_the_body_says() {
+    let body = json(r#"{"exec_endpoint":[],"execEndpoint":null}"#);
+    let request = read_request(&body, EndpointFrom::Path("/index")).expect("fine");
+    assert_eq!(request.exec_endpoint(), Some("/index"));
+}
+
+fn with_array(array: NdArrayProto) -> DataRequest {
+    let document = DocumentProto {
+        id: "a".to_owned(),
+        content: Some(DocumentContent::Tensor(array)),
+        ..Default::default()
+    };
+    let mut request = DataRequest::default();
+    request.documents = vec![document].into();
+    request
+}
+
+fn dense(dtype: &str, shape: &[u32], buffer: &[u8]) -> DenseNdArrayProto {
+    DenseNdArrayProto {
+        buffer: buffer.to_vec().into(),
+        shape: shape.to_vec(),
+        dtype: dtype.to_owned(),
+    }
+}
+
+fn numpy(dtype: &str, shape: &[u32], buffer: &[u8]) -> DataRequest {
+    with_array(NdArrayProto {
+        cls_name: "numpy".to_owned(),
+        content: Some(Content::Dense(dense(dtype, shape, buffer))),
+        parameters: None,
+    })
+}
+
+fn array_error(request: &DataRequest) -> ArrayError {
+    match write_http(request) {
+        Err(WriteError::Array { source, .. }) => source,
+        other => panic!("an array error was expected: {other:?}"),
+    }
+}
+
+#[test]
+fn not_a_number_is_text_over_http_and_bare_over_websocket() {
+    let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    let bytes: Vec<u8> = values.into_iter().flat_map(f64::to_le_bytes).collect();
+    let answer = numpy("<f8", &[3], &bytes);
+    let http = String::from_utf8(write_http(&answer).expect("fine")).expect("UTF-8");
+    assert!(
+        http.contains(r#""tensor":["NaN","Infinity","-Infinity"]"#),
+        "{http}"
+    );
+    let websocket = write_websocket(&answer).expect("fine");
+    assert!(
+        websocket.contains(r#""tensor": [NaN, Infinity, -Infinity]"#),
+        "{websocket}"
+    );
+    for text in [http, websocket] {
+        let read = read_answer(&json(&text)).expect("our own");
+        let again = write_websocket(&read).expect("fine");
+        assert!(again.contains("[NaN, Infinity, -Infinity]"), "{again}");
+    }
+}
+
+#[test]
+fn an_array_of_no_dimension_is_its_element() {
+    let answer = numpy("<f4", &[], &1.5_f32.to_le_bytes());
+    assert_eq!(
+        first_document(&answer).get("tensor"),
+        Some(&Json::Float(1.5))
+    );
+}
+
+#[test]
+fn element_types_go_by_their_long_names_too() {
+    let answer = numpy("float32", &[1], &1.5_f32.to_le_bytes());
+    assert_eq!(first_document(&answer).get("tensor"), Some(&json("[1.5]")));
+}
+
+/// Jina makes doubles of all elements, and the large ones lose their last digits.
+#[test]
+fn unsigned_integers_keep_their_digits() {
+    let bytes: Vec<u8> = [u64::MAX, 1]
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    let expected = Json::List(vec![Json::BigInt(u64::MAX.to_string()), Json::Int(1)]);
+    let answer = numpy("<u8", &[2], &bytes);
+    assert_eq!(first_document(&answer).get("tensor"), Some(&expected));
+}
+
+#[test]
+fn arrays_that_are_not_what_they_say_are_errors() {
+    let huge = u32::MAX;
+    assert!(matches!(
+        array_error(&numpy("<f4", &[2], &[0; 7])),
+        ArrayError::Size { bytes: 7, .. }
+    ));
+    assert!(matches!(
+        array_error(&numpy("<f4", &[huge, huge, huge], &[0; 4])),
+        ArrayError::Size { .. }
+    ));
+    assert!(matches!(
+        array_error(&numpy("<f8", &[0], &[0; 4])),
+        ArrayError::Size { .. }
+    ));
+    assert!(matches!(
+        array_error(&numpy("<f8", &[huge], &[])),
+        ArrayError::Size { .. }
+    ));
+    assert!(matches!(
+        array_error(&numpy("<f8", &[huge, 0], &[])),
+        ArrayError::TooLarge { .. }
+    ));
+    assert!(matches!(
+        array_error(&numpy("|u1", &[1; 33], &[0])),
+        ArrayError::Dimensions { dimensions: 33 }
+    ));
+    for dtype in [
+        "<c8",
+        "|O",
+        "<f3",
+        "",
+        "<U0",
+        "<U99999999999",
+        "|S3",
+        "<M8[ns]",
+    ] {
+        assert!(
+            matches!(
+                array_error(&numpy(dtype, &[1], &[0])),
+                ArrayError::Dtype { .. }
+            ),
+            "{dtype}"
+        );
+    }
+}
+
+fn sparse(class: &str, indices: &[i64], values: &[f32], shape: &[u32]) -> DataRequest {
+    let indices: Vec<u8> = indices.iter().flat_map(|i| i.to_le_bytes()).collect();
+    let values: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let format = Value {
+        kind: Some(crate::Kind::StringValue("csr".to_owned())),
+    };
+    with_array(NdArrayProto {
+        cls_name: class.to_owned(),
+        content: Some(Content::Sparse(SparseNdArrayProto {
+            indices: Some(dense("<i8", &[], &indices)),
+            values: Some(dense("<f4", &[], &values)),
+            shape: shape.to_vec(),
+        })),
+        parameters: Some(Struct {
+            fields: [("sparse_format".to_owned(), format)].into(),
+        }),
+    })
+}
+
+#[test]
+fn sparse_arrays_are_written_out() {
+    let expected = json("[[0.0,1.5,0.0],[0.0,0.0,2.5]]");
+    for (class, indices) in [
+        ("scipy", [0, 1, 1, 2]),
+        ("tensorflow", [0, 1, 1, 2]),
+        ("torch", [0, 1, 1, 2]),
+    ] {
+        let answer = sparse(class, &indices, &[1.5, 2.5], &[2, 3]);
+        assert_eq!(
+            first_document(&answer).get("tensor"),
+            Some(&expected),
+            "{class}"
+        );
+    }
+    // Coordinates of (0, 2) and (1, 0), dimension by dimension.
+    let answer = sparse("torch", &[0, 1, 2, 0], &[1.5, 2.5], &[2, 3]);
+    let expected = json("[[0.0,0.0,1.5],[2.5,0.0,0.0]]");
+    assert_eq!(first_document(&answer).get("tensor"), Some(&expected));
+}
+
+#[test]
+fn sparse_arrays_that_do_not_hold_are_errors() {
+    let error =
+        |indices: &[i64], shape: &[u32]| array_error(&sparse("scipy", indices, &[1.5], shape));
+    assert_eq!(error(&[0, 3], &[2, 3]), ArrayError::Indices);
+    assert_eq!(error(&[0, -1], &[2, 3]), ArrayError::Indices);
+    assert_eq!(error(&[0], &[2, 3]), ArrayError::Indices);
+    assert_eq!(error(&[0, 1, 1, 2], &[2, 3]), ArrayError::Indices);
+    assert!(matches!(
+        error(&[0, 0], &[1_000_000, 1_000_000]),
+        ArrayError::TooLarge { .. }
+    ));
+    assert!(matches!(
+        error(&[0, 0], &[u32::MAX; 2]),
+        ArrayError::TooLarge { .. }
+    ));
+}
+
+#[test]
+fn zeros_that_are_only_meant_do_not_fill_the_memory() {
+    let many = vec![numpy("<f8", &[1 << 20], &[]); 100];
+    let mut documents: Vec<_> = many
+        .into_iter()
+        .flat_map(|request| request.documents.into_vec().expect("documents"))
+        .collect();
+    crate::normalise_all(&mut documents);
+    let filled = documents.iter().filter(|document| match &document.content {
+        Some(DocumentContent::Tensor(NdArrayProto {
+            content: Some(Content::Dense(dense)),
+            ..
+        })) => !dense.buffer.is_empty(),
+        _ => false,
+    });
+    assert_eq!(filled.count(), 2, "of 8 MiB each");
+}
+
+#[test]
+fn a_failed_request_is_echoed_with_the_cause() {
+    let mut sent = read(r#"{"data":[{"id":"a"}],"parameters":{"n":1,"x":1.5}}"#).expect("fine");
+    sent.header.request_id = "r".to_owned();
+    let body = parse(&write_failure(&sent, "it is \"down\"")).expect("JSON");
+    let header = r#"{"requestId":"r","status":{"code":1,"description":"it is \"down\"","exception":
+        {"name":"<class 'jina.excepts.InternalNetworkError'>","args":[],"stacks":[],"executor":""}},
+        "execEndpoint":"","targetExecutor":""}"#;
+    assert_eq!(body.get("header"), Some(&json(header)));
+    assert_eq!(body.get("parameters"), Some(&json(r#"{"n":1,"x":1.5}"#)));
+    assert_eq!(body.get("routes"), Some(&Json::Null));
+    assert!(matches!(body.get("data"), Some(Json::List(documents)) if documents.len() == 1));
+    let body = parse(&write_failure(&read("{}").expect("fine"), "")).expect("JSON");
+    assert_eq!(body.get("parameters"), Some(&Json::Null));
+    assert_eq!(body.get("data"), Some(&Json::Null));
+}
+
+/// Vectors `http/02-dry_run`, `ws/09-dry_run_json`, `http/39-executor_down_dry_run`.
+#[test]
+fn dry_run_statuses_are_as_recorded() {
+    let fine = StatusProto::default();
+    let all = r#"{"code":0,"description":"","exception":null}"#;
+    assert_eq!(write_status(&fine, Form::Http), all);
+    assert_eq!(write_status(&fine, Form::WebSocket), "{}");
+    let down = StatusProto {
+        code: 1,
+        description: "d".to_owned(),
+        exception: Some(ExceptionProto {
+            name: "InternalNetworkError".to_owned(),
+            args: vec!["d".to_owned()],
+            ..Default::default()
+        }),
+    };
+    let all = r#"{"code":1,"description":"d","exception":{"name":"InternalNetworkError","args":["d"],"stacks":[],"executor":""}}"#;
+    assert_eq!(write_status(&down, Form::Http), all);
+    let set = r#"{"code": 1, "description": "d", "exception": {"name": "InternalNetworkError", "args": ["d"]}}"#;
+    assert_eq!(write_status(&down, Form::WebSocket), set);
+}
+
+#[test]
+fn info_is_two_objects_of_texts() {
+    let info = JinaInfoProto {
+        jina: [("jina".to_owned(), "3.13.2".to_owned())].into(),
+        envs: [("JINA_LOG_LEVEL".to_owned(), "(unset)".to_owned())].into(),
+    };
+    let expected = r#"{"jina":{"jina":"3.13.2"},"envs":{"JINA_LOG_LEVEL":"(unset)"}}"#;
+    assert_eq!(write_info(&info), expected.as_bytes());
+}
+
+#[test]
+fn times_have_the_digits_of_each_form() {
+    let cases = [
+        (
+            0,
+            r#""startTime":"2001-09-09T01:46:40+00:00""#,
+            r#""start_time": "2001-09-09T01:46:40Z""#,
+        ),
+        (
+            5_000_000,
+            r#""startTime":"2001-09-09T01:46:40.005000+00:00""#,
+            r#""start_time": "2001-09-09T01:46:40.005Z""#,
+        ),
+        (
+            5_000,
+            r#""startTime":"2001-09-09T01:46:40.000005+00:00""#,
+            r#""start_time": "2001-09-09T01:46:40.000005Z""#,
+        ),
+        (
+            5,
+            r#""startTime":"2001-09-09T01:46:40+00:00""#,
+            r#""start_time": "2001-09-09T01:46:40.000000005Z""#,
+        ),
+    ];
+    for (nanos, http, websocket) in cases {
+        let answer = at(1_000_000_000, nanos);
+        let text = String::from_utf8(write_http(&answer).expect("fine")).expect("UTF-8");
+        assert!(text.contains(http), "{text}");
+        let text = write_websocket(&answer).expect("fine");
+        assert!(text.contains(websocket), "{text}");
+    }
+}
+
+fn at(seconds: i64, nanos: i32) -> DataRequest {
+    let mut answer = DataRequest::default();
+    answer.routes = vec![RouteProto {
+        executor: "gateway".to_owned(),
+        start_time: Some(Timestamp { seconds, nanos }),
+        ..Default::default()
+    }];
+    answer
+}
+
+#[test]
+fn times_that_no_calendar_has_are_unset() {
+    for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, i32::MAX)] {
+        let text =
+            String::from_utf8(write_http(&at(seconds, nanos)).expect("fine")).expect("UTF-8");
+        assert!(text.contains(r#""startTime":null"#), "{text}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What Jina 3.13.2 was seen to answer, and to make of documents; recorded, never our own output.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use prost::Message as _;
+
+use super::*;
+use crate::{DataRequest, docarray::DocumentArrayProto, normalise_all};
+
+/// Answers of the vectors `http/*` and `ws/*`, by their names.
+const ANSWERS: &str = include_str!("../testdata/answers.json");
+
+/// Bodies posted to a Flow without Executors; `doc` is left out of `ctx`.
+const REQUESTS: &str = include_str!("../testdata/requests.json");
+
+/// A `DocumentArrayProto`, what docarray 0.21 makes of it, and how the Gateway then writes it.
+const DOCUMENTS: &str = include_str!("../testdata/documents.json");
+
+/// Texts, and where Python 3.10 stops in them.
+const SYNTAX_ERRORS: &str = include_str!("../testdata/syntax_errors.json");
+
+#[test]
+fn answers_are_read_and_written_as_recorded() {
+    let recording = ANSWERS
+        .replace("<timestamp Z>", "2026-11-22T13:27:13.551334Z")
+        .replace("<timestamp +00:00>", "2026-11-22T13:27:13.551334+00:00");
+    for row in rows(&recording) {
+        let name = text(&row, "name");
+        let expected = row.get("answer").expect("an answer");
+        let answer = read_answer(expected).expect(name);
+        let written = if name.starts_with("ws/") {
+            write_websocket(&answer).expect(name)
+        } else {
+            String::from_utf8(write_http(&answer).expect(name)).expect(name)
+        };
+        assert_eq!(
+            comparable(json(&written), false),
+            comparable(expected.clone(), false),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn bodies_are_taken_and_refused_as_recorded() {
+    for row in rows(REQUESTS) {
+        let body = text(&row, "body");
+        let expected = row.get("answer").expect("an answer");
+        assert_eq!(
+            comparable(answer_to(body), false),
+            comparable(expected.clone(), false),
+            "{body}"
+        );
+    }
+}
+
+/// What a Flow without Executors answers.
+fn answer_to(body: &str) -> Json {
+    let errors = match parse(body.as_bytes()) {
+        Ok(value) => match read_request(&value, EndpointFrom::Body) {
+            Ok(request) => return echo(&request),
+            Err(errors) => errors,
+        },
+        Err(error) => vec![without_doc(error.field_error(body))],
+    };
+    let detail = serde_json::to_string(&errors).expect("plain data");
+    json(&detail.replace("\"doc\":\"\",", ""))
+}
+
+fn without_doc(mut error: FieldError) -> FieldError {
+    if let Some(Context::Syntax { doc, .. }) = &mut error.ctx {
+        doc.clear();
+    }
+    error
+}
+
+fn echo(request: &DataRequest) -> Json {
+    let written = write_http(request).expect("a request that was read can be written");
+    let written = parse(&written).expect("what we write is JSON");
+    let endpoint = written.get("header").and_then(|h| h.get("execEndpoint"));
+    let get = |key: &str| (key.to_owned(), written.get(key).expect(key).clone());
+    Json::Object(vec![
+        ("execEndpoint".to_owned(), endpoint.expect("a key").clone()),
+        get("parameters"),
+        get("data"),
+    ])
+}
+
+#[test]
+fn documents_are_normalised_and_written_as_recorded() {
+    for row in rows(DOCUMENTS) {
+        let name = text(&row, "name");
+        let mut documents = documents(&row, "sent");
+        normalise_all(&mut documents);
+        // An executor's pass in the recording; then the Gateway's own.
+        let expected = self::documents(&row, "normalised");
+        assert_eq!(documents, expected, "{name}");
+        let mut answer = DataRequest::default();
+        answer.documents = documents.into();
+        let http = String::from_utf8(write_http(&answer).expect(name)).expect("UTF-8");
+        assert_same_data(&http, "\"data\":", &row, "http");
+        let websocket = write_websocket(&answer).expect(name);
+        assert_same_data(&websocket, "\"data\": ", &row, "websocket");
+    }
+}
+
+fn documents(row: &Json, key: &str) -> Vec<crate::docarray::DocumentProto> {
+    let wire = STANDARD.decode(text(row, key)).expect("base64");
+    DocumentArrayProto::decode(&wire[..])
+        .expect("documents")
+        .docs
+}
+
+/// Compares the texts to the letter, but for the order of what comes from maps.
+fn assert_same_data(written: &str, key: &str, row: &Json, form: &str) {
+    let name = text(row, "name");
+    let (_, data) = written.split_once(key).expect("data");
+    let (data, expected) = (&data[..data.len() - 1], text(row, form));
+    if name.starts_with("tags") || name.starts_with("scores") {
+        let (data, expected) = (json(data), json(expected));
+        assert_eq!(comparable(data, false), comparable(expected, false));
+    } else {
+        assert_eq!(data, expected, "{name}");
+    }
+}
+
+#[test]
+fn syntax_errors_are_where_python_sees_them() {
+    for row in rows(SYNTAX_ERRORS) {
+        let Json::List(row) = row else {
+            panic!("a pair was expected");
+        };
+        let body = row[0].as_str().expect("a text");
+        let seen = parse(body.as_bytes()).map_or_else(
+            |error| {
+                let number = |n: usize| Json::Int(n as i64);
+                Json::List(vec![
+                    Json::String(error.message),
+                    number(error.pos),
+                    number(error.line),
+                    number(error.column),
+                ])
+            },
+            |_| Json::Null,
+        );
+        assert_eq!(seen, row[1], "{body:?}");
+    }
+}
