@@ -1,0 +1,191 @@
+//! What is wrong with a Flow, as lines that a person can act on: file, line, key, what was found, what is expected.
+//! All faults of a Flow are collected before any of them is reported.
+
+use std::fmt;
+
+/// One thing that is wrong, or, as a warning, one that has no effect. Displayed as one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file's name, or what stands in for it (the command line, a Flow built in Rust).
+    pub file: String,
+    /// The line, counted from 1; unknown where no file was read.
+    pub line: Option<usize>,
+    /// The path of the key, like `executors[1].port`; empty when the file as a whole is meant.
+    pub key: String,
+    /// What stands there. Never the value of an environment variable: that may be a secret.
+    pub found: String,
+    /// What should stand there.
+    pub expected: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": found {}, expected {}", self.found, self.expected)
+    }
+}
+
+/// Everything that is wrong with a Flow, in the order of the file. Displayed as one line a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where something stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: Option<usize>,
+    pub(super) key: String,
+}
+
+impl Place {
+    pub(super) fn new(key: &str, line: Option<usize>) -> Self {
+        Self {
+            line,
+            key: key.to_owned(),
+        }
+    }
+
+    /// The place of a key of the map that stands here.
+    pub(super) fn key(&self, key: &str, line: Option<usize>) -> Self {
+        let dot = if self.key.is_empty() { "" } else { "." };
+        let key = format!("{}{dot}{}", self.key, one_line(key));
+        Self {
+            line: line.or(self.line),
+            key,
+        }
+    }
+
+    /// The place of an item of the list that stands here.
+    pub(super) fn item(&self, index: usize, line: Option<usize>) -> Self {
+        Self {
+            line: line.or(self.line),
+            key: format!("{}[{index}]", self.key),
+        }
+    }
+}
+
+/// The faults and warnings of one Flow, while it is read.
+#[derive(Debug)]
+pub(super) struct Report {
+    file: String,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+}
+
+impl Report {
+    pub(super) fn new(file: &str) -> Self {
+        Self {
+            file: one_line(file),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn fault(
+        &mut self,
+        place: &Place,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
+        if self.faults.len() < MOST {
+            let fault = self.entry(place, found.into(), expected.into());
+            self.faults.push(fault);
+        }
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        place: &Place,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
+        if self.warnings.len() < MOST {
+            let warning = self.entry(place, found.into(), expected.into());
+            self.warnings.push(warning);
+        }
+    }
+
+    /// How many faults there are so far: a check that rests on others asks whether those went well.
+    pub(super) const fn count(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// The warnings, if nothing is wrong.
+    pub(super) fn finish(mut self) -> Result<Vec<Fault>, Faults> {
+        self.faults.sort_by_key(|fault| fault.line);
+        self.warnings.sort_by_key(|warning| warning.line);
+        if self.faults.is_empty() {
+            Ok(self.warnings)
+        } else {
+            Err(Faults(self.faults))
+        }
+    }
+
+    fn entry(&self, place: &Place, found: String, expected: String) -> Fault {
+        Fault {
+            file: self.file.clone(),
+            line: place.line,
+            key: place.key.clone(),
+            found,
+            expected,
+        }
+    }
+}
+
+/// Text from a file in quotes, on one line and not too long.
+pub(super) fn quoted(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(LONGEST).collect();
+    format!("{start:?}...")
+}
+
+/// The nearest of the known words, with a ready-made remark; empty when none is near.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let limit = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map_or_else(String::new, |(_, candidate)| {
+            format!(" (did you mean `{candidate}`?)")
+        })
+}
+
+fn one_line(text: &str) -> String {
+    text.chars()
+        .take(4 * LONGEST)
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+/// More of them help nobody.
+const MOST: usize = 200;
+
+/// Characters of a value that are shown.
+const LONGEST: usize = 60;
