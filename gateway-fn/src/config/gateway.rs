@@ -1,0 +1,195 @@
+//! The Gateway's own settings, as the program uses them: what it listens on, how it calls Executors, what it shows.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flowgate_proto::Compression;
+
+mod http;
+
+mod listeners;
+
+mod read;
+
+pub(super) use read::{default_host, read};
+
+/// The `gateway` of a Flow, with what it takes from `with`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayConfig {
+    /// The address to listen on, `0.0.0.0` by default; a name is resolved when it is bound.
+    pub host: String,
+    /// What is served, at least one. Listeners of different protocols may share a port.
+    pub listeners: Vec<Listener>,
+    /// Requests in flight per call or stream; `None` is no limit (0 in the file). 1000 by default, as in Jina 3.13.
+    pub prefetch: Option<NonZeroUsize>,
+    /// The longest that one try at one Executor may take; `None` is no limit (also 0 and negative numbers).
+    pub timeout_send: Option<Duration>,
+    /// How often a failed call is tried again.
+    pub retries: Retries,
+    /// How requests to Executors are compressed.
+    pub compression: Compression,
+    /// What HTTP serves.
+    pub http: HttpConfig,
+    /// The certificate for clients; with one, every listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// What one Gateway takes on at most.
+    pub limits: Limits,
+    /// How long requests under way get to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
+    pub shutdown_timeout: Duration,
+    /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13.
+    pub internal_addresses_in_errors: bool,
+}
+
+/// A protocol on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The TCP port; 0 lets the operating system choose, each time another.
+    pub port: u16,
+}
+
+/// How clients talk to the Gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Jina's gRPC services.
+    Grpc,
+    /// JSON over HTTP.
+    Http,
+    /// JSON or protobuf over WebSocket.
+    WebSocket,
+}
+
+/// How often a failed call is tried again, on the next address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retries {
+    /// As often as there are addresses, at least three times.
+    #[default]
+    Default,
+    /// So many times.
+    Exactly(u32),
+}
+
+/// What HTTP serves beside the routes that are always there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The title in the OpenAPI description; `None` is Jina's.
+    pub title: Option<String>,
+    /// The text under the title; `None` is Jina's.
+    pub description: Option<String>,
+    /// Whether pages of any origin may call.
+    pub cors: bool,
+    /// Whether `/dry_run`, `/status` and `/post` are there.
+    pub debug_endpoints: bool,
+    /// Whether `/index`, `/search`, `/delete` and `/update` are there.
+    pub crud_endpoints: bool,
+    /// Routes of the user's own.
+    pub exposed: Vec<ExposedEndpoint>,
+    /// Whether `/graphql` is there.
+    pub graphql: bool,
+}
+
+/// A route of the user's own (`expose_endpoints`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposedEndpoint {
+    /// The endpoint of the Executors that is called.
+    pub exec_endpoint: String,
+    /// The path; the endpoint's by default.
+    pub http_path: String,
+    /// Methods in capitals; `POST` by default.
+    pub methods: Vec<String>,
+    /// One line for the OpenAPI description.
+    pub summary: Option<String>,
+    /// Groups in the OpenAPI description; `Customized` by default.
+    pub tags: Vec<String>,
+}
+
+/// PEM files; whether they are there is seen when they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate with its chain.
+    pub certfile: PathBuf,
+    /// Its private key.
+    pub keyfile: PathBuf,
+}
+
+/// What one Gateway takes on at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends.
+    pub max_message_bytes: usize,
+    /// Requests under way; more are told to come again. 10 000 by default: ten streams at the default `prefetch`.
+    pub max_concurrent_requests: usize,
+    /// Open connections; more wait to be accepted. 10 000 by default, well below the usual limit of open files.
+    pub max_connections: usize,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".to_owned(),
+            listeners: vec![Listener {
+                protocol: Protocol::Grpc,
+                port: 0,
+            }],
+            prefetch: NonZeroUsize::new(1000),
+            timeout_send: None,
+            retries: Retries::Default,
+            compression: Compression::None,
+            http: HttpConfig::default(),
+            tls: None,
+            limits: Limits::default(),
+            shutdown_timeout: Duration::from_secs(25),
+            internal_addresses_in_errors: true,
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            title: None,
+            description: None,
+            cors: false,
+            debug_endpoints: true,
+            crud_endpoints: true,
+            exposed: Vec::new(),
+            graphql: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 256 << 20,
+            max_concurrent_requests: 10_000,
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl Protocol {
+    /// Jina's name for it, in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "grpc" => Some(Self::Grpc),
+            "http" => Some(Self::Http),
+            "websocket" => Some(Self::WebSocket),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        })
+    }
+}
