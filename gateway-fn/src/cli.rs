@@ -68,7 +68,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return Exit::from_clap(&error).code(),
     };
     telemetry::start(LogFormat::for_environment(&env), &env);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failure(&format!("no runtime: {error}")).code(),
     };

@@ -44,6 +44,8 @@ pub use gateway::{
     ExposedEndpoint, GatewayConfig, HttpConfig, Limits, Listener, Protocol, Retries, TlsFiles,
 };
 
+use std::sync::Arc;
+
 use crate::flow::graph::FlowGraph;
 
 /// A Flow that holds.
@@ -56,7 +58,7 @@ pub struct Config {
     /// The deployments; an index is a [`crate::flow::graph::NodeId`].
     pub executors: Vec<ExecutorConfig>,
     /// Who waits for whom.
-    pub graph: FlowGraph,
+    pub graph: Arc<FlowGraph>,
 }
 
 /// A Flow that holds, and what in it has no effect.

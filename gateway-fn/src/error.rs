@@ -59,9 +59,9 @@ impl GatewayError {
                 Failure::Refused(_) => ErrorCode::Refused,
             },
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
-            Self::Walk(WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. }) => {
-                ErrorCode::InvalidRequest
-            }
+            Self::Walk(
+                WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
+            ) => ErrorCode::InvalidRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::ShuttingDown => ErrorCode::Unavailable,
         }
@@ -73,8 +73,12 @@ impl GatewayError {
     pub fn detail(&self) -> String {
         match self {
             Self::Call(error) => error.detail(),
-            Self::Walk(WalkError::Target(error)) => format!("Unexpected <class 're.error'>: {error}"),
-            Self::Walk(WalkError::Parameters(_)) => format!("{}'jina.DataRequestProto'", flowgate_proto::UNDECODABLE),
+            Self::Walk(WalkError::Target(error)) => {
+                format!("Unexpected <class 're.error'>: {error}")
+            }
+            Self::Walk(WalkError::Parameters(_)) => {
+                format!("{}'jina.DataRequestProto'", flowgate_proto::UNDECODABLE)
+            }
             Self::Walk(error @ WalkError::Documents { source, .. }) => format!("{error}: {source}"),
             Self::Walk(error @ WalkError::Filter { source, .. }) => format!("{error}: {source}"),
             Self::Overloaded { .. } | Self::ShuttingDown => self.to_string(),
@@ -99,7 +103,7 @@ impl GatewayError {
     #[must_use]
     pub fn trailers(&self) -> MetadataMap {
         match self {
-            Self::Call(error) => error.trailers.clone(),
+            Self::Call(error) => error.trailers.as_ref().clone(),
             Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => MetadataMap::new(),
         }
     }
@@ -144,8 +148,13 @@ impl GatewayError {
 
     const fn grpc_code(&self) -> tonic::Code {
         match self {
-            Self::Call(CallError { failure: Failure::Refused(code), .. }) => *code,
-            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => self.code().grpc_code(),
+            Self::Call(CallError {
+                failure: Failure::Refused(code),
+                ..
+            }) => *code,
+            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => {
+                self.code().grpc_code()
+            }
         }
     }
 }

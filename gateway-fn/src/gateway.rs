@@ -79,12 +79,19 @@ impl Gateway {
             ..Default::default()
         };
         // An Executor that answers with an error is there: that is all a dry run asks (facts of Jina 3.13).
-        self.handle(DataRequest { header, ..Default::default() }).await.map(|_| StatusProto::default())
+        self.handle(DataRequest {
+            header,
+            ..Default::default()
+        })
+        .await
+        .map(|_| StatusProto::default())
     }
 
     /// As [`Gateway::try_dry_run`], with a failure told in the status.
     pub async fn dry_run(&self) -> StatusProto {
-        self.try_dry_run().await.unwrap_or_else(|error| error.status())
+        self.try_dry_run()
+            .await
+            .unwrap_or_else(|error| error.status())
     }
 
     /// What this Gateway is: `/status` and `jina.JinaInfoRPC/_status`.
@@ -110,12 +117,17 @@ impl Gateway {
     }
 
     fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
-        self.0.admission.try_acquire().map_err(|_| self.0.overloaded())
+        self.0
+            .admission
+            .try_acquire()
+            .map_err(|_| self.0.overloaded())
     }
 }
 
 impl Shared {
     const fn overloaded(&self) -> GatewayError {
-        GatewayError::Overloaded { limit: self.max_concurrent_requests }
+        GatewayError::Overloaded {
+            limit: self.max_concurrent_requests,
+        }
     }
 }

@@ -36,7 +36,12 @@ pub fn start(format: LogFormat, env: &dyn Fn(&str) -> Option<String>) {
 
 /// `FLOWGATE_LOG` takes tracing's filter syntax; a filter that does not parse falls back to the level `info`.
 fn filter(env: &dyn Fn(&str) -> Option<String>) -> EnvFilter {
-    let directives = env("FLOWGATE_LOG").unwrap_or_else(|| env("JINA_LOG_LEVEL").as_deref().map_or("info", level).to_owned());
+    let directives = env("FLOWGATE_LOG").unwrap_or_else(|| {
+        env("JINA_LOG_LEVEL")
+            .as_deref()
+            .map_or("info", level)
+            .to_owned()
+    });
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
@@ -55,14 +60,26 @@ mod tests {
     use super::*;
 
     fn filter_of(variables: &[(&str, &str)]) -> String {
-        filter(&|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).to_string()
+        filter(&|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+        .to_string()
     }
 
     #[test]
     fn jinas_level_counts_unless_ours_is_set() {
         assert_eq!(filter_of(&[]), "info");
         assert_eq!(filter_of(&[("JINA_LOG_LEVEL", "WARNING")]), "warn");
-        assert_eq!(filter_of(&[("JINA_LOG_LEVEL", "DEBUG"), ("FLOWGATE_LOG", "gateway=trace")]), "gateway=trace");
+        assert_eq!(
+            filter_of(&[
+                ("JINA_LOG_LEVEL", "DEBUG"),
+                ("FLOWGATE_LOG", "gateway=trace")
+            ]),
+            "gateway=trace"
+        );
         assert_eq!(filter_of(&[("FLOWGATE_LOG", "=,=")]), "info");
     }
 }

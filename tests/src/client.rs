@@ -37,7 +37,11 @@ impl RawGrpc {
     ///
     /// # Errors
     /// The peer's status.
-    pub async fn unary(&mut self, method: &str, request: tonic::Request<Bytes>) -> Result<Response<Bytes>, Status> {
+    pub async fn unary(
+        &mut self,
+        method: &str,
+        request: tonic::Request<Bytes>,
+    ) -> Result<Response<Bytes>, Status> {
         self.ready().await?;
         self.0.unary(request, path(method), Raw::default()).await
     }
@@ -55,11 +59,16 @@ impl RawGrpc {
         self.ready().await?;
         let mut request = tonic::Request::new(tokio_stream::iter(requests));
         *request.metadata_mut() = metadata;
-        self.0.streaming(request, path(method), Raw::default()).await
+        self.0
+            .streaming(request, path(method), Raw::default())
+            .await
     }
 
     async fn ready(&mut self) -> Result<(), Status> {
-        self.0.ready().await.map_err(|error| Status::unavailable(error.to_string()))
+        self.0
+            .ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))
     }
 }
 
@@ -122,13 +131,16 @@ impl HttpAnswer {
     /// When it is none.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 
     /// The `content-type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
     }
 }
 
@@ -138,10 +150,17 @@ impl HttpAnswer {
 /// When no answer comes.
 pub async fn http(request: Request<Bytes>) -> HttpAnswer {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request.map(Full::new)).await.expect("an answer");
+    let response = client
+        .request(request.map(Full::new))
+        .await
+        .expect("an answer");
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
-    HttpAnswer { status: head.status.as_u16(), headers: head.headers, body }
+    HttpAnswer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body,
+    }
 }
 
 /// Posts JSON to `/post`.
@@ -166,9 +185,14 @@ pub async fn websocket(
     subprotocol: Option<&str>,
     frames: Vec<Message>,
 ) -> Vec<Message> {
-    let mut request = format!("ws://{authority}{path}").into_client_request().expect("an address");
+    let mut request = format!("ws://{authority}{path}")
+        .into_client_request()
+        .expect("an address");
     if let Some(offered) = subprotocol {
-        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered.parse().expect("a header"));
+        request.headers_mut().insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            offered.parse().expect("a header"),
+        );
     }
     let mut socket = handshake(authority, &request).await;
     for frame in frames {
@@ -196,13 +220,19 @@ async fn handshake(authority: &str, request: &Request<()>) -> Socket {
         head.push_str(&format!("{name}: {}\r\n", value.to_str().expect("ASCII")));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await.expect("a request sent");
+    stream
+        .write_all(head.as_bytes())
+        .await
+        .expect("a request sent");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(stream.read_u8().await.expect("the whole handshake"));
     }
     let text = String::from_utf8(answer).expect("ASCII");
     assert!(text.starts_with("HTTP/1.1 101"), "{text}");
-    assert!(!text.to_ascii_lowercase().contains("sec-websocket-protocol"), "no subprotocol is selected: {text}");
+    assert!(
+        !text.to_ascii_lowercase().contains("sec-websocket-protocol"),
+        "no subprotocol is selected: {text}"
+    );
     Socket::from_raw_socket(stream, Role::Client, None).await
 }

@@ -15,14 +15,26 @@ use flowgate_proto::{
 /// A numpy array of float32 as Jina writes it.
 #[must_use]
 pub fn f32_array(values: &[f32]) -> NdArrayProto {
-    let buffer: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    dense(buffer, vec![u32::try_from(values.len()).expect("a short vector")], "<f4", "numpy")
+    let buffer: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    dense(
+        buffer,
+        vec![u32::try_from(values.len()).expect("a short vector")],
+        "<f4",
+        "numpy",
+    )
 }
 
 /// A document with an id and a text.
 #[must_use]
 pub fn text(id: &str, text: &str) -> DocumentProto {
-    DocumentProto { id: id.to_owned(), content: Some(Content::Text(text.to_owned())), ..Default::default() }
+    DocumentProto {
+        id: id.to_owned(),
+        content: Some(Content::Text(text.to_owned())),
+        ..Default::default()
+    }
 }
 
 /// The text of a document; empty when it has none.
@@ -59,8 +71,15 @@ pub fn value(json: serde_json::Value) -> Value {
 /// When it is no object.
 #[must_use]
 pub fn fields(json: serde_json::Value) -> Struct {
-    let serde_json::Value::Object(members) = json else { panic!("no object: {json}") };
-    Struct { fields: members.into_iter().map(|(key, member)| (key, value(member))).collect() }
+    let serde_json::Value::Object(members) = json else {
+        panic!("no object: {json}")
+    };
+    Struct {
+        fields: members
+            .into_iter()
+            .map(|(key, member)| (key, value(member)))
+            .collect(),
+    }
 }
 
 /// The Executor `Multi`: one endpoint for each thing that can happen to a document.
@@ -141,7 +160,9 @@ pub fn order(name: &'static str) -> Executor {
 #[must_use]
 pub fn only_foo(name: &'static str) -> Executor {
     Executor::new("OnlyFoo").on("/foo", move |request| {
-        each(request, move |document, _| add_tags(document, serde_json::json!({format!("foo_{name}"): 1})))
+        each(request, move |document, _| {
+            add_tags(document, serde_json::json!({format!("foo_{name}"): 1}))
+        })
     })
 }
 
@@ -160,13 +181,18 @@ fn tagging(executor: Executor, name: &'static str) -> Executor {
             }
         })
         .on("/results", move |request: Request| async move {
-            Ok(Reply::results(fields(serde_json::json!({"n": request.documents().len(), "tag": name}))))
+            Ok(Reply::results(fields(
+                serde_json::json!({"n": request.documents().len(), "tag": name}),
+            )))
         })
         .on("/new", move |_| async move {
             let mut shared = text("shared", &format!("from {name}"));
             add_tags(&mut shared, serde_json::json!({name: 1}));
             shared.weight = if name == "b" { 1.0 } else { 0.0 };
-            Ok(Reply::documents(vec![text(&format!("{name}-0"), name), shared]))
+            Ok(Reply::documents(vec![
+                text(&format!("{name}-0"), name),
+                shared,
+            ]))
         })
 }
 
@@ -177,7 +203,10 @@ async fn unchanged(_: Request) -> Result<Reply, Error> {
 async fn asleep(request: Request) -> Result<Reply, Error> {
     let parameter = request.number("sleep");
     for document in request.documents() {
-        let tag = document.tags.as_ref().and_then(|tags| tags.fields.get("sleep"));
+        let tag = document
+            .tags
+            .as_ref()
+            .and_then(|tags| tags.fields.get("sleep"));
         sleep(match tag.and_then(|tag| tag.kind.as_ref()) {
             Some(Kind::NumberValue(seconds)) => Some(*seconds),
             _ => parameter,
@@ -194,7 +223,10 @@ async fn sleep(seconds: Option<f64>) {
 }
 
 /// Changes every document in place.
-async fn each(request: Request, change: impl Fn(&mut DocumentProto, usize)) -> Result<Reply, Error> {
+async fn each(
+    request: Request,
+    change: impl Fn(&mut DocumentProto, usize),
+) -> Result<Reply, Error> {
     let mut documents = request.into_documents();
     for (index, document) in documents.iter_mut().enumerate() {
         change(document, index);
@@ -205,7 +237,11 @@ async fn each(request: Request, change: impl Fn(&mut DocumentProto, usize)) -> R
 }
 
 fn add_tags(document: &mut DocumentProto, tags: serde_json::Value) {
-    document.tags.get_or_insert_default().fields.extend(fields(tags).fields);
+    document
+        .tags
+        .get_or_insert_default()
+        .fields
+        .extend(fields(tags).fields);
 }
 
 fn set_text(document: &mut DocumentProto, text: String) {
@@ -216,16 +252,27 @@ fn add_relatives(document: &mut DocumentProto, index: usize) {
     let mut chunk = text(&format!("c{index}"), "chunk");
     add_tags(&mut chunk, serde_json::json!({"k": 1}));
     let mut found = text(&format!("m{index}"), "match");
-    found.scores.insert("cosine".to_owned(), NamedScoreProto {
-        value: 0.25,
-        op_name: "op".to_owned(),
-        description: "desc".to_owned(),
-        ref_id: "r".to_owned(),
-    });
-    found.scores.insert("empty".to_owned(), NamedScoreProto::default());
+    found.scores.insert(
+        "cosine".to_owned(),
+        NamedScoreProto {
+            value: 0.25,
+            op_name: "op".to_owned(),
+            description: "desc".to_owned(),
+            ref_id: "r".to_owned(),
+        },
+    );
+    found
+        .scores
+        .insert("empty".to_owned(), NamedScoreProto::default());
     document.chunks.push(chunk);
     document.matches.push(found);
-    document.evaluations.insert("e".to_owned(), NamedScoreProto { value: 1.0, ..Default::default() });
+    document.evaluations.insert(
+        "e".to_owned(),
+        NamedScoreProto {
+            value: 1.0,
+            ..Default::default()
+        },
+    );
 }
 
 fn set_every_field(document: &mut DocumentProto) {
@@ -241,8 +288,16 @@ fn set_every_field(document: &mut DocumentProto) {
 }
 
 fn dense(buffer: Vec<u8>, shape: Vec<u32>, dtype: &str, cls_name: &str) -> NdArrayProto {
-    let array = DenseNdArrayProto { buffer: buffer.into(), shape, dtype: dtype.to_owned() };
-    NdArrayProto { content: Some(Array::Dense(array)), cls_name: cls_name.to_owned(), parameters: None }
+    let array = DenseNdArrayProto {
+        buffer: buffer.into(),
+        shape,
+        dtype: dtype.to_owned(),
+    };
+    NdArrayProto {
+        content: Some(Array::Dense(array)),
+        cls_name: cls_name.to_owned(),
+        parameters: None,
+    }
 }
 
 fn prost_list(values: Vec<Value>) -> flowgate_proto::ListValue {

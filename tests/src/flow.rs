@@ -39,11 +39,20 @@ impl ServedExecutor {
         let address = socket.local_addr().expect("a bound socket");
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let options = ServeOptions { identity: Some(Identity::of(deployment)), ..ServeOptions::default() };
+        let options = ServeOptions {
+            identity: Some(Identity::of(deployment)),
+            ..ServeOptions::default()
+        };
         let task = tokio::spawn(async move {
-            executor_fn::serve_on(socket, executor, options, stopped).await.expect("the executor serves");
+            executor_fn::serve_on(socket, executor, options, stopped)
+                .await
+                .expect("the executor serves");
         });
-        Self { address, stop, task }
+        Self {
+            address,
+            stop,
+            task,
+        }
     }
 
     /// Its port.
@@ -85,12 +94,18 @@ impl ServedGateway {
     /// When the Flow does not hold or cannot be served.
     pub async fn start_with(yaml: &str, registry: &Registry) -> Self {
         let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("the Flow holds");
-        let container = Container::bind(&loaded.config, registry).await.expect("the Flow can be served");
+        let container = Container::bind(&loaded.config, registry)
+            .await
+            .expect("the Flow can be served");
         let endpoints = container.endpoints().collect();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(container.serve(stopped));
-        Self { endpoints, stop, task }
+        Self {
+            endpoints,
+            stop,
+            task,
+        }
     }
 
     /// `localhost:PORT` of a protocol.
@@ -119,7 +134,9 @@ impl ServedGateway {
     pub async fn stop(self) -> Ended {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await;
-        ended.expect("the gateway stops in time").expect("the gateway stops cleanly")
+        ended
+            .expect("the gateway stops in time")
+            .expect("the gateway stops cleanly")
     }
 }
 
@@ -130,7 +147,10 @@ impl ServedGateway {
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never came true: {what}"
+        );
         tokio::task::yield_now().await;
     }
 }

@@ -21,7 +21,9 @@ impl Recording {
     /// When the recording names none.
     #[must_use]
     pub fn flow(&self) -> &str {
-        self.json["flow"].as_str().expect("every recording names its Flow")
+        self.json["flow"]
+            .as_str()
+            .expect("every recording names its Flow")
     }
 
     /// The raw bytes beside it, `.req.bin` for example.
@@ -37,22 +39,40 @@ impl Recording {
 /// When there is none, or one cannot be read.
 #[must_use]
 pub fn recordings(kind: &str, flow: &str) -> Vec<Recording> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(kind);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(kind);
     let mut names: Vec<String> = fs::read_dir(&folder)
         .expect("the recordings are in the tree")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".json").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .into_string()
+                .ok()?
+                .strip_suffix(".json")
+                .map(str::to_owned)
+        })
         .collect();
     names.sort();
     let recordings: Vec<_> = names
         .into_iter()
         .map(|name| {
-            let text = fs::read_to_string(folder.join(format!("{name}.json"))).expect("a readable recording");
+            let text = fs::read_to_string(folder.join(format!("{name}.json")))
+                .expect("a readable recording");
             let json = serde_json::from_str(&text).expect("a recording is JSON");
-            Recording { name, json, folder: folder.clone() }
+            Recording {
+                name,
+                json,
+                folder: folder.clone(),
+            }
         })
         .filter(|recording| recording.flow() == flow)
         .collect();
-    assert!(!recordings.is_empty(), "no {kind} recording of the Flow {flow}");
+    assert!(
+        !recordings.is_empty(),
+        "no {kind} recording of the Flow {flow}"
+    );
     recordings
 }
 
@@ -99,7 +119,10 @@ pub fn masked_ports(text: &str) -> String {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// `Z` or `+00:00` when the text is a time as Jina writes one: `2026-11-22T13:27:13.551334Z`.

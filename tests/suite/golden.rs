@@ -17,20 +17,32 @@ impl GoldenFlow {
         let mut executors = Vec::new();
         let mut yaml = String::from(HEAD);
         yaml.push_str(gateway_keys(name));
-        yaml.push_str(if layout(name).is_empty() { "executors: []\n" } else { "executors:\n" });
+        yaml.push_str(if layout(name).is_empty() {
+            "executors: []\n"
+        } else {
+            "executors:\n"
+        });
         for (deployment, executor, keys) in layout(name) {
             let port = match executor {
                 Some(executor) => {
                     let served = ServedExecutor::start(executor, deployment).await;
                     executors.push(served);
-                    format!("host: 0.0.0.0, port: {}", executors[executors.len() - 1].port())
+                    format!(
+                        "host: 0.0.0.0, port: {}",
+                        executors[executors.len() - 1].port()
+                    )
                 }
                 // Closed on purpose, and named in the recorded texts.
                 None => "host: localhost, port: 20499".to_owned(),
             };
-            yaml.push_str(&format!("  - {{name: {deployment}, external: true, {port}{keys}}}\n"));
+            yaml.push_str(&format!(
+                "  - {{name: {deployment}, external: true, {port}{keys}}}\n"
+            ));
         }
-        Self { gateway: ServedGateway::start(&yaml).await, executors }
+        Self {
+            gateway: ServedGateway::start(&yaml).await,
+            executors,
+        }
     }
 
     pub(crate) async fn stop(self) {
@@ -41,7 +53,8 @@ impl GoldenFlow {
     }
 }
 
-const HEAD: &str = "jtype: Flow\ngateway:\n  protocol: [grpc, http, websocket]\n  port: [0, 0, 0]\n";
+const HEAD: &str =
+    "jtype: Flow\ngateway:\n  protocol: [grpc, http, websocket]\n  port: [0, 0, 0]\n";
 
 fn gateway_keys(flow: &str) -> &'static str {
     match flow {
@@ -68,8 +81,16 @@ fn layout(flow: &str) -> Vec<Placed> {
         ],
         "conditions" => vec![
             ("a", Some(order("a")), ""),
-            ("b", Some(order("b")), ", needs: a, when: {tags__x: {$eq: 1}}"),
-            ("c", Some(order("c")), ", needs: a, when: {tags__x: {$neq: 1}}"),
+            (
+                "b",
+                Some(order("b")),
+                ", needs: a, when: {tags__x: {$eq: 1}}",
+            ),
+            (
+                "c",
+                Some(order("c")),
+                ", needs: a, when: {tags__x: {$neq: 1}}",
+            ),
             ("j", Some(tag("j")), ", needs: [b, c]"),
         ],
         other => panic!("no Flow {other} was recorded"),

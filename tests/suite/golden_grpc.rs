@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use flowgate_proto::{DataRequest, Struct, docarray::DocumentProto, jina::HeaderProto, jina::RouteProto};
+use flowgate_proto::{
+    DataRequest, Struct, docarray::DocumentProto, jina::HeaderProto, jina::RouteProto,
+};
 use flowgate_tests::{
     client::RawGrpc,
     flow::eventually,
@@ -65,12 +67,20 @@ async fn replay(flow: &str) {
             "27-warmup_discard" => {}
             // Jina takes the request that has no byte for a fault of its own; it is an empty request.
             "16-empty_message" => {
-                let answer = gateway.unary(method(&recording), tonic::Request::new(Bytes::new())).await;
-                assert_eq!(routes(&answer.expect("an answer").into_inner()), ["gateway", "exec0"]);
+                let answer = gateway
+                    .unary(method(&recording), tonic::Request::new(Bytes::new()))
+                    .await;
+                assert_eq!(
+                    routes(&answer.expect("an answer").into_inner()),
+                    ["gateway", "exec0"]
+                );
             }
             "20-stream_in_order" => replay_stream(&mut gateway, &recording).await,
-            "22-executor_direct_echo" | "23-executor_direct_error" | "26-executor_direct_endpoints" => {
-                let mut executor = RawGrpc::new(&format!("localhost:{}", running.executors[0].port()));
+            "22-executor_direct_echo"
+            | "23-executor_direct_error"
+            | "26-executor_direct_endpoints" => {
+                let mut executor =
+                    RawGrpc::new(&format!("localhost:{}", running.executors[0].port()));
                 replay_one(&mut executor, &recording).await;
             }
             _ => replay_one(&mut gateway, &recording).await,
@@ -80,7 +90,12 @@ async fn replay(flow: &str) {
 }
 
 async fn replay_one(client: &mut RawGrpc, recording: &Recording) {
-    assert_eq!(answer_of(client, recording).await, expected(recording), "{}", recording.name);
+    assert_eq!(
+        answer_of(client, recording).await,
+        expected(recording),
+        "{}",
+        recording.name
+    );
 }
 
 /// What a call came to, in a form that can be compared.
@@ -103,7 +118,8 @@ struct Timeless {
 }
 
 async fn answer_of(client: &mut RawGrpc, recording: &Recording) -> Seen {
-    let mut request = tonic::Request::new(Bytes::from(recording.bytes(".req.bin").unwrap_or_default()));
+    let mut request =
+        tonic::Request::new(Bytes::from(recording.bytes(".req.bin").unwrap_or_default()));
     *request.metadata_mut() = metadata(recording);
     match client.unary(method(recording), request).await {
         Ok(answer) => {
@@ -116,7 +132,9 @@ async fn answer_of(client: &mut RawGrpc, recording: &Recording) -> Seen {
 
 fn expected(recording: &Recording) -> Seen {
     let response = &recording.json["response"];
-    let is_error = response["trailing_metadata"].as_array().is_some_and(|list| list.contains(&json!(["is-error", "true"])));
+    let is_error = response["trailing_metadata"]
+        .as_array()
+        .is_some_and(|list| list.contains(&json!(["is-error", "true"])));
     match recording.bytes(".resp.bin") {
         Some(bytes) => message(recording, &bytes, is_error),
         None => Seen::Status(
@@ -135,13 +153,22 @@ fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Seen {
         "/jina.JinaGatewayDryRunRPC/dry_run" => {
             let status = flowgate_proto::jina::StatusProto::decode(bytes).expect("a status");
             let exception = status.exception.unwrap_or_default();
-            Seen::Message(json!([status.code, status.description, exception.name, exception.args]))
+            Seen::Message(json!([
+                status.code,
+                status.description,
+                exception.name,
+                exception.args
+            ]))
         }
         "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery" => {
-            let found = flowgate_proto::jina::EndpointsProto::decode(bytes).expect("endpoints").endpoints;
+            let found = flowgate_proto::jina::EndpointsProto::decode(bytes)
+                .expect("endpoints")
+                .endpoints;
             // The Executor of the recordings binds more than what is recorded here.
-            let ours: BTreeSet<_> =
-                executor_endpoints().into_iter().filter(|name| found.contains(name)).collect();
+            let ours: BTreeSet<_> = executor_endpoints()
+                .into_iter()
+                .filter(|name| found.contains(name))
+                .collect();
             Seen::Message(json!([ours, found.last()]))
         }
         other => panic!("no answer of {other} was recorded"),
@@ -150,7 +177,9 @@ fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Seen {
 
 fn executor_endpoints() -> Vec<String> {
     let executor = flowgate_tests::executors::multi();
-    executor.into_service(executor_fn::Identity::of("exec0")).endpoints()
+    executor
+        .into_service(executor_fn::Identity::of("exec0"))
+        .endpoints()
 }
 
 fn timeless(request: DataRequest, name: &str, is_error: bool) -> Timeless {
@@ -161,17 +190,29 @@ fn timeless(request: DataRequest, name: &str, is_error: bool) -> Timeless {
         route.start_time = route.start_time.map(|_| Default::default());
         // Whether a floating Executor has ended by then is a race.
         let races = name == "36-floating_first" && route.executor == "f";
-        route.end_time = route.end_time.filter(|_| !races).map(|_| Default::default());
+        route.end_time = route
+            .end_time
+            .filter(|_| !races)
+            .map(|_| Default::default());
         mask_stacks(&mut route.status);
     }
-    let parameters = request.parameters.is_present().then(|| request.parameters.decode().expect("a Struct"));
+    let parameters = request
+        .parameters
+        .is_present()
+        .then(|| request.parameters.decode().expect("a Struct"));
     let mut documents = request.documents.into_vec().expect("documents");
     for document in &mut documents {
         if name == "11-no_endpoint_no_id" && document.id.len() == 32 {
             document.id = "<doc_id>".to_owned();
         }
     }
-    Timeless { header, parameters, routes, documents, is_error }
+    Timeless {
+        header,
+        parameters,
+        routes,
+        documents,
+        is_error,
+    }
 }
 
 fn mask_stacks(status: &mut Option<flowgate_proto::jina::StatusProto>) {
@@ -181,16 +222,27 @@ fn mask_stacks(status: &mut Option<flowgate_proto::jina::StatusProto>) {
 }
 
 async fn replay_stream(client: &mut RawGrpc, recording: &Recording) {
-    let requests: Vec<Bytes> =
-        (0..).map_while(|index| recording.bytes(&format!(".req{index}.bin"))).map(Bytes::from).collect();
+    let requests: Vec<Bytes> = (0..)
+        .map_while(|index| recording.bytes(&format!(".req{index}.bin")))
+        .map(Bytes::from)
+        .collect();
     let recorded = (0..).map_while(|index| recording.bytes(&format!(".resp{index}.bin")));
-    let call = client.streaming(method(recording), metadata(recording), requests).await;
+    let call = client
+        .streaming(method(recording), metadata(recording), requests)
+        .await;
     let mut answers = call.expect("a stream").into_inner();
     for bytes in recorded {
         let jinas = DataRequest::decode(&bytes[..]).expect("a data request");
-        let ours = answers.message().await.expect("an answer").expect("as many answers as recorded");
+        let ours = answers
+            .message()
+            .await
+            .expect("an answer")
+            .expect("as many answers as recorded");
         let ours = DataRequest::decode(ours).expect("a data request");
-        assert_eq!(timeless(ours, &recording.name, false), timeless(jinas, &recording.name, false));
+        assert_eq!(
+            timeless(ours, &recording.name, false),
+            timeless(jinas, &recording.name, false)
+        );
     }
     assert!(answers.message().await.expect("a clean end").is_none());
 }
@@ -201,17 +253,34 @@ fn method(recording: &Recording) -> &str {
 
 fn metadata(recording: &Recording) -> MetadataMap {
     let mut metadata = MetadataMap::new();
-    for pair in recording.json["request_metadata"].as_array().expect("metadata") {
-        let key: tonic::metadata::AsciiMetadataKey =
-            pair[0].as_str().expect("a key").parse().expect("a metadata key");
-        metadata.insert(key, pair[1].as_str().expect("a value").parse().expect("a metadata value"));
+    for pair in recording.json["request_metadata"]
+        .as_array()
+        .expect("metadata")
+    {
+        let key: tonic::metadata::AsciiMetadataKey = pair[0]
+            .as_str()
+            .expect("a key")
+            .parse()
+            .expect("a metadata key");
+        metadata.insert(
+            key,
+            pair[1]
+                .as_str()
+                .expect("a value")
+                .parse()
+                .expect("a metadata value"),
+        );
     }
     metadata
 }
 
 fn routes(bytes: &[u8]) -> Vec<String> {
     let request = DataRequest::decode(bytes).expect("a data request");
-    request.routes.into_iter().map(|route| route.executor).collect()
+    request
+        .routes
+        .into_iter()
+        .map(|route| route.executor)
+        .collect()
 }
 
 fn code(name: &str) -> Code {

@@ -14,11 +14,19 @@ use crate::golden::GoldenFlow;
 fn ours(name: &str) -> Option<(u16, Value)> {
     match name {
         // Integer tags stay numbers.
-        "09-tags_in_request_int_bug" => Some((200, json!({"data": [{"tags": {"one": 1.0, "zero": 0.0, "two": 2.0,
-            "f": 1.5, "s": "1", "b": true, "n": null, "l": [1.0, 0.0], "o": {"one": 1.0}}}]}))),
+        "09-tags_in_request_int_bug" => Some((
+            200,
+            json!({"data": [{"tags": {"one": 1.0, "zero": 0.0, "two": 2.0,
+            "f": 1.5, "s": "1", "b": true, "n": null, "l": [1.0, 0.0], "o": {"one": 1.0}}}]}),
+        )),
         // The client's faults are 422, and say where.
-        "28-bad_base64_500" => Some((422, json!({"detail": [{"loc": ["body", "data", 0, "blob"]}]}))),
-        "32-data_dict_without_docs_500" => Some((422, json!({"detail": [{"loc": ["body", "data"]}]}))),
+        "28-bad_base64_500" => Some((
+            422,
+            json!({"detail": [{"loc": ["body", "data", 0, "blob"]}]}),
+        )),
+        "32-data_dict_without_docs_500" => {
+            Some((422, json!({"detail": [{"loc": ["body", "data"]}]})))
+        }
         // A network error is 503 on every route, as Jina answers on /post.
         "38-executor_down_crud_500" => Some((503, json!({"header": {"status": {"code": 1}}}))),
         _ => None,
@@ -52,7 +60,11 @@ async fn replay(flow: &str) {
         let answer = send(&authority, &recording.json["request"]).await;
         match ours(&recording.name) {
             Some((status, part)) => {
-                assert_eq!(answer.status, status, "{}: {:?}", recording.name, answer.body);
+                assert_eq!(
+                    answer.status, status,
+                    "{}: {:?}",
+                    recording.name, answer.body
+                );
                 assert_contains(&recording.name, &answer.json(), &part);
             }
             None => assert_recorded(&recording, &answer),
@@ -65,7 +77,10 @@ async fn send(authority: &str, request: &Value) -> HttpAnswer {
     let text = |key: &str| request[key].as_str();
     let mut builder = Request::builder()
         .method(text("method").expect("a method"))
-        .uri(format!("http://{authority}{}", text("path").expect("a path")));
+        .uri(format!(
+            "http://{authority}{}",
+            text("path").expect("a path")
+        ));
     if let Some(content_type) = text("content_type") {
         builder = builder.header(header::CONTENT_TYPE, content_type);
     }
@@ -82,11 +97,28 @@ async fn send(authority: &str, request: &Value) -> HttpAnswer {
 fn assert_recorded(recording: &Recording, answer: &HttpAnswer) {
     let name = &recording.name;
     let expected = &recording.json["response"];
-    assert_eq!(json!(answer.status), expected["status"], "{name}: {:?}", answer.body);
-    assert_eq!(answer.content_type(), expected["content_type"].as_str(), "{name}");
+    assert_eq!(
+        json!(answer.status),
+        expected["status"],
+        "{name}: {:?}",
+        answer.body
+    );
+    assert_eq!(
+        answer.content_type(),
+        expected["content_type"].as_str(),
+        "{name}"
+    );
     match expected["body_is"].as_str() {
-        Some("json") => assert_eq!(masked(answer.json()), masked(expected["body"].clone()), "{name}"),
-        _ => assert_eq!(json!(String::from_utf8_lossy(&answer.body)), expected["body"], "{name}"),
+        Some("json") => assert_eq!(
+            masked(answer.json()),
+            masked(expected["body"].clone()),
+            "{name}"
+        ),
+        _ => assert_eq!(
+            json!(String::from_utf8_lossy(&answer.body)),
+            expected["body"],
+            "{name}"
+        ),
     }
 }
 

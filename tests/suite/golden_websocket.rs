@@ -33,12 +33,26 @@ async fn replay(flow: &str) {
     let authority = running.gateway.authority(Protocol::WebSocket);
     for recording in recordings("ws", flow) {
         let json = &recording.json;
-        let frames = json["send"].as_array().expect("frames").iter().map(frame).collect();
+        let frames = json["send"]
+            .as_array()
+            .expect("frames")
+            .iter()
+            .map(frame)
+            .collect();
         let path = json["path"].as_str().expect("a path");
-        let received = websocket(&authority, path, json["subprotocol_offered"].as_str(), frames).await;
+        let received = websocket(
+            &authority,
+            path,
+            json["subprotocol_offered"].as_str(),
+            frames,
+        )
+        .await;
         if recording.name == "04-json_missing_data_key" {
             // Jina drops the connection; we say what is wrong.
-            assert_eq!(received.iter().map(seen).collect::<Vec<_>>(), [closed(1008, "data: field required")]);
+            assert_eq!(
+                received.iter().map(seen).collect::<Vec<_>>(),
+                [closed(1008, "data: field required")]
+            );
             continue;
         }
         assert_recorded(&recording, &received);
@@ -49,19 +63,35 @@ async fn replay(flow: &str) {
 fn frame(sent: &Value) -> Message {
     match sent["text"].as_str() {
         Some(text) => Message::text(text),
-        None => Message::binary(STANDARD.decode(sent["binary_base64"].as_str().expect("bytes")).expect("base64")),
+        None => Message::binary(
+            STANDARD
+                .decode(sent["binary_base64"].as_str().expect("bytes"))
+                .expect("base64"),
+        ),
     }
 }
 
 fn assert_recorded(recording: &Recording, received: &[Message]) {
-    let expected = recording.json["receive"].as_array().expect("what was received");
-    assert_eq!(received.len(), expected.len(), "{}: {received:?}", recording.name);
+    let expected = recording.json["receive"]
+        .as_array()
+        .expect("what was received");
+    assert_eq!(
+        received.len(),
+        expected.len(),
+        "{}: {received:?}",
+        recording.name
+    );
     for (ours, jinas) in received.iter().zip(expected) {
         match jinas["binary_base64_raw"].as_str() {
             None => assert_eq!(seen(ours), masked(jinas.clone()), "{}", recording.name),
             Some(raw) => {
                 let raw = STANDARD.decode(raw).expect("base64");
-                assert_eq!(timeless(&ours.clone().into_data()), timeless(&raw), "{}", recording.name);
+                assert_eq!(
+                    timeless(&ours.clone().into_data()),
+                    timeless(&raw),
+                    "{}",
+                    recording.name
+                );
             }
         }
     }
@@ -70,10 +100,10 @@ fn assert_recorded(recording: &Recording, received: &[Message]) {
 /// A frame in the form of the recordings.
 fn seen(frame: &Message) -> Value {
     match frame {
-        Message::Text(text) => masked(json!({"text_json": serde_json::from_str::<Value>(text).expect("JSON")})),
-        Message::Close(Some(close)) => {
-            masked(closed(close.code.into(), &close.reason))
+        Message::Text(text) => {
+            masked(json!({"text_json": serde_json::from_str::<Value>(text).expect("JSON")}))
         }
+        Message::Close(Some(close)) => masked(closed(close.code.into(), &close.reason)),
         other => panic!("unexpected {other:?}"),
     }
 }

@@ -36,11 +36,19 @@ async fn replicas_take_turns() {
     let second = ServedExecutor::start(counting(&calls[1]), "e").await;
     let gateway = ServedGateway::start(&yaml(&[first.port(), second.port()])).await;
     for _ in 0..10 {
-        assert_eq!(post(&gateway.authority(Protocol::Http), &json!({"data": []})).await.status, 200);
+        assert_eq!(
+            post(&gateway.authority(Protocol::Http), &json!({"data": []}))
+                .await
+                .status,
+            200
+        );
     }
     // Endpoint discovery takes a turn too, as in Jina.
     for calls in &calls {
-        assert!((4..=6).contains(&calls.load(Ordering::Relaxed)), "{calls:?}");
+        assert!(
+            (4..=6).contains(&calls.load(Ordering::Relaxed)),
+            "{calls:?}"
+        );
     }
     gateway.stop().await;
     first.stop().await;
@@ -64,7 +72,13 @@ async fn no_request_is_lost_when_a_replica_goes() {
             assert!(answers.iter().all(|answer| answer.status == 200));
             continue;
         }
-        assert!(join_all(requests).await.iter().all(|answer| answer.status == 200), "round {round}");
+        assert!(
+            join_all(requests)
+                .await
+                .iter()
+                .all(|answer| answer.status == 200),
+            "round {round}"
+        );
     }
     gateway.stop().await;
     stays.stop().await;
@@ -73,7 +87,9 @@ async fn no_request_is_lost_when_a_replica_goes() {
 #[tokio::test]
 async fn a_replica_that_comes_back_is_used_again() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let address = socket.local_addr().expect("bound");
     drop(socket);
     let gateway = ServedGateway::start(&yaml(&[address.port()])).await;
@@ -89,7 +105,9 @@ async fn a_replica_that_comes_back_is_used_again() {
             address.port()
         )
     );
-    let socket = tokio::net::TcpListener::bind(address).await.expect("still free");
+    let socket = tokio::net::TcpListener::bind(address)
+        .await
+        .expect("still free");
     let back = ServedExecutor::start_on(socket, counting(&calls), "e");
     assert_eq!(post(&authority, &json!({"data": []})).await.status, 200);
     gateway.stop().await;

@@ -24,7 +24,11 @@ struct Gate {
 
 impl Gate {
     fn closed() -> Self {
-        Self { begun: Arc::default(), ended: Arc::default(), open: Arc::new(Semaphore::new(0)) }
+        Self {
+            begun: Arc::default(),
+            ended: Arc::default(),
+            open: Arc::new(Semaphore::new(0)),
+        }
     }
 
     fn registry(&self) -> Registry {
@@ -46,7 +50,10 @@ impl Gate {
     }
 
     async fn begun(&self) {
-        eventually("the executor has begun", || async { self.begun.load(Ordering::SeqCst) }).await;
+        eventually("the executor has begun", || async {
+            self.begun.load(Ordering::SeqCst)
+        })
+        .await;
     }
 }
 
@@ -56,7 +63,8 @@ async fn a_request_under_way_is_finished() {
     let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0}\nexecutors:\n  - {name: e, uses: 'inproc://gate'}\n";
     let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
     let authority = gateway.authority(Protocol::Http);
-    let request = tokio::spawn(async move { post(&authority, &json!({"data": [{"text": "x"}]})).await });
+    let request =
+        tokio::spawn(async move { post(&authority, &json!({"data": [{"text": "x"}]})).await });
     gate.begun().await;
     gateway.begin_stop();
     gate.open.add_permits(1);
@@ -70,7 +78,11 @@ async fn floating_work_is_finished_after_its_answer() {
     let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0}\nexecutors:\n  - {name: a, uses: 'inproc://greet'}\n  \
                 - {name: f, uses: 'inproc://gate', floating: true}\n";
     let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
-    let answer = post(&gateway.authority(Protocol::Http), &json!({"data": [{"text": "x"}]})).await;
+    let answer = post(
+        &gateway.authority(Protocol::Http),
+        &json!({"data": [{"text": "x"}]}),
+    )
+    .await;
     assert_eq!(answer.status, 200, "the answer does not wait for f");
     gate.begun().await;
     assert!(!gate.ended.load(Ordering::SeqCst));

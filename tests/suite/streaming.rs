@@ -38,7 +38,12 @@ fn requests(ids: &[&str]) -> Vec<Bytes> {
                 exec_endpoint: Some("/".to_owned()),
                 ..Default::default()
             };
-            DataRequest { header, ..Default::default() }.encode_to_vec().into()
+            DataRequest {
+                header,
+                ..Default::default()
+            }
+            .encode_to_vec()
+            .into()
         })
         .collect()
 }
@@ -47,15 +52,28 @@ async fn stream(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> Stream
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let mut metadata = MetadataMap::new();
     metadata.insert("__results_in_order__", in_order.parse().expect("ASCII"));
-    client.streaming(CALL, metadata, requests(ids)).await.expect("a stream").into_inner()
+    client
+        .streaming(CALL, metadata, requests(ids))
+        .await
+        .expect("a stream")
+        .into_inner()
 }
 
 async fn next_id(answers: &mut Streaming<Bytes>) -> Result<Option<String>, Code> {
     let answer = answers.message().await.map_err(|status| status.code())?;
-    Ok(answer.map(|bytes| DataRequest::decode(bytes).expect("a request").header.request_id))
+    Ok(answer.map(|bytes| {
+        DataRequest::decode(bytes)
+            .expect("a request")
+            .header
+            .request_id
+    }))
 }
 
-async fn answered_ids(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> (Vec<String>, Option<Code>) {
+async fn answered_ids(
+    gateway: &ServedGateway,
+    in_order: &str,
+    ids: &[&str],
+) -> (Vec<String>, Option<Code>) {
     let mut answers = stream(gateway, in_order, ids).await;
     let mut order = Vec::new();
     loop {
@@ -83,10 +101,15 @@ async fn answers_come_as_they_are_ready() {
         let open = Arc::new(Semaphore::new(0));
         let (gateway, executor) = flow(&open).await;
         let mut answers = stream(&gateway, asked, &["slow", "f1", "f2"]).await;
-        let mut first: Vec<_> =
-            [next_id(&mut answers).await, next_id(&mut answers).await].map(|id| id.expect("an answer")).into();
+        let mut first: Vec<_> = [next_id(&mut answers).await, next_id(&mut answers).await]
+            .map(|id| id.expect("an answer"))
+            .into();
         first.sort();
-        assert_eq!(first, [Some("f1".to_owned()), Some("f2".to_owned())], "{asked}");
+        assert_eq!(
+            first,
+            [Some("f1".to_owned()), Some("f2".to_owned())],
+            "{asked}"
+        );
         open.add_permits(1);
         assert_eq!(next_id(&mut answers).await, Ok(Some("slow".to_owned())));
         assert_eq!(next_id(&mut answers).await, Ok(None));
@@ -100,7 +123,11 @@ async fn answers_come_in_the_order_of_the_requests_where_that_is_asked_for() {
     let open = Arc::new(Semaphore::new(0));
     let (gateway, executor) = flow(&open).await;
     let mut answers = stream(&gateway, "true", &["f0", "slow", "f1", "f2"]).await;
-    assert_eq!(next_id(&mut answers).await, Ok(Some("f0".to_owned())), "before the slow one is let");
+    assert_eq!(
+        next_id(&mut answers).await,
+        Ok(Some("f0".to_owned())),
+        "before the slow one is let"
+    );
     open.add_permits(1);
     for id in ["slow", "f1", "f2"] {
         assert_eq!(next_id(&mut answers).await, Ok(Some(id.to_owned())));
@@ -129,7 +156,11 @@ async fn hundreds_of_requests_come_back_with_little_prefetch() {
     .await;
     let ids: Vec<String> = (0..500).map(|index| format!("r{index}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let answers = tokio::time::timeout(Duration::from_secs(30), answered_ids(&gateway, "true", &ids)).await;
+    let answers = tokio::time::timeout(
+        Duration::from_secs(30),
+        answered_ids(&gateway, "true", &ids),
+    )
+    .await;
     let (order, end) = answers.expect("in time");
     assert_eq!(order, ids);
     assert_eq!(end, None);

@@ -4,8 +4,7 @@ use flowgate_tests::{client::websocket, flow::ServedGateway};
 use gateway::config::Protocol;
 use tokio_tungstenite::tungstenite::Message;
 
-const FLOW: &str =
-    "jtype: Flow\ngateway: {protocol: websocket, port: 0}\nexecutors:\n  - {name: g, uses: 'inproc://greet'}\n";
+const FLOW: &str = "jtype: Flow\ngateway: {protocol: websocket, port: 0}\nexecutors:\n  - {name: g, uses: 'inproc://greet'}\n";
 
 fn close(frames: &[Message]) -> (u16, String) {
     match frames.last() {
@@ -21,10 +20,20 @@ async fn a_mistake_is_answered_by_a_close_frame_that_names_it() {
     let cases = [
         (None, Message::text("{"), 1007, "invalid JSON"),
         (None, Message::text(r#"{"data": 3}"#), 1008, "data"),
-        (None, Message::text(r#"{"data": [], "target_executor": "("}"#), 1008, "re.error"),
+        (
+            None,
+            Message::text(r#"{"data": [], "target_executor": "("}"#),
+            1008,
+            "re.error",
+        ),
         (None, Message::binary(vec![0]), 1003, "binary frame"),
         (Some("bytes"), Message::text("{}"), 1003, "text frame"),
-        (Some("bytes"), Message::binary(b"garbage".to_vec()), 1007, "jina.DataRequestProto"),
+        (
+            Some("bytes"),
+            Message::binary(b"garbage".to_vec()),
+            1007,
+            "jina.DataRequestProto",
+        ),
     ];
     for (subprotocol, frame, code, reason) in cases {
         let received = websocket(&authority, "/", subprotocol, vec![frame.clone()]).await;
@@ -39,7 +48,12 @@ async fn a_mistake_is_answered_by_a_close_frame_that_names_it() {
 async fn frames_that_say_nothing_are_ignored() {
     let gateway = ServedGateway::start(FLOW).await;
     let authority = gateway.authority(Protocol::WebSocket);
-    let frames = vec![Message::text("[]"), Message::text("3"), Message::Ping("x".into()), Message::text("{}")];
+    let frames = vec![
+        Message::text("[]"),
+        Message::text("3"),
+        Message::Ping("x".into()),
+        Message::text("{}"),
+    ];
     let received = websocket(&authority, "/", None, frames).await;
     assert_eq!(close(&received), (1000, String::new()));
     assert!(received.iter().all(|frame| !frame.is_text()));
@@ -52,8 +66,19 @@ async fn a_large_document_passes_and_too_large_a_frame_is_refused() {
                 executors:\n  - {name: g, uses: 'inproc://greet'}\n";
     let gateway = ServedGateway::start(yaml).await;
     let authority = gateway.authority(Protocol::WebSocket);
-    let frame = |size: usize| Message::text(format!(r#"{{"data": [{{"text": "{}"}}]}}"#, "x".repeat(size)));
-    let received = websocket(&authority, "/", None, vec![frame(900_000), Message::text("{}")]).await;
+    let frame = |size: usize| {
+        Message::text(format!(
+            r#"{{"data": [{{"text": "{}"}}]}}"#,
+            "x".repeat(size)
+        ))
+    };
+    let received = websocket(
+        &authority,
+        "/",
+        None,
+        vec![frame(900_000), Message::text("{}")],
+    )
+    .await;
     assert_eq!(close(&received), (1000, String::new()));
     assert!(received[0].len() > 900_000);
     let received = websocket(&authority, "/", None, vec![frame(1_100_000)]).await;

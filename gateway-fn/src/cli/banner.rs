@@ -7,7 +7,10 @@ use crate::{
     host::container::Container,
 };
 
-#[expect(clippy::print_stdout, reason = "the endpoints are for the person who started the Gateway")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the endpoints are for the person who started the Gateway"
+)]
 pub(super) fn print(config: &Config, container: &Container) {
     let endpoints: Vec<_> = container.endpoints().collect();
     print!("{}", text(config, &endpoints));
@@ -15,15 +18,26 @@ pub(super) fn print(config: &Config, container: &Container) {
 
 fn text(config: &Config, endpoints: &[(Protocol, SocketAddr)]) -> String {
     let name = config.name.as_deref().unwrap_or("Flow");
-    let mut text = format!("Flowgate {} serves {name}: {}\n\n", env!("CARGO_PKG_VERSION"), graph(config));
+    let mut text = format!(
+        "Flowgate {} serves {name}: {}\n\n",
+        env!("CARGO_PKG_VERSION"),
+        graph(config)
+    );
     let tls = config.gateway.tls.is_some();
     for (protocol, address) in endpoints {
         let url = url(*protocol, tls, *address);
-        let docs = if *protocol == Protocol::Http { format!("   docs: {url}/docs") } else { String::new() };
+        let docs = if *protocol == Protocol::Http {
+            format!("   docs: {url}/docs")
+        } else {
+            String::new()
+        };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<10} {url}{docs}", label(*protocol));
     }
-    if let Some((_, address)) = endpoints.iter().find(|(protocol, _)| *protocol == Protocol::Http) {
+    if let Some((_, address)) = endpoints
+        .iter()
+        .find(|(protocol, _)| *protocol == Protocol::Http)
+    {
         let url = url(Protocol::Http, tls, *address);
         let _ = write!(
             text,
@@ -41,9 +55,16 @@ pub(super) fn graph(config: &Config) -> String {
         .graph
         .nodes()
         .map(|(_, node)| {
-            let needs = node.needs.iter().map(|need| need.map_or("gateway", |id| config.graph[id].name.as_str()));
+            let needs = node
+                .needs
+                .iter()
+                .map(|need| need.map_or("gateway", |id| config.graph[id].name.as_str()));
             let floats = if node.awaited { "" } else { " (floating)" };
-            format!("{} -> {}{floats}", needs.collect::<Vec<_>>().join("+"), node.name)
+            format!(
+                "{} -> {}{floats}",
+                needs.collect::<Vec<_>>().join("+"),
+                node.name
+            )
         })
         .collect();
     match nodes.is_empty() {

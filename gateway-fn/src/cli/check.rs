@@ -15,7 +15,11 @@ pub(super) struct CheckArgs {
     strict: bool,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the verdict is what the command is for")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the verdict is what the command is for"
+)]
 pub(super) fn run(args: &CheckArgs) -> Exit {
     let loaded = match flow_source::load(Some(&args.flow)) {
         Ok(loaded) => loaded,
@@ -27,6 +31,10 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     if args.strict && !loaded.warnings.is_empty() {
         return Exit::Usage;
     }
-    println!("{}: the Flow holds: {}", args.flow, super::banner::graph(&loaded.config));
+    println!(
+        "{}: the Flow holds: {}",
+        args.flow,
+        super::banner::graph(&loaded.config)
+    );
     Exit::Clean
 }

@@ -24,18 +24,28 @@ pub(super) struct ExecutorArgs {
     uses: String,
 }
 
-#[expect(clippy::print_stdout, reason = "the address is for the person who started the Executor")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the address is for the person who started the Executor"
+)]
 pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let registry = Registry::default();
     let Some(executor) = registry.make(&args.uses) else {
         let known: Vec<_> = registry.names().collect();
-        Exit::failure(&format!("no executor {:?} is compiled in; there are: {}", args.uses, known.join(", ")));
+        Exit::failure(&format!(
+            "no executor {:?} is compiled in; there are: {}",
+            args.uses,
+            known.join(", ")
+        ));
         return Exit::Usage;
     };
     let socket = match tokio::net::TcpListener::bind((args.host.as_str(), args.port)).await {
         Ok(socket) => socket,
         Err(error) => {
-            Exit::failure(&format!("port {} of {} cannot be had: {error}", args.port, args.host));
+            Exit::failure(&format!(
+                "port {} of {} cannot be had: {error}",
+                args.port, args.host
+            ));
             return match error.kind() {
                 std::io::ErrorKind::AddrInUse => Exit::PortTaken,
                 _ => Exit::Failed,
@@ -47,9 +57,16 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
         Err(error) => return Exit::failure(&error.to_string()),
     };
     if let Ok(address) = socket.local_addr() {
-        println!("Executor {} ({}) at grpc://{address}", args.name, executor.name());
+        println!(
+            "Executor {} ({}) at grpc://{address}",
+            args.name,
+            executor.name()
+        );
     }
-    let options = ServeOptions { identity: Some(Identity::of(&args.name)), ..ServeOptions::default() };
+    let options = ServeOptions {
+        identity: Some(Identity::of(&args.name)),
+        ..ServeOptions::default()
+    };
     match executor_fn::serve_on(socket, executor, options, stop).await {
         Ok(()) => Exit::Clean,
         Err(error) => Exit::failure(&error.to_string()),

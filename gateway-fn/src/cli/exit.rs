@@ -30,14 +30,20 @@ impl Exit {
     }
 
     /// Says what went wrong, in one line.
-    #[expect(clippy::print_stderr, reason = "what a command ends with is for the person at the terminal")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what a command ends with is for the person at the terminal"
+    )]
     pub(super) fn failure(message: &str) -> Self {
         eprintln!("flowgate: {message}");
         Self::Failed
     }
 
     /// Says what is wrong with the Flow, one line a fault.
-    #[expect(clippy::print_stderr, reason = "what a command ends with is for the person at the terminal")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what a command ends with is for the person at the terminal"
+    )]
     pub(super) fn faults(faults: &Faults) -> Self {
         for fault in &faults.0 {
             eprintln!("{fault}");
@@ -47,7 +53,9 @@ impl Exit {
 
     pub(super) fn container(error: &ContainerError) -> Self {
         let exit = match error {
-            ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Self::PortTaken,
+            ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Self::PortTaken
+            }
             ContainerError::Start(_) | ContainerError::Tls(_) => Self::Usage,
             ContainerError::Bind { .. } => Self::Failed,
         };
@@ -59,6 +67,10 @@ impl Exit {
     pub(super) fn from_clap(error: &clap::Error) -> Self {
         // Where standard output is closed there is nobody to tell.
         let _ = error.print();
-        if error.use_stderr() { Self::Usage } else { Self::Clean }
+        if error.use_stderr() {
+            Self::Usage
+        } else {
+            Self::Clean
+        }
     }
 }

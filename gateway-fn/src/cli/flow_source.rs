@@ -16,10 +16,12 @@ fn read(path: Option<&str>) -> Result<(String, String), Exit> {
     match path.map(str::to_owned).or_else(|| env("FLOWGATE_FLOW")) {
         None => Ok((DEFAULT_FLOW.to_owned(), "the embedded Flow".to_owned())),
         Some(flow) if is_yaml(&flow) => Ok((flow, "FLOWGATE_FLOW".to_owned())),
-        Some(path) => std::fs::read_to_string(&path).map(|text| (text, path.clone())).map_err(|error| {
-            Exit::failure(&format!("{path}: the Flow file cannot be read: {error}"));
-            Exit::Usage
-        }),
+        Some(path) => std::fs::read_to_string(&path)
+            .map(|text| (text, path.clone()))
+            .map_err(|error| {
+                Exit::failure(&format!("{path}: the Flow file cannot be read: {error}"));
+                Exit::Usage
+            }),
     }
 }
 

@@ -11,7 +11,11 @@ use crate::config::{Config, GatewayArgs};
 #[command(after_help = ARGUMENTS)]
 pub(super) struct GatewayCommand {
     /// The arguments of `jina gateway`
-    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     args: Vec<String>,
 }
 
@@ -51,20 +55,47 @@ enum Takes {
 const KNOWN: &[(&str, Takes)] = &[
     ("compression", Takes::Text(|args| &mut args.compression)),
     ("cors", Takes::Flag(|args| &mut args.cors)),
-    ("deployments-addresses", Takes::Text(|args| &mut args.deployments_addresses)),
-    ("deployments-disable-reduce", Takes::Text(|args| &mut args.deployments_no_reduce)),
-    ("deployments-metadata", Takes::Text(|args| &mut args.deployments_metadata)),
-    ("deployments-no-reduce", Takes::Text(|args| &mut args.deployments_no_reduce)),
+    (
+        "deployments-addresses",
+        Takes::Text(|args| &mut args.deployments_addresses),
+    ),
+    (
+        "deployments-disable-reduce",
+        Takes::Text(|args| &mut args.deployments_no_reduce),
+    ),
+    (
+        "deployments-metadata",
+        Takes::Text(|args| &mut args.deployments_metadata),
+    ),
+    (
+        "deployments-no-reduce",
+        Takes::Text(|args| &mut args.deployments_no_reduce),
+    ),
     ("description", Takes::Text(|args| &mut args.description)),
     ("docker-kwargs", Takes::Nothing),
     ("entrypoint", Takes::Nothing),
     ("env", Takes::Nothing),
-    ("expose-endpoints", Takes::Text(|args| &mut args.expose_endpoints)),
-    ("expose-graphql-endpoint", Takes::Flag(|args| &mut args.expose_graphql_endpoint)),
+    (
+        "expose-endpoints",
+        Takes::Text(|args| &mut args.expose_endpoints),
+    ),
+    (
+        "expose-graphql-endpoint",
+        Takes::Flag(|args| &mut args.expose_graphql_endpoint),
+    ),
     ("floating", Takes::Nothing),
-    ("graph-conditions", Takes::Text(|args| &mut args.graph_conditions)),
-    ("graph-description", Takes::Text(|args| &mut args.graph_description)),
-    ("grpc-server-options", Takes::Text(|args| &mut args.grpc_server_options)),
+    (
+        "graph-conditions",
+        Takes::Text(|args| &mut args.graph_conditions),
+    ),
+    (
+        "graph-description",
+        Takes::Text(|args| &mut args.graph_description),
+    ),
+    (
+        "grpc-server-options",
+        Takes::Text(|args| &mut args.grpc_server_options),
+    ),
     ("host", Takes::Text(|args| &mut args.host)),
     ("host-in", Takes::Text(|args| &mut args.host)),
     ("k8s-namespace", Takes::Nothing),
@@ -75,8 +106,14 @@ const KNOWN: &[(&str, Takes)] = &[
     ("monitoring", Takes::Flag(|args| &mut args.monitoring)),
     ("name", Takes::Text(|args| &mut args.name)),
     ("native", Takes::Nothing),
-    ("no-crud-endpoints", Takes::Flag(|args| &mut args.no_crud_endpoints)),
-    ("no-debug-endpoints", Takes::Flag(|args| &mut args.no_debug_endpoints)),
+    (
+        "no-crud-endpoints",
+        Takes::Flag(|args| &mut args.no_crud_endpoints),
+    ),
+    (
+        "no-debug-endpoints",
+        Takes::Flag(|args| &mut args.no_debug_endpoints),
+    ),
     ("port", Takes::List(|args| &mut args.port)),
     ("port-expose", Takes::List(|args| &mut args.port)),
     ("port-in", Takes::List(|args| &mut args.port)),
@@ -118,7 +155,9 @@ fn parse(given: &[String]) -> (GatewayArgs, Vec<String>) {
             put(&mut args, takes, word);
             continue;
         };
-        let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        let (name, value) = option
+            .split_once('=')
+            .map_or((option, None), |(name, value)| (name, Some(value)));
         takes = find(name);
         match takes {
             None => unknown.push(format!("--{name}")),
@@ -172,12 +211,17 @@ mod tests {
         assert_eq!(args.protocol, ["HTTP"]);
         assert_eq!(args.port, ["8081"]);
         assert_eq!(args.timeout_send.as_deref(), Some("2000"));
-        assert_eq!(args.deployments_addresses.as_deref(), Some("{\"enc\":[\"h:1\"]}"));
+        assert_eq!(
+            args.deployments_addresses.as_deref(),
+            Some("{\"enc\":[\"h:1\"]}")
+        );
     }
 
     #[test]
     fn lists_flags_equals_signs_and_beginnings_are_read_as_argparse_does() {
-        let (args, unknown) = parse(&words("--protocol GRPC HTTP --port=1 2 --cors --prefe 5 --foo bar --retries -1"));
+        let (args, unknown) = parse(&words(
+            "--protocol GRPC HTTP --port=1 2 --cors --prefe 5 --foo bar --retries -1",
+        ));
         assert_eq!(args.protocol, ["GRPC", "HTTP"]);
         assert_eq!(args.port, ["1", "2"]);
         assert!(args.cors);

@@ -8,7 +8,9 @@ use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use super::Exit;
 use crate::config::Protocol;
@@ -63,14 +65,21 @@ pub(super) async fn run(args: &PingArgs) -> Exit {
         match args.check().await {
             Ok(()) => successes += 1,
             Err(error) => {
-                Exit::failure(&format!("{} is not ready (attempt {attempt} of {}): {error}", args.host, args.attempts));
+                Exit::failure(&format!(
+                    "{} is not ready (attempt {attempt} of {}): {error}",
+                    args.host, args.attempts
+                ));
             }
         }
         if attempt < args.attempts {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    if successes >= args.min_successful_attempts { Exit::Clean } else { Exit::Failed }
+    if successes >= args.min_successful_attempts {
+        Exit::Clean
+    } else {
+        Exit::Failed
+    }
 }
 
 impl PingArgs {
@@ -79,15 +88,17 @@ impl PingArgs {
         let check = async {
             match (self.target, peer.protocol) {
                 (Target::Executor, _) | (Target::Gateway, Protocol::Grpc) => peer.health().await,
-                (Target::Gateway, Protocol::Http | Protocol::WebSocket) => peer.fetch("/").await.map(drop),
+                (Target::Gateway, Protocol::Http | Protocol::WebSocket) => {
+                    peer.fetch("/").await.map(drop)
+                }
                 (Target::Flow, Protocol::Grpc) => peer.grpc_dry_run().await,
                 (Target::Flow, Protocol::Http | Protocol::WebSocket) => peer.http_dry_run().await,
             }
         };
         match u64::try_from(self.timeout) {
-            Ok(millis) => {
-                tokio::time::timeout(Duration::from_millis(millis), check).await.unwrap_or(Err(NotReady::Timeout))
-            }
+            Ok(millis) => tokio::time::timeout(Duration::from_millis(millis), check)
+                .await
+                .unwrap_or(Err(NotReady::Timeout)),
             Err(_) => check.await,
         }
     }
@@ -115,9 +126,11 @@ impl Peer {
         };
         let authority = authority.trim_end_matches('/');
         match authority.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self { protocol, tls, authority: authority.to_owned() })
-            }
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Self {
+                protocol,
+                tls,
+                authority: authority.to_owned(),
+            }),
             _ => Err(NotReady::Address(address.to_owned())),
         }
     }
@@ -128,14 +141,22 @@ impl Peer {
             .map_err(|_| NotReady::Address(self.authority.clone()))?;
         if self.tls {
             let tls = ClientTlsConfig::new().with_native_roots();
-            endpoint = endpoint.tls_config(tls).map_err(|error| NotReady::Connection(error.to_string()))?;
+            endpoint = endpoint
+                .tls_config(tls)
+                .map_err(|error| NotReady::Connection(error.to_string()))?;
         }
-        endpoint.connect().await.map_err(|error| NotReady::Connection(error.to_string()))
+        endpoint
+            .connect()
+            .await
+            .map_err(|error| NotReady::Connection(error.to_string()))
     }
 
     async fn health(&self) -> Result<(), NotReady> {
         let mut client = HealthClient::new(self.channel().await?);
-        let answer = client.check(HealthCheckRequest::default()).await.map_err(refused)?;
+        let answer = client
+            .check(HealthCheckRequest::default())
+            .await
+            .map_err(|status| refused(&status))?;
         match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
             status => Err(NotReady::Answer(status.as_str_name().to_owned())),
@@ -145,8 +166,16 @@ impl Peer {
     async fn grpc_dry_run(&self) -> Result<(), NotReady> {
         use flowgate_proto::jina::jina_gateway_dry_run_rpc_client::JinaGatewayDryRunRpcClient;
         let mut client = JinaGatewayDryRunRpcClient::new(self.channel().await?);
-        let status = client.dry_run(()).await.map_err(refused)?.into_inner();
-        if status.code == 0 { Ok(()) } else { Err(NotReady::Answer(status.description)) }
+        let status = client
+            .dry_run(())
+            .await
+            .map_err(|status| refused(&status))?
+            .into_inner();
+        if status.code == 0 {
+            Ok(())
+        } else {
+            Err(NotReady::Answer(status.description))
+        }
     }
 
     async fn http_dry_run(&self) -> Result<(), NotReady> {
@@ -155,19 +184,30 @@ impl Peer {
             serde_json::from_slice(&body).map_err(|_| NotReady::Answer("no status".to_owned()))?;
         match status.get("code").and_then(serde_json::Value::as_i64) {
             Some(0) => Ok(()),
-            _ => Err(NotReady::Answer(status["description"].as_str().unwrap_or("no status").to_owned())),
+            _ => Err(NotReady::Answer(
+                status["description"]
+                    .as_str()
+                    .unwrap_or("no status")
+                    .to_owned(),
+            )),
         }
     }
 
     /// A GET over plain HTTP, which a Gateway's WebSocket port answers too. Jina's own check knows no TLS here either.
     async fn fetch(&self, path: &str) -> Result<Bytes, NotReady> {
         if self.tls {
-            return Err(NotReady::Address(format!("{} over TLS (ping knows http:// and ws:// only)", self.authority)));
+            return Err(NotReady::Address(format!(
+                "{} over TLS (ping knows http:// and ws:// only)",
+                self.authority
+            )));
         }
         let lost = |error: &dyn std::error::Error| NotReady::Connection(error.to_string());
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
-        let (mut client, connection) =
-            http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
+        let stream = TcpStream::connect(&self.authority)
+            .await
+            .map_err(|error| lost(&error))?;
+        let (mut client, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(|error| lost(&error))?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(Method::GET)
@@ -175,16 +215,22 @@ impl Peer {
             .header(hyper::header::HOST, &self.authority)
             .body(Empty::new())
             .map_err(|error| lost(&error))?;
-        let response = client.send_request(request).await.map_err(|error| lost(&error))?;
+        let response = client
+            .send_request(request)
+            .await
+            .map_err(|error| lost(&error))?;
         if response.status() != StatusCode::OK {
             return Err(NotReady::Answer(response.status().to_string()));
         }
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        body.map(http_body_util::Collected::to_bytes).map_err(|error| NotReady::Connection(error.to_string()))
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await;
+        body.map(http_body_util::Collected::to_bytes)
+            .map_err(|error| NotReady::Connection(error.to_string()))
     }
 }
 
-fn refused(status: tonic::Status) -> NotReady {
+fn refused(status: &tonic::Status) -> NotReady {
     NotReady::Answer(format!("{:?} {}", status.code(), status.message()))
 }
 

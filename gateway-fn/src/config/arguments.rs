@@ -91,7 +91,7 @@ pub(super) fn load(
         name: args.name.clone(),
         gateway,
         executors,
-        graph,
+        graph: graph.into(),
     });
     flow_file::loaded(config, report)
 }
@@ -289,15 +289,17 @@ impl<'a> Described<'a> {
         let addresses = words.iter().filter_map(address).collect();
         let metadata = find(&self.metadata, name)
             .map_or_else(Vec::new, |entry| executor::pairs(entry, report));
-        let filter = find(&self.conditions, name).and_then(|entry| {
-            let condition = executor::condition(entry, Typing::AsWritten, report)?;
-            graph::filter(entry, &condition, report)
-        });
+        let entry = find(&self.conditions, name);
+        let when = entry.and_then(|entry| executor::condition(entry, Typing::AsWritten, report));
+        let filter = entry
+            .zip(when.as_ref())
+            .and_then(|(entry, condition)| graph::filter(entry, condition, report));
         Part {
             executor: ExecutorConfig {
                 name: name.to_owned(),
                 addresses,
                 metadata,
+                when,
             },
             filter,
             reduce: !self.no_reduce.contains(name),

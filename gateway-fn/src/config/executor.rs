@@ -10,7 +10,7 @@ use super::node::{Typing, Value};
 use super::section::{Commas, Entry, Section, Word};
 
 /// One deployment of the Flow. Its index is its [`crate::flow::graph::NodeId`].
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct ExecutorConfig {
     /// The deployment's name.
     pub name: String,
@@ -18,6 +18,8 @@ pub struct ExecutorConfig {
     pub addresses: Vec<Address>,
     /// Sent along with every data request (`grpc_metadata`).
     pub metadata: Vec<(String, String)>,
+    /// The condition as it was written; the graph has it compiled.
+    pub when: Option<serde_json::Value>,
 }
 
 impl fmt::Debug for ExecutorConfig {

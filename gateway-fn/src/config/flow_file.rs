@@ -58,7 +58,7 @@ pub(super) fn read(
         name,
         gateway,
         executors,
-        graph,
+        graph: graph.into(),
     })
 }
 

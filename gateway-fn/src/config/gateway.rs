@@ -38,6 +38,9 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// How long requests under way get to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
     pub shutdown_timeout: Duration,
+    /// A PEM file of the roots to trust behind `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as with Jina's own gRPC.
+    /// The system's certificate store by default.
+    pub tls_roots: Option<PathBuf>,
     /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13.
     pub internal_addresses_in_errors: bool,
 }
@@ -124,6 +127,9 @@ pub struct Limits {
     pub max_concurrent_requests: usize,
     /// Open connections; more wait to be accepted. 10 000 by default, well below the usual limit of open files.
     pub max_connections: usize,
+    /// HTTP/2 connections to each replica. Two by default: one alone is one task's work at either end, and its window
+    /// is shared by all requests.
+    pub connections_per_replica: NonZeroUsize,
 }
 
 impl Default for GatewayConfig {
@@ -142,6 +148,7 @@ impl Default for GatewayConfig {
             tls: None,
             limits: Limits::default(),
             shutdown_timeout: Duration::from_secs(25),
+            tls_roots: None,
             internal_addresses_in_errors: true,
         }
     }
@@ -161,12 +168,15 @@ impl Default for HttpConfig {
     }
 }
 
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message_bytes: 256 << 20,
             max_concurrent_requests: 10_000,
             max_connections: 10_000,
+            connections_per_replica: TWO,
         }
     }
 }

@@ -231,28 +231,21 @@ impl<'e> Topology<'e> {
                 "another executor: none can wait for itself",
             );
         }
-        let external = section.flag(&["external"], report);
-        let no_reduce = section.find(&["no_reduce", "disable_reduce"]);
+        // Jina refuses it for external Executors that join; it can be had for all of them.
         let reduce = !section.flag(&["no_reduce", "disable_reduce"], report);
-        if let (false, true, true, Some(entry)) = (reduce, external, needs.len() > 1, no_reduce) {
-            report.fault(
-                &entry.place,
-                "`no_reduce` on an external executor that joins",
-                AUTO_REDUCE,
-            );
-        }
         let floating = section.flag(&["floating"], report);
         let when = section.find(&["when"]);
         let condition = when
             .as_ref()
             .and_then(|entry| executor::condition(entry, self.typing, report));
         let filter = when
-            .zip(condition)
-            .and_then(|(entry, condition)| graph::filter(&entry, &condition, report));
+            .zip(condition.as_ref())
+            .and_then(|(entry, condition)| graph::filter(&entry, condition, report));
         let executor = ExecutorConfig {
             name,
             addresses: executor::addresses(section, self.env, report),
             metadata: executor::metadata(section, report),
+            when: condition,
         };
         let part = Part {
             executor,
@@ -376,6 +369,3 @@ fn is_identifier(name: &str) -> bool {
 }
 
 const GATEWAY: &str = "gateway";
-
-const AUTO_REDUCE: &str = "none of it: \"External Executors with multiple needs have to do auto reduce\" (Jina); \
-    an Executor that takes all parts is written `host: grpc://host:port`, without `external`";

@@ -16,7 +16,9 @@ impl KnownEndpoints {
     /// Nothing known yet of `nodes` nodes.
     #[must_use]
     pub fn unknown(nodes: usize) -> Self {
-        Self { nodes: std::iter::repeat_with(OnceLock::new).take(nodes).collect() }
+        Self {
+            nodes: std::iter::repeat_with(OnceLock::new).take(nodes).collect(),
+        }
     }
 
     /// Keeps what a node said of itself; what was learnt first stays.
@@ -35,9 +37,11 @@ impl KnownEndpoints {
     /// `/default`). A node that has not been asked yet is not skipped.
     #[must_use]
     pub fn skips(&self, node: NodeId, endpoint: &str) -> bool {
-        self.nodes[node.0]
-            .get()
-            .is_some_and(|served| !served.iter().any(|name| name == endpoint || name == DEFAULT_ENDPOINT))
+        self.nodes[node.0].get().is_some_and(|served| {
+            !served
+                .iter()
+                .any(|name| name == endpoint || name == DEFAULT_ENDPOINT)
+        })
     }
 }
 
@@ -49,7 +53,10 @@ mod tests {
     fn a_node_is_skipped_only_when_it_is_known_not_to_serve() {
         let known = KnownEndpoints::unknown(3);
         assert!(!known.skips(NodeId(0), "/foo"), "not asked yet");
-        known.learn(NodeId(0), vec!["/foo".to_owned(), "_jina_dry_run_".to_owned()]);
+        known.learn(
+            NodeId(0),
+            vec!["/foo".to_owned(), "_jina_dry_run_".to_owned()],
+        );
         assert!(!known.skips(NodeId(0), "/foo"));
         assert!(known.skips(NodeId(0), "/bar"));
         known.learn(NodeId(1), vec!["/default".to_owned()]);

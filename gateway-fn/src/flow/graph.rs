@@ -80,7 +80,12 @@ impl FlowGraph {
             graph.connect(*edge);
         }
         if let Some(circle) = graph.circle() {
-            return Err(Cycle(circle.into_iter().map(|id| graph[id].name.clone()).collect()));
+            return Err(Cycle(
+                circle
+                    .into_iter()
+                    .map(|id| graph[id].name.clone())
+                    .collect(),
+            ));
         }
         graph.mark_awaited();
         graph.order = graph.walk_depth_first();
@@ -121,7 +126,10 @@ impl FlowGraph {
 
     /// All nodes in the order of the file.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| (NodeId(index), node))
     }
 
     /// Every node once, depth first from the start with followers in order: the order of routes (facts of Jina 3.13,
@@ -167,7 +175,9 @@ impl FlowGraph {
 
     /// Walks back from the ends: whatever the client's answer needs is awaited.
     fn mark_awaited(&mut self) {
-        let mut needed: Vec<usize> = (0..self.nodes.len()).filter(|index| self.nodes[*index].ends).collect();
+        let mut needed: Vec<usize> = (0..self.nodes.len())
+            .filter(|index| self.nodes[*index].ends)
+            .collect();
         while let Some(index) = needed.pop() {
             if !std::mem::replace(&mut self.nodes[index].awaited, true) {
                 needed.extend(self.nodes[index].needs.iter().flatten().map(|id| id.0));
@@ -178,10 +188,16 @@ impl FlowGraph {
     /// A circle, if there is one.
     fn circle(&self) -> Option<Vec<NodeId>> {
         let mut done = vec![false; self.nodes.len()];
-        (0..self.nodes.len()).find_map(|index| self.circle_from(NodeId(index), &mut Vec::new(), &mut done))
+        (0..self.nodes.len())
+            .find_map(|index| self.circle_from(NodeId(index), &mut Vec::new(), &mut done))
     }
 
-    fn circle_from(&self, id: NodeId, path: &mut Vec<NodeId>, done: &mut [bool]) -> Option<Vec<NodeId>> {
+    fn circle_from(
+        &self,
+        id: NodeId,
+        path: &mut Vec<NodeId>,
+        done: &mut [bool],
+    ) -> Option<Vec<NodeId>> {
         if let Some(at) = path.iter().position(|seen| *seen == id) {
             return Some([&path[at..], &[id]].concat());
         }
@@ -189,7 +205,10 @@ impl FlowGraph {
             return None;
         }
         path.push(id);
-        let found = self[id].followers.iter().find_map(|next| self.circle_from(*next, path, done));
+        let found = self[id]
+            .followers
+            .iter()
+            .find_map(|next| self.circle_from(*next, path, done));
         path.pop();
         done[id.0] = true;
         found

@@ -9,10 +9,8 @@ mod visit;
 use std::sync::Arc;
 
 use flowgate_proto::{
-    DataRequest, DocumentsError, GATEWAY_ROUTE, Parameters, Timestamp,
-    docarray::DocumentProto,
-    jina::RouteProto,
-    normalise,
+    DataRequest, DocumentsError, GATEWAY_ROUTE, Parameters, Timestamp, docarray::DocumentProto,
+    jina::RouteProto, normalise,
 };
 
 use self::visit::Visit;
@@ -90,7 +88,13 @@ impl Walk {
         mut request: DataRequest,
         now: Timestamp,
     ) -> Result<Self, WalkError> {
-        let target = TargetExecutor::compile(request.header.target_executor.as_deref().unwrap_or_default())?;
+        let target = TargetExecutor::compile(
+            request
+                .header
+                .target_executor
+                .as_deref()
+                .unwrap_or_default(),
+        )?;
         let names = graph.nodes().map(|(_, node)| node.name.as_str());
         let parameters = RequestParameters::new(request.parameters.clone(), names)?;
         // Executors must not look at it again, and clients find it empty in the answer.
@@ -100,8 +104,15 @@ impl Walk {
             start_time: Some(now),
             ..Default::default()
         });
-        let client_ids = if graph.filters() { document_ids(&request) } else { Vec::new() };
-        let visits = graph.nodes().map(|(_, node)| Visit::expecting(node.needs.len())).collect();
+        let client_ids = if graph.filters() {
+            document_ids(&request)
+        } else {
+            Vec::new()
+        };
+        let visits = graph
+            .nodes()
+            .map(|(_, node)| Visit::expecting(node.needs.len()))
+            .collect();
         let unanswered = (!graph.awaits()).then(|| request.clone());
         let mut walk = Self {
             graph,
@@ -162,7 +173,12 @@ impl Walk {
         self.awaited -= usize::from(self.graph[id].awaited);
     }
 
-    fn pass_on(&mut self, id: NodeId, answer: DataRequest, now: Timestamp) -> Result<(), WalkError> {
+    fn pass_on(
+        &mut self,
+        id: NodeId,
+        answer: DataRequest,
+        now: Timestamp,
+    ) -> Result<(), WalkError> {
         let graph = Arc::clone(&self.graph);
         let node = &graph[id];
         if node.ends {
@@ -194,7 +210,11 @@ impl Walk {
         part: DataRequest,
         now: Timestamp,
     ) -> Result<(), WalkError> {
-        let place = self.graph[id].needs.iter().position(|need| *need == from).unwrap_or_default();
+        let place = self.graph[id]
+            .needs
+            .iter()
+            .position(|need| *need == from)
+            .unwrap_or_default();
         let Some(parts) = self.visits[id.0].arrive(place, part) else {
             return Ok(());
         };
@@ -210,7 +230,11 @@ impl Walk {
     }
 
     /// What the node is to see of the parts that met before it.
-    fn prepare(&self, id: NodeId, mut parts: Vec<DataRequest>) -> Result<Vec<DataRequest>, WalkError> {
+    fn prepare(
+        &self,
+        id: NodeId,
+        mut parts: Vec<DataRequest>,
+    ) -> Result<Vec<DataRequest>, WalkError> {
         let node = &self.graph[id];
         let parameters = self.parameters.for_node(&node.name);
         for part in &mut parts {
@@ -231,7 +255,8 @@ impl Walk {
 
     fn is_skipped(&self, id: NodeId) -> bool {
         let endpoint = self.exec_endpoint.as_deref();
-        endpoint.is_some_and(|endpoint| self.known.skips(id, endpoint)) || !self.target.selects(&self.graph[id].name)
+        endpoint.is_some_and(|endpoint| self.known.skips(id, endpoint))
+            || !self.target.selects(&self.graph[id].name)
     }
 }
 
@@ -239,18 +264,27 @@ impl Walk {
 fn merge(node: &str, mut parts: Vec<DataRequest>) -> Result<DataRequest, WalkError> {
     match parts.len() {
         1 => Ok(parts.swap_remove(0)),
-        _ => reduce(parts).map_err(|source| WalkError::Documents { node: node.to_owned(), source }),
+        _ => reduce(parts).map_err(|source| WalkError::Documents {
+            node: node.to_owned(),
+            source,
+        }),
     }
 }
 
 fn apply(filter: &Filter, node: &str, part: &mut DataRequest) -> Result<(), WalkError> {
     let mut documents: Vec<DocumentProto> = std::mem::take(&mut part.documents)
         .into_vec()
-        .map_err(|source| WalkError::Documents { node: node.to_owned(), source })?;
+        .map_err(|source| WalkError::Documents {
+            node: node.to_owned(),
+            source,
+        })?;
     documents.iter_mut().for_each(normalise);
     part.documents = filter
         .keep(documents)
-        .map_err(|source| WalkError::Filter { node: node.to_owned(), source })?
+        .map_err(|source| WalkError::Filter {
+            node: node.to_owned(),
+            source,
+        })?
         .into();
     Ok(())
 }
@@ -260,7 +294,12 @@ fn document_ids(request: &DataRequest) -> Vec<String> {
     request
         .documents
         .decode()
-        .map(|documents| documents.iter().map(|document| document.id.clone()).collect())
+        .map(|documents| {
+            documents
+                .iter()
+                .map(|document| document.id.clone())
+                .collect()
+        })
         .unwrap_or_default()
 }
 

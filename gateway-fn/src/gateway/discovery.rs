@@ -17,7 +17,9 @@ impl Gateway {
         self.0.discovery.call_once(|| {
             for (id, _) in self.0.graph.nodes() {
                 if !self.0.known.knows(id) {
-                    self.0.background.spawn(ask_until_told(Arc::clone(&self.0), id));
+                    self.0
+                        .background
+                        .spawn(ask_until_told(Arc::clone(&self.0), id));
                 }
             }
         });
@@ -30,11 +32,19 @@ async fn ask_until_told(shared: Arc<Shared>, id: NodeId) {
         loop {
             match shared.deployments[id.0].endpoints().await {
                 Ok(endpoints) => {
-                    tracing::debug!(executor = shared.graph[id].name, ?endpoints, "endpoints learnt");
+                    tracing::debug!(
+                        executor = shared.graph[id].name,
+                        ?endpoints,
+                        "endpoints learnt"
+                    );
                     return shared.known.learn(id, endpoints);
                 }
                 Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, ?pause, "endpoints not learnt yet");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        ?pause,
+                        "endpoints not learnt yet"
+                    );
                 }
             }
             tokio::time::sleep(pause).await;

@@ -32,7 +32,12 @@ pub(super) struct Drive {
 
 impl Drive {
     pub(super) fn begin(shared: &Arc<Shared>, request: DataRequest) -> Result<Self, GatewayError> {
-        let walk = Walk::begin(Arc::clone(&shared.graph), Arc::clone(&shared.known), request, now())?;
+        let walk = Walk::begin(
+            Arc::clone(&shared.graph),
+            Arc::clone(&shared.known),
+            request,
+            now(),
+        )?;
         Ok(Self {
             shared: Arc::clone(shared),
             walk,
@@ -46,8 +51,10 @@ impl Drive {
         loop {
             let mut ready = self.walk.take_ready();
             // A linear Flow has one call at a time: no task, no set, no allocation for it.
-            if let (1, true) = (ready.len(), self.awaited.is_empty() && self.floating.is_empty())
-                && self.shared.graph[ready[0].node].awaited
+            if let (1, true) = (
+                ready.len(),
+                self.awaited.is_empty() && self.floating.is_empty(),
+            ) && self.shared.graph[ready[0].node].awaited
             {
                 let Step { node, parts } = ready.swap_remove(0);
                 let answer = self.shared.deployments[node.0].call(parts).await;
@@ -64,8 +71,13 @@ impl Drive {
 
     /// Runs apart from the client's connection, because floating work goes on when the client has its answer or has
     /// left. A client that leaves still cancels the calls that only its answer waits for.
-    pub(super) async fn run_in_background(mut self, shared: &Arc<Shared>) -> Result<DataRequest, GatewayError> {
-        let admitted = Arc::clone(&shared.admission).try_acquire_owned().map_err(|_| shared.overloaded())?;
+    pub(super) async fn run_in_background(
+        mut self,
+        shared: &Arc<Shared>,
+    ) -> Result<DataRequest, GatewayError> {
+        let admitted = Arc::clone(&shared.admission)
+            .try_acquire_owned()
+            .map_err(|_| shared.overloaded())?;
         let (mut client, answer) = oneshot::channel();
         shared.background.spawn(async move {
             let settled = tokio::select! {
@@ -94,7 +106,10 @@ impl Drive {
                 return;
             };
             if let Err(error) = self.note(node, answer) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "floating work of a request failed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "floating work of a request failed"
+                );
             }
         }
     }
@@ -103,7 +118,8 @@ impl Drive {
         for Step { node, parts } in ready {
             let shared = Arc::clone(&self.shared);
             let awaited = shared.graph[node].awaited;
-            let call: Call = Box::pin(async move { (node, shared.deployments[node.0].call(parts).await) });
+            let call: Call =
+                Box::pin(async move { (node, shared.deployments[node.0].call(parts).await) });
             if awaited {
                 self.awaited.push(call);
             } else {
@@ -124,12 +140,21 @@ impl Drive {
         }
     }
 
-    fn note(&mut self, node: NodeId, answer: Result<Answer, CallError>) -> Result<(), GatewayError> {
+    fn note(
+        &mut self,
+        node: NodeId,
+        answer: Result<Answer, CallError>,
+    ) -> Result<(), GatewayError> {
         match answer {
-            Ok(Answer { request, is_error }) => Ok(self.walk.answered(node, request, is_error, now())?),
+            Ok(Answer { request, is_error }) => {
+                Ok(self.walk.answered(node, request, is_error, now())?)
+            }
             Err(error) if self.shared.graph[node].awaited => Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a floating executor gave no answer");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a floating executor gave no answer"
+                );
                 self.walk.lost(node);
                 Ok(())
             }

@@ -95,14 +95,19 @@ fn options(gateway: &GatewayConfig) -> GrpcOptions {
         timeout: gateway.timeout_send,
         tries: match gateway.retries {
             Retries::Default => None,
-            Retries::Exactly(retries) => {
-                std::num::NonZeroUsize::new(usize::try_from(retries).unwrap_or(usize::MAX).saturating_add(1))
-            }
+            Retries::Exactly(retries) => std::num::NonZeroUsize::new(
+                usize::try_from(retries)
+                    .unwrap_or(usize::MAX)
+                    .saturating_add(1),
+            ),
         },
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,
-        roots: gateway.tls_roots.clone().map_or(TlsRoots::System, TlsRoots::File),
+        roots: gateway
+            .tls_roots
+            .clone()
+            .map_or(TlsRoots::System, TlsRoots::File),
         show_addresses: gateway.internal_addresses_in_errors,
     }
 }
@@ -117,34 +122,52 @@ fn deployment(
     for address in &executor.addresses {
         match address {
             Address::Grpc { tls, .. } => {
-                replicas.push(GrpcAddress { authority: address.authority().unwrap_or_default(), tls: *tls });
+                replicas.push(GrpcAddress {
+                    authority: address.authority().unwrap_or_default(),
+                    tls: *tls,
+                });
             }
             Address::InProcess { name: uses } => return in_process(name, uses, registry),
             Address::Lambda { function } => {
-                return Err(StartError::Lambda { executor: name.clone(), function: function.clone() });
+                return Err(StartError::Lambda {
+                    executor: name.clone(),
+                    function: function.clone(),
+                });
             }
         }
     }
     GrpcDeployment::new(name, &replicas, &metadata(executor)?, options)
         .map(Deployment::Grpc)
-        .map_err(|source| StartError::Channel { executor: name.clone(), source })
+        .map_err(|source| StartError::Channel {
+            executor: name.clone(),
+            source,
+        })
 }
 
 fn in_process(deployment: &str, uses: &str, registry: &Registry) -> Result<Deployment, StartError> {
-    let executor = registry.make(uses).ok_or_else(|| StartError::UnknownInProcess {
-        executor: deployment.to_owned(),
-        name: uses.to_owned(),
-        known: registry.names().map(str::to_owned).collect(),
-    })?;
-    let identity = Identity { deployment: deployment.to_owned(), runtime: format!("{deployment}/rep-0") };
+    let executor = registry
+        .make(uses)
+        .ok_or_else(|| StartError::UnknownInProcess {
+            executor: deployment.to_owned(),
+            name: uses.to_owned(),
+            known: registry.names().map(str::to_owned).collect(),
+        })?;
+    let identity = Identity {
+        deployment: deployment.to_owned(),
+        runtime: format!("{deployment}/rep-0"),
+    };
     Ok(Deployment::InProcess(executor.into_service(identity)))
 }
 
 fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, StartError> {
     let mut metadata = MetadataMap::new();
     for (key, value) in &executor.metadata {
-        let unfit = || StartError::Metadata { executor: executor.name.clone(), key: key.clone() };
-        let name = AsciiMetadataKey::from_bytes(key.to_ascii_lowercase().as_bytes()).map_err(|_| unfit())?;
+        let unfit = || StartError::Metadata {
+            executor: executor.name.clone(),
+            key: key.clone(),
+        };
+        let name = AsciiMetadataKey::from_bytes(key.to_ascii_lowercase().as_bytes())
+            .map_err(|_| unfit())?;
         let mut value = AsciiMetadataValue::try_from(value).map_err(|_| unfit())?;
         value.set_sensitive(true);
         metadata.insert(name, value);

@@ -37,10 +37,18 @@ pub(super) fn streamer_args(config: &Config) -> String {
 fn representation(graph: &FlowGraph) -> Value {
     let mut edges = Map::new();
     if !graph.is_empty() {
-        let start: Vec<_> = graph.start().iter().map(|id| graph[*id].name.as_str()).collect();
+        let start: Vec<_> = graph
+            .start()
+            .iter()
+            .map(|id| graph[*id].name.as_str())
+            .collect();
         edges.insert("start-gateway".to_owned(), json!(start));
     }
-    edges.extend(graph.nodes().map(|(_, node)| (node.name.clone(), followers(graph, node))));
+    edges.extend(
+        graph
+            .nodes()
+            .map(|(_, node)| (node.name.clone(), followers(graph, node))),
+    );
     Value::Object(edges)
 }
 
@@ -52,25 +60,44 @@ fn followers(graph: &FlowGraph, node: &Node) -> Value {
 fn addresses(config: &Config) -> Value {
     let shown = config.gateway.internal_addresses_in_errors;
     let told = config.executors.iter().map(|executor| {
-        let addresses: Vec<_> = executor.addresses.iter().map(ToString::to_string).filter(|_| shown).collect();
+        let addresses: Vec<_> = executor
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .filter(|_| shown)
+            .collect();
         (executor.name.clone(), json!(addresses))
     });
     Value::Object(told.collect())
 }
 
 fn conditions(config: &Config) -> Value {
-    let told = config.executors.iter().filter_map(|executor| Some((executor.name.clone(), executor.when.clone()?)));
+    let told = config
+        .executors
+        .iter()
+        .filter_map(|executor| Some((executor.name.clone(), executor.when.clone()?)));
     Value::Object(told.collect())
 }
 
 fn metadata(config: &Config) -> Value {
-    let told = config.executors.iter().filter(|executor| !executor.metadata.is_empty()).map(|executor| {
-        let keys = executor.metadata.iter().map(|(key, _)| (key.clone(), Value::from("(set)")));
-        (executor.name.clone(), Value::Object(keys.collect()))
-    });
+    let told = config
+        .executors
+        .iter()
+        .filter(|executor| !executor.metadata.is_empty())
+        .map(|executor| {
+            let keys = executor
+                .metadata
+                .iter()
+                .map(|(key, _)| (key.clone(), Value::from("(set)")));
+            (executor.name.clone(), Value::Object(keys.collect()))
+        });
     Value::Object(told.collect())
 }
 
 fn no_reduce(graph: &FlowGraph) -> Vec<&str> {
-    graph.nodes().filter(|(_, node)| !node.reduce).map(|(_, node)| node.name.as_str()).collect()
+    graph
+        .nodes()
+        .filter(|(_, node)| !node.reduce)
+        .map(|(_, node)| node.name.as_str())
+        .collect()
 }

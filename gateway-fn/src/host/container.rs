@@ -73,7 +73,11 @@ impl Container {
         let (grpc, health) = grpc::router(&gateway, &config.gateway);
         let routes = Dispatch {
             grpc: Some(grpc),
-            http: Some(http::router(gateway.clone(), &config.gateway.http, &config.gateway.limits)),
+            http: Some(http::router(
+                gateway.clone(),
+                &config.gateway.http,
+                &config.gateway.limits,
+            )),
             websocket: Some(websocket::router(&gateway, &config.gateway, &sessions)),
             debug: Some(http::debug_router(gateway.clone())),
         };
@@ -82,18 +86,38 @@ impl Container {
         for (port, protocols) in by_port(config) {
             let host = &config.gateway.host;
             listeners.push(
-                Listener::bind(host, port, routes.only(&protocols), protocols, tls.clone(), &config.gateway.limits)
-                    .await
-                    .map_err(|source| ContainerError::Bind { host: host.clone(), port, source })?,
+                Listener::bind(
+                    host,
+                    port,
+                    routes.only(&protocols),
+                    protocols,
+                    tls.clone(),
+                    &config.gateway.limits,
+                )
+                .await
+                .map_err(|source| ContainerError::Bind {
+                    host: host.clone(),
+                    port,
+                    source,
+                })?,
             );
         }
-        Ok(Self { gateway, listeners, health, sessions, shutdown_timeout: config.gateway.shutdown_timeout })
+        Ok(Self {
+            gateway,
+            listeners,
+            health,
+            sessions,
+            shutdown_timeout: config.gateway.shutdown_timeout,
+        })
     }
 
     /// Each protocol with the address it is served at, in the order of the ports.
     pub fn endpoints(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> {
         self.listeners.iter().flat_map(|listener| {
-            listener.protocols().iter().map(|protocol| (*protocol, listener.address()))
+            listener
+                .protocols()
+                .iter()
+                .map(|protocol| (*protocol, listener.address()))
         })
     }
 
@@ -106,7 +130,13 @@ impl Container {
     /// Serves until `stop` comes true. Then health checks are told, no connection is taken any more, and requests
     /// and floating work under way are finished within the Flow's `shutdown_timeout`.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Ended {
-        let Self { gateway, listeners, health, sessions, shutdown_timeout } = self;
+        let Self {
+            gateway,
+            listeners,
+            health,
+            sessions,
+            shutdown_timeout,
+        } = self;
         let stopping = CancellationToken::new();
         let connections = TaskTracker::new();
         for listener in listeners {
@@ -123,7 +153,10 @@ impl Container {
             sessions.closed().await;
             gateway.finish().await;
         };
-        if tokio::time::timeout(shutdown_timeout, drained).await.is_ok() {
+        if tokio::time::timeout(shutdown_timeout, drained)
+            .await
+            .is_ok()
+        {
             return Ended::Drained;
         }
         tracing::warn!(

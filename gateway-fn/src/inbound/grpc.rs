@@ -11,7 +11,9 @@ use flowgate_proto::{
         jina_gateway_dry_run_rpc_server::{JinaGatewayDryRunRpc, JinaGatewayDryRunRpcServer},
         jina_info_rpc_server::{JinaInfoRpc, JinaInfoRpcServer},
         jina_rpc_server::JinaRpcServer,
-        jina_single_data_request_rpc_server::{JinaSingleDataRequestRpc, JinaSingleDataRequestRpcServer},
+        jina_single_data_request_rpc_server::{
+            JinaSingleDataRequestRpc, JinaSingleDataRequestRpcServer,
+        },
     },
 };
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
@@ -31,9 +33,10 @@ const SERVICES: &[&str] = &[
 ];
 
 /// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop.
-#[must_use]
 pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitch) {
-    let Limits { max_message_bytes, .. } = config.limits;
+    let Limits {
+        max_message_bytes, ..
+    } = config.limits;
     let inbound = Inbound(gateway.clone());
     let introspection = Introspection::new(SERVICES);
     let routes = Routes::default()
@@ -51,7 +54,10 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitc
         )
         .add_service(JinaGatewayDryRunRpcServer::new(inbound.clone()))
         .add_service(JinaInfoRpcServer::new(inbound));
-    (introspection.add_to(routes).into_axum_router(), introspection.health())
+    (
+        introspection.add_to(routes).into_axum_router(),
+        introspection.health(),
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +65,10 @@ struct Inbound(Gateway);
 
 #[tonic::async_trait]
 impl JinaSingleDataRequestRpc for Inbound {
-    async fn process_single_data(&self, request: Request<DataRequest>) -> Result<Response<DataRequest>, Status> {
+    async fn process_single_data(
+        &self,
+        request: Request<DataRequest>,
+    ) -> Result<Response<DataRequest>, Status> {
         match self.0.handle(request.into_inner()).await {
             Ok(answer) => Ok(Response::new(answer)),
             Err(error) => Err(error.grpc_status()),

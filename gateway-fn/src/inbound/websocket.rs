@@ -54,7 +54,6 @@ impl Sessions {
 
 /// The routes for requests that ask for an upgrade: `/` for data, `/dry_run`; any other path is refused with 403, as
 /// Jina does.
-#[must_use]
 pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) -> Router {
     let inbound = Inbound {
         gateway: gateway.clone(),
@@ -77,30 +76,55 @@ struct Inbound {
     max_message_bytes: usize,
 }
 
-async fn data(State(inbound): State<Inbound>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn data(
+    State(inbound): State<Inbound>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     inbound.open(&headers, upgrade, Session::data)
 }
 
-async fn dry_run(State(inbound): State<Inbound>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn dry_run(
+    State(inbound): State<Inbound>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     inbound.open(&headers, upgrade, Session::dry_run)
 }
 
 impl Inbound {
     /// Answers the handshake. The answer names no subprotocol, because Jina's never does and a Python client offers
     /// `bytes` only to tell.
-    fn open<S>(&self, headers: &HeaderMap, upgrade: WebSocketUpgrade, serve: impl FnOnce(Session) -> S + Send + 'static) -> Response
+    fn open<S>(
+        &self,
+        headers: &HeaderMap,
+        upgrade: WebSocketUpgrade,
+        serve: impl FnOnce(Session) -> S + Send + 'static,
+    ) -> Response
     where
         S: Future<Output = ()> + Send + 'static,
     {
         let subprotocol = Subprotocol::offered(headers.get(header::SEC_WEBSOCKET_PROTOCOL));
-        let Self { gateway, sessions, prefetch, max_message_bytes } = self.clone();
+        let Self {
+            gateway,
+            sessions,
+            prefetch,
+            max_message_bytes,
+        } = self.clone();
         let token = sessions.open.token();
         upgrade
             .max_message_size(max_message_bytes)
             .max_frame_size(max_message_bytes)
             .on_upgrade(async move |socket| {
                 let stopping = sessions.stopping.clone();
-                serve(Session { socket, subprotocol, gateway, prefetch, stopping }).await;
+                serve(Session {
+                    socket,
+                    subprotocol,
+                    gateway,
+                    prefetch,
+                    stopping,
+                })
+                .await;
                 drop(token);
             })
     }

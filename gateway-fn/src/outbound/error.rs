@@ -15,7 +15,7 @@ pub struct CallError {
     /// What the last peer said, or gRPC's own words for it.
     pub peer_detail: String,
     /// Trailing metadata of the peer's failure.
-    pub trailers: MetadataMap,
+    pub trailers: Box<MetadataMap>,
 }
 
 /// The kind of failure of the last try.
@@ -33,7 +33,11 @@ impl CallError {
     /// Jina's detail text (facts of Jina 3.13, recording `grpc/44-executor_down_dry_run`).
     #[must_use]
     pub fn detail(&self) -> String {
-        let Self { deployment, peer_detail, .. } = self;
+        let Self {
+            deployment,
+            peer_detail,
+            ..
+        } = self;
         let at = self.at();
         match self.failure {
             Failure::Unreachable => format!(
@@ -59,10 +63,12 @@ impl CallError {
             false => format!("deployment at {}", self.set()),
         };
         match self.failure {
-            Failure::Unreachable => format!("Network error while connecting to {at}. It may be down."),
-            Failure::TimedOut => format!(
-                "Connection to {at} timed out. You can adjust `timeout_send` attribute."
-            ),
+            Failure::Unreachable => {
+                format!("Network error while connecting to {at}. It may be down.")
+            }
+            Failure::TimedOut => {
+                format!("Connection to {at} timed out. You can adjust `timeout_send` attribute.")
+            }
             Failure::Refused(code) => format!("The {at} refused the call with status {code:?}."),
         }
     }
@@ -76,7 +82,11 @@ impl CallError {
 
     /// The addresses as Python prints a set.
     fn set(&self) -> String {
-        let quoted: Vec<_> = self.addresses.iter().map(|address| format!("'{address}'")).collect();
+        let quoted: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|address| format!("'{address}'"))
+            .collect();
         format!("{{{}}}", quoted.join(", "))
     }
 }

@@ -73,7 +73,9 @@ impl GrpcDeployment {
             .map(|address| Replica::new(address, metadata, options))
             .collect::<Result<_, _>>()?;
         // Facts of Jina 3.13: 1 + retries, else max(3, replicas) + 1.
-        let tries = options.tries.map_or_else(|| replicas.len().max(3) + 1, NonZeroUsize::get);
+        let tries = options
+            .tries
+            .map_or_else(|| replicas.len().max(3) + 1, NonZeroUsize::get);
         Ok(Self {
             name: name.to_owned(),
             rotation: Rotation::new(replicas),
@@ -104,9 +106,10 @@ impl GrpcDeployment {
         };
         match found {
             // Facts of Jina 3.13: an Executor without discovery is taken to serve everything.
-            Err(CallError { failure: Failure::Refused(tonic::Code::Unimplemented), .. }) => {
-                Ok(vec![DEFAULT_ENDPOINT.to_owned()])
-            }
+            Err(CallError {
+                failure: Failure::Refused(tonic::Code::Unimplemented),
+                ..
+            }) => Ok(vec![DEFAULT_ENDPOINT.to_owned()]),
             found => found,
         }
     }
@@ -121,7 +124,11 @@ struct Tries<'a> {
 
 impl<'a> Tries<'a> {
     const fn of(deployment: &'a GrpcDeployment) -> Self {
-        Self { deployment, tried: Vec::new(), left: deployment.tries }
+        Self {
+            deployment,
+            tried: Vec::new(),
+            left: deployment.tries,
+        }
     }
 
     fn next(&mut self) -> &'a Replica {
@@ -134,7 +141,11 @@ impl<'a> Tries<'a> {
     }
 
     /// What came of a try; to go on where another may do better.
-    fn note<T>(&self, replica: &Replica, answer: Result<T, Refusal>) -> ControlFlow<Result<T, CallError>> {
+    fn note<T>(
+        &self,
+        replica: &Replica,
+        answer: Result<T, Refusal>,
+    ) -> ControlFlow<Result<T, CallError>> {
         let refusal = match answer {
             Ok(answer) => {
                 replica.is_back();
@@ -154,13 +165,17 @@ impl<'a> Tries<'a> {
     }
 
     fn error(&self, refusal: Refusal) -> CallError {
-        let shown = if self.deployment.show_addresses { self.tried.as_slice() } else { &[] };
+        let shown = if self.deployment.show_addresses {
+            self.tried.as_slice()
+        } else {
+            &[]
+        };
         CallError {
             deployment: self.deployment.name.clone(),
             addresses: shown.iter().map(|&address| address.to_owned()).collect(),
             failure: refusal.failure(),
             peer_detail: refusal.detail,
-            trailers: refusal.trailers,
+            trailers: Box::new(refusal.trailers),
         }
     }
 }

@@ -59,16 +59,18 @@ fn request(fields: &Mapping<'_>, endpoint: EndpointFrom<'_>, flaws: &mut Flaws) 
         EndpointFrom::Path(path) => path.to_owned(),
         EndpointFrom::Body => exec_endpoint(fields, flaws),
     };
-    let mut request = DataRequest::default();
-    request.header = HeaderProto {
+    let header = HeaderProto {
         request_id: fresh_id(),
         exec_endpoint: Some(exec_endpoint).filter(|endpoint| !endpoint.is_empty()),
         target_executor,
         ..Default::default()
     };
-    request.parameters = parameters.into();
-    request.documents = documents.map(settled).unwrap_or_default();
-    request
+    DataRequest {
+        header,
+        parameters: parameters.into(),
+        documents: documents.map(settled).unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 fn settled(mut documents: Vec<DocumentProto>) -> Documents {

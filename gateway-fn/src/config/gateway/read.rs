@@ -27,6 +27,9 @@ pub(in crate::config) fn read(
         tls: tls(section, report),
         limits: limits(section, report),
         shutdown_timeout: shutdown_timeout(section, report),
+        tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+            .filter(|path| !path.is_empty())
+            .map(Into::into),
         internal_addresses_in_errors: section
             .maybe_flag(&["internal_addresses_in_errors"], report)
             .unwrap_or(true),
@@ -160,6 +163,11 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         max_message_bytes: number("max_message_bytes", default.max_message_bytes),
         max_concurrent_requests: number("max_concurrent_requests", default.max_concurrent_requests),
         max_connections: number("max_connections", default.max_connections),
+        connections_per_replica: NonZeroUsize::new(number(
+            "connections_per_replica",
+            default.connections_per_replica.get(),
+        ))
+        .unwrap_or(default.connections_per_replica),
     }
 }
 

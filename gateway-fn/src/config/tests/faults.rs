@@ -512,12 +512,6 @@ fn what_executors_are_told() {
         "printable ASCII",
     );
     faulty(&of_executor("when: abc"), 4, "executors[0].when", "a map");
-    faulty(
-        "jtype: Flow\nexecutors:\n  - {name: a}\n  - {name: b, needs: gateway}\n  - {name: c, external: true, host: 'h:1', needs: [a, b], no_reduce: true}\n",
-        5,
-        "executors[2].no_reduce",
-        "External Executors with multiple needs have to do auto reduce",
-    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Deployment {
             name,
             addresses: vec![Address::pass_through()],
             metadata: Vec::new(),
+            when: None,
         };
         Self {
             part: Part {

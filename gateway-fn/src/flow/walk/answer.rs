@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use flowgate_proto::{
-    DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp,
-    jina::RouteProto,
-};
+use flowgate_proto::{DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp, jina::RouteProto};
 
 use super::{Walk, visit::Visit};
-use crate::flow::{filter::restore_order, graph::{FlowGraph, NodeId}, parameters::with_results};
+use crate::flow::{
+    filter::restore_order,
+    graph::{FlowGraph, NodeId},
+    parameters::with_results,
+};
 
 impl Walk {
     /// The client's answer, once [`Walk::is_settled`]. Floating nodes may still be running; what they have said so
@@ -23,12 +24,18 @@ impl Walk {
             .filter(|id| graph[**id].awaited)
             .find_map(|id| self.visits[id.0].outcome.take());
         let mut answer = said.or_else(|| self.unanswered.take()).unwrap_or_default();
-        answer.routes.retain(|route| route.executor == GATEWAY_ROUTE);
+        answer
+            .routes
+            .retain(|route| route.executor == GATEWAY_ROUTE);
         for route in &mut answer.routes {
             route.end_time = Some(now);
         }
-        let visited = order.iter().map(|id| (&graph[*id].name, &self.visits[id.0]));
-        answer.routes.extend(visited.filter_map(|(name, visit)| route(name, visit)));
+        let visited = order
+            .iter()
+            .map(|id| (&graph[*id].name, &self.visits[id.0]));
+        answer
+            .routes
+            .extend(visited.filter_map(|(name, visit)| route(name, visit)));
         answer.parameters = self.answer_parameters(order);
         self.put_in_order(&mut answer);
         answer

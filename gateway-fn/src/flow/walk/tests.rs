@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use flowgate_proto::{Documents, Struct, Value, Kind, docarray::DocumentProto, jina::{HeaderProto, StatusProto}};
+use flowgate_proto::{
+    Documents, Kind, Struct, Value,
+    docarray::DocumentProto,
+    jina::{HeaderProto, StatusProto},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,7 +15,11 @@ use crate::flow::graph::{Edge, NodeSpec};
 fn graph(names: &[&str], edges: &[Edge]) -> Arc<FlowGraph> {
     let nodes = names
         .iter()
-        .map(|name| NodeSpec { name: (*name).to_owned(), filter: None, reduce: true })
+        .map(|name| NodeSpec {
+            name: (*name).to_owned(),
+            filter: None,
+            reduce: true,
+        })
         .collect();
     Arc::new(FlowGraph::new(nodes, edges).expect("no circle"))
 }
@@ -21,13 +29,22 @@ fn between(from: usize, to: usize) -> Edge {
 }
 
 fn diamond() -> Arc<FlowGraph> {
-    let edges =
-        [Edge::Start(NodeId(0)), between(0, 1), between(0, 2), between(1, 3), between(2, 3), Edge::End(NodeId(3))];
+    let edges = [
+        Edge::Start(NodeId(0)),
+        between(0, 1),
+        between(0, 2),
+        between(1, 3),
+        between(2, 3),
+        Edge::End(NodeId(3)),
+    ];
     graph(&["a", "b", "c", "j"], &edges)
 }
 
 fn document(id: &str) -> DocumentProto {
-    DocumentProto { id: id.to_owned(), ..Default::default() }
+    DocumentProto {
+        id: id.to_owned(),
+        ..Default::default()
+    }
 }
 
 fn request(endpoint: &str, ids: &[&str]) -> DataRequest {
@@ -62,22 +79,36 @@ fn run(walk: &mut Walk, graph: &FlowGraph, mut pick: impl FnMut(usize) -> usize)
         let mut documents = answer.documents.into_vec().expect("documents");
         documents.push(document(&graph[node].name));
         answer.documents = documents.into();
-        walk.answered(node, answer, false, at(1)).expect("the answer fits");
+        walk.answered(node, answer, false, at(1))
+            .expect("the answer fits");
         under_way.extend(walk.take_ready());
     }
     order
 }
 
 fn ids(documents: &Documents) -> Vec<String> {
-    documents.decode().expect("documents").iter().map(|document| document.id.clone()).collect()
+    documents
+        .decode()
+        .expect("documents")
+        .iter()
+        .map(|document| document.id.clone())
+        .collect()
 }
 
 fn route_names(answer: &DataRequest) -> Vec<&str> {
-    answer.routes.iter().map(|route| route.executor.as_str()).collect()
+    answer
+        .routes
+        .iter()
+        .map(|route| route.executor.as_str())
+        .collect()
 }
 
 fn failed() -> Option<StatusProto> {
-    Some(StatusProto { code: 1, description: "ValueError('boom')".to_owned(), exception: None })
+    Some(StatusProto {
+        code: 1,
+        description: "ValueError('boom')".to_owned(),
+        exception: None,
+    })
 }
 
 #[test]
@@ -97,7 +128,8 @@ fn an_error_in_a_branch_keeps_the_join_from_running_and_is_what_comes_out() {
     let graph = diamond();
     let mut walk = begin(&graph, request("/x", &["d0"]));
     let step = walk.take_ready().remove(0);
-    walk.answered(step.node, step.parts[0].clone(), false, at(1)).expect("fits");
+    walk.answered(step.node, step.parts[0].clone(), false, at(1))
+        .expect("fits");
     let branches = walk.take_ready();
     for Step { node, mut parts } in branches {
         let mut answer = parts.remove(0);
@@ -118,11 +150,16 @@ fn a_skipped_join_keeps_all_its_branches() {
     let graph = diamond();
     let known = Arc::new(KnownEndpoints::unknown(4));
     known.learn(NodeId(3), vec!["/other".to_owned()]);
-    let mut walk = Walk::begin(Arc::clone(&graph), known, request("/x", &["d0"]), at(0)).expect("fits");
+    let mut walk =
+        Walk::begin(Arc::clone(&graph), known, request("/x", &["d0"]), at(0)).expect("fits");
     run(&mut walk, &graph, |_| 0);
     let answer = walk.answer(at(2));
     assert_eq!(ids(&answer.documents), ["d0", "a", "b", "c"]);
-    let skipped = answer.routes.iter().find(|route| route.executor == "j").expect("a route");
+    let skipped = answer
+        .routes
+        .iter()
+        .find(|route| route.executor == "j")
+        .expect("a route");
     assert!(skipped.start_time.is_some() && skipped.end_time.is_none());
 }
 
@@ -134,24 +171,38 @@ fn target_executor_skips_the_others_and_is_empty_in_the_answer() {
     let mut walk = begin(&graph, targeted);
     let order = run(&mut walk, &graph, |_| 0);
     assert_eq!(order, [NodeId(0), NodeId(2)]);
-    assert_eq!(walk.answer(at(2)).header.target_executor.as_deref(), Some(""));
+    assert_eq!(
+        walk.answer(at(2)).header.target_executor.as_deref(),
+        Some("")
+    );
 }
 
 #[test]
 fn the_answer_does_not_wait_for_what_floats() {
-    let edges = [Edge::Start(NodeId(0)), between(0, 1), between(0, 2), Edge::End(NodeId(2))];
+    let edges = [
+        Edge::Start(NodeId(0)),
+        between(0, 1),
+        between(0, 2),
+        Edge::End(NodeId(2)),
+    ];
     let graph = graph(&["a", "f", "b"], &edges);
     let mut walk = begin(&graph, request("/x", &["d0"]));
     let first = walk.take_ready().remove(0);
-    walk.answered(first.node, first.parts[0].clone(), false, at(1)).expect("fits");
+    walk.answered(first.node, first.parts[0].clone(), false, at(1))
+        .expect("fits");
     let steps = walk.take_ready();
-    assert_eq!(steps.iter().map(|step| step.node).collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
-    walk.answered(NodeId(2), steps[1].parts[0].clone(), false, at(1)).expect("fits");
+    assert_eq!(
+        steps.iter().map(|step| step.node).collect::<Vec<_>>(),
+        [NodeId(1), NodeId(2)]
+    );
+    walk.answered(NodeId(2), steps[1].parts[0].clone(), false, at(1))
+        .expect("fits");
     assert!(walk.is_settled(), "f still runs");
     let answer = walk.answer(at(2));
     assert_eq!(route_names(&answer), ["gateway", "a", "f", "b"]);
     assert!(answer.routes[2].end_time.is_none());
-    walk.answered(NodeId(1), steps[0].parts[0].clone(), false, at(3)).expect("a late answer is taken");
+    walk.answered(NodeId(1), steps[0].parts[0].clone(), false, at(3))
+        .expect("a late answer is taken");
 }
 
 #[test]
@@ -176,22 +227,36 @@ fn without_executors_the_request_comes_back_with_its_parameters_as_they_were() {
 fn results_of_all_executors_are_united_and_the_clients_parameters_stay() {
     let graph = diamond();
     let mut sent = request("/x", &[]);
-    let parameters = Struct { fields: [("k".to_owned(), number(1.0))].into() };
+    let parameters = Struct {
+        fields: [("k".to_owned(), number(1.0))].into(),
+    };
     sent.parameters = parameters.into();
     let mut walk = begin(&graph, sent);
     let mut under_way = walk.take_ready();
     while let Some(Step { node, mut parts }) = under_way.pop() {
         let mut answer = parts.remove(0);
-        let own = Struct { fields: [(format!("{}/rep-0", graph[node].name), number(2.0))].into() };
-        let results = Value { kind: Some(Kind::StructValue(own)) };
-        answer.parameters = Struct { fields: [("__results__".to_owned(), results)].into() }.into();
+        let own = Struct {
+            fields: [(format!("{}/rep-0", graph[node].name), number(2.0))].into(),
+        };
+        let results = Value {
+            kind: Some(Kind::StructValue(own)),
+        };
+        answer.parameters = Struct {
+            fields: [("__results__".to_owned(), results)].into(),
+        }
+        .into();
         walk.answered(node, answer, false, at(1)).expect("fits");
         under_way.extend(walk.take_ready());
     }
     let answer = walk.answer(at(2)).parameters.decode().expect("a Struct");
     assert_eq!(answer.fields["k"], number(1.0));
-    let Some(Kind::StructValue(results)) = &answer.fields["__results__"].kind else { panic!("no results") };
-    assert_eq!(results.fields.keys().collect::<Vec<_>>(), ["a/rep-0", "b/rep-0", "c/rep-0", "j/rep-0"]);
+    let Some(Kind::StructValue(results)) = &answer.fields["__results__"].kind else {
+        panic!("no results")
+    };
+    assert_eq!(
+        results.fields.keys().collect::<Vec<_>>(),
+        ["a/rep-0", "b/rep-0", "c/rep-0", "j/rep-0"]
+    );
 }
 
 #[test]
@@ -200,29 +265,49 @@ fn a_pattern_that_is_none_is_refused() {
     let mut sent = request("/x", &[]);
     sent.header.target_executor = Some("(".to_owned());
     let known = Arc::new(KnownEndpoints::unknown(4));
-    assert!(matches!(Walk::begin(graph, known, sent, at(0)), Err(WalkError::Target(_))));
+    assert!(matches!(
+        Walk::begin(graph, known, sent, at(0)),
+        Err(WalkError::Target(_))
+    ));
 }
 
 fn number(n: f64) -> Value {
-    Value { kind: Some(Kind::NumberValue(n)) }
+    Value {
+        kind: Some(Kind::NumberValue(n)),
+    }
 }
 
 /// Any graph without circles: edges only lead to later nodes, nodes without one start at the Gateway.
 fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
     (1..9_usize).prop_flat_map(|count| {
-        (proptest::collection::vec(any::<bool>(), count * count), proptest::collection::vec(any::<bool>(), count))
+        (
+            proptest::collection::vec(any::<bool>(), count * count),
+            proptest::collection::vec(any::<bool>(), count),
+        )
             .prop_map(move |(matrix, ends)| {
                 let mut edges = Vec::new();
                 for to in 0..count {
                     let before = edges.len();
-                    edges.extend((0..to).filter(|from| matrix[from * count + to]).map(|from| between(from, to)));
+                    edges.extend(
+                        (0..to)
+                            .filter(|from| matrix[from * count + to])
+                            .map(|from| between(from, to)),
+                    );
                     if edges.len() == before {
                         edges.push(Edge::Start(NodeId(to)));
                     }
                 }
-                edges.extend(ends.iter().enumerate().filter(|(_, end)| **end).map(|(id, _)| Edge::End(NodeId(id))));
+                edges.extend(
+                    ends.iter()
+                        .enumerate()
+                        .filter(|(_, end)| **end)
+                        .map(|(id, _)| Edge::End(NodeId(id))),
+                );
                 let names: Vec<String> = (0..count).map(|id| format!("n{id}")).collect();
-                graph(&names.iter().map(String::as_str).collect::<Vec<_>>(), &edges)
+                graph(
+                    &names.iter().map(String::as_str).collect::<Vec<_>>(),
+                    &edges,
+                )
             })
     })
 }

@@ -20,7 +20,10 @@ pub(super) struct Visit {
 impl Visit {
     /// A node that waits for so many parts.
     pub(super) fn expecting(parts: usize) -> Self {
-        Self { parts: vec![None; parts], ..Self::default() }
+        Self {
+            parts: vec![None; parts],
+            ..Self::default()
+        }
     }
 
     /// Takes a part in; all of them when this was the last.

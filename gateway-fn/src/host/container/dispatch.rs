@@ -28,14 +28,24 @@ impl Dispatch {
         Self {
             grpc: self.grpc.clone().filter(|_| speaks(Protocol::Grpc)),
             http: self.http.clone().filter(|_| speaks(Protocol::Http)),
-            websocket: self.websocket.clone().filter(|_| speaks(Protocol::WebSocket)),
-            debug: self.debug.clone().filter(|_| speaks(Protocol::WebSocket) && !speaks(Protocol::Http)),
+            websocket: self
+                .websocket
+                .clone()
+                .filter(|_| speaks(Protocol::WebSocket)),
+            debug: self
+                .debug
+                .clone()
+                .filter(|_| speaks(Protocol::WebSocket) && !speaks(Protocol::Http)),
         }
     }
 
     pub(super) async fn respond(&self, request: Request<Body>) -> Response {
         let Some(router) = self.router(request.headers()) else {
-            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "this port speaks gRPC only\n").into_response();
+            return (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this port speaks gRPC only\n",
+            )
+                .into_response();
         };
         match router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -56,7 +66,9 @@ impl Dispatch {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.as_bytes());
     content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 

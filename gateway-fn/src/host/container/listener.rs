@@ -41,7 +41,14 @@ impl Listener {
         let socket = TcpListener::bind((host, port)).await?;
         let address = socket.local_addr()?;
         let connections = Arc::new(Semaphore::new(limits.max_connections));
-        Ok(Self { socket, address, protocols, dispatch, tls, connections })
+        Ok(Self {
+            socket,
+            address,
+            protocols,
+            dispatch,
+            tls,
+            connections,
+        })
     }
 
     pub(super) fn protocols(&self) -> &[Protocol] {
@@ -55,8 +62,9 @@ impl Listener {
     /// Takes connections until told to stop; each runs on as one of `tasks`.
     pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
         let this = Arc::new(self);
-        while let Some(Ok(permit)) =
-            stopping.run_until_cancelled(Arc::clone(&this.connections).acquire_owned()).await
+        while let Some(Ok(permit)) = stopping
+            .run_until_cancelled(Arc::clone(&this.connections).acquire_owned())
+            .await
         {
             match stopping.run_until_cancelled(this.socket.accept()).await {
                 None => return,
@@ -83,7 +91,9 @@ impl Listener {
             return connection::serve(stream, peer, self.dispatch.clone(), stopping).await;
         };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => connection::serve(stream, peer, self.dispatch.clone(), stopping).await,
+            Ok(Ok(stream)) => {
+                connection::serve(stream, peer, self.dispatch.clone(), stopping).await
+            }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
         }

@@ -37,17 +37,24 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         .and_then(Iterator::collect)
         .map_err(|source| pem(certfile, source))?;
     let key = PrivateKeyDer::from_pem_file(keyfile).map_err(|source| pem(keyfile, source))?;
-    let refused = |source| TlsError::Certificate { certfile: certfile.display().to_string(), source };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(refused)?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(refused)?;
+    let refused = |source| TlsError::Certificate {
+        certfile: certfile.display().to_string(),
+        source,
+    };
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .map_err(refused)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn pem(path: &Path, source: rustls::pki_types::pem::Error) -> TlsError {
-    TlsError::Pem { path: path.display().to_string(), source }
+    TlsError::Pem {
+        path: path.display().to_string(),
+        source,
+    }
 }

@@ -25,7 +25,10 @@ pub(super) struct Calls {
 impl Calls {
     /// `prefetch` bounds the requests of one stream that are under way; without it the Gateway's own limit does.
     pub(super) fn new(gateway: Gateway, prefetch: Option<NonZeroUsize>) -> Self {
-        Self { gateway, in_flight: prefetch.map_or(usize::MAX, NonZeroUsize::get) }
+        Self {
+            gateway,
+            in_flight: prefetch.map_or(usize::MAX, NonZeroUsize::get),
+        }
     }
 
     async fn outcome(self, request: Result<DataRequest, Status>) -> Outcome {
@@ -36,15 +39,25 @@ impl Calls {
         let request_id = request.header.request_id.clone();
         match self.gateway.handle(request).await {
             Ok(answer) => Outcome::Answer(answer),
-            Err(error) => Outcome::Failed { request_id, status: error.grpc_status() },
+            Err(error) => Outcome::Failed {
+                request_id,
+                status: error.grpc_status(),
+            },
         }
     }
 }
 
 /// What became of one request of the stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an answer is the rule, and boxing it would cost every request"
+)]
 enum Outcome {
     Answer(DataRequest),
-    Failed { request_id: String, status: Status },
+    Failed {
+        request_id: String,
+        status: Status,
+    },
     /// The request could not even be read.
     Broken(Status),
 }
@@ -53,10 +66,15 @@ enum Outcome {
 impl JinaRpc for Calls {
     type CallStream = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
 
-    async fn call(&self, request: Request<Streaming<DataRequest>>) -> Result<Response<Self::CallStream>, Status> {
+    async fn call(
+        &self,
+        request: Request<Streaming<DataRequest>>,
+    ) -> Result<Response<Self::CallStream>, Status> {
         let in_order = wants_order(request.metadata());
         let calls = self.clone();
-        let outcomes = request.into_inner().map(move |request| calls.clone().outcome(request));
+        let outcomes = request
+            .into_inner()
+            .map(move |request| calls.clone().outcome(request));
         let answers: Self::CallStream = if in_order {
             Box::pin(outcomes.buffered(self.in_flight).flat_map(messages))
         } else {
@@ -72,13 +90,24 @@ fn messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Status>>
         Outcome::Answer(answer) => (Ok(answer), None),
         Outcome::Broken(status) => (Err(status), None),
         Outcome::Failed { request_id, status } => {
-            let header = HeaderProto { request_id, ..Default::default() };
-            (Ok(DataRequest { header, ..Default::default() }), Some(Err(status)))
+            let header = HeaderProto {
+                request_id,
+                ..Default::default()
+            };
+            (
+                Ok(DataRequest {
+                    header,
+                    ..Default::default()
+                }),
+                Some(Err(status)),
+            )
         }
     };
     stream::iter([Some(first), second]).filter_map(std::future::ready)
 }
 
 fn wants_order(metadata: &MetadataMap) -> bool {
-    metadata.get(RESULTS_IN_ORDER).is_some_and(|value| value == "true")
+    metadata
+        .get(RESULTS_IN_ORDER)
+        .is_some_and(|value| value == "true")
 }

@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::ExposedEndpoint;
+use crate::{
+    config::{Config, ExposedEndpoint},
+    gateway::Registry,
+};
 
 const LIMIT: usize = 1000;
 
 fn gateway() -> Gateway {
-    Gateway
+    let loaded = Config::from_yaml("jtype: Flow\n", "test.yml", &|_| None).expect("a Flow");
+    Gateway::new(&loaded.config, &Registry::default()).expect("it can be served")
 }
 
 fn config() -> HttpConfig {

@@ -15,7 +15,10 @@ pub(super) struct Close {
 impl Close {
     /// The client said that nothing more comes, and has all its answers.
     pub(super) const fn done() -> Self {
-        Self { code: 1000, reason: String::new() }
+        Self {
+            code: 1000,
+            reason: String::new(),
+        }
     }
 
     /// The Gateway stops.
@@ -48,7 +51,10 @@ impl Close {
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        Self { code, reason: reason[..end].to_owned() }
+        Self {
+            code,
+            reason: reason[..end].to_owned(),
+        }
     }
 }
 
@@ -75,6 +81,9 @@ impl From<axum::Error> for Close {
 
 impl From<Close> for Message {
     fn from(Close { code, reason }: Close) -> Self {
-        Self::Close(Some(CloseFrame { code, reason: reason.into() }))
+        Self::Close(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        }))
     }
 }

@@ -59,7 +59,8 @@ impl Session {
             if let Some(close) = close_after.take_if(|_| calls.is_empty()) {
                 return Ok(close);
             }
-            let reads = close_after.is_none() && self.prefetch.is_none_or(|most| calls.len() < most.get());
+            let reads =
+                close_after.is_none() && self.prefetch.is_none_or(|most| calls.len() < most.get());
             tokio::select! {
                 Some(outcome) = calls.next() => match outcome {
                     Ok(answer) => match self.subprotocol.write(&answer) {
@@ -82,7 +83,10 @@ impl Session {
     }
 
     /// What a frame, or its absence, means.
-    fn take(&self, frame: Option<Result<Message, axum::Error>>) -> Result<Result<Input, Close>, Gone> {
+    fn take(
+        &self,
+        frame: Option<Result<Message, axum::Error>>,
+    ) -> Result<Result<Input, Close>, Gone> {
         match frame {
             None | Some(Ok(Message::Close(_))) => Err(Gone),
             Some(Ok(frame)) => Ok(self.subprotocol.read(&frame)),

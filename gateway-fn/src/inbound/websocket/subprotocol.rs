@@ -42,12 +42,12 @@ impl Subprotocol {
         match (self, frame) {
             (Self::Json, Message::Text(text)) => read_json(text.as_bytes()),
             (Self::Bytes, Message::Binary(bytes)) => read_bytes(bytes),
-            (Self::Json, Message::Binary(_)) => {
-                Err(Close::wrong_kind("a binary frame in a JSON session: offer the subprotocol `bytes` for protobuf"))
-            }
-            (Self::Bytes, Message::Text(_)) => {
-                Err(Close::wrong_kind("a text frame in a session of the subprotocol `bytes`"))
-            }
+            (Self::Json, Message::Binary(_)) => Err(Close::wrong_kind(
+                "a binary frame in a JSON session: offer the subprotocol `bytes` for protobuf",
+            )),
+            (Self::Bytes, Message::Text(_)) => Err(Close::wrong_kind(
+                "a text frame in a session of the subprotocol `bytes`",
+            )),
             // A pong to a ping goes out by itself; a close ends the session where frames are taken in.
             (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Ok(Input::Ignored),
         }
@@ -71,7 +71,8 @@ impl Subprotocol {
 }
 
 fn read_json(text: &[u8]) -> Result<Input, Close> {
-    let body = json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))?;
+    let body =
+        json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))?;
     let Json::Object(members) = &body else {
         return Ok(Input::Ignored);
     };
@@ -84,7 +85,9 @@ fn read_json(text: &[u8]) -> Result<Input, Close> {
     }
     match json::read_request(&body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
-        Err(errors) => Err(Close::invalid(&errors.first().map(place_and_message).unwrap_or_default())),
+        Err(errors) => Err(Close::invalid(
+            &errors.first().map(place_and_message).unwrap_or_default(),
+        )),
     }
 }
 

@@ -52,7 +52,10 @@ pub enum ChannelError {
 /// One connection to an address, lazily made.
 pub(super) fn lazy(address: &GrpcAddress, roots: &TlsRoots) -> Result<Channel, ChannelError> {
     let scheme = if address.tls { "https" } else { "http" };
-    let named = |source| ChannelError::Address { authority: address.authority.clone(), source };
+    let named = |source| ChannelError::Address {
+        authority: address.authority.clone(),
+        source,
+    };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", address.authority))
         .map_err(named)?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -72,8 +75,10 @@ fn tls(roots: &TlsRoots) -> Result<ClientTlsConfig, ChannelError> {
     match roots {
         TlsRoots::System => Ok(ClientTlsConfig::new().with_native_roots()),
         TlsRoots::File(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|source| ChannelError::Roots { path: path.display().to_string(), source })?;
+            let pem = std::fs::read(path).map_err(|source| ChannelError::Roots {
+                path: path.display().to_string(),
+                source,
+            })?;
             Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
         }
     }

@@ -11,7 +11,8 @@ use flowgate_proto::{
     Compression, DataRequest, IS_ERROR_TRAILER,
     jina::{
         DataRequestListProto, jina_data_request_rpc_client::JinaDataRequestRpcClient,
-        jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient, jina_rpc_client::JinaRpcClient,
+        jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient,
+        jina_rpc_client::JinaRpcClient,
         jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient,
     },
 };
@@ -96,7 +97,8 @@ impl Replica {
 
     pub(super) fn is_gone(&self) {
         let cool_off = u64::try_from(COOL_OFF.as_millis()).unwrap_or(u64::MAX);
-        self.gone_until.store(self.age().saturating_add(cool_off), Ordering::Relaxed);
+        self.gone_until
+            .store(self.age().saturating_add(cool_off), Ordering::Relaxed);
     }
 
     pub(super) fn is_back(&self) {
@@ -141,7 +143,8 @@ impl Replica {
             Dialect::Single => {
                 let metadata = self.metadata_for(&request);
                 let mut client = self.single_client();
-                self.answer(client.process_single_data(self.call(request, metadata))).await
+                self.answer(client.process_single_data(self.call(request, metadata)))
+                    .await
             }
             Dialect::Stream => self.process_stream(request).await,
             Dialect::List => self.process_list(vec![request]).await,
@@ -159,7 +162,8 @@ impl Replica {
             client = client.send_compressed(encoding);
         }
         let list = DataRequestListProto { requests };
-        self.answer(client.process_data(self.call(list, metadata))).await
+        self.answer(client.process_data(self.call(list, metadata)))
+            .await
     }
 
     /// A stream of one request; its first answer counts (facts of Jina 3.13: how a Gateway serves as an Executor).
@@ -177,7 +181,9 @@ impl Replica {
         self.answer(async {
             let mut answers = client.call(one).await?.into_inner();
             let first = answers.message().await?;
-            first.map(Response::new).ok_or_else(|| Status::internal("the stream ended without an answer"))
+            first
+                .map(Response::new)
+                .ok_or_else(|| Status::internal("the stream ended without an answer"))
         })
         .await
     }
@@ -200,17 +206,24 @@ impl Replica {
     ) -> Result<Answer, Refusal> {
         let response = match self.timeout {
             None => call.await?,
-            Some(timeout) => tokio::time::timeout(timeout, call).await.map_err(|_| Refusal::deadline())??,
+            Some(timeout) => tokio::time::timeout(timeout, call)
+                .await
+                .map_err(|_| Refusal::deadline())??,
         };
         // For a unary call tonic puts the trailers with the initial metadata.
         let is_error = response.metadata().contains_key(IS_ERROR_TRAILER);
-        Ok(Answer { request: response.into_inner(), is_error })
+        Ok(Answer {
+            request: response.into_inner(),
+            is_error,
+        })
     }
 
     /// `grpc_metadata` of the deployment, and the endpoint, by which a Head chooses its polling.
     fn metadata_for(&self, request: &DataRequest) -> MetadataMap {
         let mut metadata = self.metadata.clone();
-        let endpoint = request.exec_endpoint().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = request
+            .exec_endpoint()
+            .filter(|endpoint| !endpoint.is_empty());
         if let Some(value) = endpoint.and_then(|endpoint| MetadataValue::try_from(endpoint).ok()) {
             metadata.insert("endpoint", value);
         }
@@ -265,7 +278,11 @@ impl Refusal {
     pub(super) const fn is_retryable(&self) -> bool {
         matches!(
             self.code,
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::Internal
         )
     }
 }
@@ -285,7 +302,10 @@ impl From<Status> for Refusal {
         // A status with a source was made on this side: the connection failed, no peer said anything. gRPC's own
         // words are what Jina's clients know.
         if std::error::Error::source(&status).is_some() {
-            tracing::debug!(error = &status as &dyn std::error::Error, "the connection failed");
+            tracing::debug!(
+                error = &status as &dyn std::error::Error,
+                "the connection failed"
+            );
             return Self {
                 code: Code::Unavailable,
                 detail: "failed to connect to all addresses".to_owned(),

@@ -15,8 +15,14 @@ impl Rotation {
     /// # Panics
     /// Without a replica.
     pub(super) fn new(replicas: Vec<Replica>) -> Self {
-        assert!(!replicas.is_empty(), "a deployment has at least one address");
-        Self { replicas, turn: AtomicUsize::new(0) }
+        assert!(
+            !replicas.is_empty(),
+            "a deployment has at least one address"
+        );
+        Self {
+            replicas,
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// The next one that is not known to be gone; when all are, the one whose turn it is.

@@ -206,9 +206,10 @@ fn with_array(array: NdArrayProto) -> DataRequest {
         content: Some(DocumentContent::Tensor(array)),
         ..Default::default()
     };
-    let mut request = DataRequest::default();
-    request.documents = vec![document].into();
-    request
+    DataRequest {
+        documents: vec![document].into(),
+        ..Default::default()
+    }
 }
 
 fn dense(dtype: &str, shape: &[u32], buffer: &[u8]) -> DenseNdArrayProto {
@@ -489,13 +490,15 @@ fn times_have_the_digits_of_each_form() {
 }
 
 fn at(seconds: i64, nanos: i32) -> DataRequest {
-    let mut answer = DataRequest::default();
-    answer.routes = vec![RouteProto {
+    let route = RouteProto {
         executor: "gateway".to_owned(),
         start_time: Some(Timestamp { seconds, nanos }),
         ..Default::default()
-    }];
-    answer
+    };
+    DataRequest {
+        routes: vec![route],
+        ..Default::default()
+    }
 }
 
 #[test]

@@ -94,8 +94,10 @@ fn documents_are_normalised_and_written_as_recorded() {
         // An executor's pass in the recording; then the Gateway's own.
         let expected = self::documents(&row, "normalised");
         assert_eq!(documents, expected, "{name}");
-        let mut answer = DataRequest::default();
-        answer.documents = documents.into();
+        let answer = DataRequest {
+            documents: documents.into(),
+            ..Default::default()
+        };
         let http = String::from_utf8(write_http(&answer).expect(name)).expect("UTF-8");
         assert_same_data(&http, "\"data\":", &row, "http");
         let websocket = write_websocket(&answer).expect(name);

@@ -34,8 +34,7 @@ proptest! {
             embedding: Some(array),
             ..Default::default()
         };
-        let mut answer = DataRequest::default();
-        answer.documents = vec![document].into();
+        let answer = DataRequest { documents: vec![document].into(), ..Default::default() };
         let written = write_websocket(&answer).expect("a good array");
         let read = read_answer(&json(&written)).expect("our own");
         prop_assert_eq!(write_websocket(&read).expect("a good array"), written);
@@ -50,8 +49,7 @@ proptest! {
             content: Some(Content::Tensor(array)),
             ..Default::default()
         };
-        let mut answer = DataRequest::default();
-        answer.documents = vec![document].into();
+        let answer = DataRequest { documents: vec![document].into(), ..Default::default() };
         if let Ok(written) = write_http(&answer) {
             parse(&written).expect("what is written is JSON");
         }
@@ -106,17 +104,18 @@ prop_compose! {
         routes in vec(route(), 0..3),
         documents in option::of(vec(nested_document(), 0..3)),
     ) -> DataRequest {
-        let mut answer = DataRequest::default();
-        answer.header = header;
-        answer.parameters = parameters.into();
-        answer.routes = routes;
         let mut documents = documents.unwrap_or_default();
         // Twice: a grandchild's place goes by its parent's after the first time.
         for _ in 0..4 {
             document::settle_all(&mut documents);
         }
-        answer.documents = documents.into();
-        answer
+        DataRequest {
+            header,
+            parameters: parameters.into(),
+            routes,
+            documents: documents.into(),
+            ..Default::default()
+        }
     }
 }
 

@@ -1,0 +1,195 @@
+"""Sends the same seeded random requests to two Gateways in front of the same Executors and compares the answers.
+
+differential.py [--seed N] [--count N] [--topology NAME]... [--left jina|flowgate] [--right jina|flowgate] [--strict]
+"""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from comparison import differences, masked
+from exchange import Exchange
+from known_differences import Exchanged, known_reason
+from parties import external, start_gateway
+from pool import (
+    MULTI_ENDPOINTS,
+    ORDER_ENDPOINTS,
+    chain,
+    conditions,
+    floating,
+    join,
+    nowhere,
+    operators,
+    skip,
+    start_pool,
+)
+from processes import Launcher, interrupt_on_sigterm, wait_until
+from random_requests import Case, Generator
+
+
+@dataclass
+class Topology:
+    """A Flow over the pool, and what the random requests may ask of it."""
+
+    executors: list
+    endpoints: list
+    deployments: list
+    floating: tuple = ()
+    # A deployment that is passed by once its endpoints are known.
+    skips: str = ''
+    gateway: dict = field(default_factory=dict)
+    # What else is under way when a network error ends a stream is a race.
+    burst: int = 4
+
+
+def topologies(pool) -> dict:
+    exec0 = external('exec0', pool['exec0'])
+    replicas = external('r', pool['r0'], pool['r1'])
+    impatient = {'timeout_send': 200, 'retries': 0}
+    branches = ['a', 'b', 'c', 'j']
+    return {
+        'single': Topology([exec0], MULTI_ENDPOINTS, ['exec0']),
+        'chain': Topology(chain(pool), ORDER_ENDPOINTS, ['a', 'b']),
+        'join': Topology(join(pool), ORDER_ENDPOINTS, branches),
+        'conditions': Topology(conditions(pool), ORDER_ENDPOINTS, branches),
+        'operators': Topology(operators(pool), ORDER_ENDPOINTS, ['a', 'b', 'j']),
+        'floating': Topology(floating(pool), ORDER_ENDPOINTS, ['a', 'b', 'f'], floating=('f',)),
+        'skip': Topology(skip(pool), ORDER_ENDPOINTS, ['a', 'b', 'foo'], skips='foo'),
+        'replicas': Topology([replicas], ['/', '/new', '/raise', '/results'], ['r']),
+        'down': Topology([nowhere('gone')], ['/'], ['gone'], gateway={'retries': 0}, burst=1),
+        'timeout': Topology([exec0], ['/echo', '/asleep'], ['exec0'], gateway=impatient, burst=1),
+        'empty': Topology([], ['/'], ['nobody']),
+    }
+
+
+# Sent to every topology besides the random ones.
+ALWAYS = [
+    Case('grpc-dry-run', 'dry run', messages=[b'']),
+    Case('http', 'dry run', method='GET', path='/dry_run'),
+    Case('ws-json', 'dry run', path='/dry_run'),
+    Case('ws-bytes', 'dry run', path='/dry_run'),
+]
+# From the answers it can be told who was passed by.
+ASK_FOR_ROUTES = [
+    Case('grpc', 'routes', messages=[b'\x0a\x03\x1a\x01/']),  # header.exec_endpoint = "/"
+    Case('http', 'routes', path='/post', body=b'{}', headers={'content-type': 'application/json'}),
+    Case('ws-json', 'routes', messages=['{"data": null}', '{}']),
+]
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    compared: Counter = field(default_factory=Counter)
+    tolerated: Counter = field(default_factory=Counter)
+    unexpected: list = field(default_factory=list)
+
+    def __str__(self):
+        total = sum(self.compared.values())
+        lines = [f'{total} exchanges compared: {dict(self.compared)}']
+        lines += [f'  {count} x known: {reason}' for reason, count in self.tolerated.items()]
+        lines += [f'UNEXPECTED {entry}' for entry in self.unexpected]
+        return '\n'.join(lines)
+
+
+class Comparison:
+    """Two Gateways of one topology, left and right."""
+
+    def __init__(self, name, topology, gateways, strict, report):
+        self.name = name
+        self.topology = topology
+        self.sides = [Exchange(gateway.ports) for gateway in gateways]
+        self.strict = strict
+        self.report = report
+        self.threads = ThreadPoolExecutor(2)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.threads.shutdown()
+        for side in self.sides:
+            side.close()
+
+    def learn_endpoints(self):
+        """Until a Gateway knows the Executors' endpoints, which it learns by itself, it skips nobody."""
+        for side in self.sides:
+            for case in ASK_FOR_ROUTES:
+                wait_until(partial(self.is_passed_by, side, case), f'skipping {self.topology.skips}')
+
+    def is_passed_by(self, side, case) -> bool:
+        answer = side.send(case)
+        [message] = answer.get('frames') or [answer.get('message') or answer.get('body')]
+        message = message.get('body', message)
+        [route] = [each for each in message['routes'] if each['executor'] == self.topology.skips]
+        return not (route.get('end_time') or route.get('endTime'))
+
+    def compare(self, case: Case):
+        answers = self.threads.map(lambda side: side.send(case), self.sides)
+        left, right = [masked(answer, self.topology.floating) for answer in answers]
+        self.report.compared[self.name] += 1
+        exchanged = Exchanged(case, self.name, left, right)
+        for difference in differences(left, right):
+            reason = None if self.strict else known_reason(exchanged, difference)
+            if reason:
+                self.report.tolerated[reason] += 1
+            else:
+                self.report.unexpected.append(f'[{self.name}] {difference}\n  {case}')
+
+
+def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', strict=False, only=None) -> Report:
+    """Compares `count` random requests for each topology."""
+    report = Report()
+    for name, topology in topologies(pool).items():
+        if only and name not in only:
+            continue
+        kinds = [left, right]
+        gateways = [start_gateway(launcher, topology.executors, kind, **topology.gateway) for kind in kinds]
+        for gateway in gateways:
+            gateway.wait_ready()
+        generator = Generator(f'{seed}-{name}', topology.endpoints, topology.deployments, topology.burst)
+        with Comparison(name, topology, gateways, strict or left == right, report) as comparison:
+            if topology.skips:
+                comparison.learn_endpoints()
+            for case in [*ALWAYS, *generator.cases(count)]:
+                comparison.compare(case)
+        for gateway in gateways:
+            gateway.process.kill()
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seed', default='0', help='any text; the same seed makes the same requests')
+    parser.add_argument('--count', type=int, default=200, help='random requests for each topology')
+    parser.add_argument('--topology', action='append', help='only this one; may be given several times')
+    parser.add_argument('--left', default='jina', choices=['jina', 'flowgate'])
+    parser.add_argument('--right', default='flowgate', choices=['jina', 'flowgate'])
+    parser.add_argument('--strict', action='store_true', help='tolerate no known difference either')
+    options = parser.parse_args()
+    interrupt_on_sigterm()
+    with tempfile.TemporaryDirectory() as folder, Launcher(Path(folder)) as launcher:
+        report = run(
+            launcher,
+            start_pool(launcher),
+            options.seed,
+            options.count,
+            options.left,
+            options.right,
+            options.strict,
+            options.topology,
+        )
+    print(report)
+    return 1 if report.unexpected else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Sends one case to one Gateway and turns whatever comes back into plain, comparable values."""
+
+import asyncio
+import base64
+import http.client
+import json
+
+import grpc
+import websockets
+from google.protobuf import struct_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from jina.proto import jina_pb2
+
+from random_requests import Case
+
+ANSWER_SECONDS = 20
+UNLIMITED = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
+
+
+def plain(value):
+    """A protobuf message as dicts and lists; only fields that are present appear."""
+    if isinstance(value, struct_pb2.Struct):
+        return {key: plain(entry) for key, entry in value.fields.items()}
+    if isinstance(value, struct_pb2.ListValue):
+        return [plain(entry) for entry in value.values]
+    if isinstance(value, struct_pb2.Value):
+        kind = value.WhichOneof('kind')
+        return None if kind in (None, 'null_value') else plain(getattr(value, kind))
+    if isinstance(value, bytes):
+        return {'base64': base64.b64encode(value).decode()}
+    if not hasattr(value, 'ListFields'):
+        return value
+    fields = {}
+    for descriptor, content in value.ListFields():
+        if descriptor.label != FieldDescriptor.LABEL_REPEATED:
+            fields[descriptor.name] = plain(content)
+        elif descriptor.message_type and descriptor.message_type.GetOptions().map_entry:
+            fields[descriptor.name] = {key: plain(content[key]) for key in content}
+        else:
+            fields[descriptor.name] = [plain(entry) for entry in content]
+    unknown = [(field.field_number, field.data) for field in value.UnknownFields()]
+    return {**fields, 'unknown fields': unknown} if unknown else fields
+
+
+def plain_request(data: bytes):
+    return plain(jina_pb2.DataRequestProto.FromString(data))
+
+
+class Exchange:
+    """The connections to one Gateway."""
+
+    def __init__(self, ports: dict):
+        self.ports = ports
+        self.channel = grpc.insecure_channel(f'127.0.0.1:{ports["grpc"]}', options=UNLIMITED)
+
+    def close(self):
+        self.channel.close()
+
+    def send(self, case: Case):
+        send = {
+            'grpc': self.grpc,
+            'grpc-stream': self.grpc_stream,
+            'grpc-dry-run': self.grpc_dry_run,
+            'http': self.http,
+            'ws-json': self.websocket,
+            'ws-bytes': self.websocket,
+        }[case.kind]
+        return send(case)
+
+    def grpc(self, case: Case):
+        call = self.channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
+        return self.unary(call, case, plain_request)
+
+    def grpc_dry_run(self, case: Case):
+        call = self.channel.unary_unary('/jina.JinaGatewayDryRunRPC/dry_run')
+        return self.unary(call, case, lambda data: plain(jina_pb2.StatusProto.FromString(data)))
+
+    def unary(self, call, case: Case, decode):
+        try:
+            data, done = call.with_call(case.messages[0], timeout=ANSWER_SECONDS, metadata=case.metadata)
+        except grpc.RpcError as error:
+            return self.failure(error)
+        return {'code': 'OK', 'message': decode(data), 'trailers': list(done.trailing_metadata())}
+
+    def failure(self, error) -> dict:
+        return {
+            'code': error.code().name,
+            'details': error.details(),
+            'trailers': list(error.trailing_metadata() or []),
+        }
+
+    def grpc_stream(self, case: Case):
+        """Answers come in any order. (To ask for order is left out: Jina 3.13 may then never end the stream.)"""
+        call = self.channel.stream_stream('/jina.JinaRPC/Call')
+        messages = []
+        try:
+            for data in call(iter(case.messages), timeout=ANSWER_SECONDS, metadata=case.metadata):
+                messages.append(plain_request(data))
+        except grpc.RpcError as error:
+            return {**self.failure(error), 'messages': messages}
+        messages.sort(key=lambda message: message['header']['request_id'])
+        return {'code': 'OK', 'messages': messages}
+
+    def http(self, case: Case):
+        connection = http.client.HTTPConnection('127.0.0.1', self.ports['http'], timeout=ANSWER_SECONDS)
+        try:
+            connection.request(case.method, case.path, case.body, case.headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        result = {'status': answer.status, 'content-type': answer.headers['content-type']}
+        if answer.headers['allow']:
+            result['allow'] = answer.headers['allow']
+        if answer.headers['location']:
+            result['location'] = answer.headers['location'].replace(str(self.ports['http']), 'PORT')
+        return {**result, **json_body(text)}
+
+    def websocket(self, case: Case):
+        return asyncio.run(asyncio.wait_for(self.websocket_frames(case), ANSWER_SECONDS))
+
+    async def websocket_frames(self, case: Case):
+        protocol = case.kind.removeprefix('ws-')
+        uri = f'ws://127.0.0.1:{self.ports["websocket"]}{case.path or "/"}'
+        received = []
+        try:
+            connection = await websockets.connect(uri, subprotocols=[protocol], max_size=None)
+        except websockets.InvalidStatusCode as refusal:
+            return {'refused': refusal.status_code}
+        try:
+            for message in case.messages:
+                await connection.send(message)
+            while True:
+                received.append(await connection.recv())
+        except websockets.ConnectionClosed:
+            pass
+        frames = [self.frame(case, frame) for frame in received]
+        close = {'code': connection.close_code, 'reason': connection.close_reason}
+        return {'selected': connection.subprotocol, 'frames': frames, 'close': close}
+
+    def frame(self, case: Case, frame):
+        if isinstance(frame, str):
+            return json_body(frame)
+        if case.path == '/dry_run':
+            return plain(jina_pb2.StatusProto.FromString(frame))
+        return plain_request(frame)
+
+
+def json_body(text: str) -> dict:
+    """A JSON text parsed, with its first letters for how it is spaced; any other text as it is."""
+    try:
+        return {'body': json.loads(text), 'spacing': text[:11]}
+    except ValueError:
+        return {'body': text}

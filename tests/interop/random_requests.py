@@ -1,0 +1,462 @@
+"""Seeded random requests of every kind, valid ones and odd ones, for both sides of the differential run."""
+
+import base64
+import json
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+from docarray.proto import docarray_pb2
+from jina.proto import jina_pb2
+
+# What a case is about; the table of known differences refers to some of these.
+BAD_BASE64 = 'bad base64'
+NOT_A_NUMBER = 'not a number'
+OUT_OF_RANGE = 'out of range'
+NO_DOCS_KEY = 'data without docs'
+BAD_PATTERN = 'bad pattern'
+EMPTY_MESSAGE = 'empty message'
+
+
+@dataclass
+class Case:
+    """One exchange: how it is sent, what is sent, and a word on what makes it odd, if anything does."""
+
+    kind: str
+    label: str
+    endpoint: str = ''
+    target: str = ''
+    # HTTP
+    method: str = 'POST'
+    path: str = ''
+    headers: dict = field(default_factory=dict)
+    body: bytes = None
+    # gRPC, WebSocket
+    messages: list = field(default_factory=list)
+    metadata: tuple = ()
+
+
+class Generator:
+    """Makes the same cases whenever it is given the same seed."""
+
+    def __init__(self, seed, endpoints, deployments, burst=4):
+        """:param burst: the most requests of one stream."""
+        self.random = random.Random(seed)
+        self.burst = burst
+        self.endpoints = endpoints
+        self.deployments = deployments
+        self.serial = 0
+
+    def cases(self, count: int):
+        makers = [self.grpc] * 4 + [self.grpc_stream] + [self.http] * 4 + [self.odd_http] * 4
+        makers += [self.ws_json, self.ws_bytes, self.odd_ws, self.odd_grpc]
+        for _ in range(count):
+            yield self.random.choice(makers)()
+
+    # Pieces
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def fresh(self, prefix: str) -> str:
+        self.serial += 1
+        return f'{prefix}{self.serial}'
+
+    def text(self) -> str:
+        words = [
+            'stay',
+            'go',
+            'Grüße',
+            '日本',
+            'emoji 🙂',
+            'a "quoted" \\ word',
+            'line\nbreak',
+            '',
+            '\x00',
+            'x' * 300,
+        ]
+        return ' '.join(self.random.sample(words, self.random.randint(1, 3)))
+
+    def number(self):
+        return self.random.choice(
+            [0, 1, 1.0, 0.0, -1, 2, 2.5, -0.1, 1e30, 123456789012, self.random.random()]
+        )
+
+    def value(self, depth: int = 0):
+        """Any JSON value."""
+        kinds = ['number', 'number', 'text', 'bool', 'null'] + (['list', 'object'] if depth < 2 else [])
+        kind = self.random.choice(kinds)
+        if kind == 'list':
+            return [self.value(depth + 1) for _ in range(self.random.randint(0, 3))]
+        if kind == 'object':
+            return {f'k{i}': self.value(depth + 1) for i in range(self.random.randint(0, 3))}
+        return {'number': self.number(), 'text': self.text(), 'bool': self.chance(0.5), 'null': None}[kind]
+
+    def tags(self) -> dict:
+        tags = {f't{i}': self.value() for i in range(self.random.randint(0, 3))}
+        if self.chance(0.7):
+            # What the conditions of the Flows look at.
+            tags['x'] = self.random.choice([0, 1, 2])
+        if self.chance(0.5):
+            tags['lang'] = self.random.choice(['en', 'de', 'fr', None])
+        return tags
+
+    def parameters(self) -> dict:
+        parameters = {self.fresh('p'): self.value() for _ in range(self.random.randint(0, 2))}
+        for name in self.deployments:
+            if self.chance(0.1):
+                parameters[f'{name}__own'] = self.value()
+            if self.chance(0.05):
+                parameters[name] = {'nested': self.value()}
+        if self.chance(0.3):
+            parameters['who'] = self.random.choice([*self.deployments, 'nobody'])
+        if '/asleep' in self.endpoints:
+            parameters['sleep'] = self.random.choice([0, 0, 2])
+        if self.chance(0.1):
+            parameters.update(
+                self.random.choice([{'__odd': 1}, {'odd__': 1}, {'a__b__c': 1}, {'__results__': {'z': 1}}])
+            )
+        return parameters
+
+    def endpoint_of_flow(self) -> str:
+        return self.random.choice(self.endpoints)
+
+    def target_of_flow(self) -> str:
+        if self.chance(0.75):
+            return ''
+        name = self.random.choice(self.deployments)
+        return self.random.choice([name, f'^{name}$', '.*', 'nobody', f'{name}|nobody', '[a-c]'])
+
+    # Documents as protobuf
+
+    def array_proto(self) -> docarray_pb2.NdArrayProto:
+        dtype = self.random.choice(['<f4', '<f8', '<i8', '<i4', '|u1', '|b1', '<f2'])
+        shape = self.random.choice([(3,), (1,), (2, 2), (2, 1, 3)])
+        values = np.array([self.random.randint(0, 100) for _ in range(int(np.prod(shape)))])
+        proto = docarray_pb2.NdArrayProto(cls_name=self.random.choice(['numpy', 'numpy', 'list']))
+        proto.dense.buffer = values.astype(dtype).tobytes()
+        proto.dense.shape.extend(shape)
+        proto.dense.dtype = dtype
+        return proto
+
+    def document_proto(self, depth: int = 0) -> docarray_pb2.DocumentProto:
+        proto = docarray_pb2.DocumentProto()
+        if not self.chance(0.05):
+            proto.id = self.fresh('d')
+        content = self.random.choice(['text', 'text', 'blob', 'tensor', 'none'])
+        if content == 'text':
+            proto.text = self.text()
+        elif content == 'blob':
+            proto.blob = self.random.randbytes(self.random.randint(1, 30))
+        elif content == 'tensor':
+            proto.tensor.CopyFrom(self.array_proto())
+        if self.chance(0.7):
+            proto.tags.update(self.tags())
+        if self.chance(0.3):
+            proto.weight = self.number()
+        if self.chance(0.2):
+            proto.uri = self.random.choice(
+                ['a.png', 'https://example.com/x.txt', 'no-extension', 'b.unknown']
+            )
+        if self.chance(0.2):
+            proto.mime_type = self.random.choice(['text/plain', 'png', 'made/up', 'unknown'])
+        if self.chance(0.2):
+            proto.location.extend([self.random.random(), 0.0])
+        if self.chance(0.2):
+            proto.embedding.CopyFrom(self.array_proto())
+        if self.chance(0.2):
+            proto.modality = self.text()
+        if self.chance(0.2):
+            proto.offset = self.random.random()
+        if self.chance(0.2):
+            score = proto.scores[self.random.choice(['cosine', 'bm25'])]
+            score.value = self.random.random()
+            score.op_name = self.text()
+        if self.chance(0.1):
+            proto.evaluations['precision'].value = self.number()
+        if depth < 2:
+            for _ in range(self.random.choice([0, 0, 0, 1, 2])):
+                proto.chunks.append(self.document_proto(depth + 1))
+            for _ in range(self.random.choice([0, 0, 0, 1])):
+                proto.matches.append(self.document_proto(depth + 1))
+        return proto
+
+    def request_proto(self) -> jina_pb2.DataRequestProto:
+        request = jina_pb2.DataRequestProto()
+        if not self.chance(0.1):
+            request.header.request_id = self.fresh('request-')
+        if not self.chance(0.1):
+            request.header.exec_endpoint = self.endpoint_of_flow()
+        target = self.target_of_flow()
+        if target or self.chance(0.1):
+            request.header.target_executor = target
+        if self.chance(0.1):
+            request.header.timeout = 1000
+        if not self.chance(0.2):
+            request.parameters.update(self.parameters())
+        if self.chance(0.05):
+            request.routes.add(executor=self.random.choice(['gateway', 'stranger']))
+        for _ in range(self.random.choice([0, 1, 1, 2, 3])):
+            request.data.docs.docs.append(self.document_proto())
+        return request
+
+    def grpc(self) -> Case:
+        request = self.request_proto()
+        return Case(
+            'grpc',
+            'valid',
+            endpoint=request.header.exec_endpoint,
+            target=request.header.target_executor,
+            messages=[request.SerializeToString()],
+            metadata=(('endpoint', '/ignored'),) if self.chance(0.1) else (),
+        )
+
+    def grpc_stream(self) -> Case:
+        requests = [self.identified() for _ in range(self.random.randint(0, self.burst))]
+        return Case(
+            'grpc-stream',
+            'valid',
+            target=next((r.header.target_executor for r in requests if r.header.target_executor), ''),
+            messages=[request.SerializeToString() for request in requests],
+        )
+
+    def identified(self) -> jina_pb2.DataRequestProto:
+        """A request whose answer can be told from others in a stream."""
+        request = self.request_proto()
+        request.header.request_id = self.fresh('request-')
+        return request
+
+    def odd_grpc(self) -> Case:
+        request = self.request_proto()
+        label, message = self.random.choice(
+            [
+                (EMPTY_MESSAGE, b''),
+                ('garbage', b'\xff\xff\xff\xff'),
+                ('cut short', request.SerializeToString() + b'\x12\x7f'),
+                ('unknown field', request.SerializeToString() + b'\xa2\x06\x03abc'),
+                (BAD_PATTERN, self.with_target('(')),
+            ]
+        )
+        return Case('grpc', label, messages=[message], endpoint=request.header.exec_endpoint)
+
+    def with_target(self, target: str) -> bytes:
+        request = self.request_proto()
+        request.header.target_executor = target
+        return request.SerializeToString()
+
+    # Documents as JSON
+
+    def nested_list(self) -> list:
+        return self.random.choice(
+            [[1, 2, 3], [1.5, 2], [[1, 2], [3, 4]], [], [True, False], [[0.0, 1.0]], ['a', 'b']]
+        )
+
+    def document_json(self, depth: int = 0) -> dict:
+        makers = {
+            'id': lambda: self.random.choice(
+                [self.fresh('d'), self.fresh('d'), None, '', self.random.randint(10, 99)]
+            ),
+            'text': self.text,
+            'uri': lambda: self.random.choice(['a.png', 'x/y.mp3', 'plain']),
+            'mime_type': lambda: self.random.choice(['text/html', 'jpg', 'odd']),
+            'weight': lambda: self.random.choice([0.1, 2, '3.5', True]),
+            'granularity': lambda: self.random.choice([0, 1, '3', 1.7]),
+            'adjacency': lambda: self.random.choice([0, 2]),
+            'parent_id': lambda: self.random.choice(['par', 7, 1.5, True]),
+            'offset': self.random.random,
+            'location': lambda: [self.random.random(), 1],
+            'modality': self.text,
+            'blob': lambda: base64.b64encode(self.random.randbytes(self.random.randint(1, 9))).decode(),
+            'tensor': self.nested_list,
+            'embedding': self.nested_list,
+            'tags': self.tags,
+            'scores': lambda: {'cosine': {'value': self.random.random(), 'op_name': 'op'}},
+            'evaluations': lambda: {'e': {'value': 1, 'unknown': 2}},
+            '_metadata': lambda: {'q': self.random.choice([1, 0, 2, 'x'])},
+            'unknown': self.value,
+            'parentId': self.text,
+        }
+        if depth < 2:
+            makers['chunks'] = lambda: [
+                self.document_json(depth + 1) for _ in range(self.random.randint(0, 2))
+            ]
+            makers['matches'] = lambda: [self.document_json(depth + 1)]
+        keys = self.random.sample(sorted(makers), self.random.randint(0, 4))
+        # Conditions look at tags, and an id keeps answers comparable.
+        keys += [key for key in ('id', 'text', 'tags') if self.chance(0.6) and key not in keys]
+        return {key: makers[key]() for key in keys}
+
+    def request_json(self) -> dict:
+        body = {}
+        if not self.chance(0.1):
+            docs = [self.document_json() for _ in range(self.random.choice([0, 1, 1, 2, 3]))]
+            body['data'] = self.random.choice([docs, docs, docs, {'docs': docs}])
+        if not self.chance(0.1):
+            body[self.random.choice(['execEndpoint', 'exec_endpoint'])] = self.endpoint_of_flow()
+        target = self.target_of_flow()
+        if target:
+            body[self.random.choice(['targetExecutor', 'target_executor'])] = target
+        if self.chance(0.7):
+            body['parameters'] = self.random.choice([self.parameters(), self.parameters(), None, []])
+        if self.chance(0.1):
+            body['header'] = {'request_id': 'not used'}
+        return body
+
+    def http_case(
+        self, label: str, body, path: str = '/post', method: str = 'POST', content_type='application/json'
+    ):
+        request = body if isinstance(body, dict) else {}
+        text = json.dumps(body) if isinstance(body, (dict, list)) else body
+        return Case(
+            'http',
+            label,
+            endpoint=str(request.get('execEndpoint', request.get('exec_endpoint', path))),
+            target=str(request.get('targetExecutor', request.get('target_executor', ''))),
+            method=method,
+            path=path,
+            headers={'content-type': content_type} if content_type else {},
+            body=None if text is None else text.encode(),
+        )
+
+    def http(self) -> Case:
+        method, path = self.random.choice(
+            [('POST', '/post')] * 6
+            + [('POST', '/index'), ('POST', '/search'), ('DELETE', '/delete'), ('PUT', '/update')]
+        )
+        return self.http_case('valid', self.request_json(), path, method)
+
+    def odd_document(self):
+        """A word on it and a document that does not hold."""
+        return self.random.choice(
+            [
+                ('field of a wrong type', {'weight': 'heavy'}),
+                ('field of a wrong type', {'granularity': 'a'}),
+                ('field of a wrong type', {'text': ['a']}),
+                ('field of a wrong type', {'tags': 'x', 'id': 'd'}),
+                ('field of a wrong type', {'chunks': {'a': 1}}),
+                ('field of a wrong type', {'chunks': [{'weight': 'heavy'}]}),
+                ('field of a wrong type', {'scores': {'cosine': 1}, 'text': 'x'}),
+                ('field of a wrong type', {'location': ['x']}),
+                ('ragged tensor', {'id': 'd', 'tensor': [[1, 2], [3]]}),
+                ('tensor not a list', {'tensor': 5}),
+                ('tensor not a list', {'embedding': 'abc'}),
+                ('not a document', 'text'),
+                ('not a document', 5),
+                ('not a document', None),
+                (BAD_BASE64, {'blob': 'abc'}),
+                (BAD_BASE64, {'blob': 'A'}),
+                ('blob with blanks', {'blob': 'aG Vs bG8='}),
+                (OUT_OF_RANGE, {'granularity': -1}),
+                (OUT_OF_RANGE, {'adjacency': 1 << 33}),
+                (OUT_OF_RANGE, {'weight': 1e40}),
+                (NOT_A_NUMBER, {'tensor': [float('nan')]}),
+                (NOT_A_NUMBER, {'weight': float('inf')}),
+                ('tag not a number', {'id': 'd', 'tags': {'n': float('nan')}}),
+                ('large integers', {'id': 'd', 'tensor': [1 << 63, 1], 'tags': {'n': 1 << 60}}),
+                ('text not a string', {'id': 5, 'text': True, 'modality': 1.5}),
+            ]
+        )
+
+    def odd_http(self) -> Case:
+        choice = self.random.choice(['document', 'document', 'body', 'body', 'route'])
+        endpoint = {'execEndpoint': self.endpoint_of_flow()}
+        if choice == 'document':
+            label, document = self.odd_document()
+            docs = [self.document_json() for _ in range(self.random.randint(0, 1))]
+            docs.insert(self.random.randint(0, len(docs)), document)
+            return self.http_case(label, {'data': docs, **endpoint})
+        if choice == 'body':
+            return self.http_case(
+                *self.random.choice(
+                    [
+                        ('no body', None),
+                        ('no body', 'null'),
+                        ('no body', ''),
+                        ('invalid JSON', '{"data": [}'),
+                        ('invalid JSON', '{"data": [], "execEndpoint": }'),
+                        ('invalid JSON', '{"a": 1} x'),
+                        ('invalid JSON', "{'data': []}"),
+                        ('invalid JSON', '{"text": "line\nbreak"}'),
+                        ('not an object', '5'),
+                        ('not an object', '"text"'),
+                        ('object by coercion', '[]'),
+                        ('object by coercion', '[["data", [{"id": "d"}]]]'),
+                        ('not an object', '[1, 2]'),
+                        ('data of a wrong type', {'data': 'text', **endpoint}),
+                        ('data of a wrong type', {'data': 5}),
+                        ('data of a wrong type', {'data': {'docs': None}}),
+                        ('data of a wrong type', {'data': {'docs': 'x'}}),
+                        ('data null', {'data': None, **endpoint}),
+                        ('data an empty object', {'data': {}, **endpoint}),
+                        (NO_DOCS_KEY, {'data': {'foo': [{'text': 'x'}]}}),
+                        ('parameters of a wrong type', {'parameters': 'x'}),
+                        ('parameters of a wrong type', {'parameters': 5, 'data': 'x'}),
+                        ('endpoint null', {'execEndpoint': None}),
+                        ('endpoint a number', {'execEndpoint': 5, 'data': []}),
+                        ('endpoint a list', {'execEndpoint': []}),
+                        ('target a number', {'targetExecutor': 7, 'data': [{'id': 'd'}]}),
+                        (BAD_PATTERN, {'targetExecutor': '(', 'data': [{'id': 'd'}]}),
+                        (
+                            'both spellings',
+                            {'exec_endpoint': '/results', 'execEndpoint': '/new', 'data': [{'id': 'd'}]},
+                        ),
+                        ('key twice', '{"data": [{"id": "a"}], "data": [{"id": "b"}]}'),
+                        ('parameter not a number', '{"parameters": {"n": NaN, "i": -Infinity}}'),
+                    ]
+                )
+            )
+        method, path, content_type = self.random.choice(
+            [
+                ('GET', '/', None),
+                ('HEAD', '/', None),
+                ('GET', '/dry_run', None),
+                ('GET', '/nowhere', None),
+                ('POST', '/nowhere', 'application/json'),
+                ('GET', '/post', None),
+                ('PUT', '/post', 'application/json'),
+                ('GET', '/search', None),
+                ('POST', '/delete', 'application/json'),
+                ('POST', '/index/', 'application/json'),
+                ('POST', '/post', 'text/plain'),
+                ('POST', '/post', 'application/xml'),
+                ('POST', '/post', 'application/vnd.api+json'),
+                ('POST', '/post', 'Application/JSON; charset=utf-8'),
+                ('POST', '/post', None),
+            ]
+        )
+        body = self.request_json() if method != 'GET' else None
+        return self.http_case('route', body, path, method, content_type)
+
+    # WebSocket
+
+    def ws_json(self) -> Case:
+        frames = []
+        for _ in range(self.random.randint(0, self.burst)):
+            frames.append(json.dumps({'data': None, **self.request_json()}))
+        return Case('ws-json', 'valid', messages=[*frames, '{}'])
+
+    def ws_bytes(self) -> Case:
+        frames = []
+        for _ in range(self.random.randint(0, self.burst)):
+            frames.append(self.identified().SerializeToString())
+        return Case('ws-bytes', 'valid', messages=[*frames, b'\0'])
+
+    def odd_ws(self) -> Case:
+        label, document = self.odd_document()
+        return self.random.choice(
+            [
+                Case('ws-json', 'ignored frame', messages=['[]', '{"data": [{"id": "d"}]}', '{}']),
+                Case('ws-json', 'no data key', messages=['{"exec_endpoint": "/"}']),
+                Case('ws-json', 'invalid JSON', messages=['{"data": [}']),
+                Case('ws-json', 'binary frame', messages=[b'{"data": []}']),
+                Case('ws-json', label, messages=[json.dumps({'data': [document]}), '{}']),
+                Case('ws-json', label, messages=[json.dumps({'data': [document]}), '{}']),
+                Case('ws-json', 'dry run', path='/dry_run'),
+                Case('ws-bytes', 'dry run', path='/dry_run'),
+                Case('ws-json', 'other path', path='/other', messages=['{}']),
+                Case('ws-bytes', 'empty frame', messages=[b'']),
+                Case('ws-bytes', 'garbage', messages=[b'\xff\xff\xff\xff']),
+                Case('ws-bytes', 'text frame', messages=['{}']),
+                Case('ws-bytes', 'end at once', messages=[b'\0']),
+            ]
+        )

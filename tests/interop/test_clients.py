@@ -1,0 +1,199 @@
+"""Python client -> Gateway under test -> Python Executors, over each protocol."""
+
+import pytest
+from jina import Document, DocumentArray
+from jina.excepts import BadServer
+
+from parties import PROTOCOLS, external, start_gateway
+from pool import chain, nowhere
+from recorder import recording_executor
+from tap import tapped
+
+STREAMED = 320
+
+
+def documents(count: int) -> DocumentArray:
+    return DocumentArray([Document(id=str(i), text=f'text {i}') for i in range(count)])
+
+
+def texts(docs) -> list:
+    return [doc.text for doc in docs]
+
+
+@pytest.fixture(scope='module')
+def two_in_chain(module_launcher, pool):
+    return start_gateway(module_launcher, chain(pool)).wait_ready()
+
+
+@pytest.fixture(scope='module')
+def executor_down(module_launcher):
+    return start_gateway(module_launcher, [nowhere('gone')], retries=0).wait_ready()
+
+
+@pytest.fixture(scope='module')
+def impatient(module_launcher, pool):
+    executors = [external('exec0', pool['exec0'])]
+    return start_gateway(module_launcher, executors, retries=0, timeout_send=300).wait_ready()
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+class TestEveryProtocol:
+    def test_flow_is_ready(self, single, protocol):
+        assert single.client(protocol).is_flow_ready(timeout=10)
+
+    def test_documents_go_there_and_back(self, single, protocol):
+        answer = single.client(protocol).post('/upper', documents(3))
+        assert texts(answer) == ['TEXT 0', 'TEXT 1', 'TEXT 2']
+        assert answer[:, 'id'] == ['0', '1', '2']
+
+    def test_every_field_survives(self, single, protocol):
+        client = single.client(protocol)
+        [doc] = client.post('/all', Document(text='t', tags={'kept': ['x', {'y': 2.5}]}))
+        assert (doc.text, doc.uri, doc.mime_type, doc.modality) == ('t', 'a/b.png', 'image/png', 'mod')
+        assert (doc.granularity, doc.adjacency, doc.parent_id) == (2, 3, 'par')
+        assert doc.weight == pytest.approx(0.1) and doc.location == pytest.approx([1.1, 2])
+        assert doc.tags == {'kept': ['x', {'y': 2.5}]}
+
+        [doc] = client.post('/matches', Document(id='d'))
+        assert doc.matches[0].id == 'm0' and doc.matches[0].scores['cosine'].value == 0.25
+        assert doc.matches[0].adjacency == 1
+        assert doc.chunks[0].parent_id == 'd' and doc.chunks[0].granularity == 1
+        assert doc.evaluations['e'].value == 1
+
+        [doc] = client.post('/emb', Document(text='four'))
+        assert doc.embedding.tolist() == [4, 1.5, -2]
+        [doc] = client.post('/echo', Document(blob=bytes(range(256))))
+        assert doc.blob == bytes(range(256))
+
+    def test_a_request_without_documents(self, single, protocol):
+        [answer] = single.client(protocol).post('/results', return_responses=True)
+        assert answer.parameters['__results__']['exec0/rep-0']['count'] == 0
+
+    def test_a_large_document(self, single, protocol):
+        text = 'large ' * 500_000  # The WebSocket client reads 4 MiB at most.
+        [doc] = single.client(protocol).post('/upper', Document(text=text))
+        assert doc.text == text.upper()
+
+    def test_a_stream_answers_every_request_once(self, single, protocol):
+        answer = single.client(protocol).post('/upper', documents(STREAMED), request_size=1)
+        assert sorted(texts(answer)) == sorted(f'TEXT {i}' for i in range(STREAMED))
+
+    def test_a_stream_in_the_order_of_its_requests(self, single, protocol):
+        sent = documents(STREAMED)
+        for slow in (0, 10, 100):
+            sent[slow].tags['sleep'] = 0.3
+        client = single.client(protocol)
+        answer = client.post('/asleep', sent, request_size=1, results_in_order=True)
+        assert texts(answer) == texts(sent)
+
+    def test_parameters_for_all_and_for_one(self, single, protocol):
+        parameters = {'plain': 1, 'exec0__own': 'x', 'other__own': 'y', 'deep': {'l': [1, None, 'z']}}
+        [doc] = single.client(protocol).post('/params', documents(1), parameters=parameters)
+        assert doc.tags['params'] == {'plain': 1, 'own': 'x', 'deep': {'l': [1, None, 'z']}}
+
+    def test_target_executor_chooses_by_pattern(self, two_in_chain, protocol):
+        client = two_in_chain.client(protocol)
+        assert texts(client.post('/', Document(text='x'))) == ['x+a+b']
+        assert texts(client.post('/', Document(text='x'), target_executor='a')) == ['x+a']
+        assert texts(client.post('/', Document(text='x'), target_executor='^b$')) == ['x+b']
+
+    def test_routes_name_the_executors_passed(self, two_in_chain, protocol):
+        [answer] = two_in_chain.client(protocol).post('/', Document(), return_responses=True)
+        assert [route.executor for route in answer.routes] == ['gateway', 'a', 'b']
+
+    def test_an_executor_error_reaches_on_error_only(self, single, protocol):
+        failed, succeeded = [], []
+        single.client(protocol).post('/raise', documents(2), on_error=failed.append, on_done=succeeded.append)
+        assert succeeded == []
+        [answer] = failed
+        assert answer.status.exception.name == 'ValueError'
+        assert list(answer.status.exception.args) == ['boom', '42']
+        assert answer.status.exception.executor == 'Multi'
+
+    def test_errors_do_not_end_a_stream(self, two_in_chain, protocol):
+        answers = two_in_chain.client(protocol).post(
+            '/raise',
+            documents(40),
+            request_size=1,
+            parameters={'who': 'b'},
+            continue_on_error=True,
+            return_responses=True,
+        )
+        assert len(answers) == 40
+        for answer in answers:
+            route_a, route_b = answer.routes[1:]
+            assert (route_a.executor, route_a.status.code) == ('a', 0)
+            assert (route_b.executor, route_b.status.exception.name) == ('b', 'ValueError')
+
+    def test_an_executor_that_is_down(self, executor_down, protocol):
+        with pytest.raises(ConnectionError, match='gone|may be down'):
+            executor_down.client(protocol).post('/', documents(1))
+
+    def test_a_flow_with_an_executor_down_is_not_ready(self, executor_down, protocol):
+        assert not executor_down.client(protocol).is_flow_ready(timeout=10)
+
+    def test_timeout_send_ends_a_slow_call(self, impatient, protocol):
+        client = impatient.client(protocol)
+        with pytest.raises(ConnectionError, match='timed out'):
+            client.post('/asleep', documents(1), parameters={'sleep': 30})
+        assert len(client.post('/asleep', documents(1), parameters={'sleep': 0})) == 1
+
+
+# The WebSocket client of Jina 3.13 only logs it.
+@pytest.mark.parametrize('protocol', ['grpc', 'http'])
+def test_an_executor_error_raises_without_on_error(single, protocol):
+    with pytest.raises(BadServer):
+        single.client(protocol).post('/raise', documents(1))
+
+
+class TestGrpc:
+    def test_without_results_in_order_a_slow_request_delays_nobody(self, single):
+        sent = documents(50)
+        sent[0].tags['sleep'] = 0.5
+        answer = single.client().post('/asleep', sent, request_size=1)
+        assert answer[-1].id == '0'
+
+    def test_single_calls_in_place_of_a_stream(self, single):
+        answer = single.client().post('/upper', documents(30), request_size=10, stream=False)
+        assert sorted(texts(answer)) == sorted(f'TEXT {i}' for i in range(30))
+
+    @pytest.mark.parametrize('stream', [True, False])
+    def test_a_deadline_of_the_client(self, single, stream):
+        with pytest.raises(ConnectionError):
+            single.client().post(
+                '/asleep', documents(1), parameters={'sleep': 30}, timeout=0.3, stream=stream
+            )
+
+    @pytest.mark.parametrize('stream', [True, False])
+    @pytest.mark.parametrize('compression', ['Gzip', 'Deflate', 'NoCompression'])
+    def test_compressed_requests_of_the_client(self, single, compression, stream):
+        sent = [Document(text='squeeze me ' * 10_000) for _ in range(20)]
+        with tapped(single.ports['grpc']) as tap:
+            answer = (
+                single._replace(ports={'grpc': tap.port})
+                .client()
+                .post('/upper', sent, request_size=1, compression=compression, stream=stream)
+            )
+        assert texts(answer) == ['SQUEEZE ME ' * 10_000] * 20
+        assert (tap.bytes_sent < 200_000) == (compression != 'NoCompression')
+
+    @pytest.mark.parametrize('compression', ['Gzip', 'Deflate', 'NoCompression'])
+    def test_compression_inside_the_flow(self, launcher, pool, compression):
+        with tapped(pool['exec0'].ports[0]) as tap:
+            executors = [{**external('exec0', pool['exec0']), 'port': tap.port}]
+            gateway = start_gateway(launcher, executors, compression=compression).wait_ready()
+            [doc] = gateway.client().post('/upper', Document(text='squeeze me ' * 100_000))
+        assert doc.text == 'SQUEEZE ME ' * 100_000
+        assert (tap.bytes_sent < 100_000) == (compression != 'NoCompression')
+
+    def test_metadata_and_deadline_of_the_calls_to_an_executor(self, launcher):
+        with recording_executor() as (recorder, port):
+            executor = {'name': 'rec', 'external': True, 'host': '127.0.0.1', 'port': port}
+            executor['grpc_metadata'] = {'authorization': 'token'}
+            gateway = start_gateway(launcher, [executor], timeout_send=5000).wait_ready()
+            gateway.client().post('/some', Document(), metadata=(('from-client', 'x'),))
+        [metadata] = recorder.metadata
+        assert metadata['authorization'] == 'token' and metadata['endpoint'] == '/some'
+        assert 'from-client' not in metadata
+        # gRPC rounds the deadline up a little on its way.
+        assert 0 < recorder.seconds_left[0] < 5.5

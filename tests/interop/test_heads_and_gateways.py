@@ -1,0 +1,86 @@
+"""The Gateway under test with a Jina Head behind it, and Gateways behind Gateways in both orders."""
+
+import json
+
+import pytest
+import yaml
+from jina import Document
+
+from parties import HERE, JINA, PROTOCOLS, UNDER_TEST, external, start_gateway
+from processes import Launcher, Process, free_port
+
+
+def start_head(launcher: Launcher) -> Process:
+    """Lets a Python Flow run a deployment of two shards; the port of that deployment is its Head's."""
+    head, gateway = free_port(), free_port()
+    sharded = {
+        'name': 'sharded',
+        'uses': 'Order',
+        'py_modules': [str(HERE / 'executors.py')],
+        'shards': 2,
+        'port': head,
+        'polling': json.dumps({'/results': 'ALL', '/new': 'ALL', '/raise': 'ALL', '*': 'ANY'}),
+    }
+    flow = {'jtype': 'Flow', 'gateway': {'port': gateway}, 'executors': [sharded]}
+    path = launcher.folder / 'head.yml'
+    path.write_text(yaml.safe_dump(flow, sort_keys=False))
+    # The Head's port comes first: it is the one that others connect to.
+    return launcher.start('head', [JINA, 'flow', '--uses', path], [head, gateway])
+
+
+@pytest.fixture(scope='module')
+def over_shards(module_launcher):
+    head = start_head(module_launcher)
+    gateway = start_gateway(module_launcher, [external('sharded', head)])
+    head.wait_ready()
+    return gateway.wait_ready()
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+class TestHead:
+    def test_the_polling_of_the_endpoint_is_all(self, over_shards, protocol):
+        [answer] = over_shards.client(protocol).post('/results', Document(), return_responses=True)
+        results = answer.parameters['__results__']
+        assert set(results) == {'sharded/shard-0/rep-0', 'sharded/shard-1/rep-0'}
+        assert [route.executor for route in answer.routes] == ['gateway', 'sharded']
+
+    def test_the_answers_of_the_shards_are_merged(self, over_shards, protocol):
+        answer = over_shards.client(protocol).post('/new', Document())
+        assert answer[:, 'id'] == ['sharded-0', 'shared']
+
+    def test_one_shard_answers_other_endpoints(self, over_shards, protocol):
+        [doc] = over_shards.client(protocol).post('/', Document(text='x'))
+        assert doc.text == 'x+sharded'
+
+    def test_an_error_in_the_shards(self, over_shards, protocol):
+        failed = []
+        over_shards.client(protocol).post('/raise', Document(), on_error=failed.append)
+        assert failed[0].status.description == "ValueError('boom in sharded')"
+
+
+@pytest.fixture(scope='module', params=['python-behind', 'python-in-front'])
+def nested(request, module_launcher, pool):
+    """Two Gateways in a row, one of them Jina's and the other the one under test."""
+    kinds = ['jina', UNDER_TEST] if request.param == 'python-behind' else [UNDER_TEST, 'jina']
+    inner = start_gateway(module_launcher, [external('a', pool['a'])], kind=kinds[0])
+    executors = [external('inner', inner.process), external('b', pool['b'])]
+    outer = start_gateway(module_launcher, executors, kind=kinds[1])
+    inner.wait_ready()
+    return outer.wait_ready()
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_documents_pass_both_gateways(nested, protocol):
+    client = nested.client(protocol)
+    assert client.is_flow_ready(timeout=10)
+    [answer] = client.post('/', Document(text='x'), parameters={'p': 1}, return_responses=True)
+    assert answer.docs[0].text == 'x+a+b'
+    # Both enter themselves, as in Jina; of the Executors only those of the outer Gateway are seen.
+    assert [route.executor for route in answer.routes] == ['gateway', 'gateway', 'inner', 'b']
+
+
+def test_a_stream_passes_both_gateways(nested):
+    sent = [Document(id=str(i)) for i in range(300)]
+    answer = nested.client().post('/', sent, request_size=1)
+    assert sorted(answer[:, 'id']) == sorted(str(i) for i in range(300))
+    assert set(answer[:, 'text']) == {'+a+b'}
