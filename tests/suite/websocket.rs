@@ -28,6 +28,7 @@ async fn a_mistake_is_answered_by_a_close_frame_that_names_it() {
         ),
         (None, Message::binary(vec![0]), 1003, "binary frame"),
         (Some("bytes"), Message::text("{}"), 1003, "text frame"),
+        (Some("bytes"), Message::binary(Vec::new()), 1007, "empty"),
         (
             Some("bytes"),
             Message::binary(b"garbage".to_vec()),

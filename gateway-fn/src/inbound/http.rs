@@ -1,7 +1,7 @@
 //! HTTP -> Gateway -> HTTP: Jina's REST routes, answered as Jina 3.13 (FastAPI) answers them.
 //!
-//! [`routes`] says which routes there are, [`table`] finds the one a request means, [`data`] sends its
-//! body through the Flow, and [`openapi`] and [`docs`] describe the same routes to people.
+//! `routes` says which routes there are, `table` finds the one a request means, `data` sends its
+//! body through the Flow, and `openapi` and `docs` describe the same routes to people.
 
 mod body;
 

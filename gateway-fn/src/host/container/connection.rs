@@ -42,6 +42,8 @@ pub(super) async fn serve(
     builder
         .http2()
         .timer(TokioTimer::new())
+        // A gRPC client would find it among the trailing metadata of every error.
+        .auto_date_header(false)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS)

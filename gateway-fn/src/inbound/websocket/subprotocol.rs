@@ -107,6 +107,10 @@ fn read_bytes(bytes: &bytes::Bytes) -> Result<Input, Close> {
     if bytes == END {
         return Ok(Input::End);
     }
+    // An empty message is a request without anything in it; an empty frame is a client's slip.
+    if bytes.is_empty() {
+        return Err(Close::unreadable("the frame is empty"));
+    }
     DataRequest::decode(bytes.clone())
         .map(|request| Input::Request(Box::new(request)))
         .map_err(|_| Close::unreadable("the frame is no jina.DataRequestProto"))
