@@ -93,7 +93,19 @@ impl ServedGateway {
     /// # Panics
     /// When the Flow does not hold or cannot be served.
     pub async fn start_with(yaml: &str, registry: &Registry) -> Self {
-        let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("the Flow holds");
+        Self::start_in(yaml, registry, &|_| None).await
+    }
+
+    /// As [`ServedGateway::start_with`], in an environment of the test's own.
+    ///
+    /// # Panics
+    /// When the Flow does not hold or cannot be served.
+    pub async fn start_in(
+        yaml: &str,
+        registry: &Registry,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let loaded = Config::from_yaml(yaml, "test.yml", env).expect("the Flow holds");
         let container = Container::bind(&loaded.config, registry)
             .await
             .expect("the Flow can be served");

@@ -8,6 +8,8 @@ mod golden_http;
 
 mod golden_websocket;
 
+mod limits;
+
 mod one_port;
 
 mod replicas;
@@ -15,5 +17,7 @@ mod replicas;
 mod shutdown;
 
 mod streaming;
+
+mod tls;
 
 mod websocket;

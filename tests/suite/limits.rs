@@ -1,0 +1,177 @@
+//! Limits: what is too much is refused with a clear answer, on every way in and on the way back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use executor_fn::{Executor, Reply};
+use flowgate_proto::{
+    DataRequest,
+    jina::{HeaderProto, jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient},
+};
+use flowgate_tests::{
+    client::{RawGrpc, post},
+    executors::text,
+    flow::{ServedExecutor, ServedGateway, eventually},
+};
+use gateway::{config::Protocol, gateway::Registry};
+use prost::Message as _;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tonic::{Code, codec::CompressionEncoding, transport::Endpoint};
+
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+const SMALL: &str = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], limits: {max_message_bytes: 100000}}\n\
+                     executors:\n  - {name: g, uses: 'inproc://greet'}\n";
+
+fn of_size(bytes: usize) -> DataRequest {
+    let header = HeaderProto {
+        exec_endpoint: Some("/".to_owned()),
+        ..Default::default()
+    };
+    DataRequest {
+        header,
+        documents: vec![text("d0", &"x".repeat(bytes))].into(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_grows_beyond_the_limit_when_unpacked_is_refused() {
+    let gateway = ServedGateway::start(SMALL).await;
+    let address = format!("http://{}", gateway.authority(Protocol::Grpc));
+    let channel = Endpoint::from_shared(address)
+        .expect("an address")
+        .connect_lazy();
+    let mut client =
+        JinaSingleDataRequestRpcClient::new(channel).send_compressed(CompressionEncoding::Gzip);
+    // Packed, either is a few hundred bytes.
+    assert!(client.process_single_data(of_size(90_000)).await.is_ok());
+    let status = client
+        .process_single_data(of_size(110_000))
+        .await
+        .expect_err("too large");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_413() {
+    let gateway = ServedGateway::start(SMALL).await;
+    let authority = gateway.authority(Protocol::Http);
+    let body = |size: usize| json!({"data": [{"text": "x".repeat(size)}]});
+    assert_eq!(post(&authority, &body(90_000)).await.status, 200);
+    let answer = post(&authority, &body(110_000)).await;
+    assert_eq!(answer.status, 413);
+    assert!(
+        answer.json()["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("100000"))
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_an_error_that_names_the_executor() {
+    let large = Executor::new("Large")
+        .on_default(async |_| Ok(Reply::documents(vec![text("d", &"x".repeat(110_000))])));
+    let executor = ServedExecutor::start(large, "large").await;
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: grpc, port: 0, limits: {{max_message_bytes: 100000}}}}\n\
+         executors:\n  - {{name: large, external: true, port: {}}}\n",
+        executor.port()
+    ))
+    .await;
+    let request: Bytes = of_size(1).encode_to_vec().into();
+    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let status = client
+        .unary(SINGLE, tonic::Request::new(request))
+        .await
+        .expect_err("too large");
+    assert!(status.message().contains("large"), "{status}");
+    assert!(status.message().contains("100000"), "{status}");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_full_says_so() {
+    let open = Arc::new(Semaphore::new(0));
+    let begun = Arc::new(Semaphore::new(0));
+    let (gate, mark) = (Arc::clone(&open), Arc::clone(&begun));
+    let registry = Registry::default().with("gate", move || {
+        let (gate, mark) = (Arc::clone(&gate), Arc::clone(&mark));
+        Executor::new("Gate").on_default(move |_| {
+            let (gate, mark) = (Arc::clone(&gate), Arc::clone(&mark));
+            async move {
+                mark.add_permits(1);
+                gate.acquire().await.expect("never closed").forget();
+                Ok(Reply::unchanged())
+            }
+        })
+    });
+    let yaml = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], limits: {max_concurrent_requests: 1}}\n\
+                executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+    let gateway = ServedGateway::start_with(yaml, &registry).await;
+    let authority = gateway.authority(Protocol::Http);
+    let first = {
+        let authority = authority.clone();
+        tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status })
+    };
+    begun.acquire().await.expect("never closed").forget();
+    let answer = post(&authority, &json!({"data": []})).await;
+    assert_eq!(answer.status, 429, "{:?}", answer.body);
+    let mut grpc = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let status = grpc
+        .unary(SINGLE, tonic::Request::new(Bytes::new()))
+        .await
+        .expect_err("full");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    open.add_permits(2);
+    assert_eq!(first.await.expect("an answer"), 200);
+    assert_eq!(
+        post(&authority, &json!({"data": []})).await.status,
+        200,
+        "the place is free again"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_the_call() {
+    let dropped = Arc::new(Semaphore::new(0));
+    let begun = Arc::new(Semaphore::new(0));
+    let (on_drop, mark) = (Arc::clone(&dropped), Arc::clone(&begun));
+    let executor = Executor::new("Endless").on_default(move |_| {
+        let (guard, mark) = (Dropped(Arc::clone(&on_drop)), Arc::clone(&mark));
+        async move {
+            mark.add_permits(1);
+            std::future::pending::<()>().await;
+            drop(guard);
+            Ok(Reply::unchanged())
+        }
+    });
+    let executor = ServedExecutor::start(executor, "e").await;
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0}}\nexecutors:\n  - {{name: e, external: true, port: {}}}\n",
+        executor.port()
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::Http);
+    let client = tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status });
+    begun.acquire().await.expect("never closed").forget();
+    client.abort();
+    eventually("the executor's work is cancelled", || async {
+        dropped.available_permits() == 1
+    })
+    .await;
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+struct Dropped(Arc<Semaphore>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}

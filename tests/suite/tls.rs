@@ -1,0 +1,95 @@
+//! TLS: to clients for every protocol, and on the way to an Executor behind `grpcs://`.
+
+use std::{fs, path::PathBuf};
+
+use flowgate_tests::{client::post, flow::ServedGateway};
+use gateway::{
+    config::{Config, Protocol},
+    gateway::Registry,
+    host::container::{Container, ContainerError},
+};
+use serde_json::json;
+
+/// A certificate for `localhost`, in files of its own.
+struct Certificate {
+    folder: PathBuf,
+}
+
+impl Certificate {
+    fn new(name: &str) -> Self {
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let folder = std::env::temp_dir().join(format!("flowgate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("cert.pem"), made.cert.pem()).expect("written");
+        fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+        Self { folder }
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.folder.join(file).display().to_string()
+    }
+
+    fn keys(&self) -> String {
+        format!(
+            "ssl_certfile: '{}', ssl_keyfile: '{}'",
+            self.path("cert.pem"),
+            self.path("key.pem")
+        )
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        // What is left behind in the folder for temporary files does no harm.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
+    let certificate = Certificate::new("chain");
+    let inner = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: grpc, port: 0, {}}}\nexecutors:\n  - {{name: g, uses: 'inproc://greet'}}\n",
+        certificate.keys()
+    ))
+    .await;
+    let yaml = format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0, retries: 0}}\n\
+         executors:\n  - {{name: e, host: 'grpcs://{}'}}\n",
+        inner.authority(Protocol::Grpc)
+    );
+    let roots = certificate.path("cert.pem");
+    let env = move |name: &str| (name == "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH").then(|| roots.clone());
+    let outer = ServedGateway::start_in(&yaml, &Registry::default(), &env).await;
+    let answer = post(
+        &outer.authority(Protocol::Http),
+        &json!({"data": [{"text": "x"}]}),
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    assert_eq!(answer.json()["data"][1]["text"], "hello from Flowgate");
+    outer.stop().await;
+
+    // The same without the roots: a certificate that nobody vouches for is refused.
+    let outer = ServedGateway::start(&yaml).await;
+    assert_eq!(
+        post(&outer.authority(Protocol::Http), &json!({"data": []}))
+            .await
+            .status,
+        503
+    );
+    outer.stop().await;
+    inner.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_named() {
+    let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0, ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
+    let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("the Flow holds");
+    let error = Container::bind(&loaded.config, &Registry::default())
+        .await
+        .expect_err("no such file");
+    assert!(matches!(error, ContainerError::Tls(_)));
+    assert!(error.to_string().contains("/no/cert.pem"), "{error}");
+}
