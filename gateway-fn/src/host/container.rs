@@ -8,7 +8,7 @@ mod listener;
 
 mod tls;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use executor_fn::introspect::HealthSwitch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -169,20 +169,18 @@ impl Container {
     }
 }
 
-/// Every port once, with what is to be spoken on it. Port 0 is a port of its own each time it is named.
+/// Every port once, in the order of the Flow, with what is to be spoken on it. Port 0 is a port of its own each time
+/// it is named.
 fn by_port(config: &Config) -> Vec<(u16, Vec<Protocol>)> {
-    let mut shared: BTreeMap<u16, Vec<Protocol>> = BTreeMap::new();
-    let mut any = Vec::new();
+    let mut ports: Vec<(u16, Vec<Protocol>)> = Vec::new();
     for listener in &config.gateway.listeners {
-        match listener.port {
-            0 => any.push((0, vec![listener.protocol])),
-            port => {
-                let protocols = shared.entry(port).or_default();
-                if !protocols.contains(&listener.protocol) {
-                    protocols.push(listener.protocol);
-                }
-            }
+        let shared = ports
+            .iter_mut()
+            .find(|(port, _)| *port == listener.port && *port != 0);
+        match shared {
+            Some((_, protocols)) => protocols.push(listener.protocol),
+            None => ports.push((listener.port, vec![listener.protocol])),
         }
     }
-    shared.into_iter().chain(any).collect()
+    ports
 }
