@@ -26,15 +26,15 @@ pub enum GatewayError {
         /// `max_concurrent_requests`.
         limit: usize,
     },
-    /// The Gateway is about to stop.
-    #[error("the Gateway is shutting down")]
-    ShuttingDown,
+    /// The Gateway itself failed at the request.
+    #[error("the Gateway failed at this request")]
+    Internal,
 }
 
 /// The kinds of failure that clients tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// An Executor cannot be reached, or the Gateway is about to stop.
+    /// An Executor cannot be reached.
     Unavailable,
     /// An Executor took longer than `timeout_send`.
     DeadlineExceeded,
@@ -46,6 +46,8 @@ pub enum ErrorCode {
     Overloaded,
     /// An Executor refused the call itself, by a gRPC status of its own.
     Refused,
+    /// The Gateway failed, or an Executor answered what cannot be read.
+    Internal,
 }
 
 impl GatewayError {
@@ -63,7 +65,7 @@ impl GatewayError {
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
-            Self::ShuttingDown => ErrorCode::Unavailable,
+            Self::Walk(WalkError::Answer { .. }) | Self::Internal => ErrorCode::Internal,
         }
     }
 
@@ -79,32 +81,38 @@ impl GatewayError {
             Self::Walk(WalkError::Parameters(_)) => {
                 format!("{}'jina.DataRequestProto'", flowgate_proto::UNDECODABLE)
             }
-            Self::Walk(error @ WalkError::Documents { source, .. }) => format!("{error}: {source}"),
-            Self::Walk(error @ WalkError::Filter { source, .. }) => format!("{error}: {source}"),
-            Self::Overloaded { .. } | Self::ShuttingDown => self.to_string(),
+            Self::Walk(
+                error @ (WalkError::Documents { source, .. } | WalkError::Answer { source, .. }),
+            ) => format!("{error}: {source}"),
+            Self::Walk(error @ WalkError::Filter { source, .. }) => {
+                format!(
+                    "Unexpected <class '{}'>: {error}: {source}",
+                    source.python_class()
+                )
+            }
+            Self::Overloaded { .. } | Self::Internal => self.to_string(),
         }
     }
 
-    /// The reason of a WebSocket close frame: at most 123 bytes of UTF-8.
+    /// The reason of a WebSocket close frame, in Jina's words: the detail where it fits into one.
     #[must_use]
     pub fn close_reason(&self) -> String {
         let detail = self.detail();
         if detail.len() <= MAX_CLOSE_REASON {
             return detail;
         }
-        let short = match self {
+        match self {
             Self::Call(error) => error.short_detail(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => detail,
-        };
-        truncated(&short).to_owned()
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => detail,
+        }
     }
 
     /// The trailing metadata of the Executor's failure, which gRPC clients get too.
     #[must_use]
     pub fn trailers(&self) -> MetadataMap {
         match self {
-            Self::Call(error) => error.trailers.as_ref().clone(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => MetadataMap::new(),
+            Self::Call(error) => error.shown_trailers(),
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => MetadataMap::new(),
         }
     }
 
@@ -130,7 +138,7 @@ impl GatewayError {
             exception: Some(ExceptionProto {
                 name: self.exception_name().to_owned(),
                 args: vec![detail],
-                stacks: vec![format!("{self}\n")],
+                stacks: vec![format!("{:?} at the Gateway\n", self.code())],
                 executor: String::new(),
             }),
         }
@@ -142,7 +150,7 @@ impl GatewayError {
             Self::Call(_) => "InternalNetworkError",
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
-            Self::Overloaded { .. } | Self::ShuttingDown => "RuntimeError",
+            Self::Overloaded { .. } | Self::Internal => "RuntimeError",
         }
     }
 
@@ -152,23 +160,15 @@ impl GatewayError {
                 failure: Failure::Refused(code),
                 ..
             }) => *code,
-            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::ShuttingDown => {
+            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => {
                 self.code().grpc_code()
             }
         }
     }
 }
 
-/// What a close frame can carry beside its code (RFC 6455, section 5.5).
-const MAX_CLOSE_REASON: usize = 123;
-
-fn truncated(text: &str) -> &str {
-    let mut end = text.len().min(MAX_CLOSE_REASON);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
+/// Bytes of UTF-8 that a close frame can carry beside its code (RFC 6455, section 5.5).
+pub(crate) const MAX_CLOSE_REASON: usize = 123;
 
 impl ErrorCode {
     /// gRPC. Jina 3.13 answers a client's own fault with UNKNOWN (recordings `grpc/14`, `grpc/15`).
@@ -177,7 +177,9 @@ impl ErrorCode {
         match self {
             Self::Unavailable => tonic::Code::Unavailable,
             Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
-            Self::InvalidTarget | Self::InvalidRequest | Self::Refused => tonic::Code::Unknown,
+            Self::InvalidTarget | Self::InvalidRequest | Self::Refused | Self::Internal => {
+                tonic::Code::Unknown
+            }
             Self::Overloaded => tonic::Code::ResourceExhausted,
         }
     }
@@ -190,7 +192,7 @@ impl ErrorCode {
             Self::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
             Self::InvalidTarget | Self::InvalidRequest => http::StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded => http::StatusCode::TOO_MANY_REQUESTS,
-            Self::Refused => http::StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Refused | Self::Internal => http::StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -199,7 +201,7 @@ impl ErrorCode {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::Unavailable | Self::DeadlineExceeded | Self::Refused => 1011,
+            Self::Unavailable | Self::DeadlineExceeded | Self::Refused | Self::Internal => 1011,
             Self::InvalidTarget | Self::InvalidRequest => 1008,
             Self::Overloaded => 1013,
         }

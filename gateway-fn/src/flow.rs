@@ -34,7 +34,15 @@ mod tests {
                 } else if path.extension().is_some_and(|ending| ending == "rs") {
                     read += 1;
                     let text = fs::read_to_string(&path).expect("a readable file");
-                    for word in ["tokio", "tonic", "hyper", "axum", "aws_", "std::net", "SystemTime"] {
+                    for word in [
+                        "tokio",
+                        "tonic",
+                        "hyper",
+                        "axum",
+                        "aws_",
+                        "std::net",
+                        "SystemTime",
+                    ] {
                         let found = text.lines().find(|line| line.contains(word));
                         assert!(found.is_none(), "{}: {found:?}", path.display());
                     }

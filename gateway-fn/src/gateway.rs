@@ -10,18 +10,19 @@ mod start;
 
 mod streamer_args;
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
+use executor_fn::info::Traffic;
 use flowgate_proto::{
-    DRY_RUN_ENDPOINT, DataRequest, fresh_id,
+    DRY_RUN_ENDPOINT, DataRequest, Documents, fresh_id,
     jina::{HeaderProto, JinaInfoProto, StatusProto},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::drive::Drive;
 use crate::{
-    error::GatewayError,
+    error::{ErrorCode, GatewayError},
     flow::{endpoints::KnownEndpoints, graph::FlowGraph},
     outbound::Deployment,
 };
@@ -47,51 +48,76 @@ struct Shared {
     background: TaskTracker,
     stopping: CancellationToken,
     streamer_args: String,
+    traffic: Arc<Traffic>,
 }
 
 impl Gateway {
     /// Sends a request through the Flow. An Executor's error is in the answer's header.
     ///
-    /// Dropping the future cancels the calls that the answer waits for; floating work goes on.
+    /// Dropping the future cancels the calls that the answer waits for; floating work that has begun goes on.
     ///
     /// # Errors
     /// When an Executor that the answer waits for gives none, the request does not fit the Flow, or the Gateway is
     /// full.
     pub async fn handle(&self, request: DataRequest) -> Result<DataRequest, GatewayError> {
+        let full = GatewayError::Overloaded {
+            limit: self.0.max_concurrent_requests,
+        };
+        let admission = Arc::clone(&self.0.admission);
+        let admitted = admission.try_acquire_owned().map_err(|_| full)?;
+        self.run(admitted, request).await
+    }
+
+    /// As [`Gateway::handle`], for one request of many on a connection: a full Gateway lets it wait instead of
+    /// failing the whole connection.
+    ///
+    /// # Errors
+    /// As [`Gateway::handle`], but for a full Gateway.
+    pub async fn handle_in_turn(&self, request: DataRequest) -> Result<DataRequest, GatewayError> {
+        let admission = Arc::clone(&self.0.admission);
+        let admitted = admission.acquire_owned().await;
+        let admitted = admitted.map_err(|_| GatewayError::Internal)?;
+        self.run(admitted, request).await
+    }
+
+    async fn run(
+        &self,
+        admitted: OwnedSemaphorePermit,
+        request: DataRequest,
+    ) -> Result<DataRequest, GatewayError> {
         self.start_discovery();
-        let drive = Drive::begin(&self.0, request)?;
-        if self.0.graph.floats() {
-            return drive.run_in_background(&self.0).await;
-        }
-        let _admitted = self.admit()?;
-        let mut drive = drive;
-        drive.settle().await
+        let request_id = request.header.request_id.clone();
+        let outcome = match Drive::begin(&self.0, request) {
+            Err(error) => Err(error),
+            Ok(drive) if self.0.graph.floats() => drive.run_in_background(admitted).await,
+            Ok(mut drive) => drive.settle().await,
+        };
+        outcome.inspect_err(|error| log(error, &request_id))
     }
 
     /// Sends an empty request through every Executor; none of them does anything with it.
     ///
     /// # Errors
     /// As [`Gateway::handle`].
-    pub async fn try_dry_run(&self) -> Result<StatusProto, GatewayError> {
+    pub async fn try_dry_run(&self, documents: Documents) -> Result<StatusProto, GatewayError> {
         let header = HeaderProto {
             request_id: fresh_id(),
             exec_endpoint: Some(DRY_RUN_ENDPOINT.to_owned()),
             ..Default::default()
         };
-        // An Executor that answers with an error is there: that is all a dry run asks (facts of Jina 3.13).
-        self.handle(DataRequest {
+        let request = DataRequest {
             header,
+            documents,
             ..Default::default()
-        })
-        .await
-        .map(|_| StatusProto::default())
+        };
+        // An Executor that answers with an error is there: that is all a dry run asks (facts of Jina 3.13).
+        self.handle(request).await.map(|_| StatusProto::default())
     }
 
-    /// As [`Gateway::try_dry_run`], with a failure told in the status.
+    /// As [`Gateway::try_dry_run`] without documents, with a failure told in the status.
     pub async fn dry_run(&self) -> StatusProto {
-        self.try_dry_run()
-            .await
-            .unwrap_or_else(|error| error.status())
+        let outcome = self.try_dry_run(Documents::default()).await;
+        outcome.unwrap_or_else(|error| error.status())
     }
 
     /// What this Gateway is: `/status` and `jina.JinaInfoRPC/_status`.
@@ -99,13 +125,18 @@ impl Gateway {
     pub fn info(&self) -> JinaInfoProto {
         executor_fn::info::jina_info(|name| match name {
             "JINA_STREAMER_ARGS" => Some(self.0.streamer_args.clone()),
-            name => std::env::var(name).ok(),
+            name => self
+                .0
+                .traffic
+                .variable(name)
+                .or_else(|| std::env::var(name).ok()),
         })
     }
 
     /// Waits for floating work and stops what runs beside requests. No request comes in any more by then.
     pub async fn finish(&self) {
         self.0.stopping.cancel();
+        self.0.deployments.iter().for_each(Deployment::close);
         self.0.background.close();
         self.0.background.wait().await;
     }
@@ -115,19 +146,22 @@ impl Gateway {
     pub fn background_tasks(&self) -> usize {
         self.0.background.len()
     }
-
-    fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
-        self.0
-            .admission
-            .try_acquire()
-            .map_err(|_| self.0.overloaded())
-    }
 }
 
-impl Shared {
-    const fn overloaded(&self) -> GatewayError {
-        GatewayError::Overloaded {
-            limit: self.max_concurrent_requests,
+/// The chain of causes goes to the log. What the client did wrong is the client's affair and must not fill it.
+fn log(error: &GatewayError, request_id: &str) {
+    let code = error.code();
+    let cause = error as &dyn Error;
+    match code {
+        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => {
+            tracing::debug!(request_id, ?code, error = cause, "a request was refused");
+        }
+        ErrorCode::Unavailable
+        | ErrorCode::DeadlineExceeded
+        | ErrorCode::Overloaded
+        | ErrorCode::Refused
+        | ErrorCode::Internal => {
+            tracing::warn!(request_id, ?code, error = cause, "a request failed");
         }
     }
 }

@@ -33,6 +33,14 @@ impl Deployment {
         }
     }
 
+    /// Lets batches that wait for more requests run at once: no more come.
+    pub fn close(&self) {
+        match self {
+            Self::Grpc(_) => {}
+            Self::InProcess(service) => service.close(),
+        }
+    }
+
     /// The endpoints that the Executor binds.
     ///
     /// # Errors

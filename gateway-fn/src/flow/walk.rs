@@ -6,11 +6,10 @@ mod answer;
 
 mod visit;
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use flowgate_proto::{
-    DataRequest, DocumentsError, GATEWAY_ROUTE, Parameters, Timestamp, docarray::DocumentProto,
-    jina::RouteProto, normalise,
+    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, jina::RouteProto, normalise_all,
 };
 
 use self::visit::Visit;
@@ -39,6 +38,7 @@ pub struct Walk {
     ready: Vec<Step>,
     /// Steps handed out or ready that the client's answer waits for.
     awaited: usize,
+    lost: Vec<(NodeId, WalkError)>,
 }
 
 /// A call to be made.
@@ -67,6 +67,14 @@ pub enum WalkError {
         /// What is wrong with them.
         source: DocumentsError,
     },
+    /// As [`WalkError::Documents`], where an Executor has answered them.
+    #[error("what an executor answered cannot be read at executor {node}")]
+    Answer {
+        /// The node that has to read it.
+        node: String,
+        /// What is wrong with it.
+        source: DocumentsError,
+    },
     /// A document cannot be held against a node's condition.
     #[error("the condition of executor {node} cannot be tested")]
     Filter {
@@ -75,6 +83,15 @@ pub enum WalkError {
         /// What does not fit.
         source: FilterError,
     },
+}
+
+impl WalkError {
+    fn of_an_answer(self) -> Self {
+        match self {
+            Self::Documents { node, source } => Self::Answer { node, source },
+            other => other,
+        }
+    }
 }
 
 impl Walk {
@@ -88,52 +105,43 @@ impl Walk {
         mut request: DataRequest,
         now: Timestamp,
     ) -> Result<Self, WalkError> {
-        let target = TargetExecutor::compile(
-            request
-                .header
-                .target_executor
-                .as_deref()
-                .unwrap_or_default(),
-        )?;
+        let target = request.header.target_executor.as_deref();
+        let target = TargetExecutor::compile(target.unwrap_or_default())?;
         let names = graph.nodes().map(|(_, node)| node.name.as_str());
         let parameters = RequestParameters::new(request.parameters.clone(), names)?;
-        // Executors must not look at it again, and clients find it empty in the answer.
-        request.header.target_executor = Some(String::new());
-        request.routes.push(RouteProto {
-            executor: GATEWAY_ROUTE.to_owned(),
-            start_time: Some(now),
-            ..Default::default()
-        });
         let client_ids = if graph.filters() {
-            document_ids(&request)
+            settle(&mut request)
         } else {
             Vec::new()
         };
-        let visits = graph
-            .nodes()
-            .map(|(_, node)| Visit::expecting(node.needs.len()))
-            .collect();
-        let unanswered = (!graph.awaits()).then(|| request.clone());
+        enter(&mut request, now);
+        let visits = graph.nodes().map(|(_, node)| Visit::expecting(node));
         let mut walk = Self {
+            visits: visits.collect(),
+            unanswered: (!graph.awaits()).then(|| request.clone()),
+            exec_endpoint: request.header.exec_endpoint.clone(),
             graph,
             known,
             parameters,
             target,
-            exec_endpoint: request.header.exec_endpoint.clone(),
-            unanswered,
             client_ids,
-            visits,
             ready: Vec::new(),
             awaited: 0,
+            lost: Vec::new(),
         };
         let graph = Arc::clone(&walk.graph);
-        walk.deliver_all(None, graph.start(), request, now)?;
+        walk.spread(None, graph.start(), request, now)?;
         Ok(walk)
     }
 
     /// The calls that can be made now, each handed out once.
     pub fn take_ready(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// What has failed at nodes that nobody waits for, each told once.
+    pub fn take_lost(&mut self) -> Vec<(NodeId, WalkError)> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Whether everything that the client's answer waits for has answered.
@@ -153,8 +161,7 @@ impl Walk {
         is_error: bool,
         now: Timestamp,
     ) -> Result<(), WalkError> {
-        let graph = Arc::clone(&self.graph);
-        self.awaited -= usize::from(graph[id].awaited);
+        self.awaited -= usize::from(self.graph[id].awaited);
         let visit = &mut self.visits[id.0];
         visit.ended = Some(now);
         // Unreadable results are an Executor's own affair and must not cost the client the documents.
@@ -165,68 +172,77 @@ impl Walk {
             visit.outcome = Some(answer);
             return Ok(());
         }
-        self.pass_on(id, answer, now)
-    }
-
-    /// Gives up on a floating node whose Executor could not be reached.
-    pub fn lost(&mut self, id: NodeId) {
-        self.awaited -= usize::from(self.graph[id].awaited);
-    }
-
-    fn pass_on(
-        &mut self,
-        id: NodeId,
-        answer: DataRequest,
-        now: Timestamp,
-    ) -> Result<(), WalkError> {
         let graph = Arc::clone(&self.graph);
-        let node = &graph[id];
-        if node.ends {
-            self.visits[id.0].outcome = Some(answer.clone());
-        }
-        self.deliver_all(Some(id), &node.followers, answer, now)
+        let Some(answer) = self.end(id, answer) else {
+            return Ok(());
+        };
+        self.spread(Some(id), &graph[id].followers, answer, now)
+            .map_err(WalkError::of_an_answer)
     }
 
-    fn deliver_all(
+    /// Keeps what goes back to the client; gives back what goes on to the nodes behind, if there are any.
+    fn end(&mut self, id: NodeId, answer: DataRequest) -> Option<DataRequest> {
+        let node = &self.graph[id];
+        if !node.ends {
+            return Some(answer);
+        }
+        if node.followers.is_empty() {
+            self.visits[id.0].outcome = Some(answer);
+            return None;
+        }
+        self.visits[id.0].outcome = Some(answer.clone());
+        Some(answer)
+    }
+
+    /// Brings a part to its nodes, and past those that are skipped. A list and no recursion, because a Flow may be
+    /// a long chain of nodes that are all skipped.
+    fn spread(
         &mut self,
         from: Option<NodeId>,
         to: &[NodeId],
         part: DataRequest,
         now: Timestamp,
     ) -> Result<(), WalkError> {
-        if let Some((last, others)) = to.split_last() {
-            for follower in others {
-                self.deliver(from, *follower, part.clone(), now)?;
+        let graph = Arc::clone(&self.graph);
+        let mut arrivals = VecDeque::with_capacity(to.len());
+        send(&mut arrivals, from, to, part);
+        while let Some(Arrival { from, to, part }) = arrivals.pop_front() {
+            match self.arrive(from, to, part, now) {
+                Ok(None) => {}
+                Ok(Some(whole)) => {
+                    if let Some(whole) = self.end(to, whole) {
+                        send(&mut arrivals, Some(to), &graph[to].followers, whole);
+                    }
+                }
+                Err(error) if !graph[to].awaited => self.lost.push((to, error)),
+                Err(error) => return Err(error),
             }
-            self.deliver(from, *last, part, now)?;
         }
         Ok(())
     }
 
-    fn deliver(
+    /// Takes a part in. With the last one the node becomes ready, or, where it is skipped, all goes on past it.
+    fn arrive(
         &mut self,
         from: Option<NodeId>,
-        id: NodeId,
+        to: NodeId,
         part: DataRequest,
         now: Timestamp,
-    ) -> Result<(), WalkError> {
-        let place = self.graph[id]
-            .needs
-            .iter()
-            .position(|need| *need == from)
-            .unwrap_or_default();
-        let Some(parts) = self.visits[id.0].arrive(place, part) else {
-            return Ok(());
+    ) -> Result<Option<DataRequest>, WalkError> {
+        let node = &self.graph[to];
+        let place = node.needs.iter().position(|need| *need == from);
+        let visit = &mut self.visits[to.0];
+        let Some(parts) = visit.arrive(place.unwrap_or_default(), part) else {
+            return Ok(None);
         };
-        self.visits[id.0].started = Some(now);
-        if self.is_skipped(id) {
-            let whole = merge(&self.graph[id].name, parts)?;
-            return self.pass_on(id, whole, now);
+        visit.started = Some(now);
+        if self.is_skipped(to) {
+            return merge(&self.graph[to].name, parts).map(Some);
         }
-        let parts = self.prepare(id, parts)?;
-        self.awaited += usize::from(self.graph[id].awaited);
-        self.ready.push(Step { node: id, parts });
-        Ok(())
+        let parts = self.prepare(to, parts)?;
+        self.awaited += usize::from(self.graph[to].awaited);
+        self.ready.push(Step { node: to, parts });
+        Ok(None)
     }
 
     /// What the node is to see of the parts that met before it.
@@ -239,10 +255,6 @@ impl Walk {
         let parameters = self.parameters.for_node(&node.name);
         for part in &mut parts {
             part.parameters = parameters.clone();
-            // Jina's Executors append a route to a request that carries parameters, present or not.
-            if !part.parameters.is_present() {
-                part.parameters = Parameters::EMPTY;
-            }
             if let Some(filter) = &node.filter {
                 apply(filter, &node.name, part)?;
             }
@@ -272,35 +284,64 @@ fn merge(node: &str, mut parts: Vec<DataRequest>) -> Result<DataRequest, WalkErr
 }
 
 fn apply(filter: &Filter, node: &str, part: &mut DataRequest) -> Result<(), WalkError> {
-    let mut documents: Vec<DocumentProto> = std::mem::take(&mut part.documents)
+    let mut documents = std::mem::take(&mut part.documents)
         .into_vec()
         .map_err(|source| WalkError::Documents {
             node: node.to_owned(),
             source,
         })?;
-    documents.iter_mut().for_each(normalise);
-    part.documents = filter
-        .keep(documents)
-        .map_err(|source| WalkError::Filter {
-            node: node.to_owned(),
-            source,
-        })?
-        .into();
+    normalise_all(&mut documents);
+    let kept = filter.keep(documents).map_err(|source| WalkError::Filter {
+        node: node.to_owned(),
+        source,
+    })?;
+    part.documents = kept.into();
     Ok(())
 }
 
-/// Ids of documents that cannot be read are no ids: the answer then stays in the order in which it comes.
-fn document_ids(request: &DataRequest) -> Vec<String> {
-    request
-        .documents
-        .decode()
-        .map(|documents| {
-            documents
-                .iter()
-                .map(|document| document.id.clone())
-                .collect()
-        })
-        .unwrap_or_default()
+/// Notes the Gateway in the request's routes. Executors must not look at `target_executor` again, and clients find
+/// it empty in the answer.
+fn enter(request: &mut DataRequest, now: Timestamp) {
+    request.header.target_executor = Some(String::new());
+    request.routes.push(RouteProto {
+        executor: GATEWAY_ROUTE.to_owned(),
+        start_time: Some(now),
+        ..Default::default()
+    });
+}
+
+/// Gives every document of the client its id before any branch does, and tells the ids in their order. Documents that
+/// cannot be read have none: their answer stays in the order in which it comes.
+fn settle(request: &mut DataRequest) -> Vec<String> {
+    let Ok(mut documents) = request.documents.clone().into_vec() else {
+        return Vec::new();
+    };
+    normalise_all(&mut documents);
+    let ids = documents.iter().map(|document| document.id.clone());
+    let ids = ids.collect();
+    if request.documents.is_present() {
+        request.documents = documents.into();
+    }
+    ids
+}
+
+/// A part on its way to a node.
+struct Arrival {
+    from: Option<NodeId>,
+    to: NodeId,
+    part: DataRequest,
+}
+
+fn send(arrivals: &mut VecDeque<Arrival>, from: Option<NodeId>, to: &[NodeId], part: DataRequest) {
+    let Some((last, others)) = to.split_last() else {
+        return;
+    };
+    for &to in others {
+        let part = part.clone();
+        arrivals.push_back(Arrival { from, to, part });
+    }
+    let to = *last;
+    arrivals.push_back(Arrival { from, to, part });
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Drives one request's walk: makes the calls that are ready, tells the walk what came of them, until the answer is
 //! there, and floating work after it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{error::Error, sync::Arc, time::SystemTime};
 
 use executor_fn::Answer;
 use flowgate_proto::{DataRequest, Timestamp};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Shared;
 use crate::{
@@ -25,7 +25,13 @@ type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;
 pub(super) struct Drive {
     shared: Arc<Shared>,
     walk: Walk,
-    /// Calls that the client's answer waits for.
+    /// Calls beside each other; a linear Flow never has any.
+    side_by_side: Option<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// Those that the client's answer waits for.
     awaited: FuturesUnordered<Call>,
     floating: FuturesUnordered<Call>,
 }
@@ -41,8 +47,7 @@ impl Drive {
         Ok(Self {
             shared: Arc::clone(shared),
             walk,
-            awaited: FuturesUnordered::new(),
-            floating: FuturesUnordered::new(),
+            side_by_side: None,
         })
     }
 
@@ -50,11 +55,10 @@ impl Drive {
     pub(super) async fn settle(&mut self) -> Result<DataRequest, GatewayError> {
         loop {
             let mut ready = self.walk.take_ready();
-            // A linear Flow has one call at a time: no task, no set, no allocation for it.
-            if let (1, true) = (
-                ready.len(),
-                self.awaited.is_empty() && self.floating.is_empty(),
-            ) && self.shared.graph[ready[0].node].awaited
+            self.report_lost();
+            // A linear Flow has one call at a time: no task and no set for it.
+            if let ([Step { node, .. }], None) = (ready.as_slice(), &self.side_by_side)
+                && self.shared.graph[*node].awaited
             {
                 let Step { node, parts } = ready.swap_remove(0);
                 let answer = self.shared.deployments[node.0].call(parts).await;
@@ -69,16 +73,14 @@ impl Drive {
         }
     }
 
-    /// Runs apart from the client's connection, because floating work goes on when the client has its answer or has
-    /// left. A client that leaves still cancels the calls that only its answer waits for.
+    /// Runs apart from the client's connection, because floating work that has begun goes on when the client has its
+    /// answer or has left. A client that leaves still cancels the calls that only its answer waits for.
     pub(super) async fn run_in_background(
         mut self,
-        shared: &Arc<Shared>,
+        admitted: OwnedSemaphorePermit,
     ) -> Result<DataRequest, GatewayError> {
-        let admitted = Arc::clone(&shared.admission)
-            .try_acquire_owned()
-            .map_err(|_| shared.overloaded())?;
         let (mut client, answer) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
         shared.background.spawn(async move {
             let settled = tokio::select! {
                 settled = self.settle() => Some(settled),
@@ -88,26 +90,29 @@ impl Drive {
                 // A client that left in this very moment needs no answer.
                 let _ = client.send(settled);
             }
-            self.awaited.clear();
             self.drain().await;
             drop(admitted);
         });
-        answer.await.unwrap_or(Err(GatewayError::ShuttingDown))
+        answer.await.unwrap_or(Err(GatewayError::Internal))
     }
 
-    /// Runs what floats to its end; its failures are only logged.
+    /// Runs what floats to its end; its failures are only logged. Calls that were awaited are dropped: nobody wants
+    /// what they say now.
     async fn drain(&mut self) {
         loop {
             let ready = self.walk.take_ready();
             self.start(ready);
-            // Only floating work is left to wait for: nobody wants what an awaited call says now.
-            self.awaited.clear();
-            let Some((node, answer)) = self.floating.next().await else {
+            self.report_lost();
+            let Some(calls) = &mut self.side_by_side else {
+                return;
+            };
+            calls.awaited.clear();
+            let Some((node, answer)) = calls.floating.next().await else {
                 return;
             };
             if let Err(error) = self.note(node, answer) {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = &error as &dyn Error,
                     "floating work of a request failed"
                 );
             }
@@ -115,23 +120,30 @@ impl Drive {
     }
 
     fn start(&mut self, ready: Vec<Step>) {
+        if ready.is_empty() {
+            return;
+        }
+        let calls = self.side_by_side.get_or_insert_default();
         for Step { node, parts } in ready {
             let shared = Arc::clone(&self.shared);
             let awaited = shared.graph[node].awaited;
             let call: Call =
                 Box::pin(async move { (node, shared.deployments[node.0].call(parts).await) });
             if awaited {
-                self.awaited.push(call);
+                calls.awaited.push(call);
             } else {
-                self.floating.push(call);
+                calls.floating.push(call);
             }
         }
     }
 
     async fn next_call(&mut self) -> Result<(), GatewayError> {
+        let Some(calls) = &mut self.side_by_side else {
+            return Ok(());
+        };
         let done = tokio::select! {
-            Some(done) = self.awaited.next() => Some(done),
-            Some(done) = self.floating.next() => Some(done),
+            Some(done) = calls.awaited.next() => Some(done),
+            Some(done) = calls.floating.next() => Some(done),
             else => None,
         };
         match done {
@@ -140,24 +152,40 @@ impl Drive {
         }
     }
 
-    fn note(
-        &mut self,
-        node: NodeId,
-        answer: Result<Answer, CallError>,
-    ) -> Result<(), GatewayError> {
+    fn note(&mut self, id: NodeId, answer: Result<Answer, CallError>) -> Result<(), GatewayError> {
+        let node = &self.shared.graph[id];
         match answer {
             Ok(Answer { request, is_error }) => {
-                Ok(self.walk.answered(node, request, is_error, now())?)
+                if is_error && !node.awaited {
+                    let status = request.header.status.as_ref();
+                    let status = status.map(|status| status.description.as_str());
+                    tracing::warn!(
+                        executor = node.name,
+                        status,
+                        "a floating executor answered with an error"
+                    );
+                }
+                Ok(self.walk.answered(id, request, is_error, now())?)
             }
-            Err(error) if self.shared.graph[node].awaited => Err(error.into()),
+            Err(error) if node.awaited => Err(error.into()),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = &error as &dyn Error,
                     "a floating executor gave no answer"
                 );
-                self.walk.lost(node);
                 Ok(())
             }
+        }
+    }
+
+    fn report_lost(&mut self) {
+        for (id, error) in self.walk.take_lost() {
+            let executor = &self.shared.graph[id].name;
+            tracing::warn!(
+                executor,
+                error = &error as &dyn Error,
+                "a request did not reach a floating executor"
+            );
         }
     }
 }

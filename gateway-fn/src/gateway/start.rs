@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Once};
 
-use executor_fn::Identity;
+use executor_fn::{Identity, info::Traffic};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
@@ -66,7 +66,8 @@ impl Gateway {
     /// When a deployment cannot be reached from this process at all.
     pub fn new(config: &Config, registry: &Registry) -> Result<Self, StartError> {
         let known = KnownEndpoints::unknown(config.graph.len());
-        let options = options(&config.gateway);
+        let traffic = Arc::new(Traffic::default());
+        let options = options(&config.gateway, &traffic);
         let mut deployments = Vec::with_capacity(config.executors.len());
         for (index, executor) in config.executors.iter().enumerate() {
             let deployment = deployment(executor, registry, &options)?;
@@ -86,11 +87,12 @@ impl Gateway {
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),
+            traffic,
         })))
     }
 }
 
-fn options(gateway: &GatewayConfig) -> GrpcOptions {
+fn options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions {
     GrpcOptions {
         timeout: gateway.timeout_send,
         tries: match gateway.retries {
@@ -109,6 +111,7 @@ fn options(gateway: &GatewayConfig) -> GrpcOptions {
             .clone()
             .map_or(TlsRoots::System, TlsRoots::File),
         show_addresses: gateway.internal_addresses_in_errors,
+        traffic: Arc::clone(traffic),
     }
 }
 
@@ -166,8 +169,7 @@ fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, StartError> {
             executor: executor.name.clone(),
             key: key.clone(),
         };
-        let name = AsciiMetadataKey::from_bytes(key.to_ascii_lowercase().as_bytes())
-            .map_err(|_| unfit())?;
+        let name = AsciiMetadataKey::from_bytes(key.as_bytes()).map_err(|_| unfit())?;
         let mut value = AsciiMetadataValue::try_from(value).map_err(|_| unfit())?;
         value.set_sensitive(true);
         metadata.insert(name, value);

@@ -8,16 +8,17 @@ mod listener;
 
 mod tls;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use executor_fn::introspect::HealthSwitch;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use tls::TlsError;
 
 use self::{dispatch::Dispatch, listener::Listener};
 use crate::{
-    config::{Config, Protocol},
+    config::{Config, GatewayConfig, Protocol},
     gateway::{Gateway, Registry, StartError},
     inbound::{grpc, http, websocket},
 };
@@ -29,6 +30,7 @@ pub struct Container {
     listeners: Vec<Listener>,
     health: HealthSwitch,
     sessions: websocket::Sessions,
+    stopping: CancellationToken,
     shutdown_timeout: Duration,
 }
 
@@ -69,44 +71,29 @@ impl Container {
     /// When the Flow cannot be served, a port cannot be had, or the certificate cannot be used.
     pub async fn bind(config: &Config, registry: &Registry) -> Result<Self, ContainerError> {
         let gateway = Gateway::new(config, registry)?;
-        let sessions = websocket::Sessions::default();
-        let (grpc, health) = grpc::router(&gateway, &config.gateway);
-        let routes = Dispatch {
-            grpc: Some(grpc),
-            http: Some(http::router(
-                gateway.clone(),
-                &config.gateway.http,
-                &config.gateway.limits,
-            )),
-            websocket: Some(websocket::router(&gateway, &config.gateway, &sessions)),
-            debug: Some(http::debug_router(gateway.clone())),
-        };
+        let stopping = CancellationToken::new();
+        let connections = Arc::new(Semaphore::new(config.gateway.limits.max_connections));
+        let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&connections));
+        let (routes, health) = routes(&gateway, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut listeners = Vec::new();
         for (port, protocols) in by_port(config) {
-            let host = &config.gateway.host;
-            listeners.push(
-                Listener::bind(
-                    host,
-                    port,
-                    routes.only(&protocols),
-                    protocols,
-                    tls.clone(),
-                    &config.gateway.limits,
-                )
-                .await
-                .map_err(|source| ContainerError::Bind {
-                    host: host.clone(),
-                    port,
-                    source,
-                })?,
-            );
+            let (socket, address) = bind(&config.gateway.host, port).await?;
+            listeners.push(Listener {
+                socket,
+                address,
+                dispatch: Arc::new(routes.only(&protocols)),
+                protocols,
+                tls: tls.clone(),
+                connections: Arc::clone(&connections),
+            });
         }
         Ok(Self {
             gateway,
             listeners,
             health,
             sessions,
+            stopping,
             shutdown_timeout: config.gateway.shutdown_timeout,
         })
     }
@@ -114,10 +101,8 @@ impl Container {
     /// Each protocol with the address it is served at, in the order of the ports.
     pub fn endpoints(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> {
         self.listeners.iter().flat_map(|listener| {
-            listener
-                .protocols()
-                .iter()
-                .map(|protocol| (*protocol, listener.address()))
+            let protocols = listener.protocols.iter();
+            protocols.map(|protocol| (*protocol, listener.address))
         })
     }
 
@@ -135,9 +120,9 @@ impl Container {
             listeners,
             health,
             sessions,
+            stopping,
             shutdown_timeout,
         } = self;
-        let stopping = CancellationToken::new();
         let connections = TaskTracker::new();
         for listener in listeners {
             connections.spawn(listener.serve(stopping.clone(), connections.clone()));
@@ -146,7 +131,6 @@ impl Container {
         tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
         health.turn_off();
         stopping.cancel();
-        sessions.stop();
         connections.close();
         let drained = async {
             connections.wait().await;
@@ -167,6 +151,36 @@ impl Container {
         );
         Ended::CutOff
     }
+}
+
+/// The routes of every protocol, whether or not a port speaks it: they cost nothing until they are called.
+fn routes(
+    gateway: &Gateway,
+    config: &GatewayConfig,
+    sessions: &websocket::Sessions,
+    stopping: &CancellationToken,
+) -> (Dispatch, HealthSwitch) {
+    let (grpc, health) = grpc::router(gateway, config, stopping);
+    let http = http::router(gateway.clone(), &config.http, &config.limits);
+    let routes = Dispatch {
+        grpc: Some(grpc),
+        http: Some(http),
+        websocket: Some(websocket::router(gateway, config, sessions)),
+        debug: Some(http::debug_router(gateway.clone())),
+        tls: config.tls.is_some(),
+    };
+    (routes, health)
+}
+
+async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ContainerError> {
+    let failed = |source| ContainerError::Bind {
+        host: host.to_owned(),
+        port,
+        source,
+    };
+    let socket = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
 }
 
 /// Every port once, in the order of the Flow, with what is to be spoken on it. Port 0 is a port of its own each time

@@ -2,10 +2,14 @@
 
 mod call;
 
+use std::num::NonZeroUsize;
+
 use axum::Router;
 use executor_fn::introspect::{HealthSwitch, Introspection};
 use flowgate_proto::{
     DataRequest,
+    docarray::DocumentProto,
+    fresh_id,
     jina::{
         JinaInfoProto, StatusProto,
         jina_gateway_dry_run_rpc_server::{JinaGatewayDryRunRpc, JinaGatewayDryRunRpcServer},
@@ -16,6 +20,7 @@ use flowgate_proto::{
         },
     },
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
 use self::call::Calls;
@@ -32,16 +37,26 @@ const SERVICES: &[&str] = &[
     "jina.JinaInfoRPC",
 ];
 
-/// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop.
-pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitch) {
+/// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop. Streams
+/// take no more requests once `stopping` is true.
+pub fn router(
+    gateway: &Gateway,
+    config: &GatewayConfig,
+    stopping: &CancellationToken,
+) -> (Router, HealthSwitch) {
     let Limits {
-        max_message_bytes, ..
+        max_message_bytes,
+        max_concurrent_requests,
+        ..
     } = config.limits;
+    let in_flight = config
+        .prefetch
+        .map_or(max_concurrent_requests, NonZeroUsize::get);
     let inbound = Inbound(gateway.clone());
     let introspection = Introspection::new(SERVICES);
     let routes = Routes::default()
         .add_service(
-            JinaRpcServer::new(Calls::new(gateway.clone(), config.prefetch))
+            JinaRpcServer::new(Calls::new(gateway.clone(), in_flight, stopping.clone()))
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(max_message_bytes),
@@ -52,8 +67,16 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig) -> (Router, HealthSwitc
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(max_message_bytes),
         )
-        .add_service(JinaGatewayDryRunRpcServer::new(inbound.clone()))
-        .add_service(JinaInfoRpcServer::new(inbound));
+        .add_service(
+            JinaGatewayDryRunRpcServer::new(inbound.clone())
+                .accept_compressed(CompressionEncoding::Deflate)
+                .accept_compressed(CompressionEncoding::Gzip),
+        )
+        .add_service(
+            JinaInfoRpcServer::new(inbound)
+                .accept_compressed(CompressionEncoding::Deflate)
+                .accept_compressed(CompressionEncoding::Gzip),
+        );
     (
         introspection.add_to(routes).into_axum_router(),
         introspection.health(),
@@ -79,7 +102,15 @@ impl JinaSingleDataRequestRpc for Inbound {
 #[tonic::async_trait]
 impl JinaGatewayDryRunRpc for Inbound {
     async fn dry_run(&self, _: Request<()>) -> Result<Response<StatusProto>, Status> {
-        Ok(Response::new(self.0.dry_run().await))
+        // Over gRPC Jina's dry run carries one document, over the other protocols none (facts of Jina 3.13).
+        let document = DocumentProto {
+            id: fresh_id(),
+            ..Default::default()
+        };
+        let outcome = self.0.try_dry_run(vec![document].into()).await;
+        Ok(Response::new(
+            outcome.unwrap_or_else(|error| error.status()),
+        ))
     }
 }
 

@@ -31,7 +31,7 @@ use axum::{
 };
 use bytes::Bytes;
 use flowgate_proto::json::{self, Form};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header, uri::Scheme};
 
 use crate::{
     config::{HttpConfig, Limits},
@@ -140,7 +140,10 @@ fn redirect(path: &str, request: &Request) -> Result<Response, Rejection> {
         Some(host) => host.to_str().ok(),
         None => uri.authority().map(http::uri::Authority::as_str),
     };
-    let origin = host.map(|host| format!("{}://{host}", uri.scheme_str().unwrap_or("http")));
+    // HTTP/1 does not say in the request whether it came over TLS; the host does.
+    let told = request.extensions().get::<Scheme>().or_else(|| uri.scheme());
+    let scheme = told.unwrap_or(&Scheme::HTTP);
+    let origin = host.map(|host| format!("{scheme}://{host}"));
     let query = uri.query().map(|query| format!("?{query}"));
     let location = [
         &origin.unwrap_or_default(),

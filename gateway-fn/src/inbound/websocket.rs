@@ -6,36 +6,45 @@ mod session;
 
 mod subprotocol;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::{
     Router,
     extract::{State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode, header},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::get,
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{session::Session, subprotocol::Subprotocol};
 use crate::{config::GatewayConfig, gateway::Gateway};
 
 /// The open WebSockets of a host: how it asks them to end, and waits until they have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sessions {
     stopping: CancellationToken,
     open: TaskTracker,
+    /// One permit for each that may still be opened.
+    places: Arc<Semaphore>,
 }
 
 impl Sessions {
-    /// Asks every session to answer what it has taken and then to close.
-    pub fn stop(&self) {
-        self.stopping.cancel();
-        self.open.close();
+    /// No session yet; each will take one of `places`. When `stopping` comes true, each answers what it has taken
+    /// and then closes.
+    #[must_use]
+    pub fn new(stopping: CancellationToken, places: Arc<Semaphore>) -> Self {
+        Self {
+            stopping,
+            open: TaskTracker::new(),
+            places,
+        }
     }
 
-    /// Waits until every session has closed, after [`Sessions::stop`].
+    /// Waits until every session has closed.
     pub async fn closed(&self) {
+        self.open.close();
         self.open.wait().await;
     }
 
@@ -111,6 +120,9 @@ impl Inbound {
             prefetch,
             max_message_bytes,
         } = self.clone();
+        let Ok(place) = Arc::clone(&sessions.places).try_acquire_owned() else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
         let token = sessions.open.token();
         upgrade
             .max_message_size(max_message_bytes)
@@ -125,7 +137,7 @@ impl Inbound {
                     stopping,
                 })
                 .await;
-                drop(token);
+                drop((token, place));
             })
     }
 }

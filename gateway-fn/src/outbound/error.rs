@@ -8,8 +8,10 @@ use tonic::metadata::MetadataMap;
 pub struct CallError {
     /// The deployment's name.
     pub deployment: String,
-    /// Addresses tried, `host:port`, in the order of the first try; none when they are not to be shown.
+    /// Addresses tried, `host:port`, in the order of the first try.
     pub addresses: Vec<String>,
+    /// Whether clients may see the addresses, and with them what peers say, who name addresses of their own.
+    pub shown: bool,
     /// What kind of failure the last try met.
     pub failure: Failure,
     /// What the last peer said, or gRPC's own words for it.
@@ -33,12 +35,8 @@ impl CallError {
     /// Jina's detail text (facts of Jina 3.13, recording `grpc/44-executor_down_dry_run`).
     #[must_use]
     pub fn detail(&self) -> String {
-        let Self {
-            deployment,
-            peer_detail,
-            ..
-        } = self;
-        let at = self.at();
+        let Self { deployment, .. } = self;
+        let (at, peer_detail) = (self.at(), self.shown_peer_detail());
         match self.failure {
             Failure::Unreachable => format!(
                 "{peer_detail} |Gateway: Communication error with deployment {deployment}{at}. Head or worker(s) may \
@@ -58,9 +56,9 @@ impl CallError {
     /// The text that fits into a WebSocket close frame (facts of Jina 3.13, recordings `ws/11`, `ws/12`).
     #[must_use]
     pub fn short_detail(&self) -> String {
-        let at = match self.addresses.is_empty() {
-            true => format!("deployment {}", self.deployment),
-            false => format!("deployment at {}", self.set()),
+        let at = match self.shown {
+            true => format!("deployment at {}", self.set()),
+            false => format!("deployment {}", self.deployment),
         };
         match self.failure {
             Failure::Unreachable => {
@@ -73,10 +71,28 @@ impl CallError {
         }
     }
 
+    /// Trailing metadata for the client.
+    #[must_use]
+    pub fn shown_trailers(&self) -> MetadataMap {
+        match self.shown {
+            true => self.trailers.as_ref().clone(),
+            false => MetadataMap::new(),
+        }
+    }
+
+    fn shown_peer_detail(&self) -> &str {
+        match (self.shown, self.failure) {
+            (true, _) => &self.peer_detail,
+            (false, Failure::Unreachable) => UNREACHABLE,
+            (false, Failure::TimedOut) => TIMED_OUT,
+            (false, Failure::Refused(code)) => code.description(),
+        }
+    }
+
     fn at(&self) -> String {
-        match self.addresses.is_empty() {
-            true => String::new(),
-            false => format!(" at address(es) {}", self.set()),
+        match self.shown {
+            true => format!(" at address(es) {}", self.set()),
+            false => String::new(),
         }
     }
 
@@ -90,3 +106,9 @@ impl CallError {
         format!("{{{}}}", quoted.join(", "))
     }
 }
+
+/// gRPC's own words for a peer that cannot be reached, as Jina's clients know them.
+pub(super) const UNREACHABLE: &str = "failed to connect to all addresses";
+
+/// gRPC's own words for a deadline that has passed.
+pub(super) const TIMED_OUT: &str = "Deadline Exceeded";

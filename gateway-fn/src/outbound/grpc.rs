@@ -2,20 +2,21 @@
 
 mod channel;
 
+mod peer;
+
+mod refusal;
+
 mod replica;
 
 mod rotation;
 
-use std::{num::NonZeroUsize, ops::ControlFlow, time::Duration};
+use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
-use executor_fn::Answer;
+use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use tonic::metadata::MetadataMap;
 
-use self::{
-    replica::{Refusal, Replica},
-    rotation::Rotation,
-};
+use self::{refusal::Refusal, replica::Replica, rotation::Rotation};
 use super::{CallError, Failure};
 
 pub use channel::{ChannelError, TlsRoots};
@@ -37,6 +38,8 @@ pub struct GrpcOptions {
     pub roots: TlsRoots,
     /// Whether an error's text for the client names the addresses tried.
     pub show_addresses: bool,
+    /// Counts the bytes of data requests and answers.
+    pub traffic: Arc<Traffic>,
 }
 
 /// Where one replica listens.
@@ -86,9 +89,16 @@ impl GrpcDeployment {
 
     pub(super) async fn call(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
         let mut tries = Tries::of(self);
+        let mut parts = parts;
         loop {
             let replica = tries.next();
-            let answer = replica.process(parts.clone()).await;
+            // Only a try that may be followed by another leaves a copy behind.
+            let sent = if tries.left == 0 {
+                std::mem::take(&mut parts)
+            } else {
+                parts.clone()
+            };
+            let answer = replica.peer.process(sent).await;
             if let ControlFlow::Break(done) = tries.note(replica, answer) {
                 return done;
             }
@@ -99,7 +109,7 @@ impl GrpcDeployment {
         let mut tries = Tries::of(self);
         let found = loop {
             let replica = tries.next();
-            let answer = replica.endpoints().await;
+            let answer = replica.peer.endpoints().await;
             if let ControlFlow::Break(done) = tries.note(replica, answer) {
                 break done;
             }
@@ -132,7 +142,7 @@ impl<'a> Tries<'a> {
     }
 
     fn next(&mut self) -> &'a Replica {
-        let replica = self.deployment.rotation.next();
+        let replica = self.deployment.rotation.next(&self.tried);
         if !self.tried.contains(&replica.authority()) {
             self.tried.push(replica.authority());
         }
@@ -148,7 +158,7 @@ impl<'a> Tries<'a> {
     ) -> ControlFlow<Result<T, CallError>> {
         let refusal = match answer {
             Ok(answer) => {
-                replica.is_back();
+                replica.note_there();
                 return ControlFlow::Break(Ok(answer));
             }
             Err(refusal) => refusal,
@@ -156,7 +166,7 @@ impl<'a> Tries<'a> {
         let (executor, left) = (&self.deployment.name, self.left);
         tracing::debug!(executor, address = replica.authority(), %refusal, left, "call failed");
         if refusal.failure() == Failure::Unreachable {
-            replica.is_gone();
+            replica.note_gone();
         }
         if left > 0 && refusal.is_retryable() {
             return ControlFlow::Continue(());
@@ -165,14 +175,14 @@ impl<'a> Tries<'a> {
     }
 
     fn error(&self, refusal: Refusal) -> CallError {
-        let shown = if self.deployment.show_addresses {
-            self.tried.as_slice()
-        } else {
-            &[]
-        };
         CallError {
             deployment: self.deployment.name.clone(),
-            addresses: shown.iter().map(|&address| address.to_owned()).collect(),
+            addresses: self
+                .tried
+                .iter()
+                .map(|&address| address.to_owned())
+                .collect(),
+            shown: self.deployment.show_addresses,
             failure: refusal.failure(),
             peer_detail: refusal.detail,
             trailers: Box::new(refusal.trailers),

@@ -42,18 +42,18 @@ impl Walk {
     }
 
     /// The client's own parameters, with `__results__` where a node returned any.
-    fn answer_parameters(&self, order: &[NodeId]) -> Parameters {
-        let client = self.parameters.client();
+    fn answer_parameters(&mut self, order: &[NodeId]) -> Parameters {
         let mut results = Struct::default();
         for id in order {
-            if let Some(returned) = &self.visits[id.0].results {
-                results.fields.extend(returned.fields.clone());
+            if let Some(returned) = self.visits[id.0].results.take() {
+                results.fields.extend(returned.fields);
             }
         }
+        let client = self.parameters.client();
         if results.fields.is_empty() {
             return present(client.clone(), &self.graph);
         }
-        // The parameters were decoded when the request came; they decode again.
+        // Only the keys were read so far. A value that cannot be read goes back as it came.
         with_results(client, results).unwrap_or_else(|_| client.clone())
     }
 
@@ -61,14 +61,14 @@ impl Walk {
         if !self.graph.filters() {
             return;
         }
+        // A pickle passes through as it is.
+        if answer.documents.decode().is_err() {
+            return;
+        }
         let documents = std::mem::take(&mut answer.documents);
-        match documents.clone().into_vec() {
-            Ok(mut list) => {
-                restore_order(&mut list, &self.client_ids);
-                answer.documents = list.into();
-            }
-            // A pickle passes through as it is.
-            Err(_) => answer.documents = documents,
+        if let Ok(mut list) = documents.into_vec() {
+            restore_order(&mut list, &self.client_ids);
+            answer.documents = list.into();
         }
     }
 }

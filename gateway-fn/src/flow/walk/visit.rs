@@ -2,6 +2,8 @@
 
 use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
 
+use crate::flow::graph::Node;
+
 /// A node's part in one request.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
@@ -18,10 +20,10 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// A node that waits for so many parts.
-    pub(super) fn expecting(parts: usize) -> Self {
+    /// A visit to the node that has not begun.
+    pub(super) fn expecting(node: &Node) -> Self {
         Self {
-            parts: vec![None; parts],
+            parts: vec![None; node.needs.len()],
             ..Self::default()
         }
     }

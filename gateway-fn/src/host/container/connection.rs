@@ -1,6 +1,6 @@
 //! One connection, HTTP/1 or HTTP/2 as the client begins it -> requests for the dispatch.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper::{body::Incoming, service::service_fn};
@@ -8,7 +8,11 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatch;
@@ -16,7 +20,7 @@ use super::dispatch::Dispatch;
 /// A request's head comes in one go from any honest client.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection whose client has silently gone is noticed within about a minute.
+/// An HTTP/2 connection whose client has silently gone is noticed within about a minute.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(45);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -27,30 +31,45 @@ const MAX_STREAMS: u32 = 1000;
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Serves a connection to its end. When told to stop, requests under way are finished and no new ones taken.
-pub(super) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+/// Serves a connection in plain text. Which HTTP it speaks is told by how it begins, so it has to begin.
+pub(super) async fn serve_plain(
+    stream: TcpStream,
     peer: SocketAddr,
-    dispatch: Dispatch,
+    dispatch: Arc<Dispatch>,
     stopping: CancellationToken,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        // A gRPC client would find it among the trailing metadata of every error.
-        .auto_date_header(false)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+    let begins = tokio::time::timeout(HEADER_TIMEOUT, stream.readable());
+    match stopping.run_until_cancelled(begins).await {
+        Some(Ok(Ok(()))) => serve(builder(), stream, peer, dispatch, stopping).await,
+        None => {}
+        Some(Ok(Err(_)) | Err(_)) => tracing::debug!(%peer, "a connection said nothing"),
+    }
+}
+
+/// Serves a connection over TLS, where the handshake has told which HTTP it speaks.
+pub(super) async fn serve_tls(
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    dispatch: Arc<Dispatch>,
+    stopping: CancellationToken,
+) {
+    let builder = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => builder().http2_only(),
+        _ => builder().http1_only(),
+    };
+    serve(builder, stream, peer, dispatch, stopping).await;
+}
+
+/// Serves a connection to its end. When told to stop, requests under way are finished and no new ones taken.
+async fn serve(
+    builder: Builder,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    dispatch: Arc<Dispatch>,
+    stopping: CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let dispatch = dispatch.clone();
+        let dispatch = Arc::clone(&dispatch);
         async move { Ok::<_, Infallible>(dispatch.respond(request.map(Body::new)).await) }
     });
     let mut connection =
@@ -65,4 +84,25 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
+}
+
+type Builder = auto::Builder<TokioExecutor>;
+
+fn builder() -> Builder {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        // A gRPC client would find it among the trailing metadata of every error.
+        .auto_date_header(false)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
 }

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Request, StatusCode, header},
+    http::{HeaderMap, Request, StatusCode, header, uri::Scheme},
     response::{IntoResponse as _, Response},
 };
 use tower::ServiceExt as _;
@@ -19,6 +19,8 @@ pub(super) struct Dispatch {
     pub(super) websocket: Option<Router>,
     /// Plain HTTP on a WebSocket port.
     pub(super) debug: Option<Router>,
+    /// Whether requests come over TLS.
+    pub(super) tls: bool,
 }
 
 impl Dispatch {
@@ -36,10 +38,14 @@ impl Dispatch {
                 .debug
                 .clone()
                 .filter(|_| speaks(Protocol::WebSocket) && !speaks(Protocol::Http)),
+            tls: self.tls,
         }
     }
 
-    pub(super) async fn respond(&self, request: Request<Body>) -> Response {
+    pub(super) async fn respond(&self, mut request: Request<Body>) -> Response {
+        if self.tls {
+            request.extensions_mut().insert(Scheme::HTTPS);
+        }
         let Some(router) = self.router(request.headers()) else {
             return (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -1,6 +1,6 @@
 //! A bound port -> connections, each served by a task of its own.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connection, dispatch::Dispatch};
-use crate::config::{Limits, Protocol};
+use crate::config::Protocol;
 
 /// A TLS handshake that takes longer is a client that has gone or means harm.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,45 +20,16 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// One port of the Gateway.
 pub(super) struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-    protocols: Vec<Protocol>,
-    dispatch: Dispatch,
-    tls: Option<TlsAcceptor>,
-    /// One permit for each open connection.
-    connections: Arc<Semaphore>,
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) protocols: Vec<Protocol>,
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// One permit for each connection that may still be opened, on all ports together.
+    pub(super) connections: Arc<Semaphore>,
 }
 
 impl Listener {
-    pub(super) async fn bind(
-        host: &str,
-        port: u16,
-        dispatch: Dispatch,
-        protocols: Vec<Protocol>,
-        tls: Option<TlsAcceptor>,
-        limits: &Limits,
-    ) -> io::Result<Self> {
-        let socket = TcpListener::bind((host, port)).await?;
-        let address = socket.local_addr()?;
-        let connections = Arc::new(Semaphore::new(limits.max_connections));
-        Ok(Self {
-            socket,
-            address,
-            protocols,
-            dispatch,
-            tls,
-            connections,
-        })
-    }
-
-    pub(super) fn protocols(&self) -> &[Protocol] {
-        &self.protocols
-    }
-
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Takes connections until told to stop; each runs on as one of `tasks`.
     pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
         let this = Arc::new(self);
@@ -87,15 +58,18 @@ impl Listener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TCP_NODELAY");
         }
+        let dispatch = Arc::clone(&self.dispatch);
         let Some(tls) = &self.tls else {
-            return connection::serve(stream, peer, self.dispatch.clone(), stopping).await;
+            return connection::serve_plain(stream, peer, dispatch, stopping).await;
         };
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                connection::serve(stream, peer, self.dispatch.clone(), stopping).await
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+        match stopping.run_until_cancelled(handshake).await {
+            None => {}
+            Some(Ok(Ok(stream))) => {
+                connection::serve_tls(stream, peer, dispatch, stopping).await;
             }
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!(%peer, "TLS handshake took too long"),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! `jina.JinaRPC/Call`: a stream of requests -> a stream of answers, in order of completion or of the requests.
 
-use std::{num::NonZeroUsize, pin::Pin};
+use std::pin::Pin;
 
 use flowgate_proto::{
     DataRequest,
     jina::{HeaderProto, jina_rpc_server::JinaRpc},
 };
 use futures_util::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
-use crate::gateway::Gateway;
+use crate::{error::ErrorCode, gateway::Gateway};
 
 /// The request metadata by which a client asks for answers in the order of its requests; the value counts only as
 /// exactly `true` (facts of Jina 3.13).
@@ -20,14 +21,20 @@ const RESULTS_IN_ORDER: &str = "__results_in_order__";
 pub(super) struct Calls {
     gateway: Gateway,
     in_flight: usize,
+    stopping: CancellationToken,
 }
 
 impl Calls {
-    /// `prefetch` bounds the requests of one stream that are under way; without it the Gateway's own limit does.
-    pub(super) fn new(gateway: Gateway, prefetch: Option<NonZeroUsize>) -> Self {
+    /// `in_flight` bounds the requests of one stream that are under way.
+    pub(super) const fn new(
+        gateway: Gateway,
+        in_flight: usize,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             gateway,
-            in_flight: prefetch.map_or(usize::MAX, NonZeroUsize::get),
+            in_flight,
+            stopping,
         }
     }
 
@@ -37,11 +44,14 @@ impl Calls {
             Err(status) => return Outcome::Broken(status),
         };
         let request_id = request.header.request_id.clone();
-        match self.gateway.handle(request).await {
+        match self.gateway.handle_in_turn(request).await {
             Ok(answer) => Outcome::Answer(answer),
-            Err(error) => Outcome::Failed {
-                request_id,
-                status: error.grpc_status(),
+            Err(error) => match error.code() {
+                ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Outcome::Lost {
+                    request_id,
+                    status: error.grpc_status(),
+                },
+                _ => Outcome::Broken(error.grpc_status()),
             },
         }
     }
@@ -54,11 +64,12 @@ impl Calls {
 )]
 enum Outcome {
     Answer(DataRequest),
-    Failed {
+    /// No Executor could be had for the request.
+    Lost {
         request_id: String,
         status: Status,
     },
-    /// The request could not even be read.
+    /// The request could not be read, or does not fit.
     Broken(Status),
 }
 
@@ -74,6 +85,7 @@ impl JinaRpc for Calls {
         let calls = self.clone();
         let outcomes = request
             .into_inner()
+            .take_until(self.stopping.clone().cancelled_owned())
             .map(move |request| calls.clone().outcome(request));
         let answers: Self::CallStream = if in_order {
             Box::pin(outcomes.buffered(self.in_flight).flat_map(messages))
@@ -84,12 +96,13 @@ impl JinaRpc for Calls {
     }
 }
 
-/// A failed request ends the stream, after a message that says by its id which one it was (facts of Jina 3.13).
+/// A failed request ends the stream; where the network is at fault, after a message that says by its id which one it
+/// was (facts of Jina 3.13).
 fn messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Status>> {
     let (first, second) = match outcome {
         Outcome::Answer(answer) => (Ok(answer), None),
         Outcome::Broken(status) => (Err(status), None),
-        Outcome::Failed { request_id, status } => {
+        Outcome::Lost { request_id, status } => {
             let header = HeaderProto {
                 request_id,
                 ..Default::default()

@@ -10,7 +10,10 @@ use flowgate_proto::{
 use http::StatusCode;
 
 use super::{body, json_reply, reject::Rejection, routes::Endpoint};
-use crate::{error::GatewayError, gateway::Gateway};
+use crate::{
+    error::{ErrorCode, GatewayError},
+    gateway::Gateway,
+};
 
 /// Sends the request's body through the Flow as one data request.
 pub(super) async fn post(
@@ -24,10 +27,7 @@ pub(super) async fn post(
     let request_id = sent.header.request_id.clone();
     match gateway.handle(sent).await {
         Ok(answer) => write(&answer, request_id),
-        Err(error) => {
-            log(&error, &request_id);
-            Err(failure(&error, request_id, &body, endpoint))
-        }
+        Err(error) => Err(failure(&error, request_id, &body, endpoint)),
     }
 }
 
@@ -42,7 +42,8 @@ fn read(body: &[u8], endpoint: &Endpoint) -> Result<DataRequest, Rejection> {
 
 fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
     json::write_http(answer).map(json_reply).map_err(|error| {
-        log(&error, &request_id);
+        let cause = &error as &dyn Error;
+        tracing::error!(request_id, error = cause, "an answer could not be written");
         Rejection::Failed {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             detail: error.to_string(),
@@ -58,16 +59,17 @@ fn failure(
     endpoint: &Endpoint,
 ) -> Rejection {
     let (status, detail) = (error.http_status(), error.detail());
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+    match error.code() {
+        ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => {
             let echo = echo(body, endpoint, request_id, &detail);
             echo.map_or_else(
                 |rejection| rejection,
                 |echo| Rejection::Unreachable { status, echo },
             )
         }
-        StatusCode::UNPROCESSABLE_ENTITY => Rejection::target_executor(&detail),
-        _ => Rejection::Failed {
+        ErrorCode::InvalidTarget => Rejection::target_executor(&detail),
+        ErrorCode::InvalidRequest => Rejection::documents(&detail),
+        ErrorCode::Overloaded | ErrorCode::Refused | ErrorCode::Internal => Rejection::Failed {
             status,
             detail,
             request_id,
@@ -86,8 +88,4 @@ fn echo(
     let mut sent = read(body, endpoint)?;
     sent.header.request_id = request_id;
     Ok(json::write_failure(&sent, detail))
-}
-
-fn log(error: &(dyn Error + 'static), request_id: &str) {
-    tracing::error!(request_id, error, "a request over HTTP failed");
 }

@@ -56,6 +56,11 @@ impl Rejection {
         )
     }
 
+    /// Documents or parameters that do not fit the Flow, which only the Flow finds out.
+    pub(super) fn documents(detail: &str) -> Self {
+        Self::invalid(&["body"], detail, "value_error")
+    }
+
     pub(super) fn syntax(error: &SyntaxError, body: &[u8]) -> Self {
         match (error.fault, std::str::from_utf8(body)) {
             (Fault::Grammar, Ok(text)) => Self::Invalid(vec![error.field_error(cut(text))]),
@@ -120,9 +125,5 @@ fn method_not_allowed(allow: &str) -> Response {
 }
 
 fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }

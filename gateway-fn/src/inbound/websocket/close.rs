@@ -3,7 +3,7 @@
 use axum::extract::ws::{CloseFrame, Message};
 use tokio_tungstenite::tungstenite;
 
-use crate::error::GatewayError;
+use crate::error::{GatewayError, MAX_CLOSE_REASON};
 
 /// The end of a session, as the client is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +47,12 @@ impl Close {
     }
 
     fn because(code: u16, reason: &str) -> Self {
-        let mut end = reason.len().min(MAX_REASON);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
         Self {
             code,
-            reason: reason[..end].to_owned(),
+            reason: reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)].to_owned(),
         }
     }
 }
-
-/// Bytes of a reason: a control frame holds 125, two of them the code.
-const MAX_REASON: usize = 123;
 
 impl From<&GatewayError> for Close {
     fn from(error: &GatewayError) -> Self {

@@ -39,6 +39,14 @@ pub enum ChannelError {
         /// What is wrong with it.
         source: tonic::transport::Error,
     },
+    /// TLS cannot be set up: roots that are no certificates, or a system without any.
+    #[error("TLS to {authority} cannot be set up")]
+    Tls {
+        /// The address.
+        authority: String,
+        /// What is wrong.
+        source: tonic::transport::Error,
+    },
     /// The file of trusted roots cannot be read.
     #[error("the trusted roots in {path} cannot be read")]
     Roots {
@@ -66,7 +74,10 @@ pub(super) fn lazy(address: &GrpcAddress, roots: &TlsRoots) -> Result<Channel, C
         .initial_connection_window_size(CONNECTION_WINDOW)
         .tcp_nodelay(true);
     if address.tls {
-        endpoint = endpoint.tls_config(tls(roots)?).map_err(named)?;
+        let authority = address.authority.clone();
+        endpoint = endpoint
+            .tls_config(tls(roots)?)
+            .map_err(|source| ChannelError::Tls { authority, source })?;
     }
     Ok(endpoint.connect_lazy())
 }

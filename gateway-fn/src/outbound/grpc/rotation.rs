@@ -25,13 +25,16 @@ impl Rotation {
         }
     }
 
-    /// The next one that is not known to be gone; when all are, the one whose turn it is.
-    pub(super) fn next(&self) -> &Replica {
+    /// The next one, best one that this call has not tried and that is not known to be gone.
+    pub(super) fn next(&self, tried: &[&str]) -> &Replica {
         let count = self.replicas.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..count)
-            .map(|step| &self.replicas[turn.wrapping_add(step) % count])
+        let from_turn = || (0..count).map(|step| &self.replicas[turn.wrapping_add(step) % count]);
+        let fresh = |replica: &&Replica| !tried.contains(&replica.authority());
+        from_turn()
+            .filter(fresh)
             .find(|replica| replica.is_there())
+            .or_else(|| from_turn().find(fresh))
             .unwrap_or(&self.replicas[turn % count])
     }
 }
