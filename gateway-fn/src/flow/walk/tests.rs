@@ -277,12 +277,30 @@ fn number(n: f64) -> Value {
     }
 }
 
-/// Any graph without circles: edges only lead to later nodes, nodes without one start at the Gateway.
+/// What becomes of a node when it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answers,
+    Fails,
+    /// Its Executor does not bind the endpoint.
+    Skipped,
+}
+
+fn any_fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Answers),
+        1 => Just(Fate::Fails),
+        1 => Just(Fate::Skipped),
+    ]
+}
+
+/// Any graph without circles: edges only lead to later nodes, nodes without one start at the Gateway. Nodes from which
+/// no way leads to an end float.
 fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
-    (1..9_usize).prop_flat_map(|count| {
+    (1..=12_usize).prop_flat_map(|count| {
         (
-            proptest::collection::vec(any::<bool>(), count * count),
-            proptest::collection::vec(any::<bool>(), count),
+            proptest::collection::vec(proptest::bool::weighted(0.3), count * count),
+            proptest::collection::vec(proptest::bool::weighted(0.3), count),
         )
             .prop_map(move |(matrix, ends)| {
                 let mut edges = Vec::new();
@@ -312,6 +330,138 @@ fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
     })
 }
 
+/// A walk under way, beside what it has to come to.
+struct Play {
+    graph: Arc<FlowGraph>,
+    fates: Vec<Fate>,
+    walk: Walk,
+    under_way: Vec<Step>,
+    called: BTreeSet<NodeId>,
+    answered: BTreeSet<NodeId>,
+    state: u64,
+}
+
+impl Play {
+    fn begin(graph: &Arc<FlowGraph>, fates: &[Fate], seed: u64) -> Self {
+        let known = Arc::new(KnownEndpoints::unknown(graph.len()));
+        for (id, _) in graph.nodes() {
+            let endpoint = match fates[id.0] {
+                Fate::Skipped => "/other",
+                Fate::Answers | Fate::Fails => "/x",
+            };
+            known.learn(id, vec![endpoint.to_owned()]);
+        }
+        let request = request("/x", &["d0", "d1"]);
+        Self {
+            graph: Arc::clone(graph),
+            fates: fates.to_vec(),
+            walk: Walk::begin(Arc::clone(graph), known, request, at(0)).expect("the request fits"),
+            under_way: Vec::new(),
+            called: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            state: seed | 1,
+        }
+    }
+
+    /// Whether all that the node needs has come to it by now.
+    fn is_reached(&self, id: NodeId) -> bool {
+        let mut needs = self.graph[id].needs.iter().flatten();
+        needs.all(|need| match self.fates[need.0] {
+            Fate::Answers => self.answered.contains(need),
+            Fate::Fails => false,
+            Fate::Skipped => self.is_reached(*need),
+        })
+    }
+
+    /// The nodes that are reached by now, with or without those that are skipped.
+    fn reached(&self, skipped: bool) -> BTreeSet<NodeId> {
+        self.graph
+            .nodes()
+            .map(|(id, _)| id)
+            .filter(|id| skipped || self.fates[id.0] != Fate::Skipped)
+            .filter(|id| self.is_reached(*id))
+            .collect()
+    }
+
+    /// Takes what is ready: exactly the nodes that have just been reached, each with one request.
+    fn take(&mut self) -> Result<(), TestCaseError> {
+        for step in self.walk.take_ready() {
+            prop_assert!(self.called.insert(step.node), "{:?} twice", step.node);
+            prop_assert_eq!(step.parts.len(), 1);
+            self.under_way.push(step);
+        }
+        prop_assert_eq!(&self.called, &self.reached(false));
+        let waits = self
+            .under_way
+            .iter()
+            .any(|step| self.graph[step.node].awaited);
+        prop_assert_eq!(self.walk.is_settled(), !waits);
+        Ok(())
+    }
+
+    /// One of the calls under way, whichever, comes back.
+    fn answer_one(&mut self) -> Result<(), TestCaseError> {
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let pick = usize::try_from(self.state >> 33).unwrap_or_default() % self.under_way.len();
+        let Step { node, mut parts } = self.under_way.remove(pick);
+        self.answered.insert(node);
+        let mut answer = parts.remove(0);
+        let fails = self.fates[node.0] == Fate::Fails;
+        if fails {
+            answer.header.status = failed();
+        }
+        self.walk
+            .answered(node, answer, fails, at(1))
+            .expect("the answer fits");
+        self.take()
+    }
+
+    fn run_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), TestCaseError> {
+        while !done(self) {
+            prop_assert!(!self.under_way.is_empty(), "stuck");
+            self.answer_one()?;
+        }
+        Ok(())
+    }
+
+    /// The client's answer, held against what has happened so far.
+    fn answer(&mut self) -> Result<(), TestCaseError> {
+        let answer = self.walk.answer(at(2));
+        let names: Vec<_> = route_names(&answer)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let order = self.graph.depth_first().iter();
+        let reached = self.reached(true);
+        let started = order.filter(|id| reached.contains(*id));
+        let expected: Vec<_> = std::iter::once("gateway".to_owned())
+            .chain(started.map(|id| self.graph[*id].name.clone()))
+            .collect();
+        prop_assert_eq!(names, expected);
+        for (id, node) in self.graph.nodes() {
+            let Some(route) = answer
+                .routes
+                .iter()
+                .find(|route| route.executor == node.name)
+            else {
+                continue;
+            };
+            let answered = self.answered.contains(&id);
+            prop_assert_eq!(route.end_time.is_some(), answered);
+            let fails = answered && self.fates[id.0] == Fate::Fails;
+            prop_assert_eq!(&route.status, &fails.then(failed).flatten());
+        }
+        if !self.fates.contains(&Fate::Fails) {
+            prop_assert_eq!(ids(&answer.documents), ["d0", "d1"]);
+            prop_assert!(answer.header.status.is_none());
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #[test]
     fn any_graph_runs_every_node_once_and_in_order(graph in any_graph(), seed in any::<u64>()) {
@@ -333,5 +483,27 @@ proptest! {
         let answer = walk.answer(at(2));
         prop_assert_eq!(answer.routes.len(), graph.len() + 1);
         prop_assert!(ids(&answer.documents).contains(&"d0".to_owned()));
+    }
+
+    /// Whatever fails, is skipped or floats: nobody runs twice, without all parts or behind a failure, and the answer
+    /// comes as soon as nobody is left whom it waits for, and not before.
+    #[test]
+    fn any_graph_runs_whom_it_reaches(
+        graph in any_graph(),
+        fates in proptest::collection::vec(any_fate(), 12),
+        seed in any::<u64>(),
+        early in any::<bool>(),
+    ) {
+        let mut play = Play::begin(&graph, &fates, seed);
+        play.take()?;
+        if early {
+            play.run_until(|play| play.walk.is_settled())?;
+            play.answer()?;
+        }
+        // What floats runs on to its end.
+        play.run_until(|play| play.under_way.is_empty())?;
+        if !early {
+            play.answer()?;
+        }
     }
 }
