@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -54,10 +54,10 @@ impl RawGrpc {
         &mut self,
         method: &str,
         metadata: tonic::metadata::MetadataMap,
-        requests: Vec<Bytes>,
+        requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Response<Streaming<Bytes>>, Status> {
         self.ready().await?;
-        let mut request = tonic::Request::new(tokio_stream::iter(requests));
+        let mut request = tonic::Request::new(requests);
         *request.metadata_mut() = metadata;
         self.0
             .streaming(request, path(method), Raw::default())
@@ -185,16 +185,7 @@ pub async fn websocket(
     subprotocol: Option<&str>,
     frames: Vec<Message>,
 ) -> Vec<Message> {
-    let mut request = format!("ws://{authority}{path}")
-        .into_client_request()
-        .expect("an address");
-    if let Some(offered) = subprotocol {
-        request.headers_mut().insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            offered.parse().expect("a header"),
-        );
-    }
-    let mut socket = handshake(authority, &request).await;
+    let mut socket = open_websocket(authority, path, subprotocol).await;
     for frame in frames {
         // A server that has already closed is seen below.
         let _ = socket.send(frame).await;
@@ -210,7 +201,25 @@ pub async fn websocket(
     received
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+/// A WebSocket of a client.
+pub type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+
+/// Opens a WebSocket.
+///
+/// # Panics
+/// When the handshake fails.
+pub async fn open_websocket(authority: &str, path: &str, subprotocol: Option<&str>) -> Socket {
+    let mut request = format!("ws://{authority}{path}")
+        .into_client_request()
+        .expect("an address");
+    if let Some(offered) = subprotocol {
+        request.headers_mut().insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            offered.parse().expect("a header"),
+        );
+    }
+    handshake(authority, &request).await
+}
 
 /// The handshake by hand: the server never selects a subprotocol, which the library takes for a failure.
 async fn handshake(authority: &str, request: &Request<()>) -> Socket {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use executor_fn::{Error, Executor, Reply, Request};
+use executor_fn::{Error, Executor, Reply, Request, tensor};
 use flowgate_proto::{
     Kind, Struct, Value,
     docarray::{
@@ -11,21 +11,6 @@ use flowgate_proto::{
     },
     normalise,
 };
-
-/// A numpy array of float32 as Jina writes it.
-#[must_use]
-pub fn f32_array(values: &[f32]) -> NdArrayProto {
-    let buffer: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    dense(
-        buffer,
-        vec![u32::try_from(values.len()).expect("a short vector")],
-        "<f4",
-        "numpy",
-    )
-}
 
 /// A document with an id and a text.
 #[must_use]
@@ -46,40 +31,13 @@ pub fn text_of(document: &DocumentProto) -> &str {
     }
 }
 
-/// A JSON value as a protobuf one.
-///
-/// # Panics
-/// On a number that is no double.
-#[must_use]
-pub fn value(json: serde_json::Value) -> Value {
-    let kind = match json {
-        serde_json::Value::Null => Kind::NullValue(0),
-        serde_json::Value::Bool(flag) => Kind::BoolValue(flag),
-        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().expect("a double")),
-        serde_json::Value::String(text) => Kind::StringValue(text),
-        serde_json::Value::Array(list) => {
-            Kind::ListValue(prost_list(list.into_iter().map(value).collect()))
-        }
-        object @ serde_json::Value::Object(_) => Kind::StructValue(fields(object)),
-    };
-    Value { kind: Some(kind) }
-}
-
 /// A JSON object as a protobuf `Struct`.
 ///
 /// # Panics
 /// When it is no object.
 #[must_use]
 pub fn fields(json: serde_json::Value) -> Struct {
-    let serde_json::Value::Object(members) = json else {
-        panic!("no object: {json}")
-    };
-    Struct {
-        fields: members
-            .into_iter()
-            .map(|(key, member)| (key, value(member)))
-            .collect(),
-    }
+    executor_fn::structure(json).expect("an object")
 }
 
 /// The Executor `Multi`: one endpoint for each thing that can happen to a document.
@@ -100,13 +58,13 @@ pub fn multi() -> Executor {
             each(request, |document, _| {
                 #[expect(clippy::cast_precision_loss, reason = "texts of the recordings are short")]
                 let length = text_of(document).len() as f32;
-                document.embedding = Some(f32_array(&[length, 1.5, -2.0]));
+                document.embedding = Some(tensor::write(&[length, 1.5, -2.0]));
             })
         })
         .on("/tensor_list", |request| {
             each(request, |document, _| {
                 let buffer = [1_i64, 2, 3, 4].iter().flat_map(|value| value.to_le_bytes()).collect();
-                document.content = Some(Content::Tensor(dense(buffer, vec![2, 2], "<i8", "list")));
+                document.content = Some(Content::Tensor(nested_list(buffer, vec![2, 2])));
             })
         })
         .on("/matches", |request| each(request, add_relatives))
@@ -145,7 +103,7 @@ pub fn order(name: &'static str) -> Executor {
             set_text(document, format!("{}+{name}", text_of(document)));
             match name {
                 "b" => document.weight = 0.5,
-                "c" => document.embedding = Some(f32_array(&[1.0, 2.0])),
+                "c" => document.embedding = Some(tensor::write(&[1.0, 2.0])),
                 _ => {}
             }
         }
@@ -287,19 +245,16 @@ fn set_every_field(document: &mut DocumentProto) {
     document.metadata = Some(fields(serde_json::json!({"q": 1})));
 }
 
-fn dense(buffer: Vec<u8>, shape: Vec<u32>, dtype: &str, cls_name: &str) -> NdArrayProto {
+/// A Python list of lists of integers.
+fn nested_list(buffer: Vec<u8>, shape: Vec<u32>) -> NdArrayProto {
     let array = DenseNdArrayProto {
         buffer: buffer.into(),
         shape,
-        dtype: dtype.to_owned(),
+        dtype: "<i8".to_owned(),
     };
     NdArrayProto {
         content: Some(Array::Dense(array)),
-        cls_name: cls_name.to_owned(),
+        cls_name: "list".to_owned(),
         parameters: None,
     }
-}
-
-fn prost_list(values: Vec<Value>) -> flowgate_proto::ListValue {
-    flowgate_proto::ListValue { values }
 }

@@ -90,7 +90,10 @@ pub fn masked(value: Value) -> Value {
 fn masked_member((key, value): (String, Value)) -> (String, Value) {
     let masked = match (key.as_str(), &value) {
         ("requestId" | "request_id", Value::String(id)) if is_id(id) => "<request_id>".into(),
-        ("stacks", Value::Array(_)) => Value::Array(vec!["<stack line>".into()]),
+        // Their content is free; that there are any, is not.
+        ("stacks", Value::Array(lines)) if !lines.is_empty() => {
+            Value::Array(vec!["<stack line>".into()])
+        }
         _ => masked(value),
     };
     (key, masked)
@@ -106,16 +109,19 @@ fn masked_text(text: &str) -> String {
     }
 }
 
-/// `'0.0.0.0:PORT'` inside an error text -> the port of the recordings.
+/// The ports in the addresses of an error text, `'localhost:PORT'` and `'0.0.0.0:PORT'`, as `<port>`.
 #[must_use]
 pub fn masked_ports(text: &str) -> String {
-    match text.split_once("'0.0.0.0:") {
-        None => text.to_owned(),
-        Some((before, after)) => {
-            let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
-            format!("{before}'0.0.0.0:20410{}", masked_ports(rest))
-        }
-    }
+    ["'localhost:", "'0.0.0.0:"]
+        .iter()
+        .fold(text.to_owned(), |text, host| {
+            let mut pieces = text.split(host);
+            let first = pieces.next().unwrap_or_default().to_owned();
+            pieces.fold(first, |masked, piece| {
+                let rest = piece.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                format!("{masked}{host}<port>{rest}")
+            })
+        })
 }
 
 fn is_id(text: &str) -> bool {

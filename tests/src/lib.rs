@@ -1,5 +1,5 @@
-//! The harness of the suites: whole Flows on free ports, clients that see raw answers, recordings of Jina to hold them
-//! against.
+//! The harness of the suites: whole Flows on free ports, clients that see raw answers, Executors that keep
+//! what they are sent, recordings of Jina to hold all that against.
 
 pub mod client;
 
@@ -7,4 +7,8 @@ pub mod executors;
 
 pub mod flow;
 
+pub mod gate;
+
 pub mod golden;
+
+pub mod recorder;

@@ -3,18 +3,21 @@
 use executor_fn::Executor;
 use flowgate_tests::{
     executors::{multi, only_foo, order, tag},
-    flow::{ServedExecutor, ServedGateway},
+    flow::{ClosedPort, ServedExecutor, ServedGateway},
 };
 
 /// A Flow of the recordings, running.
 pub(crate) struct GoldenFlow {
     pub(crate) gateway: ServedGateway,
     pub(crate) executors: Vec<ServedExecutor>,
+    /// Where the Executor that is down would listen.
+    closed: ClosedPort,
 }
 
 impl GoldenFlow {
     pub(crate) async fn start(name: &str) -> Self {
         let mut executors = Vec::new();
+        let closed = ClosedPort::hold();
         let mut yaml = String::from(HEAD);
         yaml.push_str(gateway_keys(name));
         yaml.push_str(if layout(name).is_empty() {
@@ -32,8 +35,7 @@ impl GoldenFlow {
                         executors[executors.len() - 1].port()
                     )
                 }
-                // Closed on purpose, and named in the recorded texts.
-                None => "host: localhost, port: 20499".to_owned(),
+                None => format!("host: localhost, port: {}", closed.number()),
             };
             yaml.push_str(&format!(
                 "  - {{name: {deployment}, external: true, {port}{keys}}}\n"
@@ -42,11 +44,13 @@ impl GoldenFlow {
         Self {
             gateway: ServedGateway::start(&yaml).await,
             executors,
+            closed,
         }
     }
 
     pub(crate) async fn stop(self) {
         self.gateway.stop().await;
+        drop(self.closed);
         for executor in self.executors {
             executor.stop().await;
         }

@@ -14,19 +14,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-/// A port that is free now. The Flow has to name one port for all, so the system cannot pick it at bind time.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("bound").port()
-}
-
 #[tokio::test]
 async fn grpc_http_and_websocket_answer_on_one_port() {
-    let port = free_port();
-    let gateway = ServedGateway::start(&format!(
-        "jtype: Flow\ngateway: {{protocol: [grpc, http, websocket], port: [{port}, {port}, {port}]}}\n\
-         executors:\n  - {{name: g, uses: 'inproc://greet'}}\n"
-    ))
+    let gateway = ServedGateway::start_on_one_port(|port| {
+        format!(
+            "jtype: Flow\ngateway: {{protocol: [grpc, http, websocket], port: [{port}, {port}, {port}]}}\n\
+             executors:\n  - {{name: g, uses: 'inproc://greet'}}\n"
+        )
+    })
     .await;
     let authority = gateway.authority(Protocol::Grpc);
 

@@ -7,7 +7,7 @@ use executor_fn::{Executor, Reply, Request};
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
     client::RawGrpc,
-    flow::{ServedExecutor, ServedGateway},
+    flow::{ClosedPort, ServedExecutor, ServedGateway},
 };
 use gateway::config::Protocol;
 use prost::Message as _;
@@ -53,7 +53,7 @@ async fn stream(gateway: &ServedGateway, in_order: &str, ids: &[&str]) -> Stream
     let mut metadata = MetadataMap::new();
     metadata.insert("__results_in_order__", in_order.parse().expect("ASCII"));
     client
-        .streaming(CALL, metadata, requests(ids))
+        .streaming(CALL, metadata, tokio_stream::iter(requests(ids)))
         .await
         .expect("a stream")
         .into_inner()
@@ -139,9 +139,13 @@ async fn answers_come_in_the_order_of_the_requests_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn a_failed_request_ends_the_stream_after_saying_which_it_was() {
-    let yaml = "jtype: Flow\ngateway: {protocol: grpc, port: 0, retries: 0}\n\
-                executors:\n  - {name: e, external: true, host: localhost, port: 20499}\n";
-    let gateway = ServedGateway::start(yaml).await;
+    let closed = ClosedPort::hold();
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: grpc, port: 0, retries: 0}}\n\
+         executors:\n  - {{name: e, external: true, host: localhost, port: {}}}\n",
+        closed.number()
+    ))
+    .await;
     let (order, end) = answered_ids(&gateway, "false", &["r1"]).await;
     assert_eq!(order, ["r1"]);
     assert_eq!(end, Some(Code::Unavailable));
