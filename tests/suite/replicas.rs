@@ -8,7 +8,8 @@ use std::sync::{
 use executor_fn::{Executor, Reply};
 use flowgate_tests::{
     client::post,
-    flow::{ServedExecutor, ServedGateway},
+    flow::{ClosedPort, MortalExecutor, ServedExecutor, ServedGateway},
+    gate::Gate,
 };
 use futures_util::future::join_all;
 use gateway::config::Protocol;
@@ -85,14 +86,42 @@ async fn no_request_is_lost_when_a_replica_goes() {
 }
 
 #[tokio::test]
+async fn no_request_is_lost_when_a_replica_is_killed_in_the_middle_of_them() {
+    let (one, other) = (Gate::closed(), Gate::closed());
+    let stays = ServedExecutor::start(one.executor(), "e").await;
+    let dies = MortalExecutor::start(other.executor(), "e");
+    let gateway = ServedGateway::start(&yaml(&[stays.port(), dies.port])).await;
+    let authority = gateway.authority(Protocol::Http);
+    let requests: Vec<_> = (0..20)
+        .map(|number| {
+            let authority = authority.clone();
+            let body = json!({"data": [{"text": number.to_string()}]});
+            tokio::spawn(async move { post(&authority, &body).await })
+        })
+        .collect();
+    // The replicas take turns, but for the turn that endpoint discovery takes.
+    one.begun(8).await;
+    other.begun(8).await;
+    dies.kill();
+    // Those that were held there come here too.
+    one.begun(12).await;
+    one.open(20);
+    for (number, request) in requests.into_iter().enumerate() {
+        let answer = request.await.expect("an answer");
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        assert_eq!(answer.json()["data"][0]["text"], number.to_string());
+    }
+    assert_eq!((one.answered(), other.answered()), (20, 0));
+    gateway.stop().await;
+    stays.stop().await;
+}
+
+#[tokio::test]
 async fn a_replica_that_comes_back_is_used_again() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let socket = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = socket.local_addr().expect("bound");
-    drop(socket);
-    let gateway = ServedGateway::start(&yaml(&[address.port()])).await;
+    let closed = ClosedPort::hold();
+    let port = closed.number();
+    let gateway = ServedGateway::start(&yaml(&[port])).await;
     let authority = gateway.authority(Protocol::Http);
     let answer = post(&authority, &json!({"data": []})).await;
     assert_eq!(answer.status, 503);
@@ -101,14 +130,10 @@ async fn a_replica_that_comes_back_is_used_again() {
         description,
         format!(
             "failed to connect to all addresses |Gateway: Communication error with deployment e at address(es) \
-             {{'localhost:{}'}}. Head or worker(s) may be down.",
-            address.port()
+             {{'localhost:{port}'}}. Head or worker(s) may be down."
         )
     );
-    let socket = tokio::net::TcpListener::bind(address)
-        .await
-        .expect("still free");
-    let back = ServedExecutor::start_on(socket, counting(&calls), "e");
+    let back = ServedExecutor::start_on(closed.open(), counting(&calls), "e");
     assert_eq!(post(&authority, &json!({"data": []})).await.status, 200);
     gateway.stop().await;
     back.stop().await;
