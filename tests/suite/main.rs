@@ -1,5 +1,7 @@
 //! All suites in one binary: linking it once is most of the time that tests take.
 
+mod conditions;
+
 mod golden;
 
 mod golden_grpc;
@@ -8,9 +10,15 @@ mod golden_http;
 
 mod golden_websocket;
 
+mod introspection;
+
 mod limits;
 
 mod one_port;
+
+mod outbound;
+
+mod readme;
 
 mod replicas;
 

@@ -1,6 +1,13 @@
-//! WebSocket clients that make mistakes are told what is wrong by a close frame.
+//! WebSocket clients that make mistakes are told what is wrong by a close frame, and those that wait are not left alone.
 
-use flowgate_tests::{client::websocket, flow::ServedGateway};
+use std::time::Duration;
+
+use flowgate_tests::{
+    client::{Socket, open_websocket, websocket},
+    flow::{ServedGateway, eventually},
+    gate::Gate,
+};
+use futures_util::{SinkExt as _, StreamExt as _};
 use gateway::config::Protocol;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -85,4 +92,51 @@ async fn a_large_document_passes_and_too_large_a_frame_is_refused() {
     let received = websocket(&authority, "/", None, vec![frame(1_100_000)]).await;
     assert_eq!(close(&received).0, 1009);
     gateway.stop().await;
+}
+
+/// A client that has sent one request, which is held, and that nothing more comes.
+async fn waiting(gate: &Gate) -> (ServedGateway, Socket) {
+    let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0}\n\
+                executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+    let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
+    let mut socket = open_websocket(&gateway.authority(Protocol::WebSocket), "/", None).await;
+    for frame in [r#"{"data": [{"text": "x"}]}"#, "{}"] {
+        socket.send(Message::text(frame)).await.expect("sent");
+    }
+    gate.begun(1).await;
+    (gateway, socket)
+}
+
+async fn next(socket: &mut Socket) -> Message {
+    let next = tokio::time::timeout(Duration::from_secs(10), socket.next()).await;
+    next.expect("in time").expect("no end").expect("a frame")
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_while_the_last_requests_are_under_way() {
+    let gate = Gate::closed();
+    let (gateway, mut socket) = waiting(&gate).await;
+    let ping = Message::Ping("there?".into());
+    socket.send(ping).await.expect("sent");
+    assert_eq!(next(&mut socket).await, Message::Pong("there?".into()));
+    gate.open(1);
+    assert!(next(&mut socket).await.is_text());
+    assert_eq!(close(&[next(&mut socket).await]), (1000, String::new()));
+    assert!(socket.next().await.is_none());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_or_goes_cancels_its_last_requests() {
+    for says_goodbye in [true, false] {
+        let gate = Gate::closed();
+        let (gateway, mut socket) = waiting(&gate).await;
+        if says_goodbye {
+            socket.close(None).await.expect("sent");
+        } else {
+            drop(socket);
+        }
+        eventually("the work is cancelled", || async { gate.cancelled() == 1 }).await;
+        gateway.stop().await;
+    }
 }
