@@ -16,7 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use tls::TlsError;
 
-use self::{dispatch::Dispatch, listener::Listener};
+use self::{
+    dispatch::Dispatch,
+    listener::{Door, Listener},
+};
 use crate::{
     config::{Config, GatewayConfig, Protocol},
     gateway::{Gateway, Registry, StartError},
@@ -82,9 +85,11 @@ impl Container {
             listeners.push(Listener {
                 socket,
                 address,
-                dispatch: Arc::new(routes.only(&protocols)),
+                door: Door {
+                    dispatch: Arc::new(routes.only(&protocols)),
+                    tls: tls.clone(),
+                },
                 protocols,
-                tls: tls.clone(),
                 connections: Arc::clone(&connections),
             });
         }

@@ -141,7 +141,10 @@ fn redirect(path: &str, request: &Request) -> Result<Response, Rejection> {
         None => uri.authority().map(http::uri::Authority::as_str),
     };
     // HTTP/1 does not say in the request whether it came over TLS; the host does.
-    let told = request.extensions().get::<Scheme>().or_else(|| uri.scheme());
+    let told = request
+        .extensions()
+        .get::<Scheme>()
+        .or_else(|| uri.scheme());
     let scheme = told.unwrap_or(&Scheme::HTTP);
     let origin = host.map(|host| format!("{scheme}://{host}"));
     let query = uri.query().map(|query| format!("?{query}"));

@@ -1,6 +1,6 @@
 //! A bound port -> connections, each served by a task of its own.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,43 +23,49 @@ pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) address: SocketAddr,
     pub(super) protocols: Vec<Protocol>,
-    pub(super) dispatch: Arc<Dispatch>,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) door: Door,
     /// One permit for each connection that may still be opened, on all ports together.
     pub(super) connections: Arc<Semaphore>,
+}
+
+/// What every connection of a port goes through. It does not hold the socket, which closes when no more connections
+/// are taken, however long those that were taken go on.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
     /// Takes connections until told to stop; each runs on as one of `tasks`.
     pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
-        let this = Arc::new(self);
-        while let Some(Ok(permit)) = stopping
-            .run_until_cancelled(Arc::clone(&this.connections).acquire_owned())
-            .await
-        {
-            match stopping.run_until_cancelled(this.socket.accept()).await {
+        let room = || stopping.run_until_cancelled(Arc::clone(&self.connections).acquire_owned());
+        while let Some(Ok(permit)) = room().await {
+            match stopping.run_until_cancelled(self.socket.accept()).await {
                 None => return,
                 Some(Ok((stream, peer))) => {
-                    let (this, stopping) = (Arc::clone(&this), stopping.clone());
+                    let (door, stopping) = (self.door.clone(), stopping.clone());
                     tasks.spawn(async move {
-                        this.connection(stream, peer, stopping).await;
+                        door.open(stream, peer, stopping).await;
                         drop(permit);
                     });
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(address = %this.address, error = &error as &dyn std::error::Error, "no connection taken");
+                    tracing::warn!(address = %self.address, error = &error as &dyn Error, "no connection taken");
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             }
         }
     }
+}
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, stopping: CancellationToken) {
+impl Door {
+    async fn open(self, stream: TcpStream, peer: SocketAddr, stopping: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+            tracing::debug!(%peer, error = &error as &dyn Error, "no TCP_NODELAY");
         }
-        let dispatch = Arc::clone(&self.dispatch);
-        let Some(tls) = &self.tls else {
+        let Self { dispatch, tls } = self;
+        let Some(tls) = tls else {
             return connection::serve_plain(stream, peer, dispatch, stopping).await;
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
