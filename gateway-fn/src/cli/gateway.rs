@@ -122,7 +122,7 @@ const KNOWN: &[(&str, Takes)] = &[
     ("prefetch", Takes::Text(|args| &mut args.prefetch)),
     ("protocol", Takes::List(|args| &mut args.protocol)),
     ("protocols", Takes::List(|args| &mut args.protocol)),
-    ("proxy", Takes::Nothing),
+    ("proxy", Takes::Flag(|args| &mut args.proxy)),
     ("py-modules", Takes::Nothing),
     ("quiet", Takes::Nothing),
     ("quiet-error", Takes::Nothing),
@@ -140,7 +140,10 @@ const KNOWN: &[(&str, Takes)] = &[
     ("tracing", Takes::Flag(|args| &mut args.tracing)),
     ("uses", Takes::Text(|args| &mut args.uses)),
     ("uses-with", Takes::Nothing),
-    ("uvicorn-kwargs", Takes::Nothing),
+    (
+        "uvicorn-kwargs",
+        Takes::List(|args| &mut args.uvicorn_kwargs),
+    ),
     ("workspace", Takes::Nothing),
 ];
 

@@ -59,6 +59,10 @@ pub struct GatewayArgs {
     pub metrics: bool,
     /// `--grpc-server-options`, JSON
     pub grpc_server_options: Option<String>,
+    /// `--proxy`
+    pub proxy: bool,
+    /// `--uvicorn-kwargs`
+    pub uvicorn_kwargs: Vec<String>,
     /// `--graph-description`, JSON: names to the names that follow
     pub graph_description: Option<String>,
     /// `--graph-conditions`, JSON: names to conditions
@@ -119,6 +123,7 @@ impl GatewayArgs {
             ("monitoring", self.monitoring),
             ("tracing", self.tracing),
             ("metrics", self.metrics),
+            ("proxy", self.proxy),
         ];
         let documents = [
             ("grpc_server_options", &self.grpc_server_options),
@@ -139,7 +144,11 @@ impl GatewayArgs {
             .into_iter()
             .filter(|(_, flag)| *flag)
             .for_each(|(name, _)| put(name, Value::Bool(true)));
-        for (name, words) in [("protocol", &self.protocol), ("port", &self.port)] {
+        for (name, words) in [
+            ("protocol", &self.protocol),
+            ("port", &self.port),
+            ("uvicorn_kwargs", &self.uvicorn_kwargs),
+        ] {
             if !words.is_empty() {
                 put(
                     name,

@@ -134,10 +134,14 @@ impl GatewayOptions {
         self.with("prefetch", Value::Whole(requests.into()))
     }
 
-    /// The longest that one try at one Executor may take.
+    /// The longest that one try at one Executor may take, at most a day; [`Duration::MAX`] is no limit.
     #[must_use]
     pub fn timeout_send(self, timeout: Duration) -> Self {
-        self.with("timeout_send", milliseconds(timeout))
+        let value = match timeout {
+            Duration::MAX => Value::Whole(-1),
+            timeout => milliseconds(timeout),
+        };
+        self.with("timeout_send", value)
     }
 
     /// How often a failed call is tried again.
@@ -278,6 +282,8 @@ fn list(values: impl IntoIterator<Item = Value>) -> Value {
     )
 }
 
+/// Rounded up, so that a very short time does not become none.
 fn milliseconds(duration: Duration) -> Value {
-    Value::Whole(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    Value::Whole(i64::try_from(milliseconds).unwrap_or(i64::MAX))
 }

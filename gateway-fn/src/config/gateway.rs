@@ -24,7 +24,8 @@ pub struct GatewayConfig {
     pub listeners: Vec<Listener>,
     /// Requests in flight per call or stream; `None` is no limit (0 in the file). 1000 by default, as in Jina 3.13.
     pub prefetch: Option<NonZeroUsize>,
-    /// The longest that one try at one Executor may take; `None` is no limit (also 0 and negative numbers).
+    /// The longest that one try at one Executor may take, at most a day; `None` is no limit (also 0 and negative
+    /// numbers).
     pub timeout_send: Option<Duration>,
     /// How often a failed call is tried again.
     pub retries: Retries,
@@ -121,14 +122,17 @@ pub struct TlsFiles {
 /// What one Gateway takes on at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends.
+    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends. At most
+    /// 4 GiB - 1, gRPC's own bound.
     pub max_message_bytes: usize,
     /// Requests under way; more are told to come again. 10 000 by default: ten streams at the default `prefetch`.
+    /// At most a million.
     pub max_concurrent_requests: usize,
     /// Open connections; more wait to be accepted. 10 000 by default, well below the usual limit of open files.
+    /// At most a million.
     pub max_connections: usize,
     /// HTTP/2 connections to each replica. Two by default: one alone is one task's work at either end, and its window
-    /// is shared by all requests.
+    /// is shared by all requests. At most 64.
     pub connections_per_replica: NonZeroUsize,
 }
 

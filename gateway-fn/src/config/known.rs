@@ -43,6 +43,20 @@ pub(super) fn check(place: &Place, entries: &[(Key, Node)], report: &mut Report)
     }
 }
 
+/// Refuses unknown keys in `limits`, which is this Gateway's own: one that is misspelt would leave a bound unset.
+pub(super) fn check_limits(place: &Place, entries: &[(Key, Node)], report: &mut Report) {
+    for (key, _) in entries {
+        let name = plain_name(&key.text);
+        if !LIMITS.contains(&name.as_str()) {
+            report.fault(
+                &place.key(&key.text, key.line),
+                "an unknown key",
+                format!("one of {}{}", LIMITS.join(", "), nearest(&name, LIMITS)),
+            );
+        }
+    }
+}
+
 fn is_known(key: &str) -> bool {
     let key = plain_name(key);
     [&FLOW[..], &GATEWAY, &EXECUTOR, &OURS]
@@ -176,3 +190,10 @@ const EXECUTOR: [&str; 32] = [
 
 /// What only this Gateway knows.
 const OURS: [&str; 3] = ["internal_addresses_in_errors", "limits", "shutdown_timeout"];
+
+const LIMITS: [&str; 4] = [
+    "max_message_bytes",
+    "max_concurrent_requests",
+    "max_connections",
+    "connections_per_replica",
+];

@@ -6,6 +6,8 @@ mod accepted;
 
 mod arguments;
 
+mod builder;
+
 mod faults;
 
 mod never_panics;

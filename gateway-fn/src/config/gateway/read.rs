@@ -7,6 +7,8 @@ use flowgate_proto::Compression;
 
 use super::{GatewayConfig, Limits, Retries, TlsFiles, http, listeners};
 use crate::config::fault::Report;
+use crate::config::known;
+use crate::config::node::{Node, Value};
 use crate::config::section::{Commas, Layer, Section};
 
 /// Reads all of the Gateway's settings. What is wrong goes to the report and leaves the default behind.
@@ -87,8 +89,8 @@ fn prefetch(section: &Section<'_>, report: &mut Report) -> Option<NonZeroUsize> 
 fn timeout_send(section: &Section<'_>, report: &mut Report) -> Option<Duration> {
     let milliseconds = section.whole(
         &["timeout_send"],
-        i64::MIN..=i64::MAX,
-        "milliseconds, a whole number",
+        i64::MIN..=DAY,
+        "milliseconds, at most a day (86400000), or -1 for no limit",
         report,
     )?;
     u64::try_from(milliseconds)
@@ -152,47 +154,67 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let Some((place, entries)) = section.map(&["limits"], report) else {
         return default;
     };
+    known::check_limits(&place, entries, report);
     let limits = Section::new([Layer::of_file(place, entries)]);
-    let mut number = |name: &str, default: usize| {
-        let found = limits.whole(&[name], 1..=i64::MAX, "a whole number from 1", report);
+    let mut number = |name: &str, most: i64, default: usize| {
+        let expected = format!("a whole number from 1 to {most}");
+        let found = limits.whole(&[name], 1..=most, &expected, report);
         found
             .and_then(|found| usize::try_from(found).ok())
             .unwrap_or(default)
     };
+    let connections_per_replica = number(
+        "connections_per_replica",
+        MOST_PER_REPLICA,
+        default.connections_per_replica.get(),
+    );
     Limits {
-        max_message_bytes: number("max_message_bytes", default.max_message_bytes),
-        max_concurrent_requests: number("max_concurrent_requests", default.max_concurrent_requests),
-        max_connections: number("max_connections", default.max_connections),
-        connections_per_replica: NonZeroUsize::new(number(
-            "connections_per_replica",
-            default.connections_per_replica.get(),
-        ))
-        .unwrap_or(default.connections_per_replica),
+        max_message_bytes: number(
+            "max_message_bytes",
+            MOST_MESSAGE_BYTES,
+            default.max_message_bytes,
+        ),
+        max_concurrent_requests: number(
+            "max_concurrent_requests",
+            MOST_AT_ONCE,
+            default.max_concurrent_requests,
+        ),
+        max_connections: number("max_connections", MOST_AT_ONCE, default.max_connections),
+        connections_per_replica: NonZeroUsize::new(connections_per_replica)
+            .unwrap_or(default.connections_per_replica),
     }
 }
 
-/// Jina's way to set the size of messages, where -1 is no limit.
+/// Jina's way to set the size of messages, where -1 is no limit but that of gRPC itself.
 fn grpc_limit(section: &Section<'_>, report: &mut Report) -> usize {
     let default = Limits::default().max_message_bytes;
     let Some((place, entries)) = section.map(&["grpc_server_options"], report) else {
         return default;
     };
+    for (key, _) in entries.iter().filter(|(key, _)| key.text != MAX_RECEIVE) {
+        report.warn(
+            &place.key(&key.text, key.line),
+            "an option without effect",
+            format!("{MAX_RECEIVE}, the one that counts here"),
+        );
+    }
     let options = Section::new([Layer::of_file(place, entries)]);
     let found = options.whole(
-        &["grpc.max_receive_message_length"],
+        &[MAX_RECEIVE],
         -1..=i64::MAX,
         "bytes, or -1 for no limit",
         report,
     );
     found.map_or(default, |bytes| {
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        let bytes = if bytes < 0 { MOST_MESSAGE_BYTES } else { bytes };
+        usize::try_from(bytes.min(MOST_MESSAGE_BYTES)).unwrap_or(usize::MAX)
     })
 }
 
 fn shutdown_timeout(section: &Section<'_>, report: &mut Report) -> Duration {
     let found = section.whole(
         &["shutdown_timeout"],
-        0..=86_400_000,
+        0..=DAY,
         "milliseconds, at most a day",
         report,
     );
@@ -206,7 +228,12 @@ fn shutdown_timeout(section: &Section<'_>, report: &mut Report) -> Duration {
 
 /// What a person has turned on and will miss is better said at start.
 fn warn_of_what_is_not_there(section: &Section<'_>, report: &mut Report) {
-    for name in ["monitoring", "tracing", "metrics"] {
+    for name in [
+        "monitoring",
+        "tracing",
+        "metrics",
+        "expose_graphql_endpoint",
+    ] {
         if section.flag(&[name], report)
             && let Some(entry) = section.find(&[name])
         {
@@ -217,6 +244,49 @@ fn warn_of_what_is_not_there(section: &Section<'_>, report: &mut Report) {
             );
         }
     }
+    if section.flag(&["proxy"], report)
+        && let Some(entry) = section.find(&["proxy"])
+    {
+        report.warn(
+            &entry.place,
+            "proxy turned on",
+            "it off: this Gateway connects to its Executors without a proxy",
+        );
+    }
+    if let Some(entry) = section.find(&["uvicorn_kwargs"])
+        && !says_nothing(entry.node)
+    {
+        report.warn(
+            &entry.place,
+            "uvicorn_kwargs",
+            "none: no uvicorn runs here, so they have no effect",
+        );
+    }
+}
+
+/// An empty map, as Jina's exports have it too.
+fn says_nothing(kwargs: &Node) -> bool {
+    match &kwargs.value {
+        Value::Map(entries) => entries.is_empty(),
+        Value::List(items) => items.iter().all(says_nothing),
+        Value::Text(text) => text == "{}",
+        Value::Null => true,
+        Value::Bool(_) | Value::Whole(_) | Value::Real(_) => false,
+    }
 }
 
 const ANYWHERE: &str = "0.0.0.0";
+
+/// Milliseconds. No call and no drain is meant to take longer; timers that reach beyond decades overflow.
+const DAY: i64 = 86_400_000;
+
+/// The length of a gRPC message travels in four bytes.
+const MOST_MESSAGE_BYTES: i64 = u32::MAX as i64;
+
+/// More than one process has memory and open files for.
+const MOST_AT_ONCE: i64 = 1_000_000;
+
+/// Each is made ready at start, and one carries hundreds of requests.
+const MOST_PER_REPLICA: i64 = 64;
+
+const MAX_RECEIVE: &str = "grpc.max_receive_message_length";

@@ -430,11 +430,14 @@ fn numbers_say_no_limit_and_no_timeout() {
         gateway("compression: deflate").compression,
         Compression::Deflate
     );
+    for unbounded in [-1, i64::MAX] {
+        let options =
+            format!("grpc_server_options: {{grpc.max_receive_message_length: {unbounded}}}");
+        assert_eq!(gateway(&options).limits.max_message_bytes, 4_294_967_295);
+    }
     assert_eq!(
-        gateway("grpc_server_options: {grpc.max_receive_message_length: -1}")
-            .limits
-            .max_message_bytes,
-        usize::MAX
+        gateway("timeout_send: 86400000").timeout_send,
+        Some(Duration::from_secs(86_400))
     );
     assert_eq!(
         gateway("limits: {max_message_bytes: 5}")

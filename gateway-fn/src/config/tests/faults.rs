@@ -361,6 +361,18 @@ fn settings() {
         "from 1",
     );
     faulty(
+        "jtype: Flow\ngateway:\n  timeout_send: 86400001\n",
+        3,
+        "gateway.timeout_send",
+        "at most a day",
+    );
+    faulty(
+        "jtype: Flow\ngateway:\n  limits: {max_conections: 5}\n",
+        3,
+        "gateway.limits.max_conections",
+        "did you mean `max_connections`?",
+    );
+    faulty(
         "jtype: Flow\ngateway:\n  expose_endpoints: '{'\n",
         3,
         "gateway.expose_endpoints",
@@ -378,6 +390,24 @@ fn settings() {
         "gateway.expose_endpoints./foo.methods[0]",
         "GET, POST",
     );
+}
+
+#[test]
+fn limits_stay_within_what_the_program_can_hold() {
+    for (name, most) in [
+        ("max_message_bytes", 4_294_967_295_i64),
+        ("max_concurrent_requests", 1_000_000),
+        ("max_connections", 1_000_000),
+        ("connections_per_replica", 64),
+    ] {
+        let limits =
+            |number: i64| format!("jtype: Flow\ngateway:\n  limits: {{{name}: {number}}}\n");
+        config(&limits(most));
+        for number in [0, most + 1, i64::MAX] {
+            let said = format!("from 1 to {most}");
+            faulty(&limits(number), 3, &format!("gateway.limits.{name}"), &said);
+        }
+    }
 }
 
 #[test]

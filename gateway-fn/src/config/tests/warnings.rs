@@ -96,6 +96,30 @@ fn what_jina_takes_differently_is_said() {
         "does not have it yet",
     );
     warned(
+        "jtype: Flow\ngateway: {expose_graphql_endpoint: true}\n",
+        2,
+        "gateway.expose_graphql_endpoint",
+        "does not have it yet",
+    );
+    warned(
+        "jtype: Flow\ngateway: {proxy: true}\n",
+        2,
+        "gateway.proxy",
+        "without a proxy",
+    );
+    warned(
+        "jtype: Flow\ngateway: {uvicorn_kwargs: {loop: uvloop}}\n",
+        2,
+        "gateway.uvicorn_kwargs",
+        "no effect",
+    );
+    warned(
+        "jtype: Flow\ngateway:\n  grpc_server_options: {grpc.max_send_message_length: -1}\n",
+        3,
+        "gateway.grpc_server_options.grpc.max_send_message_length",
+        "without effect",
+    );
+    warned(
         "jtype: Flow\ngateway:\n  title: ${{ ENV.TITLE }}\n",
         3,
         "gateway.title",
@@ -116,7 +140,7 @@ jtype: Flow
 version: '1'
 jcloud: {version: 3}
 with: {workspace: ./w, log_config: default, quiet: true, env: {A: b}, asyncio: false}
-gateway: {uvicorn_kwargs: {loop: uvloop}, proxy: true, runtime_cls: GatewayRuntime, replicas: 1}
+gateway: {uvicorn_kwargs: {}, proxy: false, runtime_cls: GatewayRuntime, replicas: 1}
 executors:
   - name: a
     jcloud: {}
