@@ -1,6 +1,8 @@
 //! A client's parameters -> what each node sees of them, and the results maps that travel under
 //! `__results__`.
 
+use std::collections::HashSet;
+
 use flowgate_proto::{Kind, Parameters, RESULTS_KEY, Struct, Value};
 use prost::DecodeError;
 
@@ -26,12 +28,14 @@ impl RequestParameters {
     /// When the parameters cannot be decoded.
     pub fn new<'a>(
         client: Parameters,
-        nodes: impl Iterator<Item = &'a str>,
+        mut nodes: impl Iterator<Item = &'a str>,
     ) -> Result<Self, DecodeError> {
         let keys = client.keys()?;
-        let is_known = |name: &str| keys.iter().any(|key| key == name);
-        let is_specific = !keys.is_empty()
-            && (keys.iter().any(|key| split(key).is_some()) || { nodes }.any(is_known));
+        let is_specific = keys.iter().any(|key| is_split(key)) || {
+            // A client may send many keys, and a Flow may have many nodes.
+            let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+            !keys.is_empty() && nodes.any(|name| keys.contains(name))
+        };
         let specific = is_specific.then(|| client.decode()).transpose()?;
         Ok(Self { client, specific })
     }
@@ -59,12 +63,10 @@ impl RequestParameters {
         let mut seen = Struct::default();
         let mut own = Vec::new();
         for (key, value) in &given.fields {
-            match split(key) {
-                None => {
-                    seen.fields.insert(key.clone(), value.clone());
-                }
-                Some((node, key)) if node == name => own.push((key.to_owned(), value.clone())),
-                Some(_) => {}
+            if !is_split(key) {
+                seen.fields.insert(key.clone(), value.clone());
+            } else if let Some(key) = own_key(key, name) {
+                own.push((key.to_owned(), value.clone()));
             }
         }
         seen.fields.extend(own);
@@ -103,13 +105,21 @@ pub fn with_results(client: &Parameters, results: Struct) -> Result<Parameters, 
     Ok(parameters.into())
 }
 
-/// The node that a key is meant for, and the key that it sees; `None` for a key that is for all.
-fn split(key: &str) -> Option<(String, &str)> {
-    if key.starts_with(SEPARATOR) || key.ends_with(SEPARATOR) {
-        return None;
-    }
+/// Whether a key is meant for one node only.
+fn is_split(key: &str) -> bool {
+    !key.starts_with(SEPARATOR) && !key.ends_with(SEPARATOR) && key.contains(SEPARATOR)
+}
+
+/// What the node sees a split key as; `None` when it is another node's.
+fn own_key<'k>(key: &'k str, node: &str) -> Option<&'k str> {
     // Pieces are cut off from the left, which matters for `a___b`: it is `_b`, for the node `a`.
-    let mut pieces: Vec<_> = key.split(SEPARATOR).collect();
-    let key = pieces.pop()?;
-    (!pieces.is_empty()).then(|| (pieces.concat(), key))
+    let mut pieces = key.split(SEPARATOR).peekable();
+    let mut rest = node;
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.is_empty().then_some(piece);
+        }
+        rest = rest.strip_prefix(piece)?;
+    }
+    None
 }

@@ -118,3 +118,22 @@ fn results_take_the_place_of_the_clients() {
     let expected = object([("a", 2.0.into()), (RESULTS_KEY, Value::from(ours.fields))]);
     assert_eq!(answer, Ok(expected));
 }
+
+/// The nodes are asked for no longer than needed.
+#[test]
+fn a_split_key_settles_it() {
+    let client = object([("a__b", 1.0.into())]);
+    let nodes = std::iter::from_fn(|| -> Option<&str> { panic!("nobody need look") });
+    let parameters = RequestParameters::new(client.into(), nodes).expect("a Struct");
+    assert!(parameters.specific.is_some());
+}
+
+#[test]
+fn a_nodes_own_name_makes_it_specific() {
+    let client = object([("exec0", nested([("k", 5.0.into())]))]);
+    assert_eq!(
+        seen(&client, "exec0").fields.get("k"),
+        Some(&5.0.into()),
+        "the members are merged"
+    );
+}
