@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use flowgate_proto::docarray::DocumentProto;
 
 use self::node::Node;
+use super::pyregex::ClientPatterns;
 
 pub use self::compile::FilterFault;
 
@@ -113,31 +114,23 @@ impl Filter {
         compile::compile(condition).map(|root| Self { root })
     }
 
-    /// Whether the node gets to see this document.
-    ///
-    /// # Errors
-    /// When the condition cannot be asked about this document.
-    pub fn admits(&self, document: &DocumentProto) -> Result<bool, FilterError> {
-        self.root
-            .as_ref()
-            .map_or(Ok(true), |root| root.admits(document))
-    }
-
     /// The documents that the node gets to see, in their order.
     ///
     /// # Errors
-    /// At the first document that the condition cannot be asked about.
+    /// At the first document that the condition cannot be asked about, and when the patterns that the documents bring
+    /// for `$regex` take too long together.
     pub fn keep(&self, documents: Vec<DocumentProto>) -> Result<Vec<DocumentProto>, FilterError> {
-        let judged = documents
-            .into_iter()
-            .map(|document| Ok((self.admits(&document)?, document)));
-        judged
-            .filter_map(|judged| match judged {
-                Ok((false, _)) => None,
-                Ok((true, document)) => Some(Ok(document)),
-                Err(error) => Some(Err(error)),
-            })
-            .collect()
+        let Some(root) = &self.root else {
+            return Ok(documents);
+        };
+        let mut patterns = ClientPatterns::default();
+        let mut kept = Vec::with_capacity(documents.len());
+        for document in documents {
+            if root.admits(&document, &mut patterns)? {
+                kept.push(document);
+            }
+        }
+        Ok(kept)
     }
 }
 

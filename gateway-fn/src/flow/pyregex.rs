@@ -35,6 +35,18 @@ const CLIENT: Limits = Limits {
     steps: 50_000,
 };
 
+/// For a client's pattern at first: enough where nothing is tried again and again.
+const QUICK: Limits = Limits {
+    steps: 100,
+    ..CLIENT
+};
+
+/// Steps of all searches by the patterns of one request: a second or so when everything is as bad as can be.
+const BUDGET: u64 = 20_000_000;
+
+/// A compiled pattern of the largest size takes as long as so many steps.
+const COMPILING: u64 = 40_000;
+
 /// What makes `re.search` a `re.match`.
 const ANCHOR: &str = r"\A";
 
@@ -55,6 +67,25 @@ pub(super) enum RegexError {
     Unsupported,
     #[error("the pattern takes too many steps")]
     TooManySteps,
+    #[error("the patterns of the request take too many steps together")]
+    BudgetSpent,
+}
+
+/// The patterns that come with one request, and what they may take together. The latest is kept compiled: as a rule all
+/// documents have the same.
+#[derive(Debug)]
+pub(super) struct ClientPatterns {
+    left: u64,
+    latest: Option<ClientPattern>,
+}
+
+#[derive(Debug)]
+struct ClientPattern {
+    text: String,
+    /// Gives up soon, so that it costs little.
+    quick: PyRegex,
+    /// Compiled when the quick one has given up.
+    patient: Option<PyRegex>,
 }
 
 impl PyRegex {
@@ -73,14 +104,6 @@ impl PyRegex {
         self.0.is_match(text).map_err(|_| RegexError::TooManySteps)
     }
 
-    /// As [`PyRegex::search`], with a client's pattern that is needed only this once.
-    pub(super) fn search_once(pattern: &str, text: &str) -> Result<bool, RegexError> {
-        if text.len() > MAX_CLIENT_TEXT {
-            return Err(RegexError::TextTooLong);
-        }
-        Self::compile("", pattern, &CLIENT)?.search(text)
-    }
-
     fn compile(anchor: &str, pattern: &str, limits: &Limits) -> Result<Self, RegexError> {
         if pattern.len() > limits.pattern {
             return Err(RegexError::PatternTooLong);
@@ -94,4 +117,68 @@ impl PyRegex {
             .build();
         built.map(Self).map_err(|_| RegexError::Unsupported)
     }
+}
+
+impl Default for ClientPatterns {
+    fn default() -> Self {
+        Self {
+            left: BUDGET,
+            latest: None,
+        }
+    }
+}
+
+impl ClientPatterns {
+    /// As [`PyRegex::search`], with a client's pattern.
+    pub(super) fn search(&mut self, pattern: &str, text: &str) -> Result<bool, RegexError> {
+        if text.len() > MAX_CLIENT_TEXT {
+            return Err(RegexError::TextTooLong);
+        }
+        let mut latest = match self.latest.take().filter(|latest| latest.text == pattern) {
+            Some(latest) => latest,
+            None => self.compile(pattern)?,
+        };
+        let found = self.search_by(&mut latest, text);
+        self.latest = Some(latest);
+        found
+    }
+
+    fn compile(&mut self, pattern: &str) -> Result<ClientPattern, RegexError> {
+        self.spend(COMPILING)?;
+        Ok(ClientPattern {
+            text: pattern.to_owned(),
+            quick: PyRegex::compile("", pattern, &QUICK)?,
+            patient: None,
+        })
+    }
+
+    fn search_by(&mut self, pattern: &mut ClientPattern, text: &str) -> Result<bool, RegexError> {
+        self.spend(cost(&QUICK, text))?;
+        if let Ok(found) = pattern.quick.search(text) {
+            return Ok(found);
+        }
+        let patient = match &mut pattern.patient {
+            Some(patient) => patient,
+            absent => {
+                self.spend(COMPILING)?;
+                absent.insert(PyRegex::compile("", &pattern.text, &CLIENT)?)
+            }
+        };
+        self.spend(cost(&CLIENT, text))?;
+        patient.search(text)
+    }
+
+    /// The last that is paid for may cost more than is left, so that a single search is never refused.
+    fn spend(&mut self, steps: u64) -> Result<(), RegexError> {
+        if self.left == 0 {
+            return Err(RegexError::BudgetSpent);
+        }
+        self.left = self.left.saturating_sub(steps);
+        Ok(())
+    }
+}
+
+/// The steps that a search may take at most: how many it took is not told. A lookaround goes over the text at each.
+const fn cost(limits: &Limits, text: &str) -> u64 {
+    (limits.steps * (1 + text.len() / 64)) as u64
 }

@@ -7,7 +7,7 @@ use super::{
     field::{DeadEnd, Field},
     operand::Operand,
 };
-use crate::flow::pyregex::PyRegex;
+use crate::flow::pyregex::{ClientPatterns, PyRegex};
 
 /// Conditions as a tree; a part that decides ends the question, later parts are not asked.
 #[derive(Debug)]
@@ -51,33 +51,34 @@ pub(super) enum Operator {
 }
 
 impl Node {
-    pub(super) fn admits(&self, document: &DocumentProto) -> Result<bool, FilterError> {
-        let all = |nodes: &[Self]| {
+    pub(super) fn admits(
+        &self,
+        document: &DocumentProto,
+        patterns: &mut ClientPatterns,
+    ) -> Result<bool, FilterError> {
+        let mut first = |nodes: &[Self], wanted: bool| {
             for node in nodes {
-                if !node.admits(document)? {
-                    return Ok(false);
+                if node.admits(document, patterns)? == wanted {
+                    return Ok(true);
                 }
             }
-            Ok(true)
+            Ok(false)
         };
         match self {
-            Self::All(nodes) => all(nodes),
-            Self::NotAll(nodes) => all(nodes).map(|all| !all),
-            Self::Any(nodes) => {
-                for node in nodes {
-                    if node.admits(document)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Self::Test(test) => test.admits(document),
+            Self::All(nodes) => first(nodes, false).map(|refused| !refused),
+            Self::NotAll(nodes) => first(nodes, false),
+            Self::Any(nodes) => first(nodes, true),
+            Self::Test(test) => test.admits(document, patterns),
         }
     }
 }
 
 impl Test {
-    fn admits(&self, document: &DocumentProto) -> Result<bool, FilterError> {
+    fn admits(
+        &self,
+        document: &DocumentProto,
+        patterns: &mut ClientPatterns,
+    ) -> Result<bool, FilterError> {
         let given = match &self.given {
             Given::Literal(value) => Operand::of(value),
             Given::Pattern(_) => Operand::Text(""),
@@ -97,7 +98,7 @@ impl Test {
             }
             Operator::Exists => Ok(self.field.exists(found) == given.equals(Operand::Bool(true))),
             _ if matches!(found, Operand::Null) => Ok(false),
-            Operator::Regex => self.matches(found, given),
+            Operator::Regex => self.matches(found, given, patterns),
             Operator::Size => match found.len() {
                 Some(len) => Ok(given.equals(Operand::Number(len as f64))),
                 None => Err(self.unsuited(found)),
@@ -141,14 +142,19 @@ impl Test {
         }
     }
 
-    fn matches(&self, found: Operand<'_>, given: Operand<'_>) -> Result<bool, FilterError> {
+    fn matches(
+        &self,
+        found: Operand<'_>,
+        given: Operand<'_>,
+        patterns: &mut ClientPatterns,
+    ) -> Result<bool, FilterError> {
         let Operand::Text(text) = found else {
             return Err(self.unsuited(found));
         };
         let result = match (&self.given, given) {
             (Given::Pattern(regex), _) => regex.search(text),
             // The pattern is the client's own: it must not be able to burn the Gateway's time.
-            (_, Operand::Text(pattern)) => PyRegex::search_once(pattern, text),
+            (_, Operand::Text(pattern)) => patterns.search(pattern, text),
             _ => return Err(self.incomparable(found, given)),
         };
         result.map_err(|error| FilterError::Pattern {

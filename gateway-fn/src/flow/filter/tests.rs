@@ -22,6 +22,14 @@ fn document(hex: &str) -> DocumentProto {
     DocumentProto::decode(&bytes[..]).expect("a DocumentProto")
 }
 
+impl Filter {
+    /// Whether the node gets to see this document.
+    fn admits(&self, document: &DocumentProto) -> Result<bool, FilterError> {
+        let kept = self.keep(vec![document.clone()]);
+        kept.map(|kept| !kept.is_empty())
+    }
+}
+
 fn compile(condition: &Json) -> Filter {
     Filter::compile(condition).unwrap_or_else(|faults| panic!("{condition}: {faults:?}"))
 }

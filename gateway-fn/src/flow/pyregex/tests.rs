@@ -1,7 +1,7 @@
 //! Against recordings of Python 3.10's `re` (`recorded.tsv`: a line of texts, then per pattern what
 //! `search` and `match` say of each text, or the error).
 
-use super::{PyRegex, RegexError};
+use super::{ClientPatterns, PyRegex, RegexError};
 
 const RECORDED: &str = include_str!("recorded.tsv");
 
@@ -88,9 +88,25 @@ fn a_pattern_cannot_burn_time() {
     assert_eq!(exponential.search(&text), Err(RegexError::TooManySteps));
     let text = "a".repeat(100_000);
     assert_eq!(
-        PyRegex::search_once("a", &text),
+        ClientPatterns::default().search("a", &text),
         Err(RegexError::TextTooLong)
     );
+}
+
+#[test]
+fn the_patterns_of_a_request_cannot_burn_time_together() {
+    let searches = |pattern: &dyn Fn(usize) -> String, text: &str| {
+        let mut patterns = ClientPatterns::default();
+        let fine = |number: &usize| patterns.search(&pattern(*number), text).is_ok();
+        (0..20_000).take_while(fine).count()
+    };
+    let ordinary = searches(&|_| "^a+$".to_owned(), "aaa");
+    assert_eq!(ordinary, 20_000, "all of a large request");
+    let each_another = searches(&|number| format!("a{number}"), "aaa");
+    assert!((100..1_000).contains(&each_another), "{each_another}");
+    // Some thousand steps each.
+    let slow = searches(&|_| r"(a*)*\1b".to_owned(), &"a".repeat(10));
+    assert!((100..1_000).contains(&slow), "{slow}");
 }
 
 #[test]
