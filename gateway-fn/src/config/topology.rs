@@ -267,6 +267,11 @@ impl<'e> Topology<'e> {
                 need.name.clone_from(stand_in);
             }
         }
+        // What was named twice, once by its stand-in, is still waited for once.
+        let mut seen = HashSet::new();
+        deployment
+            .needs
+            .retain(|need| seen.insert(need.name.clone()));
         if !deployment.floating {
             self.last = Some(deployment.part.executor.name.clone());
         }

@@ -345,6 +345,14 @@ fn inspections_are_gathered_left_to_hang_or_removed() {
         "start: a, a: i _aux_i, i: gather_inspect, _aux_i: b, b: gather_inspect, gather_inspect: end"
     );
     assert_eq!(
+        of(
+            "inspect: HANG",
+            &format!("{a}{i}  - {{name: b, needs: [a, _aux_i]}}\n")
+        ),
+        "start: a, a: i _aux_i, i: , _aux_i: b, b: end",
+        "once, under whichever name"
+    );
+    assert_eq!(
         of("inspect: HANG", &format!("{a}{i}{b}")),
         "start: a, a: i _aux_i, i: , _aux_i: b, b: end"
     );

@@ -1,6 +1,6 @@
 //! The names in `needs` to the edges of the graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::deployment::{Deployment, Need};
 use crate::config::fault::{Report, nearest};
@@ -31,6 +31,9 @@ pub(super) fn edges(
             Some(None) => report_unknown(need, deployments, report),
         }
     }
+    // Equal edges would have a node wait for the same part twice.
+    let mut seen = HashSet::new();
+    edges.retain(|edge| seen.insert(*edge));
     edges.extend(last.and_then(|last| ids.get(last)).map(|id| Edge::End(*id)));
     edges
 }
