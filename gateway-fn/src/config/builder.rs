@@ -1,34 +1,39 @@
 //! A Flow built in Rust, as readable as Jina's `Flow().config_gateway(protocol=['grpc', 'http'], port=[..]).add(..)`.
 //! It writes the same tree as a Flow file and is checked by the same code.
 
+use std::fmt;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use flowgate_proto::Compression;
 
+use super::Loaded;
 use super::fault::{Faults, Report};
 use super::flow_file;
 use super::gateway::Protocol;
 use super::node::{Key, Node, Typing, Value};
-use super::{Config, Loaded};
 
 /// A Flow in the making.
 ///
 /// ```
-/// use gateway::config::Protocol;
+/// use gateway::config::Protocol::{Grpc, Http};
 /// use gateway::config::builder::{Deployment, Flow, GatewayOptions};
+/// use serde_json::json;
 ///
 /// # fn main() -> Result<(), gateway::config::Faults> {
-/// let config = Flow::new()
-///     .config_gateway(GatewayOptions::new().protocol([Protocol::Grpc, Protocol::Http]).port([50051, 8080]))
-///     .add(Deployment::new("encoder").at("grpc://encoder-0:9001").at("grpc://encoder-1:9001"))
-///     .add(Deployment::new("greeter").at("inproc://greet").needs(["gateway"]))
-///     .add(Deployment::new("joined").at("lambda://join:live").needs(["encoder", "greeter"]))
+/// let loaded = Flow::new()
+///     .config_gateway(GatewayOptions::new().protocol([Grpc, Http]).port([50051, 8080]))
+///     .add(Deployment::new("encoder").external("encoder-0", 9001).external("encoder-1", 9001))
+///     .add(Deployment::new("english").at("grpc://en:9001").when(json!({"tags__lang": {"$eq": "en"}})))
+///     .add(Deployment::new("greeter").at("inproc://greet").needs(["encoder"]))
+///     .needs(["english", "greeter"], "joined")
 ///     .build()?;
-/// assert_eq!(config.executors.len(), 3);
+/// assert!(loaded.warnings.is_empty());
+/// assert_eq!(loaded.config.executors.len(), 4);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Flow {
     with: Vec<(Key, Node)>,
     gateway: Vec<(Key, Node)>,
@@ -36,11 +41,11 @@ pub struct Flow {
 }
 
 /// The Gateway's settings; what is not set has the default of a Flow file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct GatewayOptions(Vec<(Key, Node)>);
 
 /// One deployment: an Executor in the Flow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Deployment {
     entries: Vec<(Key, Node)>,
     addresses: Vec<Node>,
@@ -61,6 +66,13 @@ impl Flow {
         self
     }
 
+    /// Any key of a Flow file's `with`, with its value as JSON: what the Gateway and all deployments share.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: serde_json::Value) -> Self {
+        self.with.push(entry(key, Node::from(value).value));
+        self
+    }
+
     /// Sets up the Gateway.
     #[must_use]
     pub fn config_gateway(mut self, options: GatewayOptions) -> Self {
@@ -76,11 +88,33 @@ impl Flow {
         self
     }
 
-    /// Checks the Flow and makes it ready to serve.
+    /// Joins deployments, at least two, in one of this name that only passes on what it gets.
+    #[must_use]
+    pub fn needs<'n>(self, names: impl IntoIterator<Item = &'n str>, name: &str) -> Self {
+        let join = Deployment::new(name).with("method", text("needs"));
+        self.add(join.needs(names))
+    }
+
+    /// As [`Flow::needs`], of all deployments that nobody needs yet.
+    #[must_use]
+    pub fn needs_all(self, name: &str) -> Self {
+        self.add(Deployment::new(name).with("method", text("needs_all")))
+    }
+
+    /// Checks the Flow and makes it ready to serve, whatever the environment says.
     ///
     /// # Errors
     /// All that is wrong with it, by the keys that a Flow file has.
-    pub fn build(self) -> Result<Config, Faults> {
+    pub fn build(self) -> Result<Loaded, Faults> {
+        self.build_in(&|_| None)
+    }
+
+    /// As [`Flow::build`]; `env` gives the variables for what a Flow file takes from the environment too, the default
+    /// host and the trusted roots.
+    ///
+    /// # Errors
+    /// All that is wrong with it, by the keys that a Flow file has.
+    pub fn build_in(self, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Faults> {
         let entries = vec![
             entry("with", Value::Map(self.with)),
             entry("gateway", Value::Map(self.gateway)),
@@ -88,8 +122,8 @@ impl Flow {
         ];
         let root = Node::new(Value::Map(entries), None);
         let mut report = Report::new("the Flow");
-        let config = flow_file::read(&root, Typing::AsWritten, &|_| None, &mut report);
-        flow_file::loaded(config, report).map(|Loaded { config, .. }| config)
+        let config = flow_file::read(&root, Typing::AsWritten, env, &mut report);
+        flow_file::loaded(config, report)
     }
 }
 
@@ -216,6 +250,29 @@ impl Deployment {
         self
     }
 
+    /// Where an Executor runs that somebody else has started; more than one are replicas that take turns.
+    #[must_use]
+    pub fn external(self, host: &str, port: u16) -> Self {
+        let address = if host.parse::<Ipv6Addr>().is_ok() {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        self.with("external", Value::Bool(true)).at(&address)
+    }
+
+    /// The Executor is behind TLS, where its address does not say so itself.
+    #[must_use]
+    pub fn tls(self) -> Self {
+        self.with("tls", Value::Bool(true))
+    }
+
+    /// How many replicas there are, to be checked against the addresses.
+    #[must_use]
+    pub fn replicas(self, replicas: u32) -> Self {
+        self.with("replicas", Value::Whole(replicas.into()))
+    }
+
     /// What goes before; `gateway` is the start.
     #[must_use]
     pub fn needs<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
@@ -247,6 +304,12 @@ impl Deployment {
         self
     }
 
+    /// Any other key of a Flow file's executor, with its value as JSON.
+    #[must_use]
+    pub fn set(self, key: &str, value: serde_json::Value) -> Self {
+        self.with(key, Node::from(value).value)
+    }
+
     fn with(mut self, key: &str, value: Value) -> Self {
         self.entries.push(entry(key, value));
         self
@@ -262,6 +325,45 @@ impl Deployment {
                 .push(entry("grpc_metadata", Value::Map(self.metadata)));
         }
         Node::new(Value::Map(self.entries), None)
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow")
+            .field("with", &Keys(&self.with))
+            .field("gateway", &Keys(&self.gateway))
+            .field("executors", &self.executors.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for GatewayOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GatewayOptions")
+            .field(&Keys(&self.0))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment")
+            .field("entries", &Keys(&self.entries))
+            .field("addresses", &self.addresses.len())
+            .field("metadata", &Keys(&self.metadata))
+            .finish()
+    }
+}
+
+/// Entries without their values, any of which may be a secret.
+struct Keys<'a>(&'a [(Key, Node)]);
+
+impl fmt::Debug for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(key, _)| &key.text))
+            .finish()
     }
 }
 
