@@ -1,6 +1,7 @@
 //! The arguments of `jina gateway` to the same [`Config`] as a Flow file: a graph in JSON instead of executors.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use super::address::BadAddress;
 use super::executor::{self, ExecutorConfig};
@@ -13,7 +14,7 @@ use crate::flow::graph::{Edge, FlowGraph, NodeId};
 
 /// What `jina gateway` is given, each as it stands on the command line; what is absent has Jina's default. Arguments
 /// that mean nothing to this Gateway (`--k8s-namespace`, `--workspace`, ...) are not here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct GatewayArgs {
     /// `--name`
     pub name: Option<String>,
@@ -73,6 +74,18 @@ pub struct GatewayArgs {
     pub deployments_metadata: Option<String>,
     /// `--deployments-no-reduce`, JSON: a list of names
     pub deployments_no_reduce: Option<String>,
+}
+
+impl fmt::Debug for GatewayArgs {
+    /// Shows what is served and to whom it leads; metadata is tokens, as a rule, and conditions may name people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayArgs")
+            .field("protocol", &self.protocol)
+            .field("port", &self.port)
+            .field("graph_description", &self.graph_description)
+            .field("deployments_addresses", &self.deployments_addresses)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the arguments.
@@ -177,9 +190,14 @@ fn json(name: &str, text: &str, report: &mut Report) -> Value {
     match parsed {
         Ok(json) => Node::from(json).value,
         Err(error) => {
+            // Metadata is tokens, as a rule.
+            let found = match name {
+                "deployments_metadata" => "text that is no JSON".to_owned(),
+                _ => quoted(text),
+            };
             report.fault(
                 &Place::new(&format!("--{}", name.replace('_', "-")), None),
-                quoted(text),
+                found,
                 format!("JSON ({error})"),
             );
             Value::Null
@@ -223,7 +241,11 @@ impl<'a> Described<'a> {
             return None;
         }
         self.warn_of_strangers(&names, report);
+        let before = report.count();
         let edges = self.edges(&names, report);
+        if report.count() == before {
+            report_unreachable(&names, &edges, report);
+        }
         let parts = names.iter().map(|name| self.part(name, report)).collect();
         graph::compile(parts, &edges, &vec![place(GRAPH); names.len()], report)
     }
@@ -331,6 +353,26 @@ impl<'a> Described<'a> {
                     format!("an executor of the graph{hint}"),
                 );
             }
+        }
+    }
+}
+
+/// Nodes that no edge leads to would never run, nor would those that wait for them.
+fn report_unreachable(names: &[&str], edges: &[Edge], report: &mut Report) {
+    let reached: HashSet<NodeId> = edges
+        .iter()
+        .filter_map(|edge| match edge {
+            Edge::Start(to) | Edge::Between(_, to) => Some(*to),
+            Edge::End(_) => None,
+        })
+        .collect();
+    for (index, name) in names.iter().enumerate() {
+        if !reached.contains(&NodeId(index)) {
+            report.fault(
+                &place(GRAPH),
+                format!("no way to {}", quoted(name)),
+                format!("it behind {START} or another executor"),
+            );
         }
     }
 }

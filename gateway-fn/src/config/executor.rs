@@ -83,7 +83,9 @@ pub(super) fn metadata(section: &Section<'_>, report: &mut Report) -> Vec<(Strin
 /// A map of keys and values to metadata.
 pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, String)> {
     let Value::Map(entries) = &entry.node.value else {
-        return entry.wrong("a map", report).unwrap_or_default();
+        // Not what stands there, which may be a secret.
+        report.fault(&entry.place, entry.node.kind(), "a map");
+        return Vec::new();
     };
     let mut pairs = Vec::with_capacity(entries.len());
     for (key, node) in entries {
@@ -97,6 +99,12 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
                 &entry.place,
                 "a key that gRPC cannot send",
                 "small letters, digits, `-`, `_` and `.`",
+            );
+        } else if key.text.ends_with("-bin") {
+            report.fault(
+                &entry.place,
+                "a key that ends in `-bin`",
+                "another key: gRPC keeps this ending for bytes, and metadata here is text",
             );
         }
         match node

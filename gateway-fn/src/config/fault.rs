@@ -14,7 +14,7 @@ pub struct Fault {
     pub key: String,
     /// What stands there. Never the value of an environment variable: that may be a secret.
     pub found: String,
-    /// What should stand there.
+    /// What should stand there; empty in the line that says how many more faults there are.
     pub expected: String,
 }
 
@@ -26,6 +26,9 @@ impl fmt::Display for Fault {
         }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
+        }
+        if self.expected.is_empty() {
+            return write!(f, ": {}", self.found);
         }
         write!(f, ": found {}, expected {}", self.found, self.expected)
     }
@@ -85,16 +88,23 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Report {
     file: String,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
+    faults: Kept,
+    warnings: Kept,
+}
+
+/// The first of them; the others are only counted.
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<Fault>,
+    count: usize,
 }
 
 impl Report {
     pub(super) fn new(file: &str) -> Self {
         Self {
             file: one_line(file),
-            faults: Vec::new(),
-            warnings: Vec::new(),
+            faults: Kept::default(),
+            warnings: Kept::default(),
         }
     }
 
@@ -104,10 +114,8 @@ impl Report {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) {
-        if self.faults.len() < MOST {
-            let fault = self.entry(place, found.into(), expected.into());
-            self.faults.push(fault);
-        }
+        self.faults
+            .add(|| entry(&self.file, place, found.into(), expected.into()));
     }
 
     pub(super) fn warn(
@@ -116,36 +124,58 @@ impl Report {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) {
-        if self.warnings.len() < MOST {
-            let warning = self.entry(place, found.into(), expected.into());
-            self.warnings.push(warning);
-        }
+        self.warnings
+            .add(|| entry(&self.file, place, found.into(), expected.into()));
     }
 
     /// How many faults there are so far: a check that rests on others asks whether those went well.
     pub(super) const fn count(&self) -> usize {
-        self.faults.len()
+        self.faults.count
     }
 
     /// The warnings, if nothing is wrong.
-    pub(super) fn finish(mut self) -> Result<Vec<Fault>, Faults> {
-        self.faults.sort_by_key(|fault| fault.line);
-        self.warnings.sort_by_key(|warning| warning.line);
-        if self.faults.is_empty() {
-            Ok(self.warnings)
+    pub(super) fn finish(self) -> Result<Vec<Fault>, Faults> {
+        let Self {
+            file,
+            faults,
+            warnings,
+        } = self;
+        if faults.count == 0 {
+            Ok(warnings.in_order(&file, "warnings"))
         } else {
-            Err(Faults(self.faults))
+            Err(Faults(faults.in_order(&file, "faults")))
+        }
+    }
+}
+
+impl Kept {
+    fn add(&mut self, fault: impl FnOnce() -> Fault) {
+        self.count += 1;
+        if self.first.len() < MOST {
+            self.first.push(fault());
         }
     }
 
-    fn entry(&self, place: &Place, found: String, expected: String) -> Fault {
-        Fault {
-            file: self.file.clone(),
-            line: place.line,
-            key: place.key.clone(),
-            found,
-            expected,
+    /// In the order of the file, and at the end how many more there are.
+    fn in_order(mut self, file: &str, what: &str) -> Vec<Fault> {
+        self.first.sort_by_key(|fault| fault.line);
+        let more = self.count - self.first.len();
+        if more > 0 {
+            let found = format!("and {more} more {what}");
+            let closing = entry(file, &Place::default(), found, String::new());
+            self.first.push(closing);
         }
+        self.first
+    }
+}
+
+fn entry(file: &str, place: &Place, found: String, expected: String) -> Fault {
+    Fault {
+        file: file.to_owned(),
+        line: place.line,
+        key: place.key.clone(),
+        found,
+        expected,
     }
 }
 

@@ -73,39 +73,54 @@ pub(super) fn filter(
                 path,
                 found,
                 expected,
+                detail,
             } in faults
             {
-                let (place, node) = locate(entry, &path);
-                let variable = node.filter(|node| node.variables.is_some());
-                report.fault(&place, variable.map_or(found, Node::found), expected);
+                let (place, variable) = locate(entry, &path);
+                // A detail may repeat pieces of a variable's value.
+                let detail = detail.filter(|_| variable.is_none());
+                let found = variable.map_or(found, Node::found);
+                let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+                report.fault(&place, found, format!("{expected}{detail}"));
             }
             None
         }
     }
 }
 
-/// What stands at the end of a path below an entry.
+/// The place at the end of a path below an entry; where the path leads into what variables stand for, the place and the
+/// node that is made of them.
 fn locate<'a>(entry: &Entry<'a>, path: &[String]) -> (Place, Option<&'a Node>) {
-    path.iter().fold(
-        (entry.place.clone(), Some(entry.node)),
-        |(place, node), step| match node.map(|node| &node.value) {
-            Some(Value::List(items)) => {
-                let index = step.parse().unwrap_or(usize::MAX);
-                let item = items.get(index);
-                (place.item(index, item.and_then(|item| item.line)), item)
-            }
-            Some(Value::Map(entries)) => {
-                let (line, node) = entries
-                    .iter()
-                    .rev()
-                    .find(|(key, _)| key.text == *step)
-                    .map(|(key, node)| (key.line, node))
-                    .unzip();
-                (place.key(step, line.flatten()), node)
-            }
-            _ => (place.key(step, None), None),
-        },
-    )
+    let mut place = entry.place.clone();
+    let mut node = Some(entry.node);
+    for step in path {
+        if node.is_some_and(|node| node.variables.is_some()) {
+            break;
+        }
+        (place, node) = below(&place, node, step);
+    }
+    (place, node.filter(|node| node.variables.is_some()))
+}
+
+/// One step of a path.
+fn below<'a>(place: &Place, node: Option<&'a Node>, step: &str) -> (Place, Option<&'a Node>) {
+    match node.map(|node| &node.value) {
+        Some(Value::List(items)) => {
+            let index = step.parse().unwrap_or(usize::MAX);
+            let item = items.get(index);
+            (place.item(index, item.and_then(|item| item.line)), item)
+        }
+        Some(Value::Map(entries)) => {
+            let (line, node) = entries
+                .iter()
+                .rev()
+                .find(|(key, _)| key.text == step)
+                .map(|(key, node)| (key.line, node))
+                .unzip();
+            (place.key(step, line.flatten()), node)
+        }
+        _ => (place.key(step, None), None),
+    }
 }
 
 /// Jina's own Flows have a handful; checks that compare each with each stay quick.

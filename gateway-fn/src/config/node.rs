@@ -100,6 +100,18 @@ impl Node {
         }
     }
 
+    /// The kind of value that stands here, and nothing of the value, which may be a secret.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "true or false",
+            Value::Whole(_) | Value::Real(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
     pub(super) fn to_json(&self, typing: Typing) -> Json {
         match typing {
             Typing::AsWritten => json(&self.value, typing),

@@ -152,7 +152,8 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let Value::Map(entries) = &entry.node.value else {
-            return entry.wrong("a map", report).unwrap_or_default();
+            report.fault(&entry.place, entry.node.kind(), "a map");
+            return Vec::new();
         };
         let child = |(key, node): &'a (Key, Node)| {
             (

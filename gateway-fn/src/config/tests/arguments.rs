@@ -116,6 +116,19 @@ fn faults_name_the_argument() {
         (args("{", "{}"), "--graph-description", "JSON"),
         (args("[]", "{}"), "--graph-description", "a map"),
         (
+            args(r#"{"a":["end-gateway"]}"#, r#"{"a":["h:1"]}"#),
+            "--graph-description",
+            "no way to \"a\"",
+        ),
+        (
+            args(
+                r#"{"start-gateway":["a"],"a":["end-gateway"],"b":["c"],"c":["a"]}"#,
+                r#"{"a":["h:1"],"b":["h:1"],"c":["h:1"]}"#,
+            ),
+            "--graph-description",
+            "no way to \"b\"",
+        ),
+        (
             args(r#"{"start-gateway":["a"]}"#, "{}"),
             "--deployments-addresses",
             "no address of \"a\"",
@@ -183,4 +196,43 @@ fn faults_name_the_argument() {
         assert_eq!((fault.key.as_str(), fault.line), (key, None));
         assert!(fault.to_string().contains(said), "{fault}");
     }
+}
+
+#[test]
+fn metadata_is_never_shown() {
+    for metadata in [
+        r#"{"a": {"token": "swordfish}"#,
+        r#""swordfish""#,
+        r#"{"a": "swordfish"}"#,
+        r#"{"a": ["swordfish"]}"#,
+        r#"{"a": {"token": ["swordfish"]}}"#,
+    ] {
+        let args = GatewayArgs {
+            deployments_metadata: Some(metadata.to_owned()),
+            ..args(r#"{"start-gateway":["a"]}"#, r#"{"a":["h:1"]}"#)
+        };
+        let faults = read(&args).expect_err(metadata).to_string();
+        assert!(!faults.contains("swordfish"), "{faults}");
+        assert!(faults.contains("--deployments-metadata"), "{faults}");
+        assert!(!format!("{args:?}").contains("swordfish"));
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_warned_about() {
+    let args = GatewayArgs {
+        proxy: true,
+        uvicorn_kwargs: vec!["loop:uvloop".to_owned()],
+        ..GatewayArgs::default()
+    };
+    let keys = |args| -> Vec<String> {
+        let warnings = read(args).expect("holds").warnings;
+        warnings.into_iter().map(|warning| warning.key).collect()
+    };
+    assert_eq!(keys(&args), ["--proxy", "--uvicorn-kwargs"]);
+    let empty = GatewayArgs {
+        uvicorn_kwargs: vec!["{}".to_owned()],
+        ..GatewayArgs::default()
+    };
+    assert_eq!(keys(&empty), [""; 0]);
 }

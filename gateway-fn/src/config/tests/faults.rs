@@ -536,6 +536,12 @@ fn what_executors_are_told() {
         "printable ASCII",
     );
     faulty(
+        &of_executor("host: grpc://h:1\ngrpc_metadata: {a-bin: x}"),
+        5,
+        "executors[0].grpc_metadata.a-bin",
+        "for bytes",
+    );
+    faulty(
         &of_executor("host: grpc://h:1\ngrpc_metadata: {a: é}"),
         5,
         "executors[0].grpc_metadata.a",
@@ -612,6 +618,8 @@ fn values_of_variables_are_never_shown() {
         "SECRET" => Some("swordfish $wordfish".to_owned()),
         "JSON" => Some(r#"{"swordfish": 1}"#.to_owned()),
         "NUMBER" => Some("4711".to_owned()),
+        "LIST" => Some("[swordfish, b]".to_owned()),
+        "PATTERN" => Some("(?P=swordfish)".to_owned()),
         _ => None,
     };
     let keys = [
@@ -629,6 +637,9 @@ fn values_of_variables_are_never_shown() {
         "executors: [{name: a, host: 'grpc://h:1', grpc_metadata: {a: '${{ ENV.SECRET }}é'}, when: {a: {$foo: $SECRET}}}]",
         "executors: [{name: a, host: 'lambda://$SECRET'}, {name: b, host: 'inproc://$SECRET'}, {name: c, host: '$SECRET://a'}]",
         "executors: [{name: a, host: '${{root.x}}'}]\nx: $SECRET",
+        "executors: [{name: a, when: {$or: $LIST}}]",
+        "executors: [{name: a, when: {text: {$regex: $PATTERN}}}]",
+        "executors: [{name: a, host: 'grpc://h:1', grpc_metadata: swordfish}]",
     ];
     for keys in keys {
         let faults = match Config::from_yaml(&format!("jtype: Flow\n{keys}\n"), "flow.yml", &secret)
@@ -641,4 +652,32 @@ fn values_of_variables_are_never_shown() {
             "{faults}"
         );
     }
+}
+
+#[test]
+fn faults_beyond_those_shown_are_counted() {
+    let yaml = format!("jtype: Flow\nexecutors:\n{}", "  - text\n".repeat(250));
+    let found = faults(&yaml);
+    assert_eq!(found.len(), 201);
+    let closing = found.last().map(ToString::to_string);
+    assert_eq!(closing.as_deref(), Some("flow.yml: and 50 more faults"));
+    let keys: String = (0..201).map(|key| format!("k{key}: 1\n")).collect();
+    let warnings = load(&format!("jtype: Flow\n{keys}"))
+        .expect("holds")
+        .warnings;
+    let closing = warnings.last().map(ToString::to_string);
+    assert_eq!(closing.as_deref(), Some("flow.yml: and 1 more warnings"));
+}
+
+/// Checks that rest on others go by the count of faults, however many there are already.
+#[test]
+fn what_rests_on_a_fault_is_not_judged_after_many() {
+    let many = "  - text\n".repeat(200);
+    let yaml = format!(
+        "jtype: Flow\ngateway: {{port: [a, 1]}}\nexecutors:\n{many}  - {{name: a, external: true, port: [b, 1, 2], host: [h, i]}}\n"
+    );
+    let found = faults(&yaml);
+    // The entries, the gateway's port and the executor's port: no word about how many ports there are.
+    let closing = found.last().map(ToString::to_string);
+    assert_eq!(closing.as_deref(), Some("flow.yml: and 2 more faults"));
 }

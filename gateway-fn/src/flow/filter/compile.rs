@@ -23,6 +23,8 @@ pub struct FilterFault {
     pub found: String,
     /// What should.
     pub expected: String,
+    /// What is wrong with it in particular. May repeat pieces of what stands there, `expected` does not.
+    pub detail: Option<String>,
 }
 
 impl fmt::Display for FilterFault {
@@ -30,7 +32,11 @@ impl fmt::Display for FilterFault {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path.join("."))?;
         }
-        write!(f, "found {}, expected {}", self.found, self.expected)
+        write!(f, "found {}, expected {}", self.found, self.expected)?;
+        match &self.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -219,8 +225,10 @@ impl Compiler {
         match PyRegex::new(pattern) {
             Ok(regex) => Some(Given::Pattern(regex)),
             Err(error) => {
-                let expected = format!("a regular expression of Python ({error})");
-                self.fault(quote(pattern), &expected);
+                self.fault(quote(pattern), "a regular expression of Python");
+                if let Some(fault) = self.faults.last_mut() {
+                    fault.detail = Some(error.to_string());
+                }
                 None
             }
         }
@@ -260,6 +268,7 @@ impl Compiler {
             path: self.path.clone(),
             found: found.into(),
             expected: expected.into(),
+            detail: None,
         });
     }
 }
