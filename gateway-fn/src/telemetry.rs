@@ -1,5 +1,7 @@
 //! The log: human text on a terminal, JSON on Lambda, filtered by `FLOWGATE_LOG` or Jina's own `JINA_LOG_LEVEL`.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -24,8 +26,13 @@ impl LogFormat {
 
 /// Starts the log on standard error. A second call changes nothing.
 pub fn start(format: LogFormat, env: &dyn Fn(&str) -> Option<String>) {
+    let (filter, complaint) = filter(env);
+    if let Some(complaint) = complaint {
+        complain(&complaint);
+    }
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(env))
+        .with_env_filter(filter)
+        .with_ansi(colours(std::io::stderr().is_terminal(), env))
         .with_writer(std::io::stderr);
     // A log that is already there, a test's for example, stays.
     let _ = match format {
@@ -34,15 +41,37 @@ pub fn start(format: LogFormat, env: &dyn Fn(&str) -> Option<String>) {
     };
 }
 
-/// `FLOWGATE_LOG` takes tracing's filter syntax; a filter that does not parse falls back to the level `info`.
-fn filter(env: &dyn Fn(&str) -> Option<String>) -> EnvFilter {
+/// Colours are for a terminal whose owner has not turned them off, by Jina's variable or by everybody's.
+fn colours(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
+    is_terminal && !["JINA_LOG_NO_COLOR", "NO_COLOR"].into_iter().any(is_set)
+}
+
+/// `FLOWGATE_LOG` takes tracing's filter syntax. One that does not parse falls back to the level `info`, and what to say
+/// about it comes along.
+fn filter(env: &dyn Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let directives = env("FLOWGATE_LOG").unwrap_or_else(|| {
         env("JINA_LOG_LEVEL")
             .as_deref()
             .map_or("info", level)
             .to_owned()
     });
-    EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
+    match EnvFilter::try_new(&directives) {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let complaint =
+                format!("FLOWGATE_LOG: {directives:?} is no filter ({error}); the level is info");
+            (EnvFilter::new("info"), Some(complaint))
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet that it could be said in"
+)]
+fn complain(complaint: &str) {
+    eprintln!("flowgate: {complaint}");
 }
 
 /// Jina's level names, which are Python's and a `SUCCESS` of its own, as tracing's.
@@ -66,6 +95,7 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         })
+        .0
         .to_string()
     }
 
@@ -80,6 +110,30 @@ mod tests {
             ]),
             "gateway=trace"
         );
-        assert_eq!(filter_of(&[("FLOWGATE_LOG", "=,=")]), "info");
+    }
+
+    #[test]
+    fn a_filter_that_does_not_parse_is_complained_about() {
+        let env = |value: &'static str| {
+            move |name: &str| (name == "FLOWGATE_LOG").then(|| value.to_owned())
+        };
+        let (fallen_back, complaint) = filter(&env("=,="));
+        assert_eq!(fallen_back.to_string(), "info");
+        let complaint = complaint.expect("a complaint");
+        assert!(
+            complaint.contains("FLOWGATE_LOG") && !complaint.contains('\n'),
+            "{complaint}"
+        );
+        assert_eq!(filter(&env("debug")).1, None);
+    }
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert!(colours(true, &|_| None));
+        assert!(!colours(false, &|_| None));
+        for variable in ["NO_COLOR", "JINA_LOG_NO_COLOR"] {
+            let env = |name: &str| (name == variable).then(|| "1".to_owned());
+            assert!(!colours(true, &env), "{variable}");
+        }
     }
 }
