@@ -73,7 +73,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return Exit::failure(&format!("no runtime: {error}")).code(),
+        Err(error) => {
+            exit::say(&format!("no runtime: {error}"));
+            return Exit::Failed.code();
+        }
     };
     let exit = runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(cli.serve)) {

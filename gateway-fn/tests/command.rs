@@ -1,8 +1,11 @@
 //! The command line as scripts see it: exit status, and what is said where.
 
 use std::{
-    net::TcpListener,
-    process::{Command, Output},
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
 fn flowgate(args: &[&str]) -> Output {
@@ -12,6 +15,65 @@ fn flowgate(args: &[&str]) -> Output {
         .env_remove("FLOWGATE_FLOW")
         .output()
         .expect("the command runs")
+}
+
+/// A Flow that is served until a signal or the test's end.
+struct Served {
+    child: Child,
+    /// The addresses that it says it listens at, `SCHEME://localhost:PORT`.
+    urls: Vec<String>,
+}
+
+impl Served {
+    fn start(flow: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+            .env("FLOWGATE_FLOW", flow)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = said.lines().map(|line| line.expect("text"));
+        // The banner's second part, between empty lines, has the addresses.
+        let endpoints = lines.skip(2).take_while(|line| !line.is_empty());
+        let url = |line: String| line.split_whitespace().nth(1).map(str::to_owned);
+        let urls = endpoints.filter_map(url).collect();
+        Self { child, urls }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let killed = Command::new("sh").args(["-c", &kill]).status();
+        assert!(killed.expect("a shell").success());
+    }
+
+    /// Reads the log until it says this.
+    fn wait_for(&mut self, said: &str) {
+        let log = BufReader::new(self.child.stderr.as_mut().expect("piped"));
+        let found = log
+            .lines()
+            .any(|line| line.is_ok_and(|line| line.contains(said)));
+        assert!(found, "it ended without saying {said:?}");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).expect("a file");
+    path
 }
 
 fn errors(output: &Output) -> String {
@@ -76,4 +138,135 @@ fn nobody_to_ping_is_1() {
             .code(),
         Some(1)
     );
+}
+
+#[test]
+fn what_only_the_process_can_know_is_checked_too() {
+    let unknown = "executors:\n  - {name: a, uses: 'inproc://nobody'}\n";
+    let no_file = "gateway: {ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
+    for (name, part, said) in [
+        (
+            "unknown.yml",
+            unknown,
+            "no executor \"nobody\" is compiled in",
+        ),
+        (
+            "no_file.yml",
+            no_file,
+            "the PEM file /no/cert.pem cannot be read",
+        ),
+    ] {
+        let flow = file(name, &format!("jtype: Flow\n{part}"));
+        let path = flow.to_str().expect("UTF-8");
+        for command in ["check", "serve"] {
+            let output = flowgate(&[command, path]);
+            assert_eq!(
+                output.status.code(),
+                Some(64),
+                "{command}: {}",
+                errors(&output)
+            );
+            let lines = errors(&output);
+            assert_eq!(lines.lines().count(), 1, "{lines}");
+            assert!(lines.contains(said), "{lines}");
+        }
+    }
+}
+
+#[test]
+fn an_argument_without_its_value_is_64() {
+    let output = flowgate(&["gateway", "--port"]);
+    assert_eq!(output.status.code(), Some(64));
+    let said = errors(&output);
+    assert_eq!(
+        said,
+        "flowgate: argument --port: expected at least one argument\n"
+    );
+}
+
+#[test]
+fn a_log_filter_that_does_not_parse_is_said_in_one_line() {
+    let flow = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/flows/default.yml");
+    let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["check", flow])
+        .env("FLOWGATE_LOG", "=,=")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let said = errors(&output);
+    assert!(
+        said.lines().count() == 1 && said.contains("FLOWGATE_LOG"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_log_that_is_no_terminal_has_no_colours() {
+    let mut served = Served::start("jtype: Flow\ngateway: {protocl: http, port: 0}\n");
+    served.signal("TERM");
+    let mut log = String::new();
+    let stderr = served.child.stderr.as_mut().expect("piped");
+    std::io::Read::read_to_string(stderr, &mut log).expect("text");
+    assert!(
+        log.contains("protocl") && !log.contains('\u{1b}'),
+        "{log:?}"
+    );
+    assert_eq!(served.ended().code(), Some(0));
+}
+
+/// A request whose body never comes holds the drain for as long as it may take.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut served = Served::start(
+        "jtype: Flow\ngateway: {protocol: http, port: 0, shutdown_timeout: 600000}\n",
+    );
+    let port = served.urls[0].rsplit(':').next().expect("a port").parse();
+    let mut client = TcpStream::connect(("127.0.0.1", port.expect("a number"))).expect("listening");
+    let head = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+        expect: 100-continue\r\n\r\n";
+    client.write_all(head).expect("sent");
+    // Told to go on, so the request is under way.
+    let mut answer = String::new();
+    BufReader::new(&client)
+        .read_line(&mut answer)
+        .expect("an answer");
+    assert!(answer.contains("100"), "{answer}");
+    served.signal("TERM");
+    served.wait_for("finishing what is under way");
+    served.signal("INT");
+    assert_eq!(served.ended().code(), Some(1));
+}
+
+#[test]
+fn a_gateway_behind_tls_is_pinged() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = file("ping_cert.pem", &cert.pem());
+    let key = file("ping_key.pem", &signing_key.serialize_pem());
+    let served = Served::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: [grpc, http, websocket], port: [0, 0, 0], ssl_certfile: {}, ssl_keyfile: {}}}\n",
+        certificate.display(),
+        key.display()
+    ));
+    assert_eq!(served.urls.len(), 3, "{:?}", served.urls);
+    for url in &served.urls {
+        for target in ["gateway", "flow"] {
+            let ping = |roots: &str| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+                command.args(["ping", target, url]);
+                command.env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", roots);
+                command.output().expect("it runs")
+            };
+            let trusting = ping(certificate.to_str().expect("UTF-8"));
+            assert_eq!(
+                trusting.status.code(),
+                Some(0),
+                "{url}: {}",
+                errors(&trusting)
+            );
+            let lost = ping("/no/roots.pem");
+            assert_eq!(lost.status.code(), Some(1));
+            assert!(errors(&lost).contains("trusted roots"), "{}", errors(&lost));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use crate::{
-    config::{Config, Protocol},
+    config::{Config, HttpConfig, Protocol},
     host::container::Container,
 };
 
@@ -34,19 +34,46 @@ fn text(config: &Config, endpoints: &[(Protocol, SocketAddr)]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<10} {url}{docs}", label(*protocol));
     }
-    if let Some((_, address)) = endpoints
+    let http = endpoints
         .iter()
-        .find(|(protocol, _)| *protocol == Protocol::Http)
+        .find(|(protocol, _)| *protocol == Protocol::Http);
+    if let Some((_, address)) = http
+        && let Some(curl) = curl(&url(Protocol::Http, tls, *address), &config.gateway.http)
     {
-        let url = url(Protocol::Http, tls, *address);
-        let _ = write!(
-            text,
-            "\nTry it:\n  curl -s {url}/post -H 'content-type: application/json' -d '{{\"data\":[{{\"text\":\"hello\"}}],\
-             \"execEndpoint\":\"/\"}}'\n"
-        );
+        let _ = write!(text, "\nTry it:\n  {curl}\n");
     }
     text.push('\n');
     text
+}
+
+/// A call of a route that this Gateway has; none when it has none that a shell takes as it is.
+fn curl(url: &str, http: &HttpConfig) -> Option<String> {
+    let data = "\"data\":[{\"text\":\"hello\"}]";
+    let header = "-H 'content-type: application/json'";
+    if http.debug_endpoints {
+        let body = format!("{{{data},\"execEndpoint\":\"/\"}}");
+        return Some(format!("curl -s {url}/post {header} -d '{body}'"));
+    }
+    let (path, method) = if http.crud_endpoints {
+        ("/search", "POST")
+    } else {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte);
+        let exposed = http
+            .exposed
+            .iter()
+            .find(|exposed| exposed.http_path.bytes().all(is_plain))?;
+        (
+            exposed.http_path.as_str(),
+            exposed.methods.first()?.as_str(),
+        )
+    };
+    let method = match method {
+        "POST" => String::new(),
+        method => format!(" -X {method}"),
+    };
+    Some(format!(
+        "curl -s{method} {url}{path} {header} -d '{{{data}}}'"
+    ))
 }
 
 /// The graph in one line: each Executor with what it needs.
@@ -81,7 +108,7 @@ const fn label(protocol: Protocol) -> &'static str {
     }
 }
 
-fn url(protocol: Protocol, tls: bool, address: SocketAddr) -> String {
+pub(super) fn url(protocol: Protocol, tls: bool, address: SocketAddr) -> String {
     let scheme = match (protocol, tls) {
         (Protocol::Grpc, false) => "grpc",
         (Protocol::Grpc, true) => "grpcs",
@@ -94,5 +121,39 @@ fn url(protocol: Protocol, tls: bool, address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("{scheme}://localhost:{}", address.port()),
         false => format!("{scheme}://{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(gateway: &str) -> String {
+        let yaml = format!("jtype: Flow\ngateway: {{protocol: http, port: 1, {gateway}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &|_| None).expect("holds");
+        text(
+            &loaded.config,
+            &[(Protocol::Http, ([127, 0, 0, 1], 8080).into())],
+        )
+    }
+
+    #[test]
+    fn the_line_to_try_is_of_a_route_that_is_there() {
+        let expose = "expose_endpoints: {/a: {http_path: '/{x}'}, /b: {methods: [PUT]}}";
+        for (gateway, line) in [
+            ("", "curl -s http://127.0.0.1:8080/post -H"),
+            (
+                "no_debug_endpoints: true",
+                "curl -s http://127.0.0.1:8080/search -H",
+            ),
+            (
+                &format!("no_debug_endpoints: true, no_crud_endpoints: true, {expose}"),
+                "curl -s -X PUT http://127.0.0.1:8080/b -H",
+            ),
+        ] {
+            assert!(said(gateway).contains(line), "{}", said(gateway));
+        }
+        let bare = said("no_debug_endpoints: true, no_crud_endpoints: true");
+        assert!(!bare.contains("curl"), "{bare}");
     }
 }

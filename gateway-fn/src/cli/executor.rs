@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use executor_fn::{Identity, ServeOptions};
+use executor_fn::{Identity, ServeError, ServeOptions};
 
-use super::Exit;
-use crate::gateway::Registry;
+use super::{Exit, banner, exit};
+use crate::{config::Protocol, gateway::Registry};
 
 /// Arguments of `flowgate executor`.
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let registry = Registry::default();
     let Some(executor) = registry.make(&args.uses) else {
         let known: Vec<_> = registry.names().collect();
-        Exit::failure(&format!(
+        exit::say(&format!(
             "no executor {:?} is compiled in; there are: {}",
             args.uses,
             known.join(", ")
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let socket = match tokio::net::TcpListener::bind((args.host.as_str(), args.port)).await {
         Ok(socket) => socket,
         Err(error) => {
-            Exit::failure(&format!(
+            exit::say(&format!(
                 "port {} of {} cannot be had: {error}",
                 args.port, args.host
             ));
@@ -54,13 +54,14 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     };
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
-        Err(error) => return Exit::failure(&error.to_string()),
+        Err(error) => return failed(&error),
     };
     if let Ok(address) = socket.local_addr() {
         println!(
-            "Executor {} ({}) at grpc://{address}",
+            "Executor {} ({}) at {}",
             args.name,
-            executor.name()
+            executor.name(),
+            banner::url(Protocol::Grpc, false, address)
         );
     }
     let options = ServeOptions {
@@ -69,6 +70,11 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     };
     match executor_fn::serve_on(socket, executor, options, stop).await {
         Ok(()) => Exit::Clean,
-        Err(error) => Exit::failure(&error.to_string()),
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &ServeError) -> Exit {
+    exit::say(&exit::with_causes(error));
+    Exit::Failed
 }

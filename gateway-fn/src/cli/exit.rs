@@ -1,10 +1,11 @@
 //! How a command ended -> the exit status and the lines on standard error that scripts rely on.
 
-use std::{io, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 
 use crate::{config::Faults, host::container::ContainerError};
 
 /// The end of a command.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done, or stopped cleanly.
@@ -29,38 +30,16 @@ impl Exit {
         })
     }
 
-    /// Says what went wrong, in one line.
-    #[expect(
-        clippy::print_stderr,
-        reason = "what a command ends with is for the person at the terminal"
-    )]
-    pub(super) fn failure(message: &str) -> Self {
-        eprintln!("flowgate: {message}");
-        Self::Failed
-    }
-
-    /// Says what is wrong with the Flow, one line a fault.
-    #[expect(
-        clippy::print_stderr,
-        reason = "what a command ends with is for the person at the terminal"
-    )]
-    pub(super) fn faults(faults: &Faults) -> Self {
-        for fault in &faults.0 {
-            eprintln!("{fault}");
-        }
-        Self::Usage
-    }
-
+    /// A Gateway that does not come up: says why, with every cause.
     pub(super) fn container(error: &ContainerError) -> Self {
-        let exit = match error {
+        say(&with_causes(error));
+        match error {
             ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Self::PortTaken
             }
             ContainerError::Start(_) | ContainerError::Tls(_) => Self::Usage,
             ContainerError::Bind { .. } => Self::Failed,
-        };
-        Self::failure(&error.to_string());
-        exit
+        }
     }
 
     /// Help and version are asked for; anything else is a mistake in the arguments.
@@ -72,5 +51,67 @@ impl Exit {
         } else {
             Self::Clean
         }
+    }
+}
+
+/// Tells the person at the terminal something in one line.
+#[expect(
+    clippy::print_stderr,
+    reason = "what a command ends with is for the person at the terminal"
+)]
+pub(super) fn say(message: &str) {
+    eprintln!("flowgate: {message}");
+}
+
+/// Says what is wrong with a Flow, one line a fault.
+#[expect(
+    clippy::print_stderr,
+    reason = "what a command ends with is for the person at the terminal"
+)]
+pub(super) fn say_faults(faults: &Faults) {
+    for fault in &faults.0 {
+        eprintln!("{fault}");
+    }
+}
+
+/// `error: cause: cause`, where a text that already ends with its cause is left as it is.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Caused {
+        text: &'static str,
+        source: Option<Box<Caused>>,
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let caused = |text, source: Option<Caused>| Caused {
+            text,
+            source: source.map(Box::new),
+        };
+        let end = caused("no such file", None);
+        let middle = caused("the roots cannot be read", Some(end));
+        let error = caused("executor a: the roots cannot be read", Some(middle));
+        assert_eq!(
+            with_causes(&error),
+            "executor a: the roots cannot be read: no such file"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Where a command's Flow comes from: an argument, `FLOWGATE_FLOW`, or the embedded default.
 
-use super::{Exit, env};
+use super::{Exit, env, exit};
 use crate::config::{Config, Loaded};
 
 /// What is served when no Flow is named: one Executor inside the Gateway that greets.
@@ -9,7 +9,10 @@ const DEFAULT_FLOW: &str = include_str!("../../../infra/flows/default.yml");
 /// Reads and checks the Flow.
 pub(super) fn load(path: Option<&str>) -> Result<Loaded, Exit> {
     let (text, file) = read(path)?;
-    Config::from_yaml(&text, &file, &env).map_err(|faults| Exit::faults(&faults))
+    Config::from_yaml(&text, &file, &env).map_err(|faults| {
+        exit::say_faults(&faults);
+        Exit::Usage
+    })
 }
 
 fn read(path: Option<&str>) -> Result<(String, String), Exit> {
@@ -19,7 +22,7 @@ fn read(path: Option<&str>) -> Result<(String, String), Exit> {
         Some(path) => std::fs::read_to_string(&path)
             .map(|text| (text, path.clone()))
             .map_err(|error| {
-                Exit::failure(&format!("{path}: the Flow file cannot be read: {error}"));
+                exit::say(&format!("{path}: the Flow file cannot be read: {error}"));
                 Exit::Usage
             }),
     }

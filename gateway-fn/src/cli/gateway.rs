@@ -3,7 +3,7 @@
 
 use clap::Args;
 
-use super::{Exit, env, serve};
+use super::{Exit, env, exit, serve};
 use crate::config::{Config, GatewayArgs};
 
 /// Arguments of `flowgate gateway`.
@@ -31,14 +31,34 @@ The arguments that count, as in Jina 3.13:
 Others of Jina's are accepted and change nothing; unknown ones are warned about, as in Jina.";
 
 pub(super) async fn run(command: &GatewayCommand) -> Exit {
-    let (args, ignored) = parse(&command.args);
+    let (args, ignored) = match parse(&command.args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            exit::say(&error.to_string());
+            return Exit::Usage;
+        }
+    };
     for argument in ignored {
         tracing::warn!("ignored unknown argument: {argument}");
     }
     match Config::from_gateway_args(&args, &env) {
         Ok(loaded) => serve::serve(loaded).await,
-        Err(faults) => Exit::faults(&faults),
+        Err(faults) => {
+            exit::say_faults(&faults);
+            Exit::Usage
+        }
     }
+}
+
+/// What Python's argparse refuses as well.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum BadArgument {
+    #[error("argument --{0}: expected one argument")]
+    NoValue(String),
+    #[error("argument --{0}: expected at least one argument")]
+    NoValues(String),
+    #[error("argument --{0}: it takes no value")]
+    Value(String),
 }
 
 /// Where the value of an argument goes.
@@ -46,6 +66,8 @@ pub(super) async fn run(command: &GatewayCommand) -> Exit {
 enum Takes {
     Text(fn(&mut GatewayArgs) -> &mut Option<String>),
     List(fn(&mut GatewayArgs) -> &mut Vec<String>),
+    /// A list that may be empty.
+    MaybeList(fn(&mut GatewayArgs) -> &mut Vec<String>),
     Flag(fn(&mut GatewayArgs) -> &mut bool),
     /// Jina's own affair: starting, naming and watching Python processes.
     Nothing,
@@ -142,46 +164,62 @@ const KNOWN: &[(&str, Takes)] = &[
     ("uses-with", Takes::Nothing),
     (
         "uvicorn-kwargs",
-        Takes::List(|args| &mut args.uvicorn_kwargs),
+        Takes::MaybeList(|args| &mut args.uvicorn_kwargs),
     ),
     ("workspace", Takes::Nothing),
 ];
 
 /// Reads the arguments as Python's argparse does: `--name value ...`, `--name=value`, unambiguous beginnings of names.
 /// Gives back the names that nobody knows.
-fn parse(given: &[String]) -> (GatewayArgs, Vec<String>) {
+fn parse(given: &[String]) -> Result<(GatewayArgs, Vec<String>), BadArgument> {
     let mut args = GatewayArgs::default();
     let mut unknown = Vec::new();
-    let mut takes = None;
-    for word in given {
+    let mut words = given.iter().peekable();
+    while let Some(word) = words.next() {
         let Some(option) = word.strip_prefix("--") else {
-            put(&mut args, takes, word);
             continue;
         };
         let (name, value) = option
             .split_once('=')
             .map_or((option, None), |(name, value)| (name, Some(value)));
-        takes = find(name);
-        match takes {
-            None => unknown.push(format!("--{name}")),
-            // What is said last counts, and a list begins anew.
-            Some(Takes::List(list)) => list(&mut args).clear(),
-            Some(Takes::Flag(flag)) => *flag(&mut args) = true,
-            Some(Takes::Text(_) | Takes::Nothing) => {}
+        let mut values: Vec<&str> = value.into_iter().collect();
+        while let Some(word) = words.next_if(|word| !word.starts_with("--")) {
+            // With `=` there is one value and no more.
+            if value.is_none() {
+                values.push(word);
+            }
         }
-        if let Some(value) = value {
-            put(&mut args, takes, value);
+        match find(name) {
+            Some(Takes::Flag(_)) if value.is_some() => {
+                return Err(BadArgument::Value(name.to_owned()));
+            }
+            Some(takes) => take(&mut args, takes, name, &values)?,
+            None => unknown.push(format!("--{name}")),
         }
     }
-    (args, unknown)
+    Ok((args, unknown))
 }
 
-fn put(args: &mut GatewayArgs, takes: Option<Takes>, value: &str) {
+/// What is said last counts.
+fn take(
+    args: &mut GatewayArgs,
+    takes: Takes,
+    name: &str,
+    values: &[&str],
+) -> Result<(), BadArgument> {
     match takes {
-        Some(Takes::Text(text)) => *text(args) = Some(value.to_owned()),
-        Some(Takes::List(list)) => list(args).push(value.to_owned()),
-        Some(Takes::Flag(_) | Takes::Nothing) | None => {}
+        Takes::Text(text) => match values.first() {
+            Some(&value) => *text(args) = Some(value.to_owned()),
+            None => return Err(BadArgument::NoValue(name.to_owned())),
+        },
+        Takes::List(_) if values.is_empty() => return Err(BadArgument::NoValues(name.to_owned())),
+        Takes::List(list) | Takes::MaybeList(list) => {
+            *list(args) = values.iter().map(|&value| value.to_owned()).collect()
+        }
+        Takes::Flag(flag) => *flag(args) = true,
+        Takes::Nothing => {}
     }
+    Ok(())
 }
 
 fn find(name: &str) -> Option<Takes> {
@@ -203,13 +241,34 @@ mod tests {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
+    fn parsed(line: &str) -> (GatewayArgs, Vec<String>) {
+        parse(&words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn what_argparse_refuses_is_refused() {
+        for (line, said) in [
+            ("--port", "argument --port: expected at least one argument"),
+            (
+                "--port --cors",
+                "argument --port: expected at least one argument",
+            ),
+            ("--cors --host", "argument --host: expected one argument"),
+            ("--cors=1", "argument --cors: it takes no value"),
+        ] {
+            let error = parse(&words(line)).map_err(|error| error.to_string());
+            assert_eq!(error, Err(said.to_owned()), "{line}");
+        }
+        assert!(parse(&words("--uvicorn-kwargs --env")).is_ok());
+    }
+
     #[test]
     fn an_exported_manifest_is_understood() {
-        let (args, unknown) = parse(&words(
+        let (args, unknown) = parsed(
             "--k8s-namespace default --expose-endpoints {} --protocol HTTP --host 0 --uses HTTPGateway \
              --graph-description {\"enc\":[\"end-gateway\"]} --deployments-addresses {\"enc\":[\"h:1\"]} \
              --timeout-send 2000 --port 8081 --port-monitoring 61841",
-        ));
+        );
         assert_eq!(unknown, Vec::<String>::new());
         assert_eq!(args.protocol, ["HTTP"]);
         assert_eq!(args.port, ["8081"]);
@@ -222,9 +281,8 @@ mod tests {
 
     #[test]
     fn lists_flags_equals_signs_and_beginnings_are_read_as_argparse_does() {
-        let (args, unknown) = parse(&words(
-            "--protocol GRPC HTTP --port=1 2 --cors --prefe 5 --foo bar --retries -1",
-        ));
+        let (args, unknown) =
+            parsed("--protocol GRPC HTTP --port 1 2 --cors --prefe=5 6 --foo bar --retries -1 -2");
         assert_eq!(args.protocol, ["GRPC", "HTTP"]);
         assert_eq!(args.port, ["1", "2"]);
         assert!(args.cors);

@@ -1,18 +1,24 @@
 //! `flowgate ping`: is an Executor, a Gateway or a whole Flow ready? By the arguments of `jina ping`.
 
-use std::time::Duration;
+mod tls;
+
+use std::{error::Error, time::Duration};
 
 use clap::{Args, ValueEnum};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::Exit;
+use super::{Exit, exit};
 use crate::config::Protocol;
 
 /// Arguments of `flowgate ping`.
@@ -20,7 +26,7 @@ use crate::config::Protocol;
 pub(super) struct PingArgs {
     /// What to ask: one Executor, one Gateway, or the Gateway and every Executor behind it
     target: Target,
-    /// Where it is: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT else
+    /// Where it is: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT else; grpcs://, https:// and wss:// for TLS
     host: String,
     /// Milliseconds that one check may take; -1 waits for ever
     #[arg(long, default_value_t = 3000, allow_hyphen_values = true)]
@@ -49,8 +55,12 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Why a check says no.
 #[derive(Debug, thiserror::Error)]
 enum NotReady {
-    #[error("{0} is no address: expected HOST:PORT, grpc://, http:// or ws://")]
+    #[error(
+        "{0} is no address: expected HOST:PORT, or grpc://, http:// or ws:// before it (grpcs://, https:// or wss:// for TLS)"
+    )]
     Address(String),
+    #[error("the trusted roots cannot be used: {0}")]
+    Roots(String),
     #[error("no answer in time")]
     Timeout,
     #[error("no connection: {0}")]
@@ -65,7 +75,7 @@ pub(super) async fn run(args: &PingArgs) -> Exit {
         match args.check().await {
             Ok(()) => successes += 1,
             Err(error) => {
-                Exit::failure(&format!(
+                exit::say(&format!(
                     "{} is not ready (attempt {attempt} of {}): {error}",
                     args.host, args.attempts
                 ));
@@ -140,15 +150,9 @@ impl Peer {
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.authority))
             .map_err(|_| NotReady::Address(self.authority.clone()))?;
         if self.tls {
-            let tls = ClientTlsConfig::new().with_native_roots();
-            endpoint = endpoint
-                .tls_config(tls)
-                .map_err(|error| NotReady::Connection(error.to_string()))?;
+            endpoint = endpoint.tls_config(tls::of_grpc()?).map_err(lost)?;
         }
-        endpoint
-            .connect()
-            .await
-            .map_err(|error| NotReady::Connection(error.to_string()))
+        endpoint.connect().await.map_err(lost)
     }
 
     async fn health(&self) -> Result<(), NotReady> {
@@ -193,32 +197,34 @@ impl Peer {
         }
     }
 
-    /// A GET over plain HTTP, which a Gateway's WebSocket port answers too. Jina's own check knows no TLS here either.
+    /// A GET over HTTP, which a Gateway's WebSocket port answers too.
     async fn fetch(&self, path: &str) -> Result<Bytes, NotReady> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(lost)?;
         if self.tls {
-            return Err(NotReady::Address(format!(
-                "{} over TLS (ping knows http:// and ws:// only)",
-                self.authority
-            )));
+            let name = ServerName::try_from(self.host().to_owned()).map_err(lost)?;
+            let stream = tls::connector()?.connect(name, stream).await;
+            self.get(path, stream.map_err(lost)?).await
+        } else {
+            self.get(path, stream).await
         }
-        let lost = |error: &dyn std::error::Error| NotReady::Connection(error.to_string());
-        let stream = TcpStream::connect(&self.authority)
-            .await
-            .map_err(|error| lost(&error))?;
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Bytes, NotReady> {
         let (mut client, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
-            .map_err(|error| lost(&error))?;
+            .map_err(lost)?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(Method::GET)
             .uri(path)
             .header(hyper::header::HOST, &self.authority)
             .body(Empty::new())
-            .map_err(|error| lost(&error))?;
-        let response = client
-            .send_request(request)
-            .await
-            .map_err(|error| lost(&error))?;
+            .map_err(lost)?;
+        let response = client.send_request(request).await.map_err(lost)?;
         if response.status() != StatusCode::OK {
             return Err(NotReady::Answer(response.status().to_string()));
         }
@@ -228,6 +234,19 @@ impl Peer {
         body.map(http_body_util::Collected::to_bytes)
             .map_err(|error| NotReady::Connection(error.to_string()))
     }
+
+    /// The name that the certificate has to be for.
+    fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        inner.unwrap_or(host)
+    }
+}
+
+fn lost(error: impl Error) -> NotReady {
+    NotReady::Connection(exit::with_causes(&error))
 }
 
 fn refused(status: &tonic::Status) -> NotReady {

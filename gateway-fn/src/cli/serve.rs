@@ -1,8 +1,9 @@
 //! `flowgate serve`: a Flow served until the process is told to stop.
 
 use clap::Args;
+use tokio::sync::oneshot;
 
-use super::{Exit, banner, flow_source};
+use super::{Exit, banner, exit, flow_source};
 use crate::{
     config::Loaded,
     gateway::Registry,
@@ -37,12 +38,38 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
     // The handlers are in place before the Gateway says that it is up, so that no signal is lost.
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
-        Err(error) => return Exit::failure(&error.to_string()),
+        Err(error) => {
+            exit::say(&exit::with_causes(&error));
+            return Exit::Failed;
+        }
     };
     banner::print(&config, &container);
-    match container.serve(stop).await {
-        Ended::Drained => tracing::info!("stopped"),
-        Ended::CutOff => tracing::warn!("stopped before everything was finished"),
+    until_stopped(container, stop).await
+}
+
+/// Serves until the first signal, then finishes what is under way, unless a second signal comes.
+async fn until_stopped(container: Container, stop: impl Future<Output = ()>) -> Exit {
+    let (note, noted) = oneshot::channel();
+    let first = async move {
+        stop.await;
+        // The receiver lives as long as the drain.
+        let _ = note.send(executor_fn::stop_signal());
+    };
+    let second = async move {
+        match noted.await {
+            Ok(Ok(again)) => again.await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = container.serve(first) => match ended {
+            Ended::Drained => tracing::info!("stopped"),
+            Ended::CutOff => tracing::warn!("stopped before everything was finished"),
+        },
+        () = second => {
+            exit::say("a second signal: stopped with work under way");
+            return Exit::Failed;
+        }
     }
     Exit::Clean
 }
