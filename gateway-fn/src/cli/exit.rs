@@ -97,7 +97,7 @@ mod tests {
     #[error("{text}")]
     struct Caused {
         text: &'static str,
-        source: Option<Box<Caused>>,
+        source: Option<Box<Self>>,
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Where an Executor is: a URI whose scheme is the transport. Text to [`Address`] and back.
 
-use std::fmt;
-use std::net::Ipv6Addr;
-use std::str::FromStr;
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use super::fault::nearest;
 

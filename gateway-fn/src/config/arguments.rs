@@ -1,15 +1,20 @@
 //! The arguments of `jina gateway` to the same [`Config`] as a Flow file: a graph in JSON instead of executors.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use super::address::BadAddress;
-use super::executor::{self, ExecutorConfig};
-use super::fault::{Faults, Place, Report, nearest, quoted};
-use super::graph::{self, Part};
-use super::node::{Key, Node, Typing, Value};
-use super::section::{Commas, Entry, Layer, Section, Spelling, Word};
-use super::{Config, Loaded, flow_file, gateway};
+use super::{
+    Config, Loaded,
+    address::BadAddress,
+    executor::{self, ExecutorConfig},
+    fault::{Faults, Place, Report, nearest, quoted},
+    flow_file, gateway,
+    graph::{self, Part},
+    node::{Key, Node, Typing, Value},
+    section::{Commas, Entry, Layer, Section, Spelling, Word},
+};
 use crate::flow::graph::{Edge, FlowGraph, NodeId};
 
 /// What `jina gateway` is given, each as it stands on the command line; what is absent has Jina's default. Arguments

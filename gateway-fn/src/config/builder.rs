@@ -1,17 +1,17 @@
 //! A Flow built in Rust, as readable as Jina's `Flow().config_gateway(protocol=['grpc', 'http'], port=[..]).add(..)`.
 //! It writes the same tree as a Flow file and is checked by the same code.
 
-use std::fmt;
-use std::net::Ipv6Addr;
-use std::time::Duration;
+use std::{fmt, net::Ipv6Addr, time::Duration};
 
 use flowgate_proto::Compression;
 
-use super::Loaded;
-use super::fault::{Faults, Report};
-use super::flow_file;
-use super::gateway::Protocol;
-use super::node::{Key, Node, Typing, Value};
+use super::{
+    Loaded,
+    fault::{Faults, Report},
+    flow_file,
+    gateway::Protocol,
+    node::{Key, Node, Typing, Value},
+};
 
 /// A Flow in the making.
 ///

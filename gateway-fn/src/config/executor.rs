@@ -3,11 +3,13 @@
 
 use std::fmt;
 
-use super::address::{self, A_PORT, Address, BadAddress};
-use super::fault::Report;
-use super::gateway::default_host;
-use super::node::{Typing, Value};
-use super::section::{Commas, Entry, Section, Word};
+use super::{
+    address::{self, A_PORT, Address, BadAddress},
+    fault::Report,
+    gateway::default_host,
+    node::{Typing, Value},
+    section::{Commas, Entry, Section, Word},
+};
 
 /// One deployment of the Flow. Its index is its [`crate::flow::graph::NodeId`].
 #[derive(Clone, PartialEq)]

@@ -1,11 +1,15 @@
 //! The tree of a Flow, from a file or the builder, to its [`Config`]: which keys there are, and who inherits what.
 
-use super::fault::{Fault, Faults, Place, Report};
-use super::node::{Node, Typing, Value};
-use super::section::{Layer, Section};
-use super::topology::{Inspect, Topology};
-use super::yaml::{self, Document};
-use super::{Config, Loaded, gateway, graph, known, variables};
+use super::{
+    Config, Loaded,
+    fault::{Fault, Faults, Place, Report},
+    gateway, graph, known,
+    node::{Node, Typing, Value},
+    section::{Layer, Section},
+    topology::{Inspect, Topology},
+    variables,
+    yaml::{self, Document},
+};
 
 /// Reads the text of a Flow file.
 pub(super) fn load(

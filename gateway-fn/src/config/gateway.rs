@@ -1,9 +1,6 @@
 //! The Gateway's own settings, as the program uses them: what it listens on, how it calls Executors, what it shows.
 
-use std::fmt;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use flowgate_proto::Compression;
 
@@ -172,8 +169,6 @@ impl Default for HttpConfig {
     }
 }
 
-const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -207,3 +202,5 @@ impl fmt::Display for Protocol {
         })
     }
 }
+
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);

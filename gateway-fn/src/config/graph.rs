@@ -1,11 +1,15 @@
 //! The last step of every source: conditions are compiled, the graph is made, circles are found.
 
-use super::executor::ExecutorConfig;
-use super::fault::{Place, Report};
-use super::node::{Node, Value};
-use super::section::Entry;
-use crate::flow::filter::{Filter, FilterFault};
-use crate::flow::graph::{Edge, FlowGraph, NodeSpec};
+use super::{
+    executor::ExecutorConfig,
+    fault::{Place, Report},
+    node::{Node, Value},
+    section::Entry,
+};
+use crate::flow::{
+    filter::{Filter, FilterFault},
+    graph::{Edge, FlowGraph, NodeSpec},
+};
 
 /// One deployment, ready for the graph.
 pub(super) struct Part {

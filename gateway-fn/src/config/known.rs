@@ -1,10 +1,11 @@
 //! The keys that a Flow may have. One that nobody knows has no effect, here as in Jina, so it is a warning, with the key
 //! that was probably meant.
 
-use super::fault::{Place, Report, nearest};
-use super::node::Key;
-use super::node::Node;
-use super::section::plain_name;
+use super::{
+    fault::{Place, Report, nearest},
+    node::{Key, Node},
+    section::plain_name,
+};
 
 /// Warns of unknown keys at the top of the file.
 pub(super) fn check_top(entries: &[(Key, Node)], report: &mut Report) {

@@ -3,9 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::fault::quoted;
-use super::scalar::guess;
-use super::variables::Variables;
+use super::{fault::quoted, scalar::guess, variables::Variables};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,9 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::fault::{Place, Report};
-use super::node::{Key, Node, Value};
-use super::variables::Kind;
+use super::{
+    fault::{Place, Report},
+    node::{Key, Node, Value},
+    variables::Kind,
+};
 
 /// The keys of one part, the layer that wins first.
 #[derive(Debug, Default)]

@@ -3,18 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::executor::{self, ExecutorConfig};
-use super::fault::{Place, Report};
-use super::graph::{self, Part};
-use super::node::Typing;
-use super::section::{Commas, Entry, Section};
+use self::deployment::{Deployment, Need};
+use super::{
+    executor::{self, ExecutorConfig},
+    fault::{Place, Report},
+    graph::{self, Part},
+    node::Typing,
+    section::{Commas, Entry, Section},
+};
 use crate::flow::graph::FlowGraph;
 
 mod deployment;
 
 mod edges;
-
-use deployment::{Deployment, Need};
 
 /// What becomes of `method: inspect` (the Flow's key `inspect`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Variables in the texts of a Flow file: `${{ ENV.X }}`, `$X`, `${X}`, `${{ CONTEXT.X }}` and references into the file
 //! itself, `${{root.with.name}}` and `${{this.key}}`, in the passes in which Jina 3.13 makes them.
 
-use super::fault::quoted;
-use super::node::{Node, Value, unquoted};
+use super::{
+    fault::quoted,
+    node::{Node, Value, unquoted},
+};
 
 /// Where a text came from that was made of variables.
 #[derive(Clone, Debug, PartialEq)]

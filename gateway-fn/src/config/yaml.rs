@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::fault::{Place, Report, quoted};
-use super::node::{Key, Node, Value};
-use super::scalar;
+use super::{
+    fault::{Place, Report, quoted},
+    node::{Key, Node, Value},
+    scalar,
+};
 
 /// A file's one document.
 #[derive(Debug)]

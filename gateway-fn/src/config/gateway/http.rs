@@ -1,9 +1,11 @@
 //! The keys for HTTP: titles, flags, and the routes of `expose_endpoints`.
 
 use super::{ExposedEndpoint, HttpConfig};
-use crate::config::fault::{Place, Report};
-use crate::config::node::{Key, Node, Value};
-use crate::config::section::{Commas, Entry, Layer, Section};
+use crate::config::{
+    fault::{Place, Report},
+    node::{Key, Node, Value},
+    section::{Commas, Entry, Layer, Section},
+};
 
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> HttpConfig {
     HttpConfig {

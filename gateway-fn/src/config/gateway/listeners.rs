@@ -1,9 +1,11 @@
 //! `protocol` and `port` of the Gateway to its listeners.
 
 use super::{Listener, Protocol};
-use crate::config::address;
-use crate::config::fault::{Report, nearest};
-use crate::config::section::{Commas, Section, Word};
+use crate::config::{
+    address,
+    fault::{Report, nearest},
+    section::{Commas, Section, Word},
+};
 
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<Listener> {
     let before = report.count();

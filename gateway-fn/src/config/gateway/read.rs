@@ -1,15 +1,16 @@
 //! The Gateway's keys to its settings.
 
-use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::Compression;
 
 use super::{GatewayConfig, Limits, Retries, TlsFiles, http, listeners};
-use crate::config::fault::Report;
-use crate::config::known;
-use crate::config::node::{Node, Value};
-use crate::config::section::{Commas, Layer, Section};
+use crate::config::{
+    fault::Report,
+    known,
+    node::{Node, Value},
+    section::{Commas, Layer, Section},
+};
 
 /// Reads all of the Gateway's settings. What is wrong goes to the report and leaves the default behind.
 pub(in crate::config) fn read(

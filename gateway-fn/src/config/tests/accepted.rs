@@ -1,8 +1,7 @@
 //! What Jina 3.13.2 loads, with the graph, addresses and settings that it made of it (seen on the live thing), and the
 //! Flows of this repository.
 
-use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::Compression;
 

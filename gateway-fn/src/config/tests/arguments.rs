@@ -116,19 +116,6 @@ fn faults_name_the_argument() {
         (args("{", "{}"), "--graph-description", "JSON"),
         (args("[]", "{}"), "--graph-description", "a map"),
         (
-            args(r#"{"a":["end-gateway"]}"#, r#"{"a":["h:1"]}"#),
-            "--graph-description",
-            "no way to \"a\"",
-        ),
-        (
-            args(
-                r#"{"start-gateway":["a"],"a":["end-gateway"],"b":["c"],"c":["a"]}"#,
-                r#"{"a":["h:1"],"b":["h:1"],"c":["h:1"]}"#,
-            ),
-            "--graph-description",
-            "no way to \"b\"",
-        ),
-        (
             args(r#"{"start-gateway":["a"]}"#, "{}"),
             "--deployments-addresses",
             "no address of \"a\"",
@@ -195,6 +182,24 @@ fn faults_name_the_argument() {
         };
         assert_eq!((fault.key.as_str(), fault.line), (key, None));
         assert!(fault.to_string().contains(said), "{fault}");
+    }
+}
+
+#[test]
+fn a_node_that_nothing_leads_to_is_a_fault() {
+    for (graph, said) in [
+        (r#"{"a":["end-gateway"]}"#, "no way to \"a\""),
+        (
+            r#"{"start-gateway":["a"],"a":["end-gateway"],"b":["c"],"c":["a"]}"#,
+            "no way to \"b\"",
+        ),
+    ] {
+        let addresses = r#"{"a":["h:1"],"b":["h:1"],"c":["h:1"]}"#;
+        let faults = read(&args(graph, addresses)).expect_err(graph).to_string();
+        assert!(
+            faults.lines().count() == 1 && faults.contains(said),
+            "{faults}"
+        );
     }
 }
 

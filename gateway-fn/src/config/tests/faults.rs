@@ -361,18 +361,6 @@ fn settings() {
         "from 1",
     );
     faulty(
-        "jtype: Flow\ngateway:\n  timeout_send: 86400001\n",
-        3,
-        "gateway.timeout_send",
-        "at most a day",
-    );
-    faulty(
-        "jtype: Flow\ngateway:\n  limits: {max_conections: 5}\n",
-        3,
-        "gateway.limits.max_conections",
-        "did you mean `max_connections`?",
-    );
-    faulty(
         "jtype: Flow\ngateway:\n  expose_endpoints: '{'\n",
         3,
         "gateway.expose_endpoints",
@@ -389,6 +377,22 @@ fn settings() {
         4,
         "gateway.expose_endpoints./foo.methods[0]",
         "GET, POST",
+    );
+}
+
+#[test]
+fn times_and_limits_that_are_beyond_reason_or_misspelt() {
+    faulty(
+        "jtype: Flow\ngateway:\n  timeout_send: 86400001\n",
+        3,
+        "gateway.timeout_send",
+        "at most a day",
+    );
+    faulty(
+        "jtype: Flow\ngateway:\n  limits: {max_conections: 5}\n",
+        3,
+        "gateway.limits.max_conections",
+        "did you mean `max_connections`?",
     );
 }
 

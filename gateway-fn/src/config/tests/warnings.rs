@@ -90,6 +90,22 @@ fn what_jina_takes_differently_is_said() {
         "two names",
     );
     warned(
+        "jtype: Flow\ngateway:\n  title: ${{ ENV.TITLE }}\n",
+        3,
+        "gateway.title",
+        "environment variable \"TITLE\"",
+    );
+    warned(
+        "jtype: Flow\ngateway:\n  uses: HTTPGateway\n  protocol: grpc\n",
+        3,
+        "gateway.uses",
+        "`uses` wins",
+    );
+}
+
+#[test]
+fn what_this_gateway_does_not_have_is_said() {
+    warned(
         "jtype: Flow\ngateway: {monitoring: true}\n",
         2,
         "gateway.monitoring",
@@ -118,18 +134,6 @@ fn what_jina_takes_differently_is_said() {
         3,
         "gateway.grpc_server_options.grpc.max_send_message_length",
         "without effect",
-    );
-    warned(
-        "jtype: Flow\ngateway:\n  title: ${{ ENV.TITLE }}\n",
-        3,
-        "gateway.title",
-        "environment variable \"TITLE\"",
-    );
-    warned(
-        "jtype: Flow\ngateway:\n  uses: HTTPGateway\n  protocol: grpc\n",
-        3,
-        "gateway.uses",
-        "`uses` wins",
     );
 }
 

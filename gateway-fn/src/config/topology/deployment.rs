@@ -1,9 +1,6 @@
 //! One deployment on its way into the graph, and what it waits for.
 
-use crate::config::address::Address;
-use crate::config::executor::ExecutorConfig;
-use crate::config::fault::Place;
-use crate::config::graph::Part;
+use crate::config::{address::Address, executor::ExecutorConfig, fault::Place, graph::Part};
 
 /// One node in the making.
 pub(super) struct Deployment {

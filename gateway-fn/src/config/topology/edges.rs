@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::deployment::{Deployment, Need};
-use crate::config::fault::{Report, nearest};
-use crate::flow::graph::{Edge, NodeId};
+use crate::{
+    config::fault::{Report, nearest},
+    flow::graph::{Edge, NodeId},
+};
 
 /// Edges in the order of the file, for each deployment in the order of its `needs`; the end comes after `last`.
 pub(super) fn edges(
