@@ -3,16 +3,12 @@
 use std::error::Error;
 
 use clap::Args;
-use rustls::{
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    sign::CertifiedKey,
-};
 
 use super::{Exit, exit, flow_source};
 use crate::{
-    config::{Config, TlsFiles},
-    gateway::{Gateway, Registry},
+    config::Config,
+    gateway::{Gateway, Registry, StartError},
+    host::container::tls,
 };
 
 /// Arguments of `flowgate check`.
@@ -54,31 +50,15 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     Exit::Clean
 }
 
-/// What only this process can know: whether it has the Executors that the Flow names, and the files.
+/// What only this process can know: whether it has the Executors that the Flow names, and the files. A Flow with
+/// `lambda://` Executors holds; that this Gateway cannot invoke them is said all the same.
 fn startable(config: &Config) -> Result<(), Box<dyn Error>> {
-    Gateway::new(config, &Registry::default())?;
-    config.gateway.tls.as_ref().map_or(Ok(()), readable)
-}
-
-/// Whether certificate and key are there and belong together.
-fn readable(files: &TlsFiles) -> Result<(), Box<dyn Error>> {
-    let TlsFiles { certfile, keyfile } = files;
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(certfile)
-        .and_then(Iterator::collect)
-        .map_err(|error| {
-            format!(
-                "the PEM file {} cannot be read: {error}",
-                certfile.display()
-            )
-        })?;
-    let key = PrivateKeyDer::from_pem_file(keyfile)
-        .map_err(|error| format!("the PEM file {} cannot be read: {error}", keyfile.display()))?;
-    let provider = ring::default_provider();
-    CertifiedKey::from_der(certificates, key, &provider).map_err(|error| {
-        format!(
-            "the certificate {} cannot be served: {error}",
-            certfile.display()
-        )
-    })?;
+    match Gateway::new(config, &Registry::default()) {
+        Err(error @ StartError::Lambda { .. }) => exit::say(&format!("warning: {error}")),
+        outcome => drop(outcome?),
+    }
+    if let Some(files) = &config.gateway.tls {
+        tls::acceptor(files)?;
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod dispatch;
 
 mod listener;
 
-mod tls;
+pub(crate) mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

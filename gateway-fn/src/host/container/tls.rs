@@ -31,7 +31,8 @@ pub enum TlsError {
     },
 }
 
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+/// TLS to clients by these files.
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let TlsFiles { certfile, keyfile } = files;
     let certificates: Vec<_> = CertificateDer::pem_file_iter(certfile)
         .and_then(Iterator::collect)
