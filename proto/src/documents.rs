@@ -72,15 +72,15 @@ impl Documents {
         Ok(Arc::try_unwrap(shared).unwrap_or_else(|shared| shared.as_ref().clone()))
     }
 
-    /// The encoded `DataContentProto`, where that is what is held.
-    pub(crate) fn wire(&self) -> Option<Bytes> {
-        match &self.0 {
-            Content::Absent => None,
-            Content::Wire(wire) => Some(wire.clone()),
+    /// The encoded `DataContentProto`, empty when absent.
+    pub(crate) fn into_wire(self) -> Bytes {
+        match self.0 {
+            Content::Absent => Bytes::new(),
+            Content::Wire(wire) => wire,
             Content::Decoded(documents) => {
-                let mut wire = Vec::with_capacity(content_len(documents));
-                encode_content(documents, &mut wire);
-                Some(wire.into())
+                let mut wire = Vec::with_capacity(content_len(&documents));
+                encode_content(&documents, &mut wire);
+                wire.into()
             }
         }
     }

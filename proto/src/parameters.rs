@@ -25,6 +25,11 @@ impl Parameters {
         Self { wire }
     }
 
+    /// The bytes, empty when absent.
+    pub(crate) fn into_wire(self) -> Bytes {
+        self.wire.unwrap_or_default()
+    }
+
     pub(crate) const fn wire(&self) -> Option<&Bytes> {
         self.wire.as_ref()
     }
