@@ -1,7 +1,10 @@
 //! `parameters` of a request: a `google.protobuf.Struct` that stays bytes while it only passes through.
 
-use bytes::Bytes;
-use prost::{DecodeError, Message as _};
+use bytes::{Buf as _, Bytes};
+use prost::{
+    DecodeError, Message as _,
+    encoding::{self, DecodeContext},
+};
 use prost_types::Struct;
 
 use crate::wire;
@@ -90,19 +93,15 @@ impl From<Option<Struct>> for Parameters {
 /// The key of one entry of a protobuf map: its field 1, empty when it is left out.
 fn entry_key(entry: &mut Bytes) -> Result<String, DecodeError> {
     let mut key = String::new();
-    while let Some(field) = wire::next_field(entry)? {
-        if let (1, Some(bytes)) = (field.number, field.bytes) {
-            key = String::from_utf8(bytes.into()).map_err(|_| not_utf8())?;
+    while entry.has_remaining() {
+        let (number, wire_type) = encoding::decode_key(entry)?;
+        let context = DecodeContext::default();
+        match number {
+            1 => encoding::string::merge(wire_type, &mut key, entry, context)?,
+            _ => encoding::skip_field(wire_type, number, entry, context)?,
         }
     }
     Ok(key)
-}
-
-/// prost's own error for a string that is not UTF-8; it cannot be made by hand.
-fn not_utf8() -> DecodeError {
-    prost_types::FieldMask::decode(&[0x0a, 0x01, 0xff][..])
-        .err()
-        .unwrap_or_else(|| unreachable!("0xff is no UTF-8"))
 }
 
 #[cfg(test)]
@@ -136,6 +135,9 @@ mod tests {
         let bad_key =
             Parameters::from_wire(Some(Bytes::from_static(&[0x0a, 0x03, 0x0a, 0x01, 0xff])));
         assert!(bad_key.keys().is_err());
+        let number_for_key =
+            Parameters::from_wire(Some(Bytes::from_static(&[0x0a, 0x02, 0x08, 0x01])));
+        assert!(number_for_key.keys().is_err() && number_for_key.decode().is_err());
     }
 
     #[test]
