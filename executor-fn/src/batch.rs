@@ -10,7 +10,7 @@ use std::{
 use flowgate_proto::{Struct, docarray::DocumentProto};
 use prost::Message as _;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,8 @@ pub struct Batching {
     pub preferred_batch_size: usize,
     /// How long the first request of a batch waits for others.
     pub timeout: Duration,
-    /// Requests that may wait or be worked on at this endpoint; one more is refused with an error.
+    /// Requests that may wait or be worked on at this endpoint, those included whose client has left
+    /// meanwhile; one more is refused with an error.
     pub max_waiting: usize,
 }
 
@@ -61,7 +62,7 @@ struct Shared {
     batching: Batching,
     /// Encoded parameters to the queue that has them. A queue is there while something is in it.
     queues: Mutex<HashMap<Vec<u8>, mpsc::Sender<Waiting>>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
@@ -70,6 +71,8 @@ struct Waiting {
     documents: Vec<DocumentProto>,
     since: Instant,
     answer: oneshot::Sender<Result<Vec<DocumentProto>, Error>>,
+    /// Held as long as the documents are: a client that leaves does not take them out of the queue.
+    place: OwnedSemaphorePermit,
 }
 
 impl Batcher {
@@ -83,7 +86,7 @@ impl Batcher {
             handler,
             batching,
             queues: Mutex::default(),
-            places: Semaphore::new(most),
+            places: Arc::new(Semaphore::new(most)),
             closing,
         }))
     }
@@ -94,13 +97,15 @@ impl Batcher {
         documents: Vec<DocumentProto>,
         parameters: Struct,
     ) -> Result<Vec<DocumentProto>, Error> {
-        let _place = self.0.places.try_acquire().map_err(|_| self.0.full())?;
+        let place = Arc::clone(&self.0.places).try_acquire_owned();
+        let place = place.map_err(|_| self.0.full())?;
         let (answer, dealt) = oneshot::channel();
         let since = Instant::now();
         let waiting = Waiting {
             documents,
             since,
             answer,
+            place,
         };
         self.enqueue(parameters, waiting)?;
         dealt
@@ -218,6 +223,7 @@ impl Queue {
                 Ok(documents) => Ok(documents.by_ref().take(length).collect()),
                 Err(error) => Err(error.clone()),
             };
+            drop(waiting.place);
             // Nobody is there any more: nothing to do.
             let _ = waiting.answer.send(dealt);
         }

@@ -120,6 +120,23 @@ async fn the_queue_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_left_still_takes_a_place_until_the_batch_is_taken_up() {
+    let (batcher, _) = sizes(Batching {
+        preferred_batch_size: 100,
+        ..THREE
+    });
+    for _ in 0..4 {
+        let mut left = Box::pin(batcher.push(documents(&["a"]), Struct::default()));
+        assert!(futures_util::poll!(&mut left).is_pending());
+    }
+    let refused = batcher.push(documents(&["b"]), Struct::default()).await;
+    assert_eq!(refused.expect_err("full").name(), "QueueFull");
+    tokio::time::sleep(2 * THREE.timeout).await;
+    let after = batcher.push(documents(&["b"]), Struct::default()).await;
+    assert_eq!(read(after), [pair("b", "1")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_fails_every_request_of_the_batch() {
     let one_too_many = erased(|mut batch: Batch| async move {
         batch.documents.push(DocumentProto::default());
