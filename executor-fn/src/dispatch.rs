@@ -7,7 +7,7 @@ use flowgate_proto::{
     DataRequest, Documents, DocumentsError, Kind, Parameters, RESULTS_KEY, Struct, Value,
     docarray::DocumentProto,
     jina::{JinaInfoProto, RouteProto},
-    normalise,
+    normalise_all,
 };
 
 use crate::{
@@ -201,7 +201,7 @@ impl Inner {
             request.parameters = self.with_results(&request.parameters, results)?;
         }
         let mut documents = reply.documents.unwrap_or_default();
-        documents.iter_mut().for_each(normalise);
+        normalise_all(&mut documents);
         request.documents = Documents::from(documents);
         request.routes.push(RouteProto {
             executor: self.identity.deployment.clone(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use flowgate_proto::{
     DataRequest, DocumentsError, Kind, Struct, docarray::DocumentProto, jina::HeaderProto,
-    normalise,
+    normalise_all,
 };
 
 /// A request to an Executor.
@@ -127,24 +127,20 @@ struct Part {
 impl Read {
     /// Decodes and normalises the documents of `requests`.
     pub(crate) fn requests(requests: &[DataRequest]) -> Result<Self, DocumentsError> {
-        let mut read = Self {
-            repeatable: true,
-            ..Self::default()
-        };
+        let mut read = Self::default();
         for request in requests.iter().rev() {
             read.add(request)?;
         }
         read.parts.reverse();
+        read.repeatable = read.documents.iter().all(has_ids);
+        // All parts at once: what one call may add is bounded, the number of parts is not.
+        normalise_all(&mut read.documents);
         Ok(read)
     }
 
     fn add(&mut self, request: &DataRequest) -> Result<(), DocumentsError> {
         let start = self.documents.len();
         self.documents.extend(request.documents.clone().into_vec()?);
-        for document in self.documents.iter_mut().skip(start) {
-            self.repeatable &= has_ids(document);
-            normalise(document);
-        }
         let route = request.routes.last();
         self.parts.push(Part {
             executor: route

@@ -23,11 +23,14 @@ const MAX_DEPTH: usize = 100;
 
 /// Does to a document what a Jina 3.13 process does that decodes it and writes it again: gives it an
 /// id and a `mime_type`, its chunks and matches their place, and drops what is empty.
+///
+/// Each call has its own budget of zeros to fill in (16 MiB). The documents of one request go through
+/// [`normalise_all`], or a request of many such documents gets that much memory for each of them.
 pub fn normalise(document: &mut DocumentProto) {
     normalise_all(std::slice::from_mut(document));
 }
 
-/// [`normalise`] for each of the documents.
+/// [`normalise`] for each of the documents, which share one budget of zeros.
 pub fn normalise_all(documents: &mut [DocumentProto]) {
     let mut pass = Pass {
         zeros: MAX_ZEROS,

@@ -1,5 +1,6 @@
 use flowgate_proto::{
-    DEFAULT_ENDPOINT, DRY_RUN_ENDPOINT, docarray::document_proto::Content,
+    DEFAULT_ENDPOINT, DRY_RUN_ENDPOINT,
+    docarray::{DenseNdArrayProto, document_proto::Content, nd_array_proto},
     jina::status_proto::StatusCode,
 };
 use prost::Message as _;
@@ -206,6 +207,45 @@ async fn documents_that_a_handler_makes_are_normalised() {
         (chunk.id.len(), chunk.parent_id.as_str(), chunk.granularity),
         (32, "a", 1)
     );
+}
+
+/// Arrays with a shape and no elements stand for zeros: a few bytes ask for 8 MiB each.
+#[tokio::test]
+async fn zeros_that_are_only_meant_do_not_fill_the_memory() {
+    let claims = |id: &str| DocumentProto {
+        embedding: Some(flowgate_proto::docarray::NdArrayProto {
+            content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto {
+                shape: vec![1 << 20],
+                ..DenseNdArrayProto::default()
+            })),
+            cls_name: "numpy".to_owned(),
+            ..Default::default()
+        }),
+        ..document(id)
+    };
+    let held = |documents: &[DocumentProto]| -> usize {
+        let sizes = documents.iter().filter_map(|document| {
+            match document.embedding.as_ref()?.content.as_ref()? {
+                nd_array_proto::Content::Dense(dense) => Some(dense.buffer.len()),
+                nd_array_proto::Content::Sparse(_) => None,
+            }
+        });
+        sizes.sum()
+    };
+    let service = on_x(move |request| async move {
+        assert_eq!(held(request.documents()), 16 << 20);
+        Ok(Reply::documents(vec![
+            claims("a"),
+            claims("b"),
+            claims("c"),
+        ]))
+    });
+    let mut sent = request("/x", &[]);
+    sent.documents = vec![claims("a"), claims("b")].into();
+    let answer = service.process(vec![sent.clone(), sent]).await;
+    assert!(!answer.is_error, "{answer:?}");
+    let documents = answer.request.documents.into_vec().expect("documents");
+    assert_eq!(held(&documents), 16 << 20);
 }
 
 /// Recording `grpc/13-specific_parameters`, and what Jina does with values that are no object.
