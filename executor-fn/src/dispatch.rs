@@ -129,8 +129,8 @@ impl fmt::Debug for Service {
 /// Why there is no answer.
 enum Failure {
     Raised(Error),
-    /// What is left of the request when a field that cannot be decoded, and would make the answer
-    /// unreadable too, is taken off.
+    /// What is left of the first request when fields that cannot be decoded, and would make the
+    /// answer unreadable too, are taken off.
     Unreadable(Box<DataRequest>),
 }
 
@@ -167,11 +167,7 @@ impl Inner {
     /// The request's parameters, the object under the Executor's name merged over them.
     fn parameters(&self, request: &DataRequest) -> Result<Struct, Failure> {
         let decoded = request.parameters.decode();
-        let mut parameters = decoded.map_err(|_| {
-            let mut readable = request.clone();
-            readable.parameters = Parameters::default();
-            Failure::Unreadable(Box::new(readable))
-        })?;
+        let mut parameters = decoded.map_err(|_| unreadable(request))?;
         let name = &self.executor.metas_name;
         match parameters
             .fields
@@ -275,13 +271,23 @@ async fn batched(
 
 fn read(requests: &[DataRequest]) -> Result<Read, Failure> {
     Read::requests(requests).map_err(|error| match error {
-        DocumentsError::Malformed(_) => {
-            let mut readable = requests.first().cloned().unwrap_or_default();
-            readable.documents = Documents::default();
-            Failure::Unreadable(Box::new(readable))
-        }
+        DocumentsError::Malformed(_) => requests
+            .first()
+            .map_or_else(|| undecodable().into(), unreadable),
         DocumentsError::Pickled => Error::new("UnpicklingError", error.to_string()).into(),
     })
+}
+
+/// What can be read of the first request: of a join, it may be another part that cannot.
+fn unreadable(first: &DataRequest) -> Failure {
+    let mut readable = first.clone();
+    if readable.parameters.decode().is_err() {
+        readable.parameters = Parameters::default();
+    }
+    if let Err(DocumentsError::Malformed(_)) = readable.documents.decode() {
+        readable.documents = Documents::default();
+    }
+    Failure::Unreadable(Box::new(readable))
 }
 
 /// As a Jina 3.13 Executor says it of a request, or of documents in one, that cannot be decoded.

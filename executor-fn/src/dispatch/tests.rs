@@ -370,6 +370,27 @@ async fn documents_that_cannot_be_decoded_are_an_error() {
 }
 
 #[tokio::test]
+async fn a_part_that_cannot_be_decoded_leaves_the_first_ones_documents_alone() {
+    let service = on_x(|_| async { Ok(Reply::unchanged()) });
+    let malformed = DataRequest::decode(&[0x22, 3, 0x0a, 5, b'a'][..]);
+    let malformed = malformed.expect("the documents stay bytes");
+    let first = request("/x", &["a", "b"]);
+    let parts = vec![first.clone(), malformed.clone()];
+    let mut answer = service.process(parts).await;
+    let status = answer.request.header.status.take().expect("a status");
+    assert!(answer.is_error && status.description.starts_with("DecodeError("));
+    assert_eq!(answer.request, first);
+
+    let mut both = malformed;
+    both.header.exec_endpoint = Some("/x".to_owned());
+    both.parameters = DataRequest::decode(&[0x12, 2, 0x0a, 5][..])
+        .expect("so do the parameters")
+        .parameters;
+    let answer = service.process(vec![both]).await.request;
+    assert!(!answer.parameters.is_present() && !answer.documents.is_present());
+}
+
+#[tokio::test]
 async fn batched_endpoints_take_no_joins() {
     let service = Executor::new("Multi")
         .batched("/x", crate::Batching::default(), |batch| async move {
