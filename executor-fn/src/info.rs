@@ -9,10 +9,10 @@ use std::{
         LazyLock, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
-use flowgate_proto::{JINA_PROTO_VERSION, Timestamp, jina::JinaInfoProto};
+use flowgate_proto::{JINA_PROTO_VERSION, Timestamp, jina::JinaInfoProto, python};
 
 /// The Jina that this is compatible with, and what it really is; a version by Python's and by
 /// semver's rules.
@@ -139,10 +139,7 @@ pub fn note_start() {
 /// container has as UTC.
 fn started() -> String {
     let started = STARTED.get_or_init(SystemTime::now);
-    let since = started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let micros = since - std::time::Duration::from_nanos(u64::from(since.subsec_nanos() % 1000));
-    let text = Timestamp::from(UNIX_EPOCH + micros).to_string();
-    text.trim_end_matches('Z').to_owned()
+    python::isoformat(Timestamp::from(*started))
 }
 
 /// Running totals of data requests and answers on the wire, in bytes.

@@ -7,7 +7,6 @@
 mod coerce;
 mod field_error;
 mod python_base64;
-mod python_float;
 mod read_answer;
 mod read_array;
 mod read_document;

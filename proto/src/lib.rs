@@ -14,6 +14,8 @@ pub mod json;
 
 mod parameters;
 
+pub mod python;
+
 mod request;
 
 mod documents;

@@ -6,7 +6,8 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use super::{Json, field_error::Flaw, python_float::python_float};
+use super::{Json, field_error::Flaw};
+use crate::python;
 
 /// A string. Numbers and booleans become what Python prints of them.
 pub(super) fn text(value: &Json) -> Result<String, Flaw> {
@@ -15,7 +16,7 @@ pub(super) fn text(value: &Json) -> Result<String, Flaw> {
         Json::Bool(true) => "True".to_owned(),
         Json::Bool(false) => "False".to_owned(),
         Json::Int(n) => n.to_string(),
-        Json::Float(x) => python_float(*x),
+        Json::Float(x) => python::float(*x),
         Json::Null | Json::List(_) | Json::Object(_) => return Err(Flaw::Str),
     })
 }

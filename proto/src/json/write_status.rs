@@ -6,6 +6,7 @@ use super::writer::{Form, WriteError, Writer};
 use crate::{
     Timestamp,
     jina::{JinaInfoProto, RouteProto, StatusProto, status_proto::ExceptionProto},
+    python,
 };
 
 /// A status, as `/dry_run` answers it: all keys over HTTP; over WebSocket those that are set.
@@ -128,7 +129,7 @@ fn time((camel, snake): (&str, &str), held: Option<Timestamp>, out: &mut Writer)
     match held.filter(has_a_date) {
         Some(held) if out.form() == Form::Http => {
             out.key(camel);
-            out.plain(&iso(held));
+            out.plain(&(python::isoformat(held) + "+00:00"));
         }
         Some(held) => {
             out.key(snake);
@@ -142,16 +143,4 @@ fn time((camel, snake): (&str, &str), held: Option<Timestamp>, out: &mut Writer)
 fn has_a_date(time: &Timestamp) -> bool {
     let seconds = -62_135_596_800..=253_402_300_799;
     seconds.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
-}
-
-/// The form of Python's `datetime.isoformat`: microseconds, unless there are none.
-fn iso(time: Timestamp) -> String {
-    let micros = time.nanos / 1000;
-    let whole = Timestamp { nanos: 0, ..time }.to_string();
-    let whole = whole.trim_end_matches('Z');
-    if micros == 0 {
-        format!("{whole}+00:00")
-    } else {
-        format!("{whole}.{micros:06}+00:00")
-    }
 }

@@ -2,11 +2,11 @@
 
 use prost::DecodeError;
 
-use super::{
-    python_float::{finite, nonfinite},
-    write_array::ArrayError,
+use super::write_array::ArrayError;
+use crate::{
+    DocumentsError,
+    python::{finite, nonfinite},
 };
-use crate::DocumentsError;
 
 /// Which of Jina's protocols the text is for. Both are what Python's json module prints there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,23 @@
-//! Doubles as Python prints them.
+//! Doubles and times as Python prints them.
+
+use crate::Timestamp;
+
+/// A time in the form of `datetime.isoformat`: microseconds, unless there are none. It is UTC, and the
+/// text has no offset.
+#[must_use]
+pub fn isoformat(time: Timestamp) -> String {
+    let micros = time.nanos / 1000;
+    let whole = Timestamp { nanos: 0, ..time }.to_string();
+    let whole = whole.trim_end_matches('Z');
+    if micros == 0 {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{micros:06}")
+    }
+}
 
 /// How NaN and the infinities are called in JSON, by Python and by protobuf.
-pub(super) const fn nonfinite(x: f64) -> &'static str {
+pub(crate) const fn nonfinite(x: f64) -> &'static str {
     if x.is_nan() {
         "NaN"
     } else if x > 0.0 {
@@ -11,8 +27,9 @@ pub(super) const fn nonfinite(x: f64) -> &'static str {
     }
 }
 
-/// What Python's `str` makes of a float.
-pub(super) fn python_float(x: f64) -> String {
+/// A float in the form of `str` and `repr`, which are the same.
+#[must_use]
+pub fn float(x: f64) -> String {
     if x.is_nan() {
         return "nan".to_owned();
     }
@@ -26,7 +43,7 @@ pub(super) fn python_float(x: f64) -> String {
 
 /// The shortest digits that read back as the same number. Python goes over to exponents below
 /// 0.0001 and from 1e16 on, and writes two digits of them at least.
-pub(super) fn finite(x: f64, bytes: &mut Vec<u8>) {
+pub(crate) fn finite(x: f64, bytes: &mut Vec<u8>) {
     let size = x.abs();
     if size == 0.0 || (1e-4..1e16).contains(&size) {
         // Writing to a vector cannot fail.
@@ -68,7 +85,21 @@ mod tests {
             (f64::NEG_INFINITY, "-inf"),
         ];
         for (x, expected) in cases {
-            assert_eq!(python_float(x), expected);
+            assert_eq!(float(x), expected);
         }
+    }
+
+    #[test]
+    fn times_have_six_digits_or_none() {
+        let iso = |nanos| {
+            isoformat(Timestamp {
+                seconds: 1_700_000_000,
+                nanos,
+            })
+        };
+        // Printed by Python 3.10 for 0, 120000 and 1 microseconds.
+        assert_eq!(iso(0), "2023-11-14T22:13:20");
+        assert_eq!(iso(120_000_000), "2023-11-14T22:13:20.120000");
+        assert_eq!(iso(1_999), "2023-11-14T22:13:20.000001");
     }
 }
