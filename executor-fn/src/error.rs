@@ -4,9 +4,12 @@
 
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
-use flowgate_proto::jina::{
-    HeaderProto,
-    status_proto::{ExceptionProto, StatusCode},
+use flowgate_proto::{
+    jina::{
+        HeaderProto,
+        status_proto::{ExceptionProto, StatusCode},
+    },
+    python,
 };
 
 /// An Executor's error. Any `std` error becomes one by `?`: its type is the name, its text the
@@ -138,7 +141,7 @@ impl fmt::Display for Arg {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Integer(number) => write!(f, "{number}"),
-            Self::Float(number) => write!(f, "{number:?}"),
+            Self::Float(number) => f.write_str(&python::float(*number)),
         }
     }
 }
@@ -184,14 +187,25 @@ pub fn python_repr(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\\' => quoted.push_str("\\\\"),
             _ if character == quote => quoted.extend(['\\', quote]),
-            _ if character.is_control() => {
-                quoted.push_str(&format!("\\x{:02x}", u32::from(character)));
-            }
-            _ => quoted.push(character),
+            _ if is_printable(character) => quoted.push(character),
+            _ => quoted.push_str(&match u32::from(character) {
+                code @ ..0x100 => format!("\\x{code:02x}"),
+                code @ ..0x1_0000 => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
+            }),
         }
     }
     quoted.push(quote);
     quoted
+}
+
+/// Python's `str.isprintable`, for one character. Rust's `Debug` goes by the same categories; it would
+/// escape marks too if they stood first.
+fn is_printable(character: char) -> bool {
+    match character {
+        ' '..='~' => true,
+        _ => format!("a{character}").escape_debug().count() == 2,
+    }
 }
 
 /// `Name` of `path::to::Name<of::Something>`.
@@ -211,6 +225,20 @@ mod tests {
         assert_eq!(error.to_string(), r#"ValueError('boom', 42, 'it\'s "q"')"#);
         assert_eq!(Error::value("it's").to_string(), r#"ValueError("it's")"#);
         assert_eq!(python_repr("a\n\u{1}\\é"), r"'a\n\x01\\é'");
+        // Printed by Python; the mark behind the e and the emoji stay.
+        assert_eq!(
+            python_repr("\u{7f}\u{a0}\u{200b}\u{3000}e\u{301}\u{1f600}\u{e0001}\u{feff}"),
+            "'\\x7f\\xa0\\u200b\\u3000e\u{301}\u{1f600}\\U000e0001\\ufeff'"
+        );
+    }
+
+    #[test]
+    fn numbers_look_like_pythons() {
+        let numbers = [1e16, f64::NAN, 1e-7, 42.0, f64::NEG_INFINITY];
+        let error = Error::new("ValueError", 1.5);
+        let error = numbers.into_iter().fold(error, Error::arg);
+        let description = "ValueError(1.5, 1e+16, nan, 1e-07, 42.0, -inf)";
+        assert_eq!(error.to_string(), description);
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
                 nanos,
             })
         };
-        // Printed by Python 3.10 for 0, 120000 and 1 microseconds.
+        // Printed by Python for 0, 120000 and 1 microseconds.
         assert_eq!(iso(0), "2023-11-14T22:13:20");
         assert_eq!(iso(120_000_000), "2023-11-14T22:13:20.120000");
         assert_eq!(iso(1_999), "2023-11-14T22:13:20.000001");
