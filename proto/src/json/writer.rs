@@ -212,8 +212,8 @@ impl Writer {
     pub(super) fn proto_double(&mut self, x: f64) {
         if !x.is_finite() {
             self.text(nonfinite(x));
-        } else if self.whole_doubles == WholeDoubles::AsIntegers && x as i64 as f64 == x {
-            self.integer(x as i64);
+        } else if self.whole_doubles == WholeDoubles::AsIntegers && is_integer(x) {
+            self.integer(x as i128);
         } else {
             finite(x, &mut self.bytes);
         }
@@ -289,4 +289,11 @@ impl Writer {
             None => false,
         }
     }
+}
+
+/// Whether it is a whole number that 64 bits hold, with or without a sign.
+fn is_integer(x: f64) -> bool {
+    const MIN: f64 = i64::MIN as f64;
+    const BEYOND: f64 = 2.0 * -MIN;
+    (MIN..BEYOND).contains(&x) && x.fract() == 0.0
 }

@@ -424,6 +424,20 @@ fn a_failed_request_is_echoed_with_the_cause() {
     assert_eq!(body.get("data"), Some(&Json::Null));
 }
 
+#[test]
+fn the_parameters_of_a_failure_keep_integers_at_the_ends_of_64_bits() {
+    let numbers = "[-9223372036854775808,9223372036854775808,18446744073709549568]";
+    let sent = read(&format!(r#"{{"parameters":{{"n":{numbers}}}}}"#)).expect("fine");
+    let body = String::from_utf8(write_failure(&sent, "")).expect("UTF-8");
+    assert!(
+        body.contains(&format!(r#""parameters":{{"n":{numbers}}}"#)),
+        "{body}"
+    );
+    let sent = read(r#"{"parameters":{"n":18446744073709551616}}"#).expect("fine");
+    let body = String::from_utf8(write_failure(&sent, "")).expect("UTF-8");
+    assert!(body.contains(r#"{"n":1.8446744073709552e+19}"#), "{body}");
+}
+
 /// Vectors `http/02-dry_run`, `ws/09-dry_run_json`, `http/39-executor_down_dry_run`.
 #[test]
 fn dry_run_statuses_are_as_recorded() {
