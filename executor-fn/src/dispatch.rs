@@ -101,8 +101,11 @@ impl Service {
     /// What `_status` tells.
     #[must_use]
     pub fn info(&self) -> JinaInfoProto {
-        let environment = &self.0.executor.environment;
-        jina_info(|key| self.traffic().variable(key).or_else(|| environment(key)))
+        let environment = self.0.executor.environment.as_deref();
+        jina_info(|key| {
+            let ours = self.traffic().variable(key);
+            ours.or_else(|| environment?(key))
+        })
     }
 
     /// Bytes of requests and answers so far, which the one who carries them counts.

@@ -20,7 +20,8 @@ pub struct Executor {
     pub(crate) name: String,
     pub(crate) metas_name: String,
     pub(crate) table: Table,
-    pub(crate) environment: Environment,
+    /// Unset, there are no variables, or the process's where the Executor has a process of its own.
+    pub(crate) environment: Option<Environment>,
     /// Set when the Executor stops: batches no longer wait for more.
     pub(crate) closing: CancellationToken,
 }
@@ -55,7 +56,7 @@ impl Executor {
             metas_name: name.clone(),
             name,
             table: Table::default(),
-            environment: Arc::new(|key| std::env::var(key).ok()),
+            environment: None,
             closing: CancellationToken::new(),
         }
     }
@@ -114,13 +115,14 @@ impl Executor {
         self
     }
 
-    /// Where `_status` takes the `JINA_*` variables from; the process's environment unless set.
+    /// Where `_status` takes the `JINA_*` variables from. Unless set, [`serve`](crate::serve) takes the
+    /// process's environment; an Executor in another's process has none.
     #[must_use]
     pub fn environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.environment = Arc::new(variable);
+        self.environment = Some(Arc::new(variable));
         self
     }
 

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
     Executor, Identity, Service,
+    executor::Environment,
     inbound::grpc::{ADVERTISED, routes},
     introspect::Introspection,
 };
@@ -96,10 +98,12 @@ pub async fn serve(executor: Executor, options: ServeOptions) -> Result<(), Serv
 /// When the server fails.
 pub async fn serve_on(
     listener: TcpListener,
-    executor: Executor,
+    mut executor: Executor,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let environment = || -> Environment { Arc::new(|key| std::env::var(key).ok()) };
+    executor.environment.get_or_insert_with(environment);
     let name = executor.name().to_owned();
     let identity = options.identity.clone();
     let service = executor.into_service(identity.unwrap_or_else(|| Identity::of(&name)));

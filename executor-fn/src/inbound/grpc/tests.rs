@@ -63,6 +63,7 @@ async fn serve(executor: Executor) -> Served {
 
 fn multi() -> Executor {
     Executor::new("Multi")
+        .environment(|key| (key == "JINA_LOG_LEVEL").then(|| "hush".to_owned()))
         .on_default(|_| async { Ok(Reply::unchanged()) })
         .on("/raise", |_| async {
             Err(Error::new("ValueError", "boom").arg(42))
@@ -224,6 +225,10 @@ async fn the_other_services_answer() {
         .expect("OK")
         .into_inner();
     assert_ne!(info.envs["JINA_GRPC_RECV_BYTES"], "(unset)");
+    assert_eq!(info.envs["JINA_LOG_LEVEL"], "hush");
+    let unserved = Executor::new("Multi").into_service(Identity::of("exec0"));
+    let nowhere = unserved.info();
+    assert!(nowhere.envs.values().all(|value| value == "(unset)"));
 
     let status = raw(channel, "/jina.JinaRPC/Call", b"")
         .await
