@@ -4,7 +4,7 @@
 mod health;
 
 use flowgate_proto::DESCRIPTORS;
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Status, body::Body, codec::CompressionEncoding, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 
@@ -41,16 +41,21 @@ impl Introspection {
             .reflection(&[REFLECTION_V1ALPHA, REFLECTION_V1])
             .build_v1();
         let health = health::Health::new(self.advertised, REFLECTION_V1ALPHA, &self.health);
+        // Jina's peers compress whatever they send, once told to compress.
+        let [gzip, deflate] = [CompressionEncoding::Gzip, CompressionEncoding::Deflate];
+        let v1alpha = v1alpha.expect("the descriptors compiled in hold");
+        let v1 = v1.expect("the descriptors compiled in hold");
+        let health = HealthServer::new(health);
         let mut routes = routes
-            .add_service(v1alpha.expect("the descriptors compiled in hold"))
-            .add_service(v1.expect("the descriptors compiled in hold"))
-            .add_service(HealthServer::new(health));
+            .add_service(v1alpha.accept_compressed(gzip).accept_compressed(deflate))
+            .add_service(v1.accept_compressed(gzip).accept_compressed(deflate))
+            .add_service(health.accept_compressed(gzip).accept_compressed(deflate));
         let router = std::mem::take(routes.axum_router_mut()).fallback(method_not_found);
         *routes.axum_router_mut() = router;
         routes
     }
 
-    /// Turns health off.
+    /// The switch with which the server turns its health off.
     #[must_use]
     pub fn health(&self) -> HealthSwitch {
         self.health.clone()

@@ -9,7 +9,7 @@ use flowgate_proto::jina::{
     },
     jina_info_rpc_server::{JinaInfoRpc, JinaInfoRpcServer},
 };
-use tonic::{Response, Status, service::Routes};
+use tonic::{Response, Status, codec::CompressionEncoding, service::Routes};
 
 use crate::Service;
 
@@ -31,8 +31,16 @@ pub fn routes(service: &Service, max_message_bytes: usize) -> Routes {
     Routes::default()
         .add_service(DataRpc::<Single>::new(service.clone(), max_message_bytes))
         .add_service(DataRpc::<Parts>::new(service.clone(), max_message_bytes))
-        .add_service(JinaDiscoverEndpointsRpcServer::new(service.clone()))
-        .add_service(JinaInfoRpcServer::new(service.clone()))
+        .add_service(
+            JinaDiscoverEndpointsRpcServer::new(service.clone())
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Deflate),
+        )
+        .add_service(
+            JinaInfoRpcServer::new(service.clone())
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Deflate),
+        )
 }
 
 #[tonic::async_trait]

@@ -129,6 +129,26 @@ async fn health_is_on_for_known_names_until_it_is_turned_off() {
 }
 
 #[tokio::test]
+async fn compressed_requests_are_taken() {
+    use v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    let (channel, _) = served().await;
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let mut health = HealthClient::new(channel.clone()).send_compressed(encoding);
+        health.check(named("jina.JinaRPC")).await.expect("OK");
+        let mut reflection = ServerReflectionClient::new(channel.clone()).send_compressed(encoding);
+        let list = tokio_stream::once(ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        });
+        let answers = reflection.server_reflection_info(list).await.expect("OK");
+        answers.into_inner().next().await.expect("one").expect("OK");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_method_is_not_found() {
     let (channel, _) = served().await;
     let mut client = flowgate_proto::jina::jina_info_rpc_client::JinaInfoRpcClient::new(channel);

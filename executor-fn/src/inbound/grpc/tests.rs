@@ -250,6 +250,12 @@ async fn compressed_requests_are_taken_up_to_the_limit() {
     let mut large = request("/echo");
     let mut documents = large.documents.into_vec().expect("documents");
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let channel = || served.channel.clone();
+        let mut discovery =
+            JinaDiscoverEndpointsRpcClient::new(channel()).send_compressed(encoding);
+        discovery.endpoint_discovery(()).await.expect("OK");
+        let mut info = JinaInfoRpcClient::new(channel()).send_compressed(encoding);
+        info.status(()).await.expect("OK");
         let mut client =
             JinaSingleDataRequestRpcClient::new(served.channel.clone()).send_compressed(encoding);
         client
