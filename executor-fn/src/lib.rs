@@ -67,7 +67,7 @@ pub use dispatch::{Answer, Service};
 pub use endpoint::{blocking, with_state};
 pub use error::{Arg, Error, python_repr};
 pub use executor::{Executor, Identity};
-pub use host::container::{ServeError, ServeOptions, serve, serve_on, stop_signal};
+pub use host::container::{Ended, ServeError, ServeOptions, serve, serve_on, stop_signal};
 pub use json::structure;
 pub use reply::Reply;
 pub use request::Request;

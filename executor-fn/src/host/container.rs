@@ -1,5 +1,7 @@
 //! A long-running process: one Executor on one gRPC listener until it is told to stop.
 
+mod connection;
+
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
@@ -13,12 +15,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 
 use crate::{
     Executor, Identity, Service,
     executor::Environment,
-    inbound::grpc::{ADVERTISED, routes},
+    inbound::grpc::{ADVERTISED, Limits, routes},
     introspect::Introspection,
 };
 
@@ -32,21 +34,29 @@ pub struct ServeOptions {
     /// Largest message taken, also when it comes compressed and is larger only afterwards.
     pub max_message_bytes: usize,
     /// Requests at once on one connection; more wait at the client.
-    pub max_concurrent_requests: u32,
+    pub max_concurrent_streams: u32,
+    /// Requests at once on all connections; one more is answered RESOURCE_EXHAUSTED.
+    pub max_concurrent_requests: usize,
+    /// Connections at once; more wait until one closes.
+    pub max_connections: usize,
     /// How long requests under way may take once the Executor is told to stop.
     pub drain: Duration,
 }
 
 impl Default for ServeOptions {
     /// All interfaces and a free port, as Jina. 256 MiB hold large batches of images and bound what a
-    /// compressed message can do. A Gateway's default `prefetch` of 1000 fits into 1024 requests.
+    /// compressed message can do. A Gateway's default `prefetch` of 1000 fits into 1024 requests of a
+    /// connection. 10 000 requests and connections are the Gateway's own bounds: what several of them
+    /// send at their busiest, and small tasks still fit into memory.
     /// Kubernetes kills after 30 seconds: 25 leave time to exit.
     fn default() -> Self {
         Self {
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             identity: None,
             max_message_bytes: 256 << 20,
-            max_concurrent_requests: 1024,
+            max_concurrent_streams: 1024,
+            max_concurrent_requests: 10_000,
+            max_connections: 10_000,
             drain: Duration::from_secs(25),
         }
     }
@@ -77,11 +87,20 @@ pub enum ServeError {
     },
 }
 
+/// How serving ended after it was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything under way was finished.
+    Drained,
+    /// The time to drain was over first. What is still under way goes on until the runtime ends.
+    CutOff,
+}
+
 /// Serves `executor` until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the address cannot be had or the server fails.
-pub async fn serve(executor: Executor, options: ServeOptions) -> Result<(), ServeError> {
+pub async fn serve(executor: Executor, options: ServeOptions) -> Result<Ended, ServeError> {
     let address = options.address;
     let listener = TcpListener::bind(address)
         .await
@@ -101,7 +120,7 @@ pub async fn serve_on(
     mut executor: Executor,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<Ended, ServeError> {
     let environment = || -> Environment { Arc::new(|key| std::env::var(key).ok()) };
     executor.environment.get_or_insert_with(environment);
     let name = executor.name().to_owned();
@@ -115,17 +134,19 @@ pub async fn serve_on(
     let server = server(listener, &service, &introspection, &options, &stopping);
     let mut server = pin!(server);
     tokio::select! {
-        ended = &mut server => return ended,
+        ended = &mut server => return ended.map(|()| Ended::Drained),
         () = stop => {}
     }
     introspection.health().turn_off();
     service.close();
     stopping.cancel();
-    let drained = tokio::time::timeout(options.drain, server).await;
-    drained.unwrap_or_else(|_| {
-        tracing::warn!("requests were still under way after {:?}", options.drain);
-        Ok(())
-    })
+    match tokio::time::timeout(options.drain, server).await {
+        Ok(ended) => ended.map(|()| Ended::Drained),
+        Err(_) => {
+            tracing::warn!("requests were still under way after {:?}", options.drain);
+            Ok(Ended::CutOff)
+        }
+    }
 }
 
 /// Done at the first SIGTERM or SIGINT.
@@ -151,21 +172,25 @@ async fn server(
     options: &ServeOptions,
     stopping: &CancellationToken,
 ) -> Result<(), ServeError> {
-    let routes = introspection.add_to(routes(service, options.max_message_bytes));
+    let limits = Limits {
+        max_message_bytes: options.max_message_bytes,
+        max_concurrent_requests: options.max_concurrent_requests,
+    };
+    let routes = introspection.add_to(routes(service, limits));
     Server::builder()
         // Jina's own interval, with more patience than its 5 seconds: a Python Gateway may be that
         // busy with one large request. Its peers ping every 10 seconds even when idle, which this
         // server takes without complaint.
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(options.max_concurrent_requests)
+        .max_concurrent_streams(options.max_concurrent_streams)
         // The windows of 64 KiB that HTTP/2 starts with would make large documents wait for the
         // peer several times per megabyte.
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            connection::incoming(listener, options.max_connections),
             stopping.cancelled(),
         )
         .await

@@ -13,7 +13,7 @@ use tonic::{Response, Status, codec::CompressionEncoding, service::Routes};
 
 use crate::Service;
 
-use self::data::{DataRpc, Parts, Single};
+use self::data::{Admission, DataRpc, Parts, Single};
 
 /// The services that an Executor names in reflection; Jina 3.13's Gateway refuses a peer that names
 /// any other.
@@ -24,13 +24,26 @@ pub const ADVERTISED: &[&str] = &[
     "jina.JinaInfoRPC",
 ];
 
-/// The routes of the four services. A message larger than `max_message_bytes`, as sent or when
-/// decompressed, is refused.
+/// What is refused as RESOURCE_EXHAUSTED.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest message taken, as sent or when decompressed, in bytes.
+    pub max_message_bytes: usize,
+    /// Requests with documents at once, until their answers are sent. The other calls are not counted:
+    /// health is answered under any load.
+    pub max_concurrent_requests: usize,
+}
+
+/// The routes of the four services.
 #[must_use]
-pub fn routes(service: &Service, max_message_bytes: usize) -> Routes {
+pub fn routes(service: &Service, limits: Limits) -> Routes {
+    let admission = Admission::new(limits.max_concurrent_requests);
+    let max = limits.max_message_bytes;
+    let single = DataRpc::<Single>::new(service.clone(), max, admission.clone());
+    let parts = DataRpc::<Parts>::new(service.clone(), max, admission);
     Routes::default()
-        .add_service(DataRpc::<Single>::new(service.clone(), max_message_bytes))
-        .add_service(DataRpc::<Parts>::new(service.clone(), max_message_bytes))
+        .add_service(single)
+        .add_service(parts)
         .add_service(
             JinaDiscoverEndpointsRpcServer::new(service.clone())
                 .accept_compressed(CompressionEncoding::Gzip)

@@ -4,6 +4,7 @@
 use std::{
     convert::Infallible,
     marker::PhantomData,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,6 +18,7 @@ use flowgate_proto::{
 use http::{HeaderValue, header::HeaderName};
 use http_body_util::BodyExt as _;
 use prost::{Message as _, Name as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{
     Response, Status,
     body::Body,
@@ -31,7 +33,33 @@ use crate::{Answer, Service};
 pub(super) struct DataRpc<M> {
     service: Service,
     max_message_bytes: usize,
+    admission: Admission,
     method: PhantomData<fn() -> M>,
+}
+
+/// Places for requests, which both methods share.
+#[derive(Clone)]
+pub(super) struct Admission {
+    most: usize,
+    places: Arc<Semaphore>,
+}
+
+impl Admission {
+    pub(super) fn new(most: usize) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            most,
+            places: Arc::new(Semaphore::new(most)),
+        }
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| {
+            let text = format!("the Executor has {} requests under way already", self.most);
+            Status::resource_exhausted(text)
+        })
+    }
 }
 
 /// What tells the two methods apart.
@@ -88,10 +116,15 @@ impl Method for Parts {
 }
 
 impl<M> DataRpc<M> {
-    pub(super) const fn new(service: Service, max_message_bytes: usize) -> Self {
+    pub(super) const fn new(
+        service: Service,
+        max_message_bytes: usize,
+        admission: Admission,
+    ) -> Self {
         Self {
             service,
             max_message_bytes,
+            admission,
             method: PhantomData,
         }
     }
@@ -99,7 +132,8 @@ impl<M> DataRpc<M> {
 
 impl<M> Clone for DataRpc<M> {
     fn clone(&self) -> Self {
-        Self::new(self.service.clone(), self.max_message_bytes)
+        let admission = self.admission.clone();
+        Self::new(self.service.clone(), self.max_message_bytes, admission)
     }
 }
 
@@ -124,6 +158,10 @@ where
         if request.uri().path() != M::PATH {
             return Box::pin(async { Ok(Status::unimplemented("Method not found!").into_http()) });
         }
+        let place = match self.admission.place() {
+            Ok(place) => place,
+            Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
+        };
         let rpc = self.clone();
         Box::pin(async move {
             // Answers are never compressed, as with Jina; requests may be.
@@ -131,7 +169,7 @@ where
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Deflate)
                 .max_decoding_message_size(rpc.max_message_bytes);
-            Ok(finished(grpc.unary(rpc, request).await))
+            Ok(finished(grpc.unary(rpc, request).await, place))
         })
     }
 }
@@ -166,16 +204,19 @@ fn marked(answer: Answer) -> Response<DataRequest> {
 }
 
 /// The response as a Jina peer expects it: what it may compress with, and `is-error` as a trailer.
-fn finished(mut response: http::Response<Body>) -> http::Response<Body> {
+/// `place` is given back when it is sent.
+fn finished(
+    mut response: http::Response<Body>,
+    place: OwnedSemaphorePermit,
+) -> http::Response<Body> {
     let encodings = HeaderValue::from_static("identity, deflate, gzip");
     let accepted = HeaderName::from_static("grpc-accept-encoding");
     response.headers_mut().insert(accepted, encodings);
-    if response.extensions_mut().remove::<IsError>().is_none() {
-        return response;
-    }
+    let is_error = response.extensions_mut().remove::<IsError>().is_some();
     response.map(|body| {
-        Body::new(body.map_frame(|mut frame| {
-            if let Some(trailers) = frame.trailers_mut() {
+        Body::new(body.map_frame(move |mut frame| {
+            let _held = &place;
+            if is_error && let Some(trailers) = frame.trailers_mut() {
                 trailers.insert(IS_ERROR_TRAILER, HeaderValue::from_static("true"));
             }
             frame

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flowgate_proto::{
     DataRequest,
@@ -10,7 +10,11 @@ use flowgate_proto::{
     },
 };
 use prost::Message as _;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 use tonic::{
     Code,
     client::Grpc,
@@ -18,22 +22,32 @@ use tonic::{
     transport::Channel,
 };
 
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
 use crate::{
-    Batching, DocumentProto, Error, Executor, Identity, Reply, ServeError, ServeOptions, serve_on,
+    Batching, DocumentProto, Ended, Error, Executor, Identity, Reply, ServeError, ServeOptions,
+    serve_on,
 };
 
 struct Served {
+    address: SocketAddr,
     channel: Channel,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), ServeError>>,
+    server: JoinHandle<Result<Ended, ServeError>>,
 }
 
 impl Served {
     async fn stop(self) {
         drop(self.channel);
         self.stop.send(()).expect("the server listens");
-        self.server.await.expect("no panic").expect("a clean stop");
+        let ended = self.server.await.expect("no panic");
+        assert_eq!(ended.expect("no failure"), Ended::Drained);
     }
+}
+
+fn channel(address: SocketAddr) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{address}"));
+    endpoint.expect("a URI").connect_lazy()
 }
 
 async fn stopped(stop: oneshot::Receiver<()>) {
@@ -41,21 +55,23 @@ async fn stopped(stop: oneshot::Receiver<()>) {
 }
 
 async fn serve(executor: Executor) -> Served {
+    serve_with(executor, ServeOptions::default()).await
+}
+
+async fn serve_with(executor: Executor, options: ServeOptions) -> Served {
     let options = ServeOptions {
         identity: Some(Identity::of("exec0")),
         max_message_bytes: 1 << 20,
-        ..ServeOptions::default()
+        ..options
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stop_receiver) = oneshot::channel();
     let server = serve_on(listener, executor, options, stopped(stop_receiver));
     let server = tokio::spawn(server);
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .expect("a URI")
-        .connect_lazy();
     Served {
-        channel,
+        address,
+        channel: channel(address),
         stop,
         server,
     }
@@ -291,4 +307,95 @@ async fn a_stop_flushes_batches_and_finishes_what_is_under_way() {
         served.stop().await;
     });
     assert_eq!(waited.expect("OK").into_inner().routes.len(), 1);
+}
+
+/// Binds `/x` to what waits until it is let go, and tells when it has begun.
+fn waiting() -> (Executor, Arc<Notify>, Arc<Notify>) {
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let notifies = (Arc::clone(&begun), Arc::clone(&go));
+    let executor = Executor::new("Waiting").on("/x", move |_| {
+        let (begun, go) = notifies.clone();
+        async move {
+            begun.notify_one();
+            go.notified().await;
+            Ok(Reply::unchanged())
+        }
+    });
+    (executor, begun, go)
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_refused_and_health_is_not() {
+    let (executor, begun, go) = waiting();
+    let options = ServeOptions {
+        max_concurrent_requests: 1,
+        ..ServeOptions::default()
+    };
+    let served = serve_with(executor, options).await;
+    let message = request("/x").encode_to_vec();
+    let first = raw(&served.channel, SINGLE, &message);
+    let (first, ()) = tokio::join!(first, async {
+        begun.notified().await;
+        // On another connection: the limit is everybody's.
+        let other = channel(served.address);
+        for path in [SINGLE, PARTS] {
+            let refused = raw(&other, path, &message).await.expect_err("full");
+            assert_eq!(refused.code(), Code::ResourceExhausted);
+        }
+        let mut health = HealthClient::new(other);
+        let check = HealthCheckRequest::default();
+        health.check(check).await.expect("OK");
+        go.notify_one();
+    });
+    first.expect("OK");
+    go.notify_one();
+    raw(&served.channel, SINGLE, &message).await.expect("OK");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_waits_until_another_closes() {
+    let options = ServeOptions {
+        max_connections: 1,
+        ..ServeOptions::default()
+    };
+    let served = serve_with(multi(), options).await;
+    let message = request("/echo").encode_to_vec();
+    raw(&served.channel, SINGLE, &message).await.expect("OK");
+    let other = channel(served.address);
+    let sent = message.clone();
+    let waits = tokio::spawn(async move { raw(&other, SINGLE, &sent).await });
+    // Far more round trips than a request on a connection that is taken needs.
+    for _ in 0..50 {
+        raw(&served.channel, SINGLE, &message).await.expect("OK");
+    }
+    assert!(!waits.is_finished());
+    let Served {
+        channel,
+        stop,
+        server,
+        ..
+    } = served;
+    drop(channel);
+    waits.await.expect("no panic").expect("OK");
+    stop.send(()).expect("the server listens");
+    let ended = server.await.expect("no panic");
+    assert_eq!(ended.expect("no failure"), Ended::Drained);
+}
+
+#[tokio::test]
+async fn what_is_under_way_for_too_long_is_cut_off() {
+    let (executor, begun, _go) = waiting();
+    let options = ServeOptions {
+        drain: Duration::from_millis(1),
+        ..ServeOptions::default()
+    };
+    let served = serve_with(executor, options).await;
+    let message = request("/x").encode_to_vec();
+    let channel = served.channel.clone();
+    tokio::spawn(async move { raw(&channel, SINGLE, &message).await });
+    begun.notified().await;
+    served.stop.send(()).expect("the server listens");
+    let ended = served.server.await.expect("no panic");
+    assert_eq!(ended.expect("no failure"), Ended::CutOff);
 }
