@@ -1,25 +1,21 @@
 //! An Executor that counts: words, characters and the most frequent words of every Document's text,
 //! written into its tags.
 //!
-//! `cargo run -p executor-fn --example text_stats -- --port 9000`
+//! `cargo run -p executor-fn --example text_stats -- --port 9000 --name stats`
 
-use std::{collections::HashMap, env, net::Ipv4Addr};
+use std::collections::HashMap;
 
 use executor_fn::{
-    Error, Executor, Reply, Request, ServeOptions, document_proto::Content, serve_on, stop_signal,
-    structure,
+    Error, Executor, Reply, Request, ServeError, document_proto::Content, run, structure,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), ServeError> {
     let executor = Executor::new("TextStats")
         .on("/stats", stats)
         .on("/total", total);
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port()?)).await?;
-    announce(&listener)?;
-    serve_on(listener, executor, ServeOptions::default(), stop_signal()?).await?;
+    run(executor).await?;
     Ok(())
 }
 
@@ -71,19 +67,4 @@ fn most_frequent(text: &str, top: usize) -> Vec<String> {
     let mut ranked: Vec<_> = counts.into_iter().collect();
     ranked.sort_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.cmp(b)));
     ranked.into_iter().take(top).map(|(word, _)| word).collect()
-}
-
-/// `--port P`, else the variable `PORT`, else any free port.
-fn port() -> Result<u16, Box<dyn std::error::Error>> {
-    let argument = env::args()
-        .skip_while(|argument| argument != "--port")
-        .nth(1);
-    let port = argument.or_else(|| env::var("PORT").ok());
-    Ok(port.map_or(Ok(0), |port| port.parse())?)
-}
-
-#[expect(clippy::print_stdout, reason = "the user needs the port")]
-fn announce(listener: &TcpListener) -> std::io::Result<()> {
-    println!("TextStats listens on {}", listener.local_addr()?);
-    Ok(())
 }

@@ -1,38 +1,36 @@
 //! An Executor that searches: `/index` keeps Documents with an embedding in memory, `/search` puts the
 //! nearest of them by cosine into every Document's matches, `/clear` forgets them.
 //!
-//! `cargo run -p executor-fn --example vector_search -- --port 9000`
+//! `cargo run -p executor-fn --example vector_search -- --port 9000 --name search`
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
-    env,
-    net::Ipv4Addr,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use executor_fn::{
-    DocumentProto, Error, Executor, NamedScoreProto, Reply, Request, ServeOptions, blocking,
-    serve_on, stop_signal, structure, tensor, with_state,
+    DocumentProto, Error, Executor, NamedScoreProto, Reply, Request, ServeError, blocking, run,
+    structure, tensor, with_state,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
 
 /// A bound on what one process keeps.
 const MOST_DOCUMENTS: usize = 1_000_000;
 
+/// A bound on what one answer holds: each match is a copy of a Document.
+const MOST_MATCHES: usize = 100_000;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), ServeError> {
     let index = Arc::new(Index::default());
-    let searched = Arc::clone(&index);
+    // A search over everything keeps a thread busy, and the others wait for its lock: none of them on
+    // a thread that other requests need.
     let executor = Executor::new("VectorSearch")
-        .on("/index", with_state(&index, Index::add))
-        .on("/clear", with_state(&index, Index::clear))
-        // A search over everything keeps a thread busy: not one that others wait for.
-        .on("/search", blocking(move |request| searched.search(request)));
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port()?)).await?;
-    announce(&listener)?;
-    serve_on(listener, executor, ServeOptions::default(), stop_signal()?).await?;
+        .on("/index", blocking(with_state(&index, Index::add)))
+        .on("/search", blocking(with_state(&index, Index::search)))
+        .on("/clear", blocking(with_state(&index, Index::clear)));
+    run(executor).await?;
     Ok(())
 }
 
@@ -54,11 +52,11 @@ struct Entry {
 
 impl Index {
     /// Keeps the Documents; one with an id that is there already takes its place.
-    async fn add(self: Arc<Self>, request: Request) -> Result<Reply, Error> {
+    fn add(self: Arc<Self>, request: Request) -> Result<Reply, Error> {
         let mut new = Vec::with_capacity(request.documents().len());
-        for document in request.documents() {
-            let direction = direction(document)?;
-            new.push((document.clone(), direction));
+        for document in request.into_documents() {
+            let direction = direction(&document)?;
+            new.push((document, direction));
         }
         let mut index = self.write();
         // Nothing is kept unless everything fits.
@@ -67,8 +65,12 @@ impl Index {
             let expected = *dimension.get_or_insert(direction.len());
             same_dimension(document, direction, expected)?;
         }
-        if index.entries.len() + new.len() > MOST_DOCUMENTS {
-            return Err(Error::new("IndexFull", "no more documents fit").arg(1_000_000));
+        let ids = new.iter().map(|(document, _)| document.id.as_str());
+        let unknown: HashSet<_> = ids
+            .filter(|id| !index.positions.contains_key(*id))
+            .collect();
+        if index.entries.len() + unknown.len() > MOST_DOCUMENTS {
+            return Err(Error::new("IndexFull", "no more documents fit").arg(MOST_DOCUMENTS as i64));
         }
         for (document, direction) in new {
             index.put(document, direction);
@@ -79,13 +81,18 @@ impl Index {
     }
 
     /// The parameter `top_k` (10 unless given) bounds the matches of each Document.
-    fn search(&self, mut request: Request) -> Result<Reply, Error> {
+    fn search(self: Arc<Self>, mut request: Request) -> Result<Reply, Error> {
         let top_k = match request.number("top_k") {
             None => 10,
             Some(top_k) if (1.0..=10_000.0).contains(&top_k) => top_k as usize,
             Some(top_k) => return Err(Error::value("top_k must be from 1 to 10000").arg(top_k)),
         };
         let index = self.read();
+        let matches = top_k.min(index.entries.len());
+        if request.documents().len().saturating_mul(matches) > MOST_MATCHES {
+            let text = "too many matches for one answer: send fewer documents or a lower top_k";
+            return Err(Error::value(text).arg(MOST_MATCHES as i64));
+        }
         for document in request.documents_mut() {
             let query = direction(document)?;
             if let Some(dimension) = index.dimension() {
@@ -96,7 +103,7 @@ impl Index {
         Ok(request.into_documents().into())
     }
 
-    async fn clear(self: Arc<Self>, _: Request) -> Result<Reply, Error> {
+    fn clear(self: Arc<Self>, _: Request) -> Result<Reply, Error> {
         *self.write() = Entries::default();
         Ok(Reply::unchanged())
     }
@@ -211,19 +218,4 @@ impl Ord for Total {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
     }
-}
-
-/// `--port P`, else the variable `PORT`, else any free port.
-fn port() -> Result<u16, Box<dyn std::error::Error>> {
-    let argument = env::args()
-        .skip_while(|argument| argument != "--port")
-        .nth(1);
-    let port = argument.or_else(|| env::var("PORT").ok());
-    Ok(port.map_or(Ok(0), |port| port.parse())?)
-}
-
-#[expect(clippy::print_stdout, reason = "the user needs the port")]
-fn announce(listener: &TcpListener) -> std::io::Result<()> {
-    println!("VectorSearch listens on {}", listener.local_addr()?);
-    Ok(())
 }

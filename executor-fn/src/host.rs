@@ -1,3 +1,5 @@
 //! Where an Executor runs.
 
 pub mod container;
+
+pub mod program;

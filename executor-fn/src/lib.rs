@@ -23,8 +23,8 @@
 //!     .on("/shout", shout)
 //!     .on_default(|_| async { Ok(Reply::unchanged()) });
 //!
-//! // `executor_fn::serve(executor, ServeOptions::default()).await` would serve it over gRPC until
-//! // SIGTERM. Here it answers in this process.
+//! // `executor_fn::run(executor).await` would be a whole program: it serves the Executor over gRPC
+//! // until SIGTERM. Here the Executor answers in this process.
 //! let service = executor.into_service(Identity::of("shouter"));
 //! let mut request = DataRequest::default();
 //! request.header.exec_endpoint = Some("/shout".to_owned());
@@ -41,7 +41,7 @@
 //! ```
 //!
 //! State is shared by an `Arc` and [`with_state`], work that keeps a thread busy goes through
-//! [`blocking`], and an endpoint whose requests gain from being answered together is
+//! [`blocking`] (`blocking(with_state(&index, Index::search))` for both), and an endpoint whose requests gain from being answered together is
 //! [`batched`](Executor::batched). `examples/` holds two Executors that do something real.
 //!
 //! A request's way: `inbound` (gRPC) to `dispatch` (Jina's rules), there through `endpoint` (which
@@ -67,7 +67,10 @@ pub use dispatch::{Answer, Service};
 pub use endpoint::{blocking, with_state};
 pub use error::{Arg, Error, python_repr};
 pub use executor::{Executor, Identity};
-pub use host::container::{Ended, ServeError, ServeOptions, serve, serve_on, stop_signal};
+pub use host::{
+    container::{Ended, ServeError, ServeOptions, serve, serve_on, stop_signal},
+    program::{OptionError, run},
+};
 pub use json::structure;
 pub use reply::Reply;
 pub use request::Request;

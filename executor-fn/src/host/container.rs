@@ -20,6 +20,7 @@ use tonic::transport::Server;
 use crate::{
     Executor, Identity, Service,
     executor::Environment,
+    host::program::OptionError,
     inbound::grpc::{ADVERTISED, Limits, routes},
     introspect::Introspection,
 };
@@ -65,6 +66,9 @@ impl Default for ServeOptions {
 /// Why an Executor cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The program was started with options that do not hold.
+    #[error("cannot read the options")]
+    Options(#[from] OptionError),
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {address}")]
     Bind {
@@ -101,12 +105,14 @@ pub enum Ended {
 /// # Errors
 /// When the address cannot be had or the server fails.
 pub async fn serve(executor: Executor, options: ServeOptions) -> Result<Ended, ServeError> {
-    let address = options.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address, source })?;
+    let listener = bind(options.address).await?;
     let stop = stop_signal()?;
     serve_on(listener, executor, options, stop).await
+}
+
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeError::Bind { address, source })
 }
 
 /// Serves `executor` on a listener until `stop` is done. Health turns off first; then nothing new is
