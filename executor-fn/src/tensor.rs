@@ -1,7 +1,10 @@
 //! Dense vectors in and out of `NdArrayProto`: numpy's raw bytes to `f32` and back.
 
 use bytes::Bytes;
-use flowgate_proto::docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto::Content};
+use flowgate_proto::{
+    array::{Dtype, Element},
+    docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto::Content},
+};
 
 /// Most elements that an array without bytes, which stands for zeros, may claim.
 pub const MAX_IMPLIED_ZEROS: usize = 1 << 20;
@@ -52,14 +55,15 @@ pub fn read(array: &NdArrayProto) -> Result<Vec<f32>, TensorError> {
             .then(|| vec![0.0; count])
             .ok_or_else(length);
     }
-    let element = Element::named(&dense.dtype).ok_or_else(|| TensorError::Dtype {
+    let dtype = Dtype::parse(&dense.dtype).filter(|dtype| dtype.is_number());
+    let dtype = dtype.ok_or_else(|| TensorError::Dtype {
         dtype: dense.dtype.clone(),
     })?;
-    if count.checked_mul(element.size) != Some(dense.buffer.len()) {
+    if count.checked_mul(dtype.size()) != Some(dense.buffer.len()) {
         return Err(length());
     }
-    let elements = dense.buffer.chunks_exact(element.size);
-    Ok(elements.map(|bytes| element.read(bytes)).collect())
+    let elements = dense.buffer.chunks_exact(dtype.size());
+    Ok(elements.map(|bytes| number(&dtype.read(bytes))).collect())
 }
 
 /// A vector as a numpy array of dtype `<f4`.
@@ -80,66 +84,14 @@ pub fn write(vector: &[f32]) -> NdArrayProto {
     }
 }
 
-/// How one element lies in the buffer.
-#[derive(Clone, Copy)]
-struct Element {
-    big_endian: bool,
-    kind: u8,
-    size: usize,
-}
-
-impl Element {
-    /// Of numpy's array-protocol string: byte order, kind, bytes.
-    fn named(dtype: &str) -> Option<Self> {
-        let (order, rest) = (dtype.get(..1)?, dtype.get(1..)?);
-        let (kind, size) = (rest.bytes().next()?, rest.get(1..)?.parse().ok()?);
-        let known = match kind {
-            b'f' => matches!(size, 2 | 4 | 8),
-            b'i' | b'u' => matches!(size, 1 | 2 | 4 | 8),
-            b'b' => size == 1,
-            _ => false,
-        };
-        (known && matches!(order, "<" | ">" | "|" | "=")).then_some(Self {
-            big_endian: order == ">",
-            kind,
-            size,
-        })
-    }
-
-    /// Rounds what is wider than an `f32`.
-    fn read(self, bytes: &[u8]) -> f32 {
-        let mut little = [0_u8; 8];
-        for (to, from) in little.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        if self.big_endian
-            && let Some(used) = little.get_mut(..self.size)
-        {
-            used.reverse();
-        }
-        let bits = u64::from_le_bytes(little);
-        // Shifted up and down again, a narrow integer gets its sign.
-        let unused = 64 - 8 * u32::try_from(self.size).unwrap_or(8);
-        match (self.kind, self.size) {
-            (b'f', 2) => half(bits as u16),
-            (b'f', 4) => f32::from_bits(bits as u32),
-            (b'f', _) => f64::from_bits(bits) as f32,
-            (b'i', _) => ((bits << unused) as i64 >> unused) as f32,
-            _ => bits as f32,
-        }
-    }
-}
-
-/// IEEE 754 binary16.
-fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff);
-    match exponent {
-        0 => sign * fraction * 2_f32.powi(-24),
-        0x1f if fraction == 0.0 => sign * f32::INFINITY,
-        0x1f => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2_f32.powi(exponent - 25),
+/// The nearest `f32`.
+fn number(element: &Element) -> f32 {
+    match element {
+        Element::Bool(truth) => f32::from(u8::from(*truth)),
+        Element::Int(n) => *n as f32,
+        Element::Unsigned(n) => *n as f32,
+        Element::Float(x) => *x as f32,
+        Element::Text(_) => f32::NAN,
     }
 }
 
@@ -160,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_real_dtype_is_read() {
-        let cases: [(&str, &[u8], f32); 11] = [
+        let cases: [(&str, &[u8], f32); 13] = [
             ("<f4", &1.5_f32.to_le_bytes(), 1.5),
             ("<f8", &(-2.25_f64).to_le_bytes(), -2.25),
             (">f8", &(-2.25_f64).to_be_bytes(), -2.25),
@@ -172,6 +124,8 @@ mod tests {
             ("|i1", &[0xff], -1.0),
             ("|u1", &[0xff], 255.0),
             ("|b1", &[1], 1.0),
+            ("|b1", &[2], 1.0),
+            ("float32", &1.5_f32.to_le_bytes(), 1.5),
         ];
         for (dtype, bytes, number) in cases {
             assert_eq!(

@@ -4,6 +4,8 @@
 //! The `.proto` files in `proto/jina/` carry Jina 3.13's packages, names, numbers and presence; the
 //! code in `src/gen/` is made from them and committed, so that no build needs protoc.
 
+pub mod array;
+
 mod codec;
 
 mod compression;

@@ -1,12 +1,12 @@
 //! An `NdArrayProto` becomes nested JSON lists, whatever its element type.
 
 use super::writer::Writer;
-use crate::docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto};
+use crate::{
+    array::{Dtype, Element},
+    docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
+};
 
-mod dtype;
 mod sparse;
-
-use dtype::Dtype;
 
 /// numpy's own limit.
 const MAX_DIMENSIONS: usize = 32;
@@ -79,7 +79,7 @@ fn dense(buffer: &[u8], shape: &[u32], dtype: &str, out: &mut Writer) -> Result<
     if dimensions > MAX_DIMENSIONS {
         return Err(ArrayError::Dimensions { dimensions });
     }
-    let kind = Dtype::parse(dtype)?;
+    let kind = parsed(dtype)?;
     if shape.contains(&0) {
         return if buffer.is_empty() {
             hollow(shape, out)
@@ -126,7 +126,7 @@ fn hollow_lists(outer: &[u32], out: &mut Writer) {
 
 fn nested(shape: &[u32], bytes: &[u8], kind: Dtype, out: &mut Writer) {
     match shape {
-        [] => kind.write(bytes, out),
+        [] => element(&kind.read(bytes), out),
         [_] => {
             out.open();
             row(bytes, kind, out);
@@ -145,8 +145,24 @@ fn nested(shape: &[u32], bytes: &[u8], kind: Dtype, out: &mut Writer) {
 
 /// The elements of one innermost list.
 fn row(bytes: &[u8], kind: Dtype, out: &mut Writer) {
-    for element in bytes.chunks_exact(kind.size()) {
+    for bytes in bytes.chunks_exact(kind.size()) {
         out.item();
-        kind.write(element, out);
+        element(&kind.read(bytes), out);
     }
+}
+
+fn element(element: &Element, out: &mut Writer) {
+    match element {
+        Element::Bool(truth) => out.boolean(*truth),
+        Element::Int(n) => out.integer(*n),
+        Element::Unsigned(n) => out.integer(*n),
+        Element::Float(x) => out.double(*x),
+        Element::Text(text) => out.text(text),
+    }
+}
+
+fn parsed(dtype: &str) -> Result<Dtype, ArrayError> {
+    Dtype::parse(dtype).ok_or_else(|| ArrayError::Dtype {
+        dtype: dtype.to_owned(),
+    })
 }

@@ -1,7 +1,8 @@
 //! A sparse array becomes the bytes of the dense one that it stands for, if that is not too large.
 
-use super::{ArrayError, MAX_DIMENSIONS, dtype::Dtype, size_of};
+use super::{ArrayError, MAX_DIMENSIONS, parsed, size_of};
 use crate::{
+    array::Element,
     docarray::{DenseNdArrayProto, SparseNdArrayProto},
     json::writer::Writer,
 };
@@ -19,7 +20,7 @@ pub(super) fn filled<'a>(
     let (Some(indices), Some(values)) = (&array.indices, &array.values) else {
         return Err(ArrayError::Empty);
     };
-    let element = Dtype::parse(&values.dtype)?.size();
+    let element = parsed(&values.dtype)?.size();
     let places = Places::read(indices, &array.shape, class)?;
     if places.count() * element != values.buffer.len() {
         return Err(ArrayError::Indices);
@@ -59,9 +60,10 @@ impl<'a> Places<'a> {
         if dimensions > MAX_DIMENSIONS {
             return Err(ArrayError::Dimensions { dimensions });
         }
-        let kind = Dtype::parse(&indices.dtype)?;
+        let kind = parsed(&indices.dtype)?;
         let coordinates = indices.buffer.chunks_exact(kind.size());
-        let coordinates: Option<Vec<_>> = coordinates.map(|bytes| kind.index(bytes)).collect();
+        let coordinates: Option<Vec<_>> =
+            coordinates.map(|bytes| index(&kind.read(bytes))).collect();
         let coordinates = coordinates.ok_or(ArrayError::Indices)?;
         if dimensions == 0 || coordinates.len() % dimensions != 0 {
             return Err(ArrayError::Indices);
@@ -94,5 +96,14 @@ impl<'a> Places<'a> {
             offset = offset * len as usize + at;
         }
         Ok(offset)
+    }
+}
+
+/// An element as a coordinate; `None` when it cannot be one.
+fn index(element: &Element) -> Option<usize> {
+    match *element {
+        Element::Int(n) => n.try_into().ok(),
+        Element::Unsigned(n) => n.try_into().ok(),
+        Element::Bool(_) | Element::Float(_) | Element::Text(_) => None,
     }
 }
