@@ -22,6 +22,8 @@ mod request;
 
 mod documents;
 
+mod structure;
+
 mod wire;
 
 #[cfg(test)]
@@ -53,6 +55,7 @@ pub use documents::{Documents, DocumentsError};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;
 pub use request::DataRequest;
+pub use structure::{structure, value};
 
 pub use prost::DecodeError;
 
