@@ -27,6 +27,18 @@ proptest! {
         prop_assert_eq!(read, as_http_holds_it(answer));
     }
 
+    /// Documents of an answer can be sent again: what a client copies into a request is what it got.
+    #[test]
+    fn documents_of_an_answer_are_read_as_a_request(answer in answer()) {
+        let written = parse(&write_http(&answer).expect("no arrays")).expect("JSON");
+        let data = written.get("data").expect("documents").clone();
+        let body = Json::Object(vec![("data".to_owned(), data)]);
+        let request = read_request(&body, EndpointFrom::Body).expect("our own");
+        let mut sent = answer.documents.into_vec().expect("decoded");
+        sent.iter_mut().for_each(without_empty_scores);
+        prop_assert_eq!(request.documents.into_vec().expect("decoded"), sent);
+    }
+
     #[test]
     fn arrays_come_back_with_their_elements(array in array()) {
         let document = DocumentProto {
@@ -80,6 +92,18 @@ proptest! {
     }
 }
 
+/// A client's score without any field is none.
+fn without_empty_scores(document: &mut DocumentProto) {
+    document
+        .scores
+        .retain(|_, score| *score != Default::default());
+    document
+        .evaluations
+        .retain(|_, score| *score != Default::default());
+    document.chunks.iter_mut().for_each(without_empty_scores);
+    document.matches.iter_mut().for_each(without_empty_scores);
+}
+
 /// HTTP has microseconds, and neither absent texts in the header nor a timeout.
 fn as_http_holds_it(mut answer: DataRequest) -> DataRequest {
     let header = &mut answer.header;
@@ -105,7 +129,7 @@ prop_compose! {
         documents in option::of(vec(nested_document(), 0..3)),
     ) -> DataRequest {
         let mut documents = documents.unwrap_or_default();
-        // Twice: a grandchild's place goes by its parent's after the first time.
+        // Once for each level: a document's place goes by the one its parent had before.
         for _ in 0..4 {
             document::settle_all(&mut documents);
         }
