@@ -8,7 +8,10 @@ use prost::{
     encoding::{self, WireType},
 };
 
-use crate::docarray::{DocumentArrayProto, DocumentProto};
+use crate::{
+    docarray::{DocumentArrayProto, DocumentProto},
+    wire,
+};
 
 /// `DataRequestProto.data`. A clone shares the bytes or the list.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +46,17 @@ impl Documents {
     #[must_use]
     pub const fn is_present(&self) -> bool {
         !matches!(self.0, Content::Absent)
+    }
+
+    /// Whether every document has an id, found out without decoding one. Bytes that cannot be looked through have
+    /// nothing that could be given an id either.
+    #[must_use]
+    pub fn have_ids(&self) -> bool {
+        match &self.0 {
+            Content::Absent => true,
+            Content::Decoded(documents) => documents.iter().all(|document| !document.id.is_empty()),
+            Content::Wire(wire) => wire_has_ids(wire.clone()).unwrap_or(true),
+        }
     }
 
     /// The documents; none when the field is absent.
@@ -133,6 +147,35 @@ const DOCS: u32 = 1;
 fn content_len(documents: &[DocumentProto]) -> usize {
     encoding::key_len(DOCS) + delimited_len(array_len(documents))
 }
+
+/// Looks through a `DataContentProto` for documents without an id.
+fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
+    while let Some(field) = wire::next_field(&mut content)? {
+        let (DOCS, Some(mut array)) = (field.number, field.bytes) else {
+            continue;
+        };
+        while let Some(field) = wire::next_field(&mut array)? {
+            if let (DOCS, Some(document)) = (field.number, field.bytes)
+                && !document_has_id(document)?
+            {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn document_has_id(mut document: Bytes) -> Result<bool, DecodeError> {
+    while let Some(field) = wire::next_field(&mut document)? {
+        if let (ID, Some(id)) = (field.number, field.bytes) {
+            return Ok(!id.is_empty());
+        }
+    }
+    Ok(false)
+}
+
+/// The field `id` of `DocumentProto`.
+const ID: u32 = 1;
 
 fn array_len(documents: &[DocumentProto]) -> usize {
     encoding::message::encoded_len_repeated(DOCS, documents)

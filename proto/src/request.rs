@@ -256,4 +256,18 @@ mod tests {
         );
         assert!(DataRequest::decode(&b"garbage"[..]).is_err());
     }
+
+    #[test]
+    fn missing_ids_are_seen_without_decoding() {
+        for (ids, have) in [(&["a", "b"][..], true), (&["a", ""], false), (&[], true)] {
+            let documents: Vec<_> = ids.iter().map(|id| document(id)).collect();
+            let request = DataRequest {
+                documents: documents.into(),
+                ..Default::default()
+            };
+            assert_eq!(request.documents.have_ids(), have, "{ids:?}");
+            let read = DataRequest::decode(&request.encode_to_vec()[..]).expect("just written");
+            assert_eq!(read.documents.have_ids(), have, "{ids:?} as bytes");
+        }
+    }
 }

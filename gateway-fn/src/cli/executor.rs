@@ -69,7 +69,8 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
         ..ServeOptions::default()
     };
     match executor_fn::serve_on(socket, executor, options, stop).await {
-        Ok(()) => Exit::Clean,
+        // What was cut off has been logged.
+        Ok(_) => Exit::Clean,
         Err(error) => failed(&error),
     }
 }

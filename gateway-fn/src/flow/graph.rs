@@ -145,6 +145,28 @@ impl FlowGraph {
         self.nodes.iter().any(|node| node.awaited)
     }
 
+    /// Whether parts meet anywhere and become one.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        self.nodes.iter().any(|node| node.needs.len() > 1)
+    }
+
+    /// Whether `later` needs `earlier`, at once or by way of others; everything needs the Gateway.
+    pub(super) fn comes_after(&self, later: Option<NodeId>, earlier: Option<NodeId>) -> bool {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut back: Vec<NodeId> = later.into_iter().collect();
+        while let Some(id) = back.pop() {
+            if std::mem::replace(&mut seen[id.0], true) {
+                continue;
+            }
+            if self[id].needs.contains(&earlier) {
+                return true;
+            }
+            back.extend(self[id].needs.iter().flatten());
+        }
+        later.is_some() && earlier.is_none()
+    }
+
     fn walk_depth_first(&self) -> Vec<NodeId> {
         let mut seen = vec![false; self.nodes.len()];
         let mut order = Vec::with_capacity(self.nodes.len());

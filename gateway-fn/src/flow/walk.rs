@@ -12,7 +12,7 @@ use flowgate_proto::{
     DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, jina::RouteProto, normalise_all,
 };
 
-use self::visit::Visit;
+use self::visit::{Part, Visit};
 use super::{
     endpoints::KnownEndpoints,
     filter::{Filter, FilterError},
@@ -29,7 +29,8 @@ pub struct Walk {
     known: Arc<KnownEndpoints>,
     parameters: RequestParameters,
     target: TargetExecutor,
-    exec_endpoint: Option<String>,
+    /// Empty where the request has none: that is how Jina 3.13 looks it up.
+    exec_endpoint: String,
     /// The request as the Gateway took it, where no node is awaited and it comes straight back.
     unanswered: Option<DataRequest>,
     /// The ids of the client's documents, wherever a condition may drop some of them.
@@ -109,7 +110,8 @@ impl Walk {
         let target = TargetExecutor::compile(target.unwrap_or_default())?;
         let names = graph.nodes().map(|(_, node)| node.name.as_str());
         let parameters = RequestParameters::new(request.parameters.clone(), names)?;
-        let client_ids = if graph.filters() {
+        // A document that goes two ways must have its id before: at a join it would count twice.
+        let client_ids = if graph.filters() || (graph.joins() && !request.documents.have_ids()) {
             settle(&mut request)
         } else {
             Vec::new()
@@ -119,7 +121,7 @@ impl Walk {
         let mut walk = Self {
             visits: visits.collect(),
             unanswered: (!graph.awaits()).then(|| request.clone()),
-            exec_endpoint: request.header.exec_endpoint.clone(),
+            exec_endpoint: request.header.exec_endpoint.clone().unwrap_or_default(),
             graph,
             known,
             parameters,
@@ -130,7 +132,11 @@ impl Walk {
             lost: Vec::new(),
         };
         let graph = Arc::clone(&walk.graph);
-        walk.spread(None, graph.start(), request, now)?;
+        let part = Part {
+            request,
+            seen_by: None,
+        };
+        walk.spread(None, graph.start(), part, now)?;
         Ok(walk)
     }
 
@@ -173,25 +179,29 @@ impl Walk {
             return Ok(());
         }
         let graph = Arc::clone(&self.graph);
-        let Some(answer) = self.end(id, answer) else {
+        let part = Part {
+            request: answer,
+            seen_by: Some(id),
+        };
+        let Some(part) = self.end(id, part) else {
             return Ok(());
         };
-        self.spread(Some(id), &graph[id].followers, answer, now)
+        self.spread(Some(id), &graph[id].followers, part, now)
             .map_err(WalkError::of_an_answer)
     }
 
     /// Keeps what goes back to the client; gives back what goes on to the nodes behind, if there are any.
-    fn end(&mut self, id: NodeId, answer: DataRequest) -> Option<DataRequest> {
+    fn end(&mut self, id: NodeId, part: Part) -> Option<Part> {
         let node = &self.graph[id];
         if !node.ends {
-            return Some(answer);
+            return Some(part);
         }
         if node.followers.is_empty() {
-            self.visits[id.0].outcome = Some(answer);
+            self.visits[id.0].outcome = Some(part.request);
             return None;
         }
-        self.visits[id.0].outcome = Some(answer.clone());
-        Some(answer)
+        self.visits[id.0].outcome = Some(part.request.clone());
+        Some(part)
     }
 
     /// Brings a part to its nodes, and past those that are skipped. A list and no recursion, because a Flow may be
@@ -200,7 +210,7 @@ impl Walk {
         &mut self,
         from: Option<NodeId>,
         to: &[NodeId],
-        part: DataRequest,
+        part: Part,
         now: Timestamp,
     ) -> Result<(), WalkError> {
         let graph = Arc::clone(&self.graph);
@@ -226,9 +236,9 @@ impl Walk {
         &mut self,
         from: Option<NodeId>,
         to: NodeId,
-        part: DataRequest,
+        part: Part,
         now: Timestamp,
-    ) -> Result<Option<DataRequest>, WalkError> {
+    ) -> Result<Option<Part>, WalkError> {
         let node = &self.graph[to];
         let place = node.needs.iter().position(|need| *need == from);
         let visit = &mut self.visits[to.0];
@@ -237,8 +247,9 @@ impl Walk {
         };
         visit.started = Some(now);
         if self.is_skipped(to) {
-            return merge(&self.graph[to].name, parts).map(Some);
+            return self.pass_by(to, parts).map(Some);
         }
+        let parts = parts.into_iter().map(|part| part.request).collect();
         let parts = self.prepare(to, parts)?;
         self.awaited += usize::from(self.graph[to].awaited);
         self.ready.push(Step { node: to, parts });
@@ -265,10 +276,34 @@ impl Walk {
         Ok(parts)
     }
 
+    /// What goes on past a skipped node: its part, or at a join what all its branches did. A branch where nobody has
+    /// done anything since the parts went their ways has nothing to say to it.
+    fn pass_by(&self, id: NodeId, mut parts: Vec<Part>) -> Result<Part, WalkError> {
+        if parts.len() == 1 {
+            return Ok(parts.swap_remove(0));
+        }
+        let seen_by: Vec<_> = parts.iter().map(|part| part.seen_by).collect();
+        let is_told = |(index, &own): (usize, &Option<NodeId>)| {
+            let mut others = seen_by.iter().enumerate();
+            others.any(|(other, &theirs)| {
+                self.graph.comes_after(theirs, own) || (theirs == own && other < index)
+            })
+        };
+        let told: Vec<bool> = seen_by.iter().enumerate().map(is_told).collect();
+        let requests = parts.into_iter().zip(told);
+        let requests = requests
+            .filter(|(_, told)| !told)
+            .map(|(part, _)| part.request);
+        let mut request = merge(&self.graph[id].name, requests.collect())?;
+        normalise_documents(&mut request);
+        Ok(Part {
+            request,
+            seen_by: Some(id),
+        })
+    }
+
     fn is_skipped(&self, id: NodeId) -> bool {
-        let endpoint = self.exec_endpoint.as_deref();
-        endpoint.is_some_and(|endpoint| self.known.skips(id, endpoint))
-            || !self.target.selects(&self.graph[id].name)
+        self.known.skips(id, &self.exec_endpoint) || !self.target.selects(&self.graph[id].name)
     }
 }
 
@@ -313,26 +348,33 @@ fn enter(request: &mut DataRequest, now: Timestamp) {
 /// Gives every document of the client its id before any branch does, and tells the ids in their order. Documents that
 /// cannot be read have none: their answer stays in the order in which it comes.
 fn settle(request: &mut DataRequest) -> Vec<String> {
-    let Ok(mut documents) = request.documents.clone().into_vec() else {
-        return Vec::new();
-    };
-    normalise_all(&mut documents);
-    let ids = documents.iter().map(|document| document.id.clone());
-    let ids = ids.collect();
-    if request.documents.is_present() {
+    normalise_documents(request);
+    let documents = request.documents.decode().unwrap_or_default();
+    documents
+        .iter()
+        .map(|document| document.id.clone())
+        .collect()
+}
+
+/// Treats the documents as a Jina process does that decodes them. Those that cannot be decoded stay as they are.
+fn normalise_documents(request: &mut DataRequest) {
+    if !request.documents.is_present() {
+        return;
+    }
+    if let Ok(mut documents) = request.documents.clone().into_vec() {
+        normalise_all(&mut documents);
         request.documents = documents.into();
     }
-    ids
 }
 
 /// A part on its way to a node.
 struct Arrival {
     from: Option<NodeId>,
     to: NodeId,
-    part: DataRequest,
+    part: Part,
 }
 
-fn send(arrivals: &mut VecDeque<Arrival>, from: Option<NodeId>, to: &[NodeId], part: DataRequest) {
+fn send(arrivals: &mut VecDeque<Arrival>, from: Option<NodeId>, to: &[NodeId], part: Part) {
     let Some((last, others)) = to.split_last() else {
         return;
     };

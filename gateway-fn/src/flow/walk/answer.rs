@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use flowgate_proto::{DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp, jina::RouteProto};
+use flowgate_proto::{
+    DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp, jina::RouteProto, normalise_all,
+};
 
 use super::{Walk, visit::Visit};
 use crate::flow::{
@@ -67,6 +69,7 @@ impl Walk {
         }
         let documents = std::mem::take(&mut answer.documents);
         if let Ok(mut list) = documents.into_vec() {
+            normalise_all(&mut list);
             restore_order(&mut list, &self.client_ids);
             answer.documents = list.into();
         }

@@ -164,6 +164,43 @@ fn a_skipped_join_keeps_all_its_branches() {
 }
 
 #[test]
+fn a_skipped_join_hears_nothing_from_a_branch_that_was_passed_by() {
+    let graph = diamond();
+    let mut targeted = request("/x", &["d0"]);
+    targeted.header.target_executor = Some("^(a|b)$".to_owned());
+    let mut walk = begin(&graph, targeted);
+    run(&mut walk, &graph, |_| 0);
+    let answer = walk.answer(at(2));
+    assert_eq!(ids(&answer.documents), ["d0", "a", "b"]);
+}
+
+#[test]
+fn a_document_without_an_id_counts_once_where_its_ways_meet() {
+    let graph = diamond();
+    let mut walk = begin(&graph, request("/x", &["", "d1"]));
+    run(&mut walk, &graph, |_| 0);
+    assert_eq!(
+        ids(&walk.answer(at(2)).documents).len(),
+        6,
+        "two and one from each"
+    );
+}
+
+#[test]
+fn a_long_chain_of_skipped_nodes_is_passed() {
+    let names: Vec<String> = (0..1000).map(|index| format!("n{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut edges = vec![Edge::Start(NodeId(0)), Edge::End(NodeId(999))];
+    edges.extend((1..1000).map(|to| between(to - 1, to)));
+    let graph = graph(&names, &edges);
+    let mut targeted = request("/x", &["d0"]);
+    targeted.header.target_executor = Some("nobody".to_owned());
+    let mut walk = begin(&graph, targeted);
+    assert!(walk.is_settled() && walk.take_ready().is_empty());
+    assert_eq!(walk.answer(at(1)).routes.len(), 1001);
+}
+
+#[test]
 fn target_executor_skips_the_others_and_is_empty_in_the_answer() {
     let graph = diamond();
     let mut targeted = request("/x", &["d0"]);

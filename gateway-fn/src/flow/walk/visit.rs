@@ -2,14 +2,22 @@
 
 use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
 
-use crate::flow::graph::Node;
+use crate::flow::graph::{Node, NodeId};
 
-/// A node's part in one request.
+/// A request on one of its ways through the graph.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) request: DataRequest,
+    /// The last node that did something with it; none when it is as the client sent it.
+    pub(super) seen_by: Option<NodeId>,
+}
+
+/// What became of one request at one node.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
     /// One place for each edge into the node, in the order of its `needs`, so that a join comes out the same whoever
     /// answers first.
-    parts: Vec<Option<DataRequest>>,
+    parts: Vec<Option<Part>>,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
     /// Set when the Executor answered with an error.
@@ -29,7 +37,7 @@ impl Visit {
     }
 
     /// Takes a part in; all of them when this was the last.
-    pub(super) fn arrive(&mut self, place: usize, part: DataRequest) -> Option<Vec<DataRequest>> {
+    pub(super) fn arrive(&mut self, place: usize, part: Part) -> Option<Vec<Part>> {
         self.parts[place] = Some(part);
         if self.parts.iter().any(Option::is_none) {
             return None;
