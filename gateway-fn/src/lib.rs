@@ -1,9 +1,31 @@
 //! The Gateway of a Jina Flow: a client's request in, through the Flow's graph of Executors, one answer out.
 //!
-//! A request's life reads off the modules in this order: a [`host`] owns the sockets and hands what comes in to
-//! [`inbound`], which turns a client protocol into a [`flowgate_proto::DataRequest`]; the [`gateway`] walks it
-//! through the pure graph of [`flow`], sending it to Executors by [`outbound`]; the answer goes back the same way.
-//! [`config`] makes all of it out of a Flow YAML, once, at start.
+//! One request, from `curl` to its answer, file by file. `curl localhost:8080/post -d '{"data":[{"text":"hi"}]}'` opens a
+//! connection that `host/container/listener.rs` takes and `connection.rs` serves; `dispatch.rs` sees by its head that
+//! it is plain HTTP, and `inbound/http/data.rs` reads the JSON into a [`flowgate_proto::DataRequest`]. [`gateway`]
+//! admits it, and `gateway/drive.rs` makes the calls that `flow/walk.rs` says are ready: the walk knows the graph, what
+//! each node is to see and what a join makes of its parts, and nothing of sockets. [`outbound`] sends the request on, by
+//! gRPC to the replica whose turn it is, or to an Executor compiled in. When nothing that the client waits for is under
+//! way any more, `flow/walk/answer.rs` puts the answer together, and it goes back the way it came.
+//!
+//! [`config`] makes all of this out of a Flow, once, at start:
+//!
+//! ```
+//! use flowgate_proto::DataRequest;
+//! use gateway::config::builder::{Deployment, Flow};
+//! use gateway::gateway::{Gateway, Registry};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let flow = Flow::new().add(Deployment::new("greeter").at("inproc://greet")).build()?;
+//! let gateway = Gateway::new(&flow.config, &Registry::default())?;
+//! let answer = gateway.handle(DataRequest::default()).await?;
+//! let visited: Vec<_> = answer.routes.iter().map(|route| route.executor.as_str()).collect();
+//! assert_eq!(visited, ["gateway", "greeter"]);
+//! assert_eq!(answer.documents.decode()?.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod host;
 
