@@ -1,3 +1,5 @@
+//! Batches under a paused clock: when they flush, what they bound, who gets which documents.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;

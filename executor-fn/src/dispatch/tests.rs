@@ -1,3 +1,5 @@
+//! Jina's rules for one call: which handler, which documents, what stands in the answer.
+
 use flowgate_proto::{
     DEFAULT_ENDPOINT, DRY_RUN_ENDPOINT,
     docarray::{DenseNdArrayProto, document_proto::Content, nd_array_proto},

@@ -1,3 +1,5 @@
+//! Health and reflection as clients see them.
+
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
 use tonic::{

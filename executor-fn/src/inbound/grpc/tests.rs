@@ -1,3 +1,5 @@
+//! The gRPC services over real sockets: trailers, compression, limits.
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flowgate_proto::{
