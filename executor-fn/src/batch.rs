@@ -183,14 +183,15 @@ impl Queue {
         let Some(first) = self.requests.recv().await else {
             return Vec::new();
         };
-        let deadline = first.since + timeout;
+        // A timeout beyond what a clock holds is none.
+        let deadline = first.since.checked_add(timeout);
         let mut documents = first.documents.len();
         let mut batch = vec![first];
         while documents < preferred_batch_size {
             let next = tokio::select! {
                 biased;
                 next = self.requests.recv() => next,
-                () = tokio::time::sleep_until(deadline) => None,
+                () = sleep_until(deadline) => None,
                 () = self.shared.closing.cancelled() => None,
             };
             let Some(next) = next else { break };
@@ -242,6 +243,13 @@ fn same_length(
         "Dynamic Batching requires input size to equal output size. \
          Expected output size {expected}, but got {got}"
     )))
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,23 @@ mod start;
 
 mod streamer_args;
 
-use std::{error::Error, sync::Arc};
+use std::{
+    error::Error,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use executor_fn::info::Traffic;
 use flowgate_proto::{
     DRY_RUN_ENDPOINT, DataRequest, Documents, fresh_id,
     jina::{HeaderProto, JinaInfoProto, StatusProto},
 };
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use self::drive::Drive;
 use crate::{
@@ -43,7 +51,8 @@ struct Shared {
     /// One permit for each request under way.
     admission: Arc<Semaphore>,
     max_concurrent_requests: usize,
-    discovery: std::sync::Once,
+    /// Whether Executors are being asked for their endpoints.
+    discovering: AtomicBool,
     /// Floating work and discovery: whatever outlives a request.
     background: TaskTracker,
     stopping: CancellationToken,
@@ -74,10 +83,17 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::handle`], but for a full Gateway.
     pub async fn handle_in_turn(&self, request: DataRequest) -> Result<DataRequest, GatewayError> {
-        let admission = Arc::clone(&self.0.admission);
-        let admitted = admission.acquire_owned().await;
-        let admitted = admitted.map_err(|_| GatewayError::Internal)?;
-        self.run(admitted, request).await
+        // A task of its own: a client that reads no answers keeps its requests from being polled, and they must not
+        // keep their places meanwhile.
+        let gateway = self.clone();
+        let task = tokio::spawn(async move {
+            let admission = Arc::clone(&gateway.0.admission);
+            let admitted = admission.acquire_owned().await;
+            let admitted = admitted.map_err(|_| GatewayError::Internal)?;
+            gateway.run(admitted, request).await
+        });
+        let outcome = AbortOnDropHandle::new(task).await;
+        outcome.unwrap_or(Err(GatewayError::Internal))
     }
 
     async fn run(
@@ -87,12 +103,22 @@ impl Gateway {
     ) -> Result<DataRequest, GatewayError> {
         self.start_discovery();
         let request_id = request.header.request_id.clone();
-        let outcome = match Drive::begin(&self.0, request) {
-            Err(error) => Err(error),
-            Ok(drive) if self.0.graph.floats() => drive.run_in_background(admitted).await,
-            Ok(mut drive) => drive.settle().await,
-        };
+        // A panic, a library's at what a peer sent for one, is this request's error and nobody else's.
+        let driven = AssertUnwindSafe(self.drive(admitted, request)).catch_unwind();
+        let outcome = driven.await.unwrap_or(Err(GatewayError::Internal));
         outcome.inspect_err(|error| log(error, &request_id))
+    }
+
+    async fn drive(
+        &self,
+        admitted: OwnedSemaphorePermit,
+        request: DataRequest,
+    ) -> Result<DataRequest, GatewayError> {
+        let mut drive = Drive::begin(&self.0, request)?;
+        if self.0.graph.floats() {
+            return drive.run_in_background(admitted).await;
+        }
+        drive.settle().await
     }
 
     /// Sends an empty request through every Executor; none of them does anything with it.
@@ -133,10 +159,14 @@ impl Gateway {
         })
     }
 
+    /// Lets batches inside this process that wait for more requests run at once: no more come.
+    pub fn hurry(&self) {
+        self.0.deployments.iter().for_each(Deployment::close);
+    }
+
     /// Waits for floating work and stops what runs beside requests. No request comes in any more by then.
     pub async fn finish(&self) {
         self.0.stopping.cancel();
-        self.0.deployments.iter().for_each(Deployment::close);
         self.0.background.close();
         self.0.background.wait().await;
     }

@@ -166,12 +166,13 @@ fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
 }
 
 fn document_has_id(mut document: Bytes) -> Result<bool, DecodeError> {
+    let mut has_id = false;
     while let Some(field) = wire::next_field(&mut document)? {
         if let (ID, Some(id)) = (field.number, field.bytes) {
-            return Ok(!id.is_empty());
+            has_id = !id.is_empty();
         }
     }
-    Ok(false)
+    Ok(has_id)
 }
 
 /// The field `id` of `DocumentProto`.

@@ -5,7 +5,8 @@ use crate::Timestamp;
 /// A time in the form of `datetime.isoformat`: microseconds, unless there are none. It is UTC, and the
 /// text has no offset.
 #[must_use]
-pub fn isoformat(time: Timestamp) -> String {
+pub fn isoformat(mut time: Timestamp) -> String {
+    time.normalize();
     let micros = time.nanos / 1000;
     let whole = Timestamp { nanos: 0, ..time }.to_string();
     let whole = whole.trim_end_matches('Z');

@@ -16,9 +16,12 @@ pub(super) fn load(path: Option<&str>) -> Result<Loaded, Exit> {
 }
 
 fn read(path: Option<&str>) -> Result<(String, String), Exit> {
-    match path.map(str::to_owned).or_else(|| env("FLOWGATE_FLOW")) {
+    match path
+        .map(str::to_owned)
+        .or_else(|| env("FLOWGATE_FLOW").filter(|flow| !flow.is_empty()))
+    {
         None => Ok((DEFAULT_FLOW.to_owned(), "the embedded Flow".to_owned())),
-        Some(flow) if is_yaml(&flow) => Ok((flow, "FLOWGATE_FLOW".to_owned())),
+        Some(flow) if path.is_none() && is_yaml(&flow) => Ok((flow, "FLOWGATE_FLOW".to_owned())),
         Some(path) => std::fs::read_to_string(&path)
             .map(|text| (text, path.clone()))
             .map_err(|error| {
@@ -30,5 +33,5 @@ fn read(path: Option<&str>) -> Result<(String, String), Exit> {
 
 /// A Flow's text and not its path: it has lines, or begins as Jina's inline Flows do.
 fn is_yaml(flow: &str) -> bool {
-    flow.contains('\n') || flow.starts_with("!Flow") || flow.starts_with("jtype")
+    flow.contains('\n') || flow.starts_with("!Flow") || flow.starts_with("jtype:")
 }

@@ -1,5 +1,7 @@
 //! The Flow's graph, compiled once from its nodes and edges; it cannot be cyclic or dangling.
 
+use std::collections::BTreeSet;
+
 use super::filter::Filter;
 
 /// A node's place in the graph: its index in the order of the Flow file.
@@ -59,6 +61,8 @@ pub struct FlowGraph {
     nodes: Vec<Node>,
     start: Vec<NodeId>,
     order: Vec<NodeId>,
+    /// By the index of the node.
+    before: Vec<BTreeSet<NodeId>>,
     floats: bool,
     filters: bool,
 }
@@ -88,6 +92,7 @@ impl FlowGraph {
             ));
         }
         graph.mark_awaited();
+        graph.mark_before();
         graph.order = graph.walk_depth_first();
         graph.floats = graph.nodes.iter().any(|node| !node.awaited);
         graph.filters = graph.nodes.iter().any(|node| node.filter.is_some());
@@ -153,18 +158,25 @@ impl FlowGraph {
 
     /// Whether `later` needs `earlier`, at once or by way of others; everything needs the Gateway.
     pub(super) fn comes_after(&self, later: Option<NodeId>, earlier: Option<NodeId>) -> bool {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut back: Vec<NodeId> = later.into_iter().collect();
-        while let Some(id) = back.pop() {
-            if std::mem::replace(&mut seen[id.0], true) {
-                continue;
-            }
-            if self[id].needs.contains(&earlier) {
-                return true;
-            }
-            back.extend(self[id].needs.iter().flatten());
+        match (later, earlier) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(later), Some(earlier)) => self.before[later.0].contains(&earlier),
         }
-        later.is_some() && earlier.is_none()
+    }
+
+    /// Notes for every node all that it needs, at once or by way of others.
+    fn mark_before(&mut self) {
+        for index in 0..self.nodes.len() {
+            let mut before = BTreeSet::new();
+            let mut back: Vec<NodeId> = self.nodes[index].needs.iter().flatten().copied().collect();
+            while let Some(id) = back.pop() {
+                if before.insert(id) {
+                    back.extend(self.nodes[id.0].needs.iter().flatten());
+                }
+            }
+            self.before.push(before);
+        }
     }
 
     fn walk_depth_first(&self) -> Vec<NodeId> {

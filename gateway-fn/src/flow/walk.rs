@@ -29,7 +29,7 @@ pub struct Walk {
     known: Arc<KnownEndpoints>,
     parameters: RequestParameters,
     target: TargetExecutor,
-    /// Empty where the request has none: that is how Jina 3.13 looks it up.
+    /// Empty where the request has none: seen of Jina 3.13.2, which then skips what binds no default.
     exec_endpoint: String,
     /// The request as the Gateway took it, where no node is awaited and it comes straight back.
     unanswered: Option<DataRequest>,
@@ -276,30 +276,47 @@ impl Walk {
         Ok(parts)
     }
 
-    /// What goes on past a skipped node: its part, or at a join what all its branches did. A branch where nobody has
-    /// done anything since the parts went their ways has nothing to say to it.
-    fn pass_by(&self, id: NodeId, mut parts: Vec<Part>) -> Result<Part, WalkError> {
+    /// What goes on past a skipped node: its part, or at a join what all its branches did.
+    fn pass_by(&self, id: NodeId, parts: Vec<Part>) -> Result<Part, WalkError> {
         if parts.len() == 1 {
-            return Ok(parts.swap_remove(0));
+            return Ok(parts.into_iter().next().unwrap_or_default());
         }
+        let (mut latest, earlier) = self.latest(parts);
+        // What a condition has taken out of a branch is still in the part from before it.
+        if self.graph.filters() {
+            latest.extend(earlier);
+        }
+        let seen_by = match latest.as_slice() {
+            [one] => one.seen_by,
+            _ => Some(id),
+        };
+        let requests = latest.into_iter().map(|part| part.request).collect();
+        let mut request = merge(&self.graph[id].name, requests)?;
+        normalise_documents(&mut request);
+        Ok(Part { request, seen_by })
+    }
+
+    /// The parts of a join, apart from those where nobody has done anything since the parts went their ways: these
+    /// have nothing to say to the others.
+    fn latest(&self, parts: Vec<Part>) -> (Vec<Part>, Vec<Part>) {
         let seen_by: Vec<_> = parts.iter().map(|part| part.seen_by).collect();
-        let is_told = |(index, &own): (usize, &Option<NodeId>)| {
+        let is_latest = |place: usize| {
+            let own = seen_by[place];
             let mut others = seen_by.iter().enumerate();
-            others.any(|(other, &theirs)| {
-                self.graph.comes_after(theirs, own) || (theirs == own && other < index)
+            !others.any(|(other, &theirs)| {
+                self.graph.comes_after(theirs, own) || (theirs == own && other < place)
             })
         };
-        let told: Vec<bool> = seen_by.iter().enumerate().map(is_told).collect();
-        let requests = parts.into_iter().zip(told);
-        let requests = requests
-            .filter(|(_, told)| !told)
-            .map(|(part, _)| part.request);
-        let mut request = merge(&self.graph[id].name, requests.collect())?;
-        normalise_documents(&mut request);
-        Ok(Part {
-            request,
-            seen_by: Some(id),
-        })
+        let (mut latest, mut earlier) = (Vec::new(), Vec::new());
+        for (place, part) in parts.into_iter().enumerate() {
+            let side = if is_latest(place) {
+                &mut latest
+            } else {
+                &mut earlier
+            };
+            side.push(part);
+        }
+        (latest, earlier)
     }
 
     fn is_skipped(&self, id: NodeId) -> bool {

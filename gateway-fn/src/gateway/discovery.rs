@@ -1,6 +1,9 @@
 //! Asks every Executor once which endpoints it binds, beside the first request, until each has told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{Gateway, Shared};
 use crate::flow::graph::NodeId;
@@ -14,15 +17,15 @@ impl Gateway {
     /// Starts the asking with the first request, as Jina does (facts of Jina 3.13): until a node has answered,
     /// nobody is skipped.
     pub(super) fn start_discovery(&self) {
-        self.0.discovery.call_once(|| {
-            for (id, _) in self.0.graph.nodes() {
-                if !self.0.known.knows(id) {
-                    self.0
-                        .background
-                        .spawn(ask_until_told(Arc::clone(&self.0), id));
-                }
+        if self.0.discovering.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for (id, _) in self.0.graph.nodes() {
+            if !self.0.known.knows(id) {
+                let asking = ask_until_told(Arc::clone(&self.0), id);
+                self.0.background.spawn(asking);
             }
-        });
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A Flow's configuration -> a Gateway with its deployments prepared.
 
-use std::sync::{Arc, Once};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use executor_fn::{Identity, info::Traffic};
 use tokio::sync::Semaphore;
@@ -83,7 +83,7 @@ impl Gateway {
             deployments,
             admission: Arc::new(Semaphore::new(max_concurrent_requests)),
             max_concurrent_requests,
-            discovery: Once::new(),
+            discovering: AtomicBool::new(false),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),

@@ -136,6 +136,7 @@ impl Container {
         tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
         health.turn_off();
         stopping.cancel();
+        gateway.hurry();
         connections.close();
         let drained = async {
             connections.wait().await;

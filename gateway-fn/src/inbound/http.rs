@@ -45,7 +45,7 @@ use table::{Found, Table};
 /// What a Gateway serves on its HTTP port.
 pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router {
     if config.graphql {
-        tracing::warn!("expose_graphql_endpoint is set, but /graphql is not served yet");
+        tracing::warn!("expose_graphql_endpoint is set, but this Gateway has no /graphql");
     }
     let http = Http {
         gateway,

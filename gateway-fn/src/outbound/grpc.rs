@@ -165,8 +165,10 @@ impl<'a> Tries<'a> {
         };
         let (executor, left) = (&self.deployment.name, self.left);
         tracing::debug!(executor, address = replica.authority(), %refusal, left, "call failed");
-        if refusal.failure() == Failure::Unreachable {
-            replica.note_gone();
+        match refusal.failure() {
+            Failure::Unreachable => replica.note_gone(),
+            Failure::TimedOut => {}
+            Failure::Refused(_) => replica.note_there(),
         }
         if left > 0 && refusal.is_retryable() {
             return ControlFlow::Continue(());

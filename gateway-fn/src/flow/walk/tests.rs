@@ -175,6 +175,54 @@ fn a_skipped_join_hears_nothing_from_a_branch_that_was_passed_by() {
 }
 
 #[test]
+fn skipped_joins_one_behind_the_other_hear_only_who_did_something() {
+    // a and b meet at j, which meets c at k; only c runs.
+    let edges = [
+        Edge::Start(NodeId(0)),
+        Edge::Start(NodeId(1)),
+        Edge::Start(NodeId(2)),
+        between(0, 3),
+        between(1, 3),
+        between(3, 4),
+        between(2, 4),
+        Edge::End(NodeId(4)),
+    ];
+    let graph = graph(&["a", "b", "c", "j", "k"], &edges);
+    let mut targeted = request("/x", &["d0"]);
+    targeted.header.target_executor = Some("^c$".to_owned());
+    let mut walk = begin(&graph, targeted);
+    let Step { node, mut parts } = walk.take_ready().remove(0);
+    let mut answer = parts.remove(0);
+    answer.documents = vec![document("only c's")].into();
+    walk.answered(node, answer, false, at(1)).expect("fits");
+    assert_eq!(ids(&walk.answer(at(2)).documents), ["only c's"]);
+}
+
+#[test]
+fn a_skipped_join_behind_a_condition_keeps_what_the_condition_took_out() {
+    let condition = serde_json::json!({"id": {"$eq": "kept"}});
+    let filter = Filter::compile(&condition).expect("a condition");
+    let node = |name: &str, filter| NodeSpec {
+        name: name.to_owned(),
+        filter,
+        reduce: true,
+    };
+    let nodes = vec![node("b", Some(filter)), node("j", None)];
+    let edges = [
+        Edge::Start(NodeId(1)),
+        Edge::Start(NodeId(0)),
+        between(0, 1),
+        Edge::End(NodeId(1)),
+    ];
+    let graph = Arc::new(FlowGraph::new(nodes, &edges).expect("no circle"));
+    let mut targeted = request("/x", &["gone", "kept"]);
+    targeted.header.target_executor = Some("^b$".to_owned());
+    let mut walk = begin(&graph, targeted);
+    run(&mut walk, &graph, |_| 0);
+    assert_eq!(ids(&walk.answer(at(2)).documents), ["gone", "kept", "b"]);
+}
+
+#[test]
 fn a_document_without_an_id_counts_once_where_its_ways_meet() {
     let graph = diamond();
     let mut walk = begin(&graph, request("/x", &["", "d1"]));

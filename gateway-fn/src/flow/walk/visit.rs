@@ -5,7 +5,7 @@ use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
 use crate::flow::graph::{Node, NodeId};
 
 /// A request on one of its ways through the graph.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     pub(super) request: DataRequest,
     /// The last node that did something with it; none when it is as the client sent it.

@@ -1,8 +1,18 @@
 //! One connection, HTTP/1 or HTTP/2 as the client begins it -> requests for the dispatch.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -17,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatch;
 
-/// A request's head comes in one go from any honest client.
+/// A request's head comes in one go from any honest client, and the first one soon after the connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An HTTP/2 connection whose client has silently gone is noticed within about a minute.
@@ -31,19 +41,14 @@ const MAX_STREAMS: u32 = 1000;
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Serves a connection in plain text. Which HTTP it speaks is told by how it begins, so it has to begin.
+/// Serves a connection in plain text; which HTTP it speaks is told by how it begins.
 pub(super) async fn serve_plain(
     stream: TcpStream,
     peer: SocketAddr,
     dispatch: Arc<Dispatch>,
     stopping: CancellationToken,
 ) {
-    let begins = tokio::time::timeout(HEADER_TIMEOUT, stream.readable());
-    match stopping.run_until_cancelled(begins).await {
-        Some(Ok(Ok(()))) => serve(builder(), stream, peer, dispatch, stopping).await,
-        None => {}
-        Some(Ok(Err(_)) | Err(_)) => tracing::debug!(%peer, "a connection said nothing"),
-    }
+    serve(builder(), stream, peer, dispatch, stopping).await;
 }
 
 /// Serves a connection over TLS, where the handshake has told which HTTP it speaks.
@@ -68,17 +73,24 @@ async fn serve(
     dispatch: Arc<Dispatch>,
     stopping: CancellationToken,
 ) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&asked);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
         let dispatch = Arc::clone(&dispatch);
         async move { Ok::<_, Infallible>(dispatch.respond(request.map(Body::new)).await) }
     });
     let mut connection =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut stop = pin!(stopping.cancelled().fuse());
+    let mut patience = pin!(tokio::time::sleep(HEADER_TIMEOUT).fuse());
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = &mut stop => connection.as_mut().graceful_shutdown(),
+            () = &mut patience => if !asked.load(Ordering::Relaxed) {
+                return tracing::debug!(%peer, "a connection asked for nothing");
+            },
         }
     };
     if let Err(error) = ended {

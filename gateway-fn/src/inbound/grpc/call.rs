@@ -1,6 +1,13 @@
 //! `jina.JinaRPC/Call`: a stream of requests -> a stream of answers, in order of completion or of the requests.
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
 
 use flowgate_proto::{
     DataRequest,
@@ -83,17 +90,39 @@ impl JinaRpc for Calls {
     ) -> Result<Response<Self::CallStream>, Status> {
         let in_order = wants_order(request.metadata());
         let calls = self.clone();
+        let whole = Arc::new(AtomicBool::new(false));
         let outcomes = request
             .into_inner()
+            .chain(at_the_end(Arc::clone(&whole)))
             .take_until(self.stopping.clone().cancelled_owned())
             .map(move |request| calls.clone().outcome(request));
-        let answers: Self::CallStream = if in_order {
-            Box::pin(outcomes.buffered(self.in_flight).flat_map(messages))
+        let outcomes: Pin<Box<dyn Stream<Item = Outcome> + Send>> = if in_order {
+            Box::pin(outcomes.buffered(self.in_flight))
         } else {
-            Box::pin(outcomes.buffer_unordered(self.in_flight).flat_map(messages))
+            Box::pin(outcomes.buffer_unordered(self.in_flight))
         };
+        let answers: Self::CallStream =
+            Box::pin(outcomes.flat_map(messages).chain(cut_short(whole)));
         Ok(Response::new(answers))
     }
+}
+
+/// Nothing, but noted: the client has ended its requests.
+fn at_the_end(whole: Arc<AtomicBool>) -> impl Stream<Item = Result<DataRequest, Status>> {
+    stream::poll_fn(move |_| {
+        whole.store(true, Ordering::Relaxed);
+        Poll::Ready(None)
+    })
+}
+
+/// What a client is told whose requests were not all read because the Gateway stops: a stream that ends well would
+/// say that all were answered.
+fn cut_short(whole: Arc<AtomicBool>) -> impl Stream<Item = Result<DataRequest, Status>> {
+    let told = async move {
+        let cut = !whole.load(Ordering::Relaxed);
+        cut.then(|| Err(Status::unavailable("the Gateway is shutting down")))
+    };
+    stream::once(told).filter_map(std::future::ready)
 }
 
 /// A failed request ends the stream; where the network is at fault, after a message that says by its id which one it

@@ -21,6 +21,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that has said nothing for two of these, not even a pong, is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
 
+/// A client that takes nothing of an answer for so long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// An open WebSocket.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -81,6 +84,8 @@ impl Session {
                     if let Some(close) = self.answer(outcome).await? {
                         return Ok(close);
                     }
+                    // A client that takes answers is there, whatever it says.
+                    heard = Instant::now();
                 }
                 frame = self.socket.recv(), if work.parked.is_none() => {
                     heard = Instant::now();
@@ -149,7 +154,8 @@ impl Session {
     }
 
     async fn send(&mut self, frame: Message) -> Result<(), Gone> {
-        self.socket.send(frame).await.map_err(|_| Gone)
+        let sent = tokio::time::timeout(SEND_TIMEOUT, self.socket.send(frame)).await;
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
 
     /// Says goodbye and waits until the client has heard it; closing the socket at once could lose the frame.

@@ -97,7 +97,10 @@ impl Peer {
         match <[DataRequest; 1]>::try_from(parts) {
             Err(parts) => self.process_list(parts).await,
             Ok([one]) => match self.dialect() {
-                Some(dialect) => self.process_as(dialect, one).await,
+                Some(dialect) => {
+                    let answer = self.process_as(dialect, one).await;
+                    answer.inspect_err(|refusal| self.reconsider(refusal))
+                }
                 None => self.find_dialect(one).await,
             },
         }
@@ -123,6 +126,13 @@ impl Peer {
         }
         let answer = self.process_as(Dialect::List, request).await?;
         Ok(self.understood(Dialect::List, answer))
+    }
+
+    /// Another peer may have come to the address, one that takes requests in another way.
+    fn reconsider(&self, refusal: &Refusal) {
+        if refusal.code == Code::Unimplemented {
+            self.dialect.store(UNKNOWN, Ordering::Relaxed);
+        }
     }
 
     fn understood(&self, dialect: Dialect, answer: Answer) -> Answer {
