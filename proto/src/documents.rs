@@ -48,13 +48,13 @@ impl Documents {
         !matches!(self.0, Content::Absent)
     }
 
-    /// Whether every document has an id, found out without decoding one. Bytes that cannot be looked through have
+    /// Whether every document has an id, and every document inside one, found out without decoding. Bytes that cannot be looked through have
     /// nothing that could be given an id either.
     #[must_use]
     pub fn have_ids(&self) -> bool {
         match &self.0 {
             Content::Absent => true,
-            Content::Decoded(documents) => documents.iter().all(|document| !document.id.is_empty()),
+            Content::Decoded(documents) => documents.iter().all(has_id),
             Content::Wire(wire) => wire_has_ids(wire.clone()).unwrap_or(true),
         }
     }
@@ -156,7 +156,7 @@ fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
         };
         while let Some(field) = wire::next_field(&mut array)? {
             if let (DOCS, Some(document)) = (field.number, field.bytes)
-                && !document_has_id(document)?
+                && !document_has_id(document, 0)?
             {
                 return Ok(false);
             }
@@ -165,18 +165,46 @@ fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
     Ok(true)
 }
 
-fn document_has_id(mut document: Bytes) -> Result<bool, DecodeError> {
+/// Whether a document has an id, and every document inside it. What is nested deeper than any document that can be
+/// decoded is left alone.
+fn document_has_id(mut document: Bytes, depth: usize) -> Result<bool, DecodeError> {
     let mut has_id = false;
     while let Some(field) = wire::next_field(&mut document)? {
-        if let (ID, Some(id)) = (field.number, field.bytes) {
-            has_id = !id.is_empty();
+        let Some(value) = field.bytes else { continue };
+        if field.number == ID {
+            has_id = !value.is_empty();
+        }
+        let is_nested = matches!(field.number, CHUNKS | MATCHES) && depth < DEEPEST;
+        if is_nested && !document_has_id(value, depth + 1)? {
+            return Ok(false);
         }
     }
     Ok(has_id)
 }
 
-/// The field `id` of `DocumentProto`.
+fn has_id(document: &DocumentProto) -> bool {
+    let nested = document.chunks.iter().chain(&document.matches);
+    !document.id.is_empty() && nested.into_iter().all(has_id)
+}
+
+/// Gives a fresh id to every document that has none, inside others too. No other field changes.
+pub fn give_ids(documents: &mut [DocumentProto]) {
+    for document in documents {
+        if document.id.is_empty() {
+            document.id = crate::fresh_id();
+        }
+        give_ids(&mut document.chunks);
+        give_ids(&mut document.matches);
+    }
+}
+
+/// Fields of `DocumentProto`.
 const ID: u32 = 1;
+const CHUNKS: u32 = 14;
+const MATCHES: u32 = 15;
+
+/// prost decodes no deeper.
+const DEEPEST: usize = 100;
 
 fn array_len(documents: &[DocumentProto]) -> usize {
     encoding::message::encoded_len_repeated(DOCS, documents)

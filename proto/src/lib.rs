@@ -51,7 +51,7 @@ mod r#gen {
 pub use codec::{JinaCodec, UNDECODABLE};
 pub use compression::{Compression, UnknownCompression};
 pub use document::{normalise, normalise_all};
-pub use documents::{Documents, DocumentsError};
+pub use documents::{Documents, DocumentsError, give_ids};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;
 pub use request::DataRequest;

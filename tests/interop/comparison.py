@@ -1,10 +1,11 @@
 """Masks what differs from run to run by nature and lists what differs beside it, field by field."""
 
-import json
 import math
 import re
 from dataclasses import dataclass
 
+# What stands in the place of an id that was made on the way, before its number.
+GENERATED = 'GENERATED-'
 GENERATED_ID = re.compile(r'\b[0-9a-f]{32}\b')
 ADDRESS_SET = re.compile(r"\{'[^{}]*'\}")
 TIMES = {'start_time', 'end_time', 'startTime', 'endTime'}
@@ -55,7 +56,7 @@ class Mask:
         return value
 
     def number(self, generated: str) -> str:
-        return self.ids.setdefault(generated, f'GENERATED-{len(self.ids)}')
+        return self.ids.setdefault(generated, f'{GENERATED}{len(self.ids)}')
 
     def route(self, fields: dict) -> dict:
         """Whether a floating node has ended before the answer is sent is a race."""
@@ -70,12 +71,34 @@ def sorted_addresses(match) -> str:
 
 
 def masked(answer, floating=()):
-    """The answer without what is volatile; WebSocket frames, whose order is free, sorted."""
+    """The answer without what is volatile; every WebSocket frame by itself, because their order is free."""
     if 'frames' in answer:
         frames = [Mask(floating)(frame) for frame in answer['frames']]
-        frames.sort(key=lambda frame: json.dumps(frame, sort_keys=True, default=repr))
         return {**Mask(floating)({**answer, 'frames': []}), 'frames': frames}
     return Mask(floating)(answer)
+
+
+def paired(left, right):
+    """Both answers, the right one's WebSocket frames put in the order of the left one's.
+
+    Frames come in the order of completion, so that two Gateways of different speed send them differently.
+    """
+    if len(left.get('frames', [])) < 2 or len(left['frames']) != len(right.get('frames', [])):
+        return left, right
+    marks = [mark(frame) for frame in left['frames']]
+    marked = {mark(frame): frame for frame in right['frames']}
+    if set(marks) != set(marked):
+        return left, right
+    return left, {**right, 'frames': [marked[each] for each in marks]}
+
+
+def mark(frame):
+    """By what the answer to one request is told from others: the client's id; the parameter `frame` over JSON, where
+    the Gateway makes the ids."""
+    if 'body' not in frame:
+        return frame.get('header', {}).get('request_id')
+    parameters = frame['body'].get('parameters', {}) if isinstance(frame['body'], dict) else {}
+    return parameters.get('frame')
 
 
 def same(left, right) -> bool:

@@ -1,6 +1,7 @@
 """Sends the same seeded random requests to two Gateways in front of the same Executors and compares the answers.
 
-differential.py [--seed N] [--count N] [--topology NAME]... [--left jina|flowgate] [--right jina|flowgate] [--strict]
+differential.py [--seed N] [--count N] [--topology NAME]...
+                [--left jina|flowgate] [--right jina|flowgate] [--strict] [--answers]
 """
 
 import argparse
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from comparison import differences, masked
+from comparison import differences, masked, paired
 from exchange import Exchange
 from known_differences import Exchanged, known_reason
 from parties import external, start_gateway
@@ -20,11 +21,15 @@ from pool import (
     MULTI_ENDPOINTS,
     ORDER_ENDPOINTS,
     chain,
+    comparisons,
     conditions,
     floating,
+    incomparable,
     join,
     nowhere,
     operators,
+    paths,
+    sizes,
     skip,
     start_pool,
 )
@@ -58,12 +63,17 @@ def topologies(pool) -> dict:
         'join': Topology(join(pool), ORDER_ENDPOINTS, branches),
         'conditions': Topology(conditions(pool), ORDER_ENDPOINTS, branches),
         'operators': Topology(operators(pool), ORDER_ENDPOINTS, ['a', 'b', 'j']),
+        'comparisons': Topology(comparisons(pool), ORDER_ENDPOINTS, branches),
+        'sizes': Topology(sizes(pool), ORDER_ENDPOINTS, ['a', 'b', 'j']),
+        'paths': Topology(paths(pool), ORDER_ENDPOINTS, ['a', 'b', 'j']),
+        'incomparable': Topology(incomparable(pool), ORDER_ENDPOINTS, ['a', 'b'], burst=1),
         'floating': Topology(floating(pool), ORDER_ENDPOINTS, ['a', 'b', 'f'], floating=('f',)),
         'skip': Topology(skip(pool), ORDER_ENDPOINTS, ['a', 'b', 'foo'], skips='foo'),
         'replicas': Topology([replicas], ['/', '/new', '/raise', '/results'], ['r']),
         'down': Topology([nowhere('gone')], ['/'], ['gone'], gateway={'retries': 0}, burst=1),
         'timeout': Topology([exec0], ['/echo', '/asleep'], ['exec0'], gateway=impatient, burst=1),
         'empty': Topology([], ['/'], ['nobody']),
+        'cors': Topology([exec0], ['/', '/echo'], ['exec0'], gateway={'cors': True}),
     }
 
 
@@ -101,12 +111,13 @@ class Report:
 class Comparison:
     """Two Gateways of one topology, left and right."""
 
-    def __init__(self, name, topology, gateways, strict, report):
+    def __init__(self, name, topology, gateways, report, strict=False, answers=False):
         self.name = name
         self.topology = topology
         self.sides = [Exchange(gateway.ports) for gateway in gateways]
-        self.strict = strict
         self.report = report
+        self.strict = strict
+        self.answers = answers
         self.threads = ThreadPoolExecutor(2)
 
     def __enter__(self):
@@ -132,19 +143,24 @@ class Comparison:
 
     def compare(self, case: Case):
         answers = self.threads.map(lambda side: side.send(case), self.sides)
-        left, right = [masked(answer, self.topology.floating) for answer in answers]
+        left, right = paired(*(masked(answer, self.topology.floating) for answer in answers))
         self.report.compared[self.name] += 1
         exchanged = Exchanged(case, self.name, left, right)
+        unexpected = []
         for difference in differences(left, right):
             reason = None if self.strict else known_reason(exchanged, difference)
             if reason:
                 self.report.tolerated[reason] += 1
             else:
-                self.report.unexpected.append(f'[{self.name}] {difference}\n  {case}')
+                unexpected.append(f'\n  {difference}')
+        if unexpected:
+            answers = f'\n  {left}\n  {right}' if self.answers else ''
+            self.report.unexpected.append(f'[{self.name}] {case}{answers}{"".join(unexpected)}')
 
 
-def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', strict=False, only=None) -> Report:
-    """Compares `count` random requests for each topology."""
+def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', only=None, **options) -> Report:
+    """Compares `count` random requests for each topology; the options are those of `Comparison`."""
+    options['strict'] = options.get('strict') or left == right
     report = Report()
     for name, topology in topologies(pool).items():
         if only and name not in only:
@@ -154,7 +170,7 @@ def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', strict=
         for gateway in gateways:
             gateway.wait_ready()
         generator = Generator(f'{seed}-{name}', topology.endpoints, topology.deployments, topology.burst)
-        with Comparison(name, topology, gateways, strict or left == right, report) as comparison:
+        with Comparison(name, topology, gateways, report, **options) as comparison:
             if topology.skips:
                 comparison.learn_endpoints()
             for case in [*ALWAYS, *generator.cases(count)]:
@@ -174,6 +190,7 @@ def main() -> int:
     parser.add_argument('--left', default='jina', choices=['jina', 'flowgate'])
     parser.add_argument('--right', default='flowgate', choices=['jina', 'flowgate'])
     parser.add_argument('--strict', action='store_true', help='tolerate no known difference either')
+    parser.add_argument('--answers', action='store_true', help='print both answers where they differ')
     options = parser.parse_args()
     interrupt_on_sigterm()
     with tempfile.TemporaryDirectory() as folder, Launcher(Path(folder)) as launcher:
@@ -184,8 +201,9 @@ def main() -> int:
             options.count,
             options.left,
             options.right,
-            options.strict,
             options.topology,
+            strict=options.strict,
+            answers=options.answers,
         )
     print(report)
     return 1 if report.unexpected else 0

@@ -14,6 +14,8 @@ from jina.proto import jina_pb2
 from random_requests import Case
 
 ANSWER_SECONDS = 20
+# Headers that say nothing of the answer.
+OF_THE_SERVER = {'date', 'server', 'connection'}
 UNLIMITED = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
 
 
@@ -65,7 +67,10 @@ class Exchange:
             'ws-json': self.websocket,
             'ws-bytes': self.websocket,
         }[case.kind]
-        return send(case)
+        try:
+            return send(case)
+        except (TimeoutError, asyncio.TimeoutError):
+            return {'no answer': f'within {ANSWER_SECONDS} s'}
 
     def grpc(self, case: Case):
         call = self.channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
@@ -80,7 +85,13 @@ class Exchange:
             data, done = call.with_call(case.messages[0], timeout=ANSWER_SECONDS, metadata=case.metadata)
         except grpc.RpcError as error:
             return self.failure(error)
-        return {'code': 'OK', 'message': decode(data), 'trailers': list(done.trailing_metadata())}
+        return {'code': 'OK', 'message': decode(data), **self.metadata(done)}
+
+    def metadata(self, call) -> dict:
+        return {
+            'metadata': sorted(call.initial_metadata() or []),
+            'trailers': list(call.trailing_metadata() or []),
+        }
 
     def failure(self, error) -> dict:
         return {
@@ -94,12 +105,13 @@ class Exchange:
         call = self.channel.stream_stream('/jina.JinaRPC/Call')
         messages = []
         try:
-            for data in call(iter(case.messages), timeout=ANSWER_SECONDS, metadata=case.metadata):
+            answers = call(iter(case.messages), timeout=ANSWER_SECONDS, metadata=case.metadata)
+            for data in answers:
                 messages.append(plain_request(data))
         except grpc.RpcError as error:
             return {**self.failure(error), 'messages': messages}
-        messages.sort(key=lambda message: message['header']['request_id'])
-        return {'code': 'OK', 'messages': messages}
+        messages.sort(key=lambda message: message.get('header', {}).get('request_id', ''))
+        return {'code': 'OK', 'messages': messages, **self.metadata(answers)}
 
     def http(self, case: Case):
         connection = http.client.HTTPConnection('127.0.0.1', self.ports['http'], timeout=ANSWER_SECONDS)
@@ -109,12 +121,12 @@ class Exchange:
             text = answer.read().decode()
         finally:
             connection.close()
-        result = {'status': answer.status, 'content-type': answer.headers['content-type']}
-        if answer.headers['allow']:
-            result['allow'] = answer.headers['allow']
-        if answer.headers['location']:
-            result['location'] = answer.headers['location'].replace(str(self.ports['http']), 'PORT')
-        return {**result, **json_body(text)}
+        headers = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in OF_THE_SERVER}
+        if 'content-length' in headers:
+            headers['content-length'] = 'GIVEN'
+        if 'location' in headers:
+            headers['location'] = headers['location'].replace(str(self.ports['http']), 'PORT')
+        return {'status': answer.status, **headers, **json_body(text)}
 
     def websocket(self, case: Case):
         return asyncio.run(asyncio.wait_for(self.websocket_frames(case), ANSWER_SECONDS))

@@ -99,6 +99,15 @@ class Multi(Executor):
         for doc in docs:
             doc.tags['params'] = dict(parameters)
 
+    @requests(on='/dtype')
+    def dtype(self, docs, parameters, **kwargs):
+        """A tensor of any kind, which JSON clients could not send themselves."""
+        shape = [int(size) for size in parameters.get('shape', [3])]
+        values = np.linspace(0, parameters.get('to', 100), int(np.prod(shape))).reshape(shape)
+        for doc in docs:
+            doc.tensor = values.astype(parameters.get('dtype', '<f4'))
+            doc.embedding = doc.tensor[:0]
+
     @requests(on='/kw')
     def kw(self, docs, **kwargs):
         parts = kwargs.get('docs_matrix') or []
@@ -164,6 +173,21 @@ class Order(Tag):
                 doc.embedding = np.array([1, 2], dtype=np.float32)
         if name in ('b', 'c'):
             docs.append(Document(id=f'new-{name}', text=f'from {name}'))
+
+
+    @requests(on='/nest')
+    async def nest(self, docs, **kwargs):
+        """Chunks and matches to merge, some of which every branch has."""
+        await asyncio.sleep(self.delay)
+        name = deployment_name(self)
+        for doc in docs:
+            for nested in (doc.chunks, doc.matches):
+                shared = Document(id='shared', tags={name: 1})
+                shared.chunks.append(Document(id=f'deep-{name}', uri=f'{name}.png'))
+                nested.extend([shared, Document(id=f'of-{name}', text=name, weight=0.5)])
+            doc.scores[name] = NamedScore(value=0.5)
+            if name == 'c':
+                doc.blob = b'replaces the text'
 
 
 class OnlyFoo(Executor):

@@ -4,15 +4,15 @@ from parties import external, start_executor
 from processes import Launcher, free_port
 
 # Of two branches, `c` is always the later one: Jina merges in the order of arrival, which would be a race without it.
-LATER_BRANCH = {'delay': 0.06}
+LATER_BRANCH = {'delay': 0.1}
 # The floating `f` never ends before the answer is sent, so that its route looks alike on both sides.
 LINGERING = {'delay': 0.3}
 
 MULTI_ENDPOINTS = [
     *('/', '/echo', '/append', '/upper', '/tags', '/emb', '/tensor_list', '/matches', '/all'),
-    *('/raise', '/new', '/clear', '/results', '/params', '/kw', '/nobody'),
+    *('/raise', '/new', '/clear', '/results', '/params', '/kw', '/dtype', '/dtype', '/nobody'),
 ]
-ORDER_ENDPOINTS = ['/', '/order', '/raise', '/results', '/new', '/foo', '/nobody']
+ORDER_ENDPOINTS = ['/', '/order', '/nest', '/raise', '/results', '/new', '/foo', '/nobody']
 
 
 def start_pool(launcher: Launcher) -> dict:
@@ -65,6 +65,44 @@ def operators(pool):
         external('a', pool['a'], when={'$or': [{'weight': {'$gt': 0.5}}, {'tags__x': {'$exists': True}}]}),
         external('b', pool['b'], when={'$not': {'text': {'$regex': '^stay'}}}),
         external('j', pool['j'], when={'tags__lang': {'$in': ['en', 'de', None]}, 'chunks': {'$size': 0}}),
+    ]
+
+
+def comparisons(pool):
+    """Every operator that compares, most on values that some documents have of another kind or not at all."""
+    return [
+        external('a', pool['a'], when={'weight': {'$gte': 0, '$lt': 3}, 'granularity': {'$lte': 2}}),
+        external('b', pool['b'], when={'tags__x': {'$neq': 1}, 'id': {'$nin': ['d1', 'd2']}}),
+        external('c', pool['c'], when={'$and': [{'offset': {'$neq': None}}, {'mime_type': {'$neq': 'image/png'}}]}),
+        external('j', pool['j'], when={'tags__t0': {'$eq': True}}),
+    ]
+
+
+def sizes(pool):
+    """Lengths, and what counts as being there."""
+    return [
+        external('a', pool['a'], when={'$or': [{'text': {'$size': 4}}, {'chunks': {'$size': 1}}]}),
+        external('b', pool['b'], when={'blob': {'$exists': False}, 'embedding': {'$exists': False}}),
+        external('j', pool['j'], when={'$not': [{'scores': {'$exists': True}}, {'uri': {'$exists': True}}]}),
+    ]
+
+
+def paths(pool):
+    """Fields inside of fields, placeholders, and operators inside of operators."""
+    other_text = {'text': {'$eq': '{modality}'}}
+    either = {'$or': {'tags__o__k0': {'$gt': 0}, 'scores__cosine__value': {'$lt': 0.5}}}
+    return [
+        external('a', pool['a'], when={'$not': {'$or': [other_text, {'tags__x': {'$eq': '{tags__y}'}}]}}),
+        external('b', pool['b'], when={'$and': [either, {'$not': {'uri': {'$in': ['a.png', 'plain']}}}]}),
+        external('j', pool['j'], when={'modality': {'$regex': '(?i)GO|STAY$'}}),
+    ]
+
+
+def incomparable(pool):
+    """Fails at documents that have a text where a number is asked for, or the other way round."""
+    return [
+        external('a', pool['a'], when={'tags__t1': {'$gt': 0.5}}),
+        external('b', pool['b'], when={'tags__t2': {'$regex': 'o'}}),
     ]
 
 

@@ -13,9 +13,42 @@ from jina.proto import jina_pb2
 BAD_BASE64 = 'bad base64'
 NOT_A_NUMBER = 'not a number'
 OUT_OF_RANGE = 'out of range'
+BEYOND_FLOAT32 = 'beyond float32'
 NO_DOCS_KEY = 'data without docs'
 BAD_PATTERN = 'bad pattern'
 EMPTY_MESSAGE = 'empty message'
+ODD_PARAMETERS = 'no object where Jina takes one for granted'
+TOO_DEEP = 'nested too deep'
+
+VARIABLE_LOOK_BEHIND = '(?<=a+)b'
+
+# Of every kind of number that numpy has and JSON can tell.
+DTYPES = [
+    *('|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'),
+    *('>i4', '>f4', '>f8', '<U4'),
+]
+
+PREFLIGHT = {'origin': 'https://example.com', 'access-control-request-method': 'POST'}
+ODD_HEADERS = [
+    {'origin': 'https://example.com'},
+    {'origin': 'null', 'cookie': 'a=b'},
+    PREFLIGHT,
+    {**PREFLIGHT, 'access-control-request-headers': 'content-type, x-own'},
+    {**PREFLIGHT, 'access-control-request-method': 'TRACE'},
+    {'accept': 'text/html', 'accept-encoding': 'gzip, br'},
+    {'x-forwarded-proto': 'https', 'x-forwarded-host': 'example.com'},
+    {'x-http-method-override': 'PUT', 'range': 'bytes=0-3', 'if-none-match': '*'},
+]
+
+
+def nested(depth: int):
+    """A value inside of lists and objects."""
+    return [{'in': nested(depth - 1)}] if depth else 'deep'
+
+
+def nested_chunks(depth: int) -> dict:
+    """A document without ids inside of documents without ids."""
+    return {'text': str(depth), 'chunks': [nested_chunks(depth - 1)] if depth else []}
 
 
 @dataclass
@@ -73,18 +106,19 @@ class Generator:
             'line\nbreak',
             '',
             '\x00',
+            'e\u0301 \u202e\ufeff \U0010ffff',
             'x' * 300,
         ]
         return ' '.join(self.random.sample(words, self.random.randint(1, 3)))
 
     def number(self):
         return self.random.choice(
-            [0, 1, 1.0, 0.0, -1, 2, 2.5, -0.1, 1e30, 123456789012, self.random.random()]
+            [0, 1, 1.0, 0.0, -0.0, -1, 2, 2.5, -0.1, 1e30, 1e-7, 123456789012, 1 << 53, self.random.random()]
         )
 
     def value(self, depth: int = 0):
         """Any JSON value."""
-        kinds = ['number', 'number', 'text', 'bool', 'null'] + (['list', 'object'] if depth < 2 else [])
+        kinds = ['number', 'number', 'text', 'bool', 'null'] + (['list', 'object'] if depth < 3 else [])
         kind = self.random.choice(kinds)
         if kind == 'list':
             return [self.value(depth + 1) for _ in range(self.random.randint(0, 3))]
@@ -99,6 +133,11 @@ class Generator:
             tags['x'] = self.random.choice([0, 1, 2])
         if self.chance(0.5):
             tags['lang'] = self.random.choice(['en', 'de', 'fr', None])
+        if self.chance(0.2):
+            tags['o'] = {'k0': self.random.choice([0, 1, 2.5])}
+            tags['y'] = self.random.choice([0, 1, 2])
+        if self.chance(0.05):
+            tags[self.random.choice(['', '日本', 'a.b', 'a__b', '0'])] = self.value()
         return tags
 
     def parameters(self) -> dict:
@@ -107,15 +146,34 @@ class Generator:
             if self.chance(0.1):
                 parameters[f'{name}__own'] = self.value()
             if self.chance(0.05):
-                parameters[name] = {'nested': self.value()}
+                parameters[name] = {'nested': self.value(), **({'own': 'nested'} if self.chance(0.3) else {})}
+            if self.chance(0.05):
+                parameters[f'{name[:1]}__{name[1:]}__own'] = self.value()
         if self.chance(0.3):
             parameters['who'] = self.random.choice([*self.deployments, 'nobody'])
         if '/asleep' in self.endpoints:
             parameters['sleep'] = self.random.choice([0, 0, 2])
         if self.chance(0.1):
             parameters.update(
-                self.random.choice([{'__odd': 1}, {'odd__': 1}, {'a__b__c': 1}, {'__results__': {'z': 1}}])
+                self.random.choice(
+                    [
+                        {'__odd': 1},
+                        {'odd__': 1},
+                        {'a__b__c': 1},
+                        {'x____y': 1},
+                        {'a___b': 1},
+                        {'__': 1},
+                        {'': 1},
+                        {'日本__キー': 1},
+                        {'__results__': {'z': 1}},
+                        {'__results__': {}},
+                    ]
+                )
             )
+        if '/dtype' in self.endpoints and self.chance(0.5):
+            parameters['dtype'] = self.random.choice(DTYPES)
+            parameters['shape'] = self.random.choice([[3], [1], [2, 2], [0], [0, 3], [3, 0], [1, 2, 1, 2]])
+            parameters['to'] = self.random.choice([100, 1, 0.1, 1e-7, -3, 127])
         return parameters
 
     def endpoint_of_flow(self) -> str:
@@ -125,27 +183,39 @@ class Generator:
         if self.chance(0.75):
             return ''
         name = self.random.choice(self.deployments)
-        return self.random.choice([name, f'^{name}$', '.*', 'nobody', f'{name}|nobody', '[a-c]'])
+        return self.random.choice(
+            [
+                *(name, name, f'^{name}$', f'{name}|nobody', f'(?i){name.upper()}', f'(?!{name})', f'{name}$'),
+                *(f'{name}\\Z', f'(?P<x>{name[0]})', f'{name[0]}{{1}}', f'[^{name[0]}]', f' {name}', f'.+{name}'),
+                *('.*', 'nobody', '[a-c]', '\\w+', '\\W', '^', '$', '.', '(?:a|b)$', '(.)(?=x)', '[[:alpha:]]', 'ａ'),
+            ]
+        )
 
     # Documents as protobuf
 
     def array_proto(self) -> docarray_pb2.NdArrayProto:
-        dtype = self.random.choice(['<f4', '<f8', '<i8', '<i4', '|u1', '|b1', '<f2'])
-        shape = self.random.choice([(3,), (1,), (2, 2), (2, 1, 3)])
+        dtype = self.random.choice(DTYPES)
+        shape = self.random.choice([(3,), (1,), (2, 2), (2, 1, 3), (0,), (0, 3), ()])
         values = np.array([self.random.randint(0, 100) for _ in range(int(np.prod(shape)))])
-        proto = docarray_pb2.NdArrayProto(cls_name=self.random.choice(['numpy', 'numpy', 'list']))
-        proto.dense.buffer = values.astype(dtype).tobytes()
+        classes = ['numpy'] * 6 + ['list'] * 3 + ['', 'unknown']
+        # As a list an array of no dimensions would be a number, which docarray cannot write again.
+        proto = docarray_pb2.NdArrayProto(cls_name=self.random.choice(classes) if shape else 'numpy')
+        if not self.chance(0.03):
+            # A shape without a buffer stands for zeros.
+            proto.dense.buffer = values.astype(dtype).tobytes()
         proto.dense.shape.extend(shape)
         proto.dense.dtype = dtype
         return proto
 
     def document_proto(self, depth: int = 0) -> docarray_pb2.DocumentProto:
         proto = docarray_pb2.DocumentProto()
-        if not self.chance(0.05):
+        if not self.chance(0.12):
             proto.id = self.fresh('d')
         content = self.random.choice(['text', 'text', 'blob', 'tensor', 'none'])
         if content == 'text':
             proto.text = self.text()
+            if self.chance(0.02):
+                proto.text *= 1000
         elif content == 'blob':
             proto.blob = self.random.randbytes(self.random.randint(1, 30))
         elif content == 'tensor':
@@ -174,6 +244,10 @@ class Generator:
             score.op_name = self.text()
         if self.chance(0.1):
             proto.evaluations['precision'].value = self.number()
+        if self.chance(0.05):
+            proto._metadata.update(self.tags())
+        if self.chance(0.05):
+            proto.granularity, proto.adjacency, proto.parent_id = self.random.choice([1, 5]), 2, 'par'
         if depth < 2:
             for _ in range(self.random.choice([0, 0, 0, 1, 2])):
                 proto.chunks.append(self.document_proto(depth + 1))
@@ -198,13 +272,16 @@ class Generator:
             request.routes.add(executor=self.random.choice(['gateway', 'stranger']))
         for _ in range(self.random.choice([0, 1, 1, 2, 3])):
             request.data.docs.docs.append(self.document_proto())
+        if self.chance(0.02):
+            for number in range(200):
+                request.data.docs.docs.add(id=f'many{number}', text='many').tags.update({'x': number % 3})
         return request
 
     def grpc(self) -> Case:
         request = self.request_proto()
         return Case(
             'grpc',
-            'valid',
+            'valid' if request.ByteSize() else EMPTY_MESSAGE,
             endpoint=request.header.exec_endpoint,
             target=request.header.target_executor,
             messages=[request.SerializeToString()],
@@ -218,6 +295,8 @@ class Generator:
             'valid',
             target=next((r.header.target_executor for r in requests if r.header.target_executor), ''),
             messages=[request.SerializeToString() for request in requests],
+            # Neither asks for order: the value counts only when it is exactly `true`.
+            metadata=(('__results_in_order__', self.random.choice(['True', '1'])),) if self.chance(0.1) else (),
         )
 
     def identified(self) -> jina_pb2.DataRequestProto:
@@ -234,10 +313,28 @@ class Generator:
                 ('garbage', b'\xff\xff\xff\xff'),
                 ('cut short', request.SerializeToString() + b'\x12\x7f'),
                 ('unknown field', request.SerializeToString() + b'\xa2\x06\x03abc'),
-                (BAD_PATTERN, self.with_target('(')),
+                (BAD_PATTERN, self.with_target(self.bad_pattern())),
+                (ODD_PARAMETERS, self.with_parameters(self.odd_parameters())),
             ]
         )
+        if message and self.chance(0.3):
+            return Case('grpc-stream', label, messages=[message], endpoint=request.header.exec_endpoint)
         return Case('grpc', label, messages=[message], endpoint=request.header.exec_endpoint)
+
+    def odd_parameters(self) -> dict:
+        """No object where an Executor's own parameters or results belong."""
+        return {self.random.choice([self.deployments[0], '__results__']): self.random.choice([1, 'text'])}
+
+    def with_parameters(self, parameters: dict) -> bytes:
+        request = self.request_proto()
+        request.header.ClearField('target_executor')
+        request.parameters.update(parameters)
+        return request.SerializeToString()
+
+    def bad_pattern(self) -> str:
+        return self.random.choice(
+            ['(', '[', '*', 'a**', '(?P<', '\\', 'a{2,1}', VARIABLE_LOOK_BEHIND, '(?P=x)', '[z-a]']
+        )
 
     def with_target(self, target: str) -> bytes:
         request = self.request_proto()
@@ -258,7 +355,8 @@ class Generator:
             ),
             'text': self.text,
             'uri': lambda: self.random.choice(['a.png', 'x/y.mp3', 'plain']),
-            'mime_type': lambda: self.random.choice(['text/html', 'jpg', 'odd']),
+            # Nothing that a machine's own table of file types might know.
+            'mime_type': lambda: self.random.choice(['text/html', 'jpg', 'no-such-type']),
             'weight': lambda: self.random.choice([0.1, 2, '3.5', True]),
             'granularity': lambda: self.random.choice([0, 1, '3', 1.7]),
             'adjacency': lambda: self.random.choice([0, 2]),
@@ -348,10 +446,13 @@ class Generator:
                 ('blob with blanks', {'blob': 'aG Vs bG8='}),
                 (OUT_OF_RANGE, {'granularity': -1}),
                 (OUT_OF_RANGE, {'adjacency': 1 << 33}),
-                (OUT_OF_RANGE, {'weight': 1e40}),
+                (BEYOND_FLOAT32, {'weight': 1e40}),
+                (BEYOND_FLOAT32, {'offset': -1e39}),
+                (BEYOND_FLOAT32, {'location': [1, 1e300]}),
+                (BEYOND_FLOAT32, {'scores': {'s': {'value': 1e39}}}),
                 (NOT_A_NUMBER, {'tensor': [float('nan')]}),
                 (NOT_A_NUMBER, {'weight': float('inf')}),
-                ('tag not a number', {'id': 'd', 'tags': {'n': float('nan')}}),
+                (NOT_A_NUMBER, {'id': 'd', 'tags': {'n': float('nan')}}),
                 ('large integers', {'id': 'd', 'tensor': [1 << 63, 1], 'tags': {'n': 1 << 60}}),
                 ('text not a string', {'id': 5, 'text': True, 'modality': 1.5}),
             ]
@@ -395,13 +496,38 @@ class Generator:
                         ('endpoint a number', {'execEndpoint': 5, 'data': []}),
                         ('endpoint a list', {'execEndpoint': []}),
                         ('target a number', {'targetExecutor': 7, 'data': [{'id': 'd'}]}),
-                        (BAD_PATTERN, {'targetExecutor': '(', 'data': [{'id': 'd'}]}),
+                        (BAD_PATTERN, {'targetExecutor': self.bad_pattern(), 'data': [{'id': 'd'}]}),
                         (
                             'both spellings',
                             {'exec_endpoint': '/results', 'execEndpoint': '/new', 'data': [{'id': 'd'}]},
                         ),
                         ('key twice', '{"data": [{"id": "a"}], "data": [{"id": "b"}]}'),
-                        ('parameter not a number', '{"parameters": {"n": NaN, "i": -Infinity}}'),
+                        ('invalid JSON', '\ufeff{"data": []}'),
+                        ('invalid JSON', '{"data": [], }'),
+                        ('invalid JSON', '{"data": [] /* none */}'),
+                        ('invalid JSON', '{"parameters": {"n": 01}}'),
+                        ('invalid JSON', '{"parameters": {"n": .5}}'),
+                        ('invalid JSON', '{"parameters": {"n": "\\x"}}'),
+                        ('invalid JSON', '{"parameters": {"n": "\\ud8"}}'),
+                        ('invalid JSON', '{"parameters": {"n": "\t"}}'),
+                        ('invalid JSON', '{"data": ['),
+                        ('invalid JSON', '{"data'),
+                        ('invalid JSON', '{data: []}'),
+                        ('invalid JSON', 'nul'),
+                        ('invalid JSON', '   '),
+                        ('blanks around', ' \t\r\n{"data": [{"id": "d"}]}\n '),
+                        ('escapes', '{"data": [{"id": "\\u0064\\/\\b\\ud83d\\ude42"}]}'),
+                        ('odd numbers', '{"parameters": {"n": [-0, 1E5, 1e-400, 123456789012345678901234567890]}}'),
+                        ('key twice', '{"parameters": {"a": 1, "a": {"b": 2}}, "parameters": {"n": 3}}'),
+                        ('nested', {'parameters': {'deep': nested(8)}, 'data': [{'tags': {'deep': nested(8)}}]}),
+                        (TOO_DEEP, {'parameters': {'deep': nested(40)}, **endpoint}),
+                        (TOO_DEEP, {'data': [{'tags': {'deep': nested(40)}}], **endpoint}),
+                        (ODD_PARAMETERS, {'parameters': self.odd_parameters(), **endpoint}),
+                        ('nested', {'data': [nested_chunks(6)], **endpoint}),
+                        ('null members', {'data': [dict.fromkeys(['text', 'tags', 'chunks', 'scores'])]}),
+                        ('scores null', {'data': [{'id': 'd', 'scores': {'a': None}}]}),
+                        ('scores odd', {'data': [{'id': 'd', 'scores': {'a': {}, 'b': {'value': '2', 'ref_id': 5}}}]}),
+                        (NOT_A_NUMBER, '{"parameters": {"n": NaN, "i": -Infinity}}'),
                     ]
                 )
             )
@@ -421,18 +547,39 @@ class Generator:
                 ('POST', '/post', 'application/xml'),
                 ('POST', '/post', 'application/vnd.api+json'),
                 ('POST', '/post', 'Application/JSON; charset=utf-8'),
+                ('POST', '/post', 'application/json; charset=latin-1'),
+                ('POST', '/post', 'application/x-www-form-urlencoded'),
+                ('POST', '/post', 'json'),
                 ('POST', '/post', None),
+                ('POST', '/post?execEndpoint=/ignored', 'application/json'),
+                ('POST', '//post', 'application/json'),
+                ('POST', '/POST', 'application/json'),
+                ('POST', '/%70ost', 'application/json'),
+                ('OPTIONS', '/post', None),
+                ('PATCH', '/update', 'application/json'),
+                ('HEAD', '/dry_run', None),
+                ('GET', '/dry_run/', None),
+                ('GET', '/docs/', None),
+                ('GET', '/graphql', None),
             ]
         )
-        body = self.request_json() if method != 'GET' else None
-        return self.http_case('route', body, path, method, content_type)
+        body = self.request_json() if method not in ('GET', 'HEAD', 'OPTIONS') else None
+        case = self.http_case('route', body, path, method, content_type)
+        if self.chance(0.5):
+            # What browsers and proxies send along.
+            case.headers.update(self.random.choice(ODD_HEADERS))
+        return case
 
     # WebSocket
 
     def ws_json(self) -> Case:
         frames = []
-        for _ in range(self.random.randint(0, self.burst)):
-            frames.append(json.dumps({'data': None, **self.request_json()}))
+        for number in range(self.random.randint(0, self.burst)):
+            request = {'data': None, **self.request_json()}
+            if number:
+                # So that the answers can be told apart.
+                request['parameters'] = {**(request.get('parameters') or {}), 'frame': number}
+            frames.append(json.dumps(request))
         return Case('ws-json', 'valid', messages=[*frames, '{}'])
 
     def ws_bytes(self) -> Case:

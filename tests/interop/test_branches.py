@@ -110,5 +110,6 @@ def test_no_request_is_lost_when_a_replica_dies(launcher, protocol):
     client.post('/', sent, request_size=1, parameters={'sleep': 0.02}, prefetch=20, on_done=on_answer)
 
     assert set(answered_by) == {str(i) for i in range(REQUESTS)}
-    others = {replicas[0].pid, replicas[2].pid}
-    assert set(list(answered_by.values())[REQUESTS // 2 :]) == others
+    # Of the first ones any number may have been answered before it was killed.
+    later = client.post('/', DocumentArray.empty(REQUESTS // 4), request_size=1)
+    assert {int(doc.tags['pid']) for doc in later} == {replicas[0].pid, replicas[2].pid}

@@ -49,8 +49,14 @@ def test_reflection_describes_the_messages(channel, symbol):
 
 
 def test_reflection_does_not_know_what_is_not_there(channel):
-    answer = reflect(channel, file_containing_symbol='jina.Nothing')
-    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    # Jina answers by a message and goes on; our Gateway, whose reflection is that of tonic, ends the stream with
+    # the same code instead. A generic client takes either for "not found".
+    try:
+        answer = reflect(channel, file_containing_symbol='jina.Nothing')
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.NOT_FOUND
+    else:
+        assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 def test_status_says_versions_and_environment(channel):

@@ -9,7 +9,8 @@ mod visit;
 use std::{collections::VecDeque, sync::Arc};
 
 use flowgate_proto::{
-    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, jina::RouteProto, normalise_all,
+    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, give_ids, jina::RouteProto,
+    normalise_all,
 };
 
 use self::visit::{Part, Visit};
@@ -111,8 +112,11 @@ impl Walk {
         let names = graph.nodes().map(|(_, node)| node.name.as_str());
         let parameters = RequestParameters::new(request.parameters.clone(), names)?;
         // A document that goes two ways must have its id before: at a join it would count twice.
-        let client_ids = if graph.filters() || (graph.joins() && !request.documents.have_ids()) {
-            settle(&mut request)
+        if graph.joins() || graph.filters() {
+            complete_ids(&mut request);
+        }
+        let client_ids = if graph.filters() {
+            document_ids(&request)
         } else {
             Vec::new()
         };
@@ -362,10 +366,20 @@ fn enter(request: &mut DataRequest, now: Timestamp) {
     });
 }
 
-/// Gives every document of the client its id before any branch does, and tells the ids in their order. Documents that
-/// cannot be read have none: their answer stays in the order in which it comes.
-fn settle(request: &mut DataRequest) -> Vec<String> {
-    normalise_documents(request);
+/// Gives an id to every document of the client that has none. Documents that cannot be read stay as they are.
+fn complete_ids(request: &mut DataRequest) {
+    if request.documents.have_ids() {
+        return;
+    }
+    if let Ok(mut documents) = request.documents.clone().into_vec() {
+        give_ids(&mut documents);
+        request.documents = documents.into();
+    }
+}
+
+/// The ids in the client's order. Documents that cannot be read have none: their answer stays in the order in which it
+/// comes.
+fn document_ids(request: &DataRequest) -> Vec<String> {
     let documents = request.documents.decode().unwrap_or_default();
     documents
         .iter()
