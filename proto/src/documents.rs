@@ -83,7 +83,18 @@ impl Documents {
     pub fn into_vec(self) -> Result<Vec<DocumentProto>, DocumentsError> {
         let shared = self.decode()?;
         drop(self);
-        Ok(Arc::try_unwrap(shared).unwrap_or_else(|shared| shared.as_ref().clone()))
+        Ok(Arc::unwrap_or_clone(shared))
+    }
+
+    /// Changes the list of documents, an empty one where the field is absent. Documents that cannot be decoded stay as
+    /// they are.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Vec<DocumentProto>)) {
+        let Ok(shared) = self.decode() else { return };
+        // Without this reference a list that nobody else holds need not be copied.
+        *self = Self::default();
+        let mut documents = Arc::unwrap_or_clone(shared);
+        change(&mut documents);
+        *self = documents.into();
     }
 
     /// The encoded `DataContentProto`, empty when absent.

@@ -296,7 +296,10 @@ impl Walk {
         };
         let requests = latest.into_iter().map(|part| part.request).collect();
         let mut request = merge(&self.graph[id].name, requests)?;
-        normalise_documents(&mut request);
+        // As a Jina process does that decodes them.
+        if request.documents.is_present() {
+            request.documents.edit(|documents| normalise_all(documents));
+        }
         Ok(Part { request, seen_by })
     }
 
@@ -368,12 +371,8 @@ fn enter(request: &mut DataRequest, now: Timestamp) {
 
 /// Gives an id to every document of the client that has none. Documents that cannot be read stay as they are.
 fn complete_ids(request: &mut DataRequest) {
-    if request.documents.have_ids() {
-        return;
-    }
-    if let Ok(mut documents) = request.documents.clone().into_vec() {
-        give_ids(&mut documents);
-        request.documents = documents.into();
+    if !request.documents.have_ids() {
+        request.documents.edit(|documents| give_ids(documents));
     }
 }
 
@@ -385,17 +384,6 @@ fn document_ids(request: &DataRequest) -> Vec<String> {
         .iter()
         .map(|document| document.id.clone())
         .collect()
-}
-
-/// Treats the documents as a Jina process does that decodes them. Those that cannot be decoded stay as they are.
-fn normalise_documents(request: &mut DataRequest) {
-    if !request.documents.is_present() {
-        return;
-    }
-    if let Ok(mut documents) = request.documents.clone().into_vec() {
-        normalise_all(&mut documents);
-        request.documents = documents.into();
-    }
 }
 
 /// A part on its way to a node.

@@ -44,9 +44,6 @@ use table::{Found, Table};
 
 /// What a Gateway serves on its HTTP port.
 pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router {
-    if config.graphql {
-        tracing::warn!("expose_graphql_endpoint is set, but this Gateway has no /graphql");
-    }
     let http = Http {
         gateway,
         table: Table::new(routes::gateway(config)),

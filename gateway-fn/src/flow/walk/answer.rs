@@ -64,15 +64,10 @@ impl Walk {
             return;
         }
         // A pickle passes through as it is.
-        if answer.documents.decode().is_err() {
-            return;
-        }
-        let documents = std::mem::take(&mut answer.documents);
-        if let Ok(mut list) = documents.into_vec() {
-            normalise_all(&mut list);
-            restore_order(&mut list, &self.client_ids);
-            answer.documents = list.into();
-        }
+        answer.documents.edit(|documents| {
+            normalise_all(documents);
+            restore_order(documents, &self.client_ids);
+        });
     }
 }
 
