@@ -41,7 +41,8 @@ pub use arguments::GatewayArgs;
 pub use executor::ExecutorConfig;
 pub use fault::{Fault, Faults};
 pub use gateway::{
-    ExposedEndpoint, GatewayConfig, HttpConfig, Limits, Listener, Protocol, Retries, TlsFiles,
+    AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig, HttpConfig, InvokeConfig, Limits,
+    Listener, Protocol, Retries, TlsFiles,
 };
 
 use std::sync::Arc;

@@ -36,7 +36,7 @@ pub enum GatewayError {
 pub enum ErrorCode {
     /// An Executor cannot be reached.
     Unavailable,
-    /// An Executor took longer than `timeout_send`.
+    /// An Executor took longer than `timeout_send`, or than the request may take.
     DeadlineExceeded,
     /// The request's `target_executor` is no regular expression.
     InvalidTarget,
@@ -57,7 +57,7 @@ impl GatewayError {
         match self {
             Self::Call(CallError { failure, .. }) => match failure {
                 Failure::Unreachable => ErrorCode::Unavailable,
-                Failure::TimedOut => ErrorCode::DeadlineExceeded,
+                Failure::TimedOut | Failure::OutOfTime => ErrorCode::DeadlineExceeded,
                 Failure::Refused(_) => ErrorCode::Refused,
             },
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,

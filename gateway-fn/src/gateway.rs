@@ -30,6 +30,8 @@ use tokio_util::{
 
 use self::drive::Drive;
 use crate::{
+    aws,
+    context::Context,
     error::{ErrorCode, GatewayError},
     flow::{endpoints::KnownEndpoints, graph::FlowGraph},
     outbound::Deployment,
@@ -53,7 +55,9 @@ struct Shared {
     max_concurrent_requests: usize,
     /// Whether Executors are being asked for their endpoints.
     discovering: AtomicBool,
-    /// Floating work and discovery: whatever outlives a request.
+    /// Requests of Flows with floating Executors, which outlive their answers.
+    floating: TaskTracker,
+    /// Discovery.
     background: TaskTracker,
     stopping: CancellationToken,
     streamer_args: String,
@@ -68,13 +72,17 @@ impl Gateway {
     /// # Errors
     /// When an Executor that the answer waits for gives none, the request does not fit the Flow, or the Gateway is
     /// full.
-    pub async fn handle(&self, request: DataRequest) -> Result<DataRequest, GatewayError> {
+    pub async fn handle(
+        &self,
+        request: DataRequest,
+        context: Context,
+    ) -> Result<DataRequest, GatewayError> {
         let full = GatewayError::Overloaded {
             limit: self.0.max_concurrent_requests,
         };
         let admission = Arc::clone(&self.0.admission);
         let admitted = admission.try_acquire_owned().map_err(|_| full)?;
-        self.run(admitted, request).await
+        self.run(admitted, request, context).await
     }
 
     /// As [`Gateway::handle`], for one request of many on a connection: a full Gateway lets it wait instead of
@@ -82,7 +90,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::handle`], but for a full Gateway.
-    pub async fn handle_in_turn(&self, request: DataRequest) -> Result<DataRequest, GatewayError> {
+    pub async fn handle_in_turn(
+        &self,
+        request: DataRequest,
+        context: Context,
+    ) -> Result<DataRequest, GatewayError> {
         // A task of its own: a client that reads no answers keeps its requests from being polled, and they must not
         // keep their places meanwhile.
         let gateway = self.clone();
@@ -90,7 +102,7 @@ impl Gateway {
             let admission = Arc::clone(&gateway.0.admission);
             let admitted = admission.acquire_owned().await;
             let admitted = admitted.map_err(|_| GatewayError::Internal)?;
-            gateway.run(admitted, request).await
+            gateway.run(admitted, request, context).await
         });
         let outcome = AbortOnDropHandle::new(task).await;
         outcome.unwrap_or(Err(GatewayError::Internal))
@@ -100,11 +112,12 @@ impl Gateway {
         &self,
         admitted: OwnedSemaphorePermit,
         request: DataRequest,
+        context: Context,
     ) -> Result<DataRequest, GatewayError> {
         self.start_discovery();
         let request_id = request.header.request_id.clone();
         // A panic, a library's at what a peer sent for one, is this request's error and nobody else's.
-        let driven = AssertUnwindSafe(self.drive(admitted, request)).catch_unwind();
+        let driven = AssertUnwindSafe(self.drive(admitted, request, context)).catch_unwind();
         let outcome = driven.await.unwrap_or(Err(GatewayError::Internal));
         outcome.inspect_err(|error| log(error, &request_id))
     }
@@ -113,8 +126,9 @@ impl Gateway {
         &self,
         admitted: OwnedSemaphorePermit,
         request: DataRequest,
+        context: Context,
     ) -> Result<DataRequest, GatewayError> {
-        let mut drive = Drive::begin(&self.0, request)?;
+        let mut drive = Drive::begin(&self.0, request, context)?;
         if self.0.graph.floats() {
             return drive.run_in_background(admitted).await;
         }
@@ -125,7 +139,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::handle`].
-    pub async fn try_dry_run(&self, documents: Documents) -> Result<StatusProto, GatewayError> {
+    pub async fn try_dry_run(
+        &self,
+        documents: Documents,
+        context: Context,
+    ) -> Result<StatusProto, GatewayError> {
         let header = HeaderProto {
             request_id: fresh_id(),
             exec_endpoint: Some(DRY_RUN_ENDPOINT.to_owned()),
@@ -137,12 +155,14 @@ impl Gateway {
             ..Default::default()
         };
         // An Executor that answers with an error is there: that is all a dry run asks (facts of Jina 3.13).
-        self.handle(request).await.map(|_| StatusProto::default())
+        self.handle(request, context)
+            .await
+            .map(|_| StatusProto::default())
     }
 
     /// As [`Gateway::try_dry_run`] without documents, with a failure told in the status.
-    pub async fn dry_run(&self) -> StatusProto {
-        let outcome = self.try_dry_run(Documents::default()).await;
+    pub async fn dry_run(&self, context: Context) -> StatusProto {
+        let outcome = self.try_dry_run(Documents::default(), context).await;
         outcome.unwrap_or_else(|error| error.status())
     }
 
@@ -159,9 +179,21 @@ impl Gateway {
         })
     }
 
+    /// Makes ready at start what the first request would otherwise wait for.
+    pub async fn warm_up(&self) {
+        aws::sdk_config().await;
+    }
+
     /// Lets batches inside this process that wait for more requests run at once: no more come.
     pub fn hurry(&self) {
         self.0.deployments.iter().for_each(Deployment::close);
+    }
+
+    /// Waits until no floating work is under way: before a host is frozen, which would leave it hanging.
+    pub async fn settled(&self) {
+        // A tracker that is closed takes work all the same; it only lets itself be waited for.
+        self.0.floating.close();
+        self.0.floating.wait().await;
     }
 
     /// Waits for floating work and stops what runs beside requests. No request comes in any more by then.
@@ -169,12 +201,13 @@ impl Gateway {
         self.0.stopping.cancel();
         self.0.background.close();
         self.0.background.wait().await;
+        self.settled().await;
     }
 
     /// How many floating or background tasks are under way.
     #[must_use]
     pub fn background_tasks(&self) -> usize {
-        self.0.background.len()
+        self.0.background.len() + self.0.floating.len()
     }
 }
 

@@ -13,13 +13,14 @@
 //! ```
 //! use flowgate_proto::DataRequest;
 //! use gateway::config::builder::{Deployment, Flow};
+//! use gateway::context::Context;
 //! use gateway::gateway::{Gateway, Registry};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let flow = Flow::new().add(Deployment::new("greeter").at("inproc://greet")).build()?;
 //! let gateway = Gateway::new(&flow.config, &Registry::default())?;
-//! let answer = gateway.handle(DataRequest::default()).await?;
+//! let answer = gateway.handle(DataRequest::default(), Context::default()).await?;
 //! let visited: Vec<_> = answer.routes.iter().map(|route| route.executor.as_str()).collect();
 //! assert_eq!(visited, ["gateway", "greeter"]);
 //! assert_eq!(answer.documents.decode()?.len(), 1);
@@ -38,6 +39,10 @@ pub mod flow;
 pub mod outbound;
 
 pub mod error;
+
+mod aws;
+
+pub mod context;
 
 pub mod config;
 

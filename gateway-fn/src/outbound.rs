@@ -8,6 +8,8 @@ pub mod grpc;
 use executor_fn::{Answer, Service};
 use flowgate_proto::DataRequest;
 
+use crate::context::Context;
+
 pub use error::{CallError, Failure};
 pub use grpc::GrpcDeployment;
 
@@ -26,10 +28,14 @@ impl Deployment {
     /// # Errors
     /// When no replica could be reached in the tries allowed, or the peer refused the call. An error that the
     /// Executor itself reports is an answer.
-    pub async fn call(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
+    pub async fn call(
+        &self,
+        parts: Vec<DataRequest>,
+        context: &Context,
+    ) -> Result<Answer, CallError> {
         match self {
-            Self::Grpc(deployment) => deployment.call(parts).await,
-            Self::InProcess(service) => Ok(service.process(parts).await),
+            Self::Grpc(deployment) => deployment.call(parts, context).await,
+            Self::InProcess(service) => in_process(service, parts, context).await,
         }
     }
 
@@ -51,4 +57,17 @@ impl Deployment {
             Self::InProcess(service) => Ok(service.endpoints()),
         }
     }
+}
+
+async fn in_process(
+    service: &Service,
+    parts: Vec<DataRequest>,
+    context: &Context,
+) -> Result<Answer, CallError> {
+    let answer = service.process(parts);
+    let Some(deadline) = context.deadline else {
+        return Ok(answer.await);
+    };
+    let in_time = tokio::time::timeout_at(deadline, answer).await;
+    in_time.map_err(|_| CallError::out_of_time(service.deployment()))
 }

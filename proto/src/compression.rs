@@ -12,12 +12,14 @@ pub enum Compression {
     Gzip,
     /// zlib, which gRPC calls `deflate`; Jina's `Deflate`.
     Deflate,
+    /// `zstd`, which Jina does not know: for Lambda invocations only.
+    Zstd,
 }
 
 /// A compression nobody here knows.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is no compression: expected none, gzip or deflate (or NoCompression, Gzip, Deflate)"
+    "{0:?} is no compression: expected none, gzip, deflate (or NoCompression, Gzip, Deflate) or zstd"
 )]
 pub struct UnknownCompression(pub String);
 
@@ -30,18 +32,30 @@ impl FromStr for Compression {
             "none" | "nocompression" => Ok(Self::None),
             "gzip" => Ok(Self::Gzip),
             "deflate" => Ok(Self::Deflate),
+            "zstd" => Ok(Self::Zstd),
             _ => Err(UnknownCompression(name.to_owned())),
         }
     }
 }
 
 impl Compression {
-    /// tonic's value for it; `None` for no compression.
+    /// Its name in lower case, as `FromStr` reads it and an invocation's payload carries it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// tonic's value for it; `None` for no compression. A gRPC peer of Jina's understands no zstd, so it is sent gzip.
     #[must_use]
     pub const fn encoding(self) -> Option<tonic::codec::CompressionEncoding> {
         match self {
             Self::None => None,
-            Self::Gzip => Some(tonic::codec::CompressionEncoding::Gzip),
+            Self::Gzip | Self::Zstd => Some(tonic::codec::CompressionEncoding::Gzip),
             Self::Deflate => Some(tonic::codec::CompressionEncoding::Deflate),
         }
     }
@@ -58,6 +72,7 @@ mod tests {
             ("NoCompression", Compression::None),
             ("GZIP", Compression::Gzip),
             ("Deflate", Compression::Deflate),
+            ("zstd", Compression::Zstd),
         ] {
             assert_eq!(name.parse(), Ok(compression), "{name}");
         }

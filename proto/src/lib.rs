@@ -12,7 +12,11 @@ mod compression;
 
 mod document;
 
+pub mod invoke;
+
 pub mod json;
+
+pub mod limits;
 
 mod parameters;
 

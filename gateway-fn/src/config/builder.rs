@@ -187,12 +187,7 @@ impl GatewayOptions {
     /// How requests to Executors are compressed.
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
-        let name = match compression {
-            Compression::None => "none",
-            Compression::Gzip => "gzip",
-            Compression::Deflate => "deflate",
-        };
-        self.with("compression", text(name))
+        self.with("compression", text(compression.name()))
     }
 
     /// The title and description of the HTTP service.

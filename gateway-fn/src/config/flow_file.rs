@@ -180,5 +180,8 @@ const NOT_INHERITED: &[&str] = &[
     "needs",
     "method",
     "when",
+    "auth",
+    "function",
+    "invoke",
     "limits",
 ];

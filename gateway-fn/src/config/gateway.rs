@@ -4,12 +4,21 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use flowgate_proto::Compression;
 
+mod auth;
+
+mod function;
+
 mod http;
+
+mod invoke;
 
 mod listeners;
 
 mod read;
 
+pub use auth::AuthConfig;
+pub use function::FunctionConfig;
+pub use invoke::InvokeConfig;
 pub(super) use read::{default_host, read};
 
 /// The `gateway` of a Flow, with what it takes from `with`.
@@ -41,6 +50,12 @@ pub struct GatewayConfig {
     pub tls_roots: Option<PathBuf>,
     /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13.
     pub internal_addresses_in_errors: bool,
+    /// How `lambda://` Executors are invoked.
+    pub invoke: InvokeConfig,
+    /// How the Gateway serves as a Lambda function.
+    pub function: FunctionConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
 }
 
 /// A protocol on a port.
@@ -151,6 +166,9 @@ impl Default for GatewayConfig {
             shutdown_timeout: Duration::from_secs(25),
             tls_roots: None,
             internal_addresses_in_errors: true,
+            invoke: InvokeConfig::default(),
+            function: FunctionConfig::default(),
+            auth: AuthConfig::default(),
         }
     }
 }

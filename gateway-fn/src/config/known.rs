@@ -44,15 +44,25 @@ pub(super) fn check(place: &Place, entries: &[(Key, Node)], report: &mut Report)
     }
 }
 
-/// Refuses unknown keys in `limits`, which is this Gateway's own: one that is misspelt would leave a bound unset.
-pub(super) fn check_limits(place: &Place, entries: &[(Key, Node)], report: &mut Report) {
+/// Refuses unknown keys in a part that is this Gateway's own: one that is misspelt would leave a bound, or a lock,
+/// unset.
+pub(super) fn check_own(
+    place: &Place,
+    entries: &[(Key, Node)],
+    known: &'static [&'static str],
+    report: &mut Report,
+) {
     for (key, _) in entries {
         let name = plain_name(&key.text);
-        if !LIMITS.contains(&name.as_str()) {
+        if !known.contains(&name.as_str()) {
             report.fault(
                 &place.key(&key.text, key.line),
                 "an unknown key",
-                format!("one of {}{}", LIMITS.join(", "), nearest(&name, LIMITS)),
+                format!(
+                    "one of {}{}",
+                    known.join(", "),
+                    nearest(&name, known.iter().copied())
+                ),
             );
         }
     }
@@ -190,11 +200,11 @@ const EXECUTOR: [&str; 32] = [
 ];
 
 /// What only this Gateway knows.
-const OURS: [&str; 3] = ["internal_addresses_in_errors", "limits", "shutdown_timeout"];
-
-const LIMITS: [&str; 4] = [
-    "max_message_bytes",
-    "max_concurrent_requests",
-    "max_connections",
-    "connections_per_replica",
+const OURS: [&str; 6] = [
+    "auth",
+    "function",
+    "internal_addresses_in_errors",
+    "invoke",
+    "limits",
+    "shutdown_timeout",
 ];

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Shared;
 use crate::{
+    context::Context,
     error::GatewayError,
     flow::{
         graph::NodeId,
@@ -24,6 +25,7 @@ type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;
 /// One request on its way.
 pub(super) struct Drive {
     shared: Arc<Shared>,
+    context: Arc<Context>,
     walk: Walk,
     /// Calls beside each other; a linear Flow never has any.
     side_by_side: Option<Calls>,
@@ -37,7 +39,11 @@ struct Calls {
 }
 
 impl Drive {
-    pub(super) fn begin(shared: &Arc<Shared>, request: DataRequest) -> Result<Self, GatewayError> {
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        request: DataRequest,
+        context: Context,
+    ) -> Result<Self, GatewayError> {
         let walk = Walk::begin(
             Arc::clone(&shared.graph),
             Arc::clone(&shared.known),
@@ -46,6 +52,7 @@ impl Drive {
         )?;
         Ok(Self {
             shared: Arc::clone(shared),
+            context: Arc::new(context),
             walk,
             side_by_side: None,
         })
@@ -61,7 +68,9 @@ impl Drive {
                 && self.shared.graph[*node].awaited
             {
                 let Step { node, parts } = ready.swap_remove(0);
-                let answer = self.shared.deployments[node.0].call(parts).await;
+                let answer = self.shared.deployments[node.0]
+                    .call(parts, &self.context)
+                    .await;
                 self.note(node, answer)?;
                 continue;
             }
@@ -81,7 +90,7 @@ impl Drive {
     ) -> Result<DataRequest, GatewayError> {
         let (mut client, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        shared.background.spawn(async move {
+        shared.floating.spawn(async move {
             let settled = tokio::select! {
                 settled = self.settle() => Some(settled),
                 () = client.closed() => None,
@@ -125,10 +134,12 @@ impl Drive {
         }
         let calls = self.side_by_side.get_or_insert_default();
         for Step { node, parts } in ready {
-            let shared = Arc::clone(&self.shared);
+            let (shared, context) = (Arc::clone(&self.shared), Arc::clone(&self.context));
             let awaited = shared.graph[node].awaited;
-            let call: Call =
-                Box::pin(async move { (node, shared.deployments[node.0].call(parts).await) });
+            let call: Call = Box::pin(async move {
+                let deployment = &shared.deployments[node.0];
+                (node, deployment.call(parts, &context).await)
+            });
             if awaited {
                 calls.awaited.push(call);
             } else {

@@ -84,6 +84,7 @@ impl Gateway {
             admission: Arc::new(Semaphore::new(max_concurrent_requests)),
             max_concurrent_requests,
             discovering: AtomicBool::new(false),
+            floating: TaskTracker::new(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),

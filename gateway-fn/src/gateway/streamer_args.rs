@@ -27,6 +27,7 @@ pub(super) fn streamer_args(config: &Config) -> String {
             Compression::None => Value::Null,
             Compression::Gzip => "Gzip".into(),
             Compression::Deflate => "Deflate".into(),
+            Compression::Zstd => "Zstd".into(),
         },
         "runtime_name": "gateway/rep-0",
         "prefetch": gateway.prefetch.map_or(0, std::num::NonZeroUsize::get),

@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Rout
 use self::call::Calls;
 use crate::{
     config::{GatewayConfig, Limits},
+    context::{Context, Trace},
     gateway::Gateway,
 };
 
@@ -92,7 +93,8 @@ impl JinaSingleDataRequestRpc for Inbound {
         &self,
         request: Request<DataRequest>,
     ) -> Result<Response<DataRequest>, Status> {
-        match self.0.handle(request.into_inner()).await {
+        let context = context(&request);
+        match self.0.handle(request.into_inner(), context).await {
             Ok(answer) => Ok(Response::new(answer)),
             Err(error) => Err(error.grpc_status()),
         }
@@ -101,13 +103,16 @@ impl JinaSingleDataRequestRpc for Inbound {
 
 #[tonic::async_trait]
 impl JinaGatewayDryRunRpc for Inbound {
-    async fn dry_run(&self, _: Request<()>) -> Result<Response<StatusProto>, Status> {
+    async fn dry_run(&self, request: Request<()>) -> Result<Response<StatusProto>, Status> {
         // Over gRPC Jina's dry run carries one document, over the other protocols none (facts of Jina 3.13).
         let document = DocumentProto {
             id: fresh_id(),
             ..Default::default()
         };
-        let outcome = self.0.try_dry_run(vec![document].into()).await;
+        let outcome = self
+            .0
+            .try_dry_run(vec![document].into(), context(&request))
+            .await;
         Ok(Response::new(
             outcome.unwrap_or_else(|error| error.status()),
         ))
@@ -119,4 +124,13 @@ impl JinaInfoRpc for Inbound {
     async fn status(&self, _: Request<()>) -> Result<Response<JinaInfoProto>, Status> {
         Ok(Response::new(self.0.info()))
     }
+}
+
+/// What the host knows about the request, or else the trace that its metadata names.
+fn context<T>(request: &Request<T>) -> Context {
+    let told = request.extensions().get::<Context>().cloned();
+    told.unwrap_or_else(|| Context {
+        trace: Trace::from_headers(request.metadata().as_ref()),
+        ..Context::default()
+    })
 }

@@ -35,6 +35,7 @@ use http::{HeaderValue, StatusCode, header, uri::Scheme};
 
 use crate::{
     config::{HttpConfig, Limits},
+    context::Context,
     gateway::Gateway,
 };
 use openapi::About;
@@ -93,10 +94,10 @@ impl Http {
     async fn act(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
         Ok(match action {
             Action::Health => json_reply("{}"),
-            Action::DryRun => json_reply(json::write_status(
-                &self.gateway.dry_run().await,
-                Form::Http,
-            )),
+            Action::DryRun => {
+                let status = self.gateway.dry_run(Context::of(&request)).await;
+                json_reply(json::write_status(&status, Form::Http))
+            }
             Action::Status => json_reply(json::write_info(&self.gateway.info())),
             Action::Data(endpoint) => {
                 data::post(&self.gateway, endpoint, self.max_body_bytes, request).await?

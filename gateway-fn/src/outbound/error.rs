@@ -27,11 +27,25 @@ pub enum Failure {
     Unreachable,
     /// `timeout_send` passed, or the peer said DEADLINE_EXCEEDED.
     TimedOut,
+    /// The request's own time was over before the answer was there.
+    OutOfTime,
     /// The peer answered with another gRPC status.
     Refused(tonic::Code),
 }
 
 impl CallError {
+    /// The request's time was over before `deployment` had answered.
+    pub(super) fn out_of_time(deployment: &str) -> Self {
+        Self {
+            deployment: deployment.to_owned(),
+            addresses: Vec::new(),
+            shown: false,
+            failure: Failure::OutOfTime,
+            peer_detail: "the request's time is over".to_owned(),
+            trailers: Box::default(),
+        }
+    }
+
     /// Jina's detail text (facts of Jina 3.13, recording `grpc/44-executor_down_dry_run`).
     #[must_use]
     pub fn detail(&self) -> String {
@@ -46,6 +60,9 @@ impl CallError {
                 "{peer_detail}|Gateway: Connection with deployment {deployment}{at} could be established, but timed \
                  out. You can increase the allowed time by setting `timeout_send` in your Flow YAML `with` block or \
                  Flow `__init__()` method."
+            ),
+            Failure::OutOfTime => format!(
+                "the time that the request may take was over before deployment {deployment} had answered"
             ),
             Failure::Refused(code) => format!(
                 "{peer_detail}|Gateway: Deployment {deployment}{at} refused the call with status {code:?}."
@@ -67,6 +84,7 @@ impl CallError {
             Failure::TimedOut => {
                 format!("Connection to {at} timed out. You can adjust `timeout_send` attribute.")
             }
+            Failure::OutOfTime => self.detail(),
             Failure::Refused(code) => format!("The {at} refused the call with status {code:?}."),
         }
     }
@@ -84,7 +102,7 @@ impl CallError {
         match (self.shown, self.failure) {
             (true, _) => &self.peer_detail,
             (false, Failure::Unreachable) => UNREACHABLE,
-            (false, Failure::TimedOut) => TIMED_OUT,
+            (false, Failure::TimedOut | Failure::OutOfTime) => TIMED_OUT,
             (false, Failure::Refused(code)) => code.description(),
         }
     }

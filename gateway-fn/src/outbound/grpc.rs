@@ -18,6 +18,7 @@ use tonic::metadata::MetadataMap;
 
 use self::{refusal::Refusal, replica::Replica, rotation::Rotation};
 use super::{CallError, Failure};
+use crate::context::Context;
 
 pub use channel::{ChannelError, TlsRoots};
 
@@ -87,7 +88,11 @@ impl GrpcDeployment {
         })
     }
 
-    pub(super) async fn call(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
+    pub(super) async fn call(
+        &self,
+        parts: Vec<DataRequest>,
+        context: &Context,
+    ) -> Result<Answer, CallError> {
         let mut tries = Tries::of(self);
         let mut parts = parts;
         loop {
@@ -98,7 +103,10 @@ impl GrpcDeployment {
             } else {
                 parts.clone()
             };
-            let answer = replica.peer.process(sent).await;
+            let answer = replica.peer.process(sent, context).await;
+            if answer.is_err() && context.is_over() {
+                return Err(CallError::out_of_time(&self.name));
+            }
             if let ControlFlow::Break(done) = tries.note(replica, answer) {
                 return done;
             }
@@ -167,7 +175,7 @@ impl<'a> Tries<'a> {
         tracing::debug!(executor, address = replica.authority(), %refusal, left, "call failed");
         match refusal.failure() {
             Failure::Unreachable => replica.note_gone(),
-            Failure::TimedOut => {}
+            Failure::TimedOut | Failure::OutOfTime => {}
             Failure::Refused(_) => replica.note_there(),
         }
         if left > 0 && refusal.is_retryable() {

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::Compression;
 
-use super::{GatewayConfig, Limits, Retries, TlsFiles, http, listeners};
+use super::{GatewayConfig, Limits, Retries, TlsFiles, auth, function, http, invoke, listeners};
 use crate::config::{
     fault::Report,
     known,
@@ -36,6 +36,9 @@ pub(in crate::config) fn read(
         internal_addresses_in_errors: section
             .maybe_flag(&["internal_addresses_in_errors"], report)
             .unwrap_or(true),
+        invoke: invoke::read(section, report),
+        function: function::read(section, report),
+        auth: auth::read(section, report),
     }
 }
 
@@ -118,7 +121,7 @@ fn compression(section: &Section<'_>, report: &mut Report) -> Option<Compression
     let parsed = entry.node.text().and_then(|name| name.parse().ok());
     parsed.or_else(|| {
         entry.wrong(
-            "none, gzip or deflate (or NoCompression, Gzip, Deflate)",
+            "none, gzip, deflate (or NoCompression, Gzip, Deflate) or zstd",
             report,
         )
     })
@@ -155,7 +158,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let Some((place, entries)) = section.map(&["limits"], report) else {
         return default;
     };
-    known::check_limits(&place, entries, report);
+    known::check_own(&place, entries, LIMITS, report);
     let limits = Section::new([Layer::of_file(place, entries)]);
     let mut number = |name: &str, most: i64, default: usize| {
         let expected = format!("a whole number from 1 to {most}");
@@ -289,5 +292,12 @@ const MOST_AT_ONCE: i64 = 1_000_000;
 
 /// Each is made ready at start, and one carries hundreds of requests.
 const MOST_PER_REPLICA: i64 = 64;
+
+const LIMITS: &[&str] = &[
+    "max_message_bytes",
+    "max_concurrent_requests",
+    "max_connections",
+    "connections_per_replica",
+];
 
 const MAX_RECEIVE: &str = "grpc.max_receive_message_length";

@@ -328,7 +328,7 @@ fn settings() {
         "jtype: Flow\ngateway:\n  compression: zip\n",
         3,
         "gateway.compression",
-        "none, gzip or deflate",
+        "none, gzip, deflate",
     );
     faulty(
         "jtype: Flow\ngateway:\n  cors: maybe\n",

@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
-use crate::{error::ErrorCode, gateway::Gateway};
+use crate::{context::Context, error::ErrorCode, gateway::Gateway};
 
 /// The request metadata by which a client asks for answers in the order of its requests; the value counts only as
 /// exactly `true` (facts of Jina 3.13).
@@ -51,7 +51,11 @@ impl Calls {
             Err(status) => return Outcome::Broken(status),
         };
         let request_id = request.header.request_id.clone();
-        match self.gateway.handle_in_turn(request).await {
+        match self
+            .gateway
+            .handle_in_turn(request, Context::default())
+            .await
+        {
             Ok(answer) => Outcome::Answer(answer),
             Err(error) => match error.code() {
                 ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Outcome::Lost {

@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use super::{body, json_reply, reject::Rejection, routes::Endpoint};
 use crate::{
+    context::Context,
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
 };
@@ -22,10 +23,11 @@ pub(super) async fn post(
     limit: usize,
     request: Request,
 ) -> Result<Response, Rejection> {
+    let context = Context::of(&request);
     let body = body::read(request, limit).await?;
     let sent = read(&body, endpoint)?;
     let request_id = sent.header.request_id.clone();
-    match gateway.handle(sent).await {
+    match gateway.handle(sent, context).await {
         Ok(answer) => write(&answer, request_id),
         Err(error) => Err(failure(&error, request_id, &body, endpoint)),
     }

@@ -13,7 +13,7 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{error::GatewayError, gateway::Gateway};
+use crate::{context::Context, error::GatewayError, gateway::Gateway};
 
 /// How long a client may take to answer a close frame before the connection is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +60,11 @@ impl Session {
 
     /// Answers how a dry run went, without waiting for a frame.
     pub(super) async fn dry_run(mut self) {
-        let close = match self.gateway.try_dry_run(Documents::default()).await {
+        let close = match self
+            .gateway
+            .try_dry_run(Documents::default(), Context::default())
+            .await
+        {
             Ok(status) => match self.send(self.subprotocol.write_status(&status)).await {
                 Ok(()) => Close::done(),
                 Err(Gone) => return,
@@ -134,8 +138,9 @@ impl Session {
             .is_none_or(|most| work.calls.len() < most.get());
         if let Some(request) = work.parked.take_if(|_| has_room) {
             let gateway = self.gateway.clone();
-            work.calls
-                .push(async move { gateway.handle_in_turn(request).await }.boxed());
+            work.calls.push(
+                async move { gateway.handle_in_turn(request, Context::default()).await }.boxed(),
+            );
         }
     }
 

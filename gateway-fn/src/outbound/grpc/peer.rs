@@ -27,6 +27,7 @@ use tonic::{
 };
 
 use super::{ChannelError, GrpcAddress, GrpcOptions, channel, refusal::Refusal};
+use crate::context::Context;
 
 /// How long a peer may take to tell its endpoints. Jina sets no deadline on the wire, and neither does this; but a
 /// peer that never answers must be asked again.
@@ -93,15 +94,19 @@ impl Peer {
     }
 
     /// Sends the parts of one request.
-    pub(super) async fn process(&self, parts: Vec<DataRequest>) -> Result<Answer, Refusal> {
+    pub(super) async fn process(
+        &self,
+        parts: Vec<DataRequest>,
+        context: &Context,
+    ) -> Result<Answer, Refusal> {
         match <[DataRequest; 1]>::try_from(parts) {
-            Err(parts) => self.process_list(parts).await,
+            Err(parts) => self.process_list(parts, context).await,
             Ok([one]) => match self.dialect() {
                 Some(dialect) => {
-                    let answer = self.process_as(dialect, one).await;
+                    let answer = self.process_as(dialect, one, context).await;
                     answer.inspect_err(|refusal| self.reconsider(refusal))
                 }
-                None => self.find_dialect(one).await,
+                None => self.find_dialect(one, context).await,
             },
         }
     }
@@ -116,15 +121,19 @@ impl Peer {
 
     /// Sends one request in one way after the other, until the peer understands, and remembers which it was. A peer
     /// that understands none is asked anew next time: it may be behind a proxy that does not know it yet.
-    async fn find_dialect(&self, request: DataRequest) -> Result<Answer, Refusal> {
+    async fn find_dialect(
+        &self,
+        request: DataRequest,
+        context: &Context,
+    ) -> Result<Answer, Refusal> {
         for dialect in [Dialect::Single, Dialect::Stream] {
-            match self.process_as(dialect, request.clone()).await {
+            match self.process_as(dialect, request.clone(), context).await {
                 Err(refusal) if refusal.code == Code::Unimplemented => {}
                 Err(refusal) => return Err(refusal),
                 Ok(answer) => return Ok(self.understood(dialect, answer)),
             }
         }
-        let answer = self.process_as(Dialect::List, request).await?;
+        let answer = self.process_as(Dialect::List, request, context).await?;
         Ok(self.understood(Dialect::List, answer))
     }
 
@@ -140,51 +149,66 @@ impl Peer {
         answer
     }
 
-    async fn process_as(&self, dialect: Dialect, request: DataRequest) -> Result<Answer, Refusal> {
+    async fn process_as(
+        &self,
+        dialect: Dialect,
+        request: DataRequest,
+        context: &Context,
+    ) -> Result<Answer, Refusal> {
         match dialect {
             Dialect::Single => {
                 self.traffic.sent(request.encoded_len());
-                let call = self.call(self.metadata_for(Some(&request)), request);
-                self.answer(client!(JinaSingleDataRequestRpcClient, self).process_single_data(call))
-                    .await
+                let call = self.call(self.metadata_for(Some(&request), context), request, context);
+                let mut client = client!(JinaSingleDataRequestRpcClient, self);
+                self.answer(client.process_single_data(call), context).await
             }
-            Dialect::Stream => self.process_stream(request).await,
-            Dialect::List => self.process_list(vec![request]).await,
+            Dialect::Stream => self.process_stream(request, context).await,
+            Dialect::List => self.process_list(vec![request], context).await,
         }
     }
 
-    async fn process_list(&self, requests: Vec<DataRequest>) -> Result<Answer, Refusal> {
-        let metadata = self.metadata_for(requests.first());
+    async fn process_list(
+        &self,
+        requests: Vec<DataRequest>,
+        context: &Context,
+    ) -> Result<Answer, Refusal> {
+        let metadata = self.metadata_for(requests.first(), context);
         let list = DataRequestListProto { requests };
         self.traffic.sent(list.encoded_len());
-        let call = self.call(metadata, list);
-        self.answer(client!(JinaDataRequestRpcClient, self).process_data(call))
-            .await
+        let call = self.call(metadata, list, context);
+        let mut client = client!(JinaDataRequestRpcClient, self);
+        self.answer(client.process_data(call), context).await
     }
 
     /// A stream of one request; its first answer counts (facts of Jina 3.13: how a Gateway serves as an Executor).
-    async fn process_stream(&self, request: DataRequest) -> Result<Answer, Refusal> {
+    async fn process_stream(
+        &self,
+        request: DataRequest,
+        context: &Context,
+    ) -> Result<Answer, Refusal> {
         self.traffic.sent(request.encoded_len());
         let call = self.call(
-            self.metadata_for(Some(&request)),
+            self.metadata_for(Some(&request), context),
             tokio_stream::once(request),
+            context,
         );
         let mut client = client!(JinaRpcClient, self);
-        self.answer(async {
+        let first = async {
             let mut answers = client.call(call).await?.into_inner();
             let first = answers.message().await?;
             first
                 .map(Response::new)
                 .ok_or_else(|| Status::internal("the stream ended without an answer"))
-        })
-        .await
+        };
+        self.answer(first, context).await
     }
 
     async fn answer(
         &self,
         call: impl Future<Output = Result<Response<DataRequest>, Status>>,
+        context: &Context,
     ) -> Result<Answer, Refusal> {
-        let response = match self.timeout {
+        let response = match context.time_for(self.timeout) {
             None => call.await?,
             Some(timeout) => tokio::time::timeout(timeout, call)
                 .await
@@ -197,9 +221,16 @@ impl Peer {
         Ok(Answer { request, is_error })
     }
 
-    /// `grpc_metadata` of the deployment, and the endpoint, by which a Head chooses its polling.
-    fn metadata_for(&self, request: Option<&DataRequest>) -> MetadataMap {
+    /// The trace, `grpc_metadata` of the deployment, and the endpoint, by which a Head chooses its polling.
+    fn metadata_for(&self, request: Option<&DataRequest>, context: &Context) -> MetadataMap {
         let mut metadata = self.metadata.clone();
+        for (name, value) in context.trace.iter() {
+            if let (false, Ok(value)) =
+                (metadata.contains_key(name), MetadataValue::try_from(value))
+            {
+                metadata.insert(name, value);
+            }
+        }
         let endpoint = request
             .and_then(DataRequest::exec_endpoint)
             .unwrap_or_default();
@@ -210,9 +241,9 @@ impl Peer {
     }
 
     /// The call as it goes out: with its metadata, and the deadline for the peer to know.
-    fn call<T>(&self, metadata: MetadataMap, message: T) -> Request<T> {
+    fn call<T>(&self, metadata: MetadataMap, message: T, context: &Context) -> Request<T> {
         let mut request = Request::from_parts(metadata, Extensions::new(), message);
-        if let Some(timeout) = self.timeout {
+        if let Some(timeout) = context.time_for(self.timeout) {
             request.set_timeout(timeout);
         }
         request

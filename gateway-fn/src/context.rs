@@ -1,0 +1,121 @@
+//! What a request carries beside its content: until when an answer is of use, and the trace that it is part of.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+/// What a request carries beside its content. By default it may take for ever and is part of no trace.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// When nobody waits for the answer any more: no call goes on beyond it.
+    pub deadline: Option<Instant>,
+    /// Sent along with every call.
+    pub trace: Trace,
+}
+
+/// The headers by which a trace is handed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace(Vec<(&'static str, HeaderValue)>);
+
+impl Context {
+    /// What the host knows about a request, or else the trace that its headers name.
+    #[must_use]
+    pub fn of<B>(request: &http::Request<B>) -> Self {
+        let told = request.extensions().get::<Self>().cloned();
+        told.unwrap_or_else(|| Self {
+            trace: Trace::from_headers(request.headers()),
+            ..Self::default()
+        })
+    }
+
+    /// The longest that a call may take which must not take longer than `limit`.
+    #[must_use]
+    pub fn time_for(&self, limit: Option<Duration>) -> Option<Duration> {
+        match (limit, self.left()) {
+            (Some(limit), Some(left)) => Some(limit.min(left)),
+            (limit, left) => limit.or(left),
+        }
+    }
+
+    /// How long until the deadline, if there is one; nothing when it has passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the deadline has passed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+}
+
+impl Trace {
+    /// W3C Trace Context's headers and X-Ray's own, in small letters.
+    pub const HEADERS: [&str; 3] = ["traceparent", "tracestate", "x-amzn-trace-id"];
+
+    /// The trace that a client's request names.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::from_pairs(Self::HEADERS.into_iter().filter_map(|name| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name, value.to_owned()))
+        }))
+    }
+
+    /// The trace of these headers; others, and values that no header can carry, are left out.
+    #[must_use]
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let known = |name: &str| Self::HEADERS.into_iter().find(|header| *header == name);
+        let pairs = pairs.into_iter().filter_map(|(name, value)| {
+            let value = HeaderValue::try_from(value).ok()?;
+            Some((known(name)?, value))
+        });
+        Self(pairs.collect())
+    }
+
+    /// Each header's name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((*name, value.to_str().ok()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_has_the_shorter_of_its_own_time_and_what_is_left() {
+        let second = Duration::from_secs(1);
+        let forever = Context::default();
+        assert_eq!(forever.time_for(None), None);
+        assert_eq!(forever.time_for(Some(second)), Some(second));
+        let context = Context {
+            deadline: Some(Instant::now() + 3 * second),
+            ..Context::default()
+        };
+        assert_eq!(context.time_for(Some(second)), Some(second));
+        assert_eq!(context.time_for(None), Some(3 * second));
+        tokio::time::advance(4 * second).await;
+        assert_eq!(context.time_for(Some(second)), Some(Duration::ZERO));
+        assert!(context.is_over());
+    }
+
+    #[test]
+    fn only_headers_of_a_trace_are_handed_on() {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", HeaderValue::from_static("00-a-b-01"));
+        headers.insert("authorization", HeaderValue::from_static("secret"));
+        let trace = Trace::from_headers(&headers);
+        assert_eq!(
+            trace.iter().collect::<Vec<_>>(),
+            [("traceparent", "00-a-b-01")]
+        );
+        let broken = Trace::from_pairs([("tracestate", "a\nb".to_owned())]);
+        assert_eq!(broken, Trace::default());
+    }
+}
