@@ -37,6 +37,14 @@ pub struct Answer {
     pub is_error: bool,
 }
 
+/// A request whose handler panicked.
+pub(crate) struct Panicked {
+    /// The first request as it came.
+    pub(crate) request: DataRequest,
+    /// The panic's message as an error.
+    pub(crate) error: Error,
+}
+
 impl Service {
     pub(crate) fn new(executor: Executor, identity: Identity) -> Self {
         Self(Arc::new(Inner {
@@ -60,17 +68,31 @@ impl Service {
 
     /// Answers one request, or the several requests of a no_reduce join.
     pub async fn process(&self, requests: Vec<DataRequest>) -> Answer {
-        let Some(first) = requests.first().cloned() else {
+        self.try_process(requests).await.unwrap_or_else(|panicked| {
+            let Panicked { request, error } = *panicked;
+            self.failed(request, &error)
+        })
+    }
+
+    /// As [`process`](Self::process), but a panic is told apart from an error.
+    pub(crate) async fn try_process(
+        &self,
+        requests: Vec<DataRequest>,
+    ) -> Result<Answer, Box<Panicked>> {
+        let Some(request) = requests.first().cloned() else {
             let error = Error::new("IndexError", "list index out of range");
-            return self.failed(DataRequest::default(), &error);
+            return Ok(self.failed(DataRequest::default(), &error));
         };
         match self.0.answer(requests).await {
-            Ok(request) => Answer {
+            Ok(request) => Ok(Answer {
                 request,
                 is_error: false,
-            },
-            Err(Failure::Raised(error)) => self.failed(first, &error),
-            Err(Failure::Unreadable(readable)) => self.failed(*readable, &undecodable()),
+            }),
+            Err(Failure::Raised(error)) if error.is_panic() => {
+                Err(Box::new(Panicked { request, error }))
+            }
+            Err(Failure::Raised(error)) => Ok(self.failed(request, &error)),
+            Err(Failure::Unreadable(readable)) => Ok(self.failed(*readable, &undecodable())),
         }
     }
 

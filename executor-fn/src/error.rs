@@ -11,6 +11,7 @@ use flowgate_proto::{
     },
     python,
 };
+use tokio::task::JoinError;
 
 /// An Executor's error. Any `std` error becomes one by `?`: its type is the name, its text the
 /// argument; what caused it goes to the log only.
@@ -24,6 +25,7 @@ pub struct Error {
     name: String,
     args: Vec<Arg>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    is_panic: bool,
 }
 
 /// One argument of an [`Error`].
@@ -44,6 +46,7 @@ impl Error {
             name: name.into(),
             args: vec![arg.into()],
             source: None,
+            is_panic: false,
         }
     }
 
@@ -71,7 +74,15 @@ impl Error {
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self::new("Panic", text.unwrap_or("a panic without a message"))
+        Self {
+            is_panic: true,
+            ..Self::new("Panic", text.unwrap_or("a panic without a message"))
+        }
+    }
+
+    /// Whether the handler, or a task that it waited for, panicked.
+    pub(crate) const fn is_panic(&self) -> bool {
+        self.is_panic
     }
 
     /// Puts the error into `header.status`. As in Jina, arguments and stacks are added to those of
@@ -128,7 +139,9 @@ impl fmt::Debug for Error {
 // `Error` itself is no `std` error, or this could not be: the same choice as anyhow's.
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
+        let ended: Option<&JoinError> = (&error as &dyn Any).downcast_ref();
         Self {
+            is_panic: ended.is_some_and(JoinError::is_panic),
             name: short_name(std::any::type_name::<E>()).to_owned(),
             args: vec![Arg::Text(error.to_string())],
             source: Some(Arc::new(error)),

@@ -1,3 +1,5 @@
 //! How requests come in.
 
 pub mod grpc;
+
+pub mod invoke;

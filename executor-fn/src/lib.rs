@@ -24,7 +24,7 @@
 //!     .on_default(|_| async { Ok(Reply::unchanged()) });
 //!
 //! // `executor_fn::run(executor).await` would be a whole program: it serves the Executor over gRPC
-//! // until SIGTERM. Here the Executor answers in this process.
+//! // until SIGTERM (or answers invocations on Lambda). Here the Executor answers in this process.
 //! let service = executor.into_service(Identity::of("shouter"));
 //! let mut request = DataRequest::default();
 //! request.header.exec_endpoint = Some("/shout".to_owned());
@@ -44,7 +44,9 @@
 //! [`blocking`] (`blocking(with_state(&index, Index::search))` for both), and an endpoint whose requests gain from being answered together is
 //! [`batched`](Executor::batched). `examples/` holds two Executors that do something real.
 //!
-//! A request's way: `inbound` (gRPC) to `dispatch` (Jina's rules), there through `endpoint` (which
+//! On AWS Lambda the same program answers direct invocations: [`serve`] and [`run`] look where they are.
+//!
+//! A request's way: `inbound` (gRPC, or an invocation) to `dispatch` (Jina's rules), there through `endpoint` (which
 //! handler) and perhaps `batch`, then the handler: a `request` in, a `reply` or an `error` out.
 
 mod batch;
@@ -68,6 +70,7 @@ pub use endpoint::{blocking, with_state};
 pub use error::{Arg, Error, python_repr};
 pub use executor::{Executor, Identity};
 pub use host::{
+    command::{CommandError, serve_command},
     container::{Ended, ServeError, ServeOptions, serve, serve_on, stop_signal},
     program::{OptionError, run},
 };

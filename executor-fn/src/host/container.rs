@@ -20,7 +20,7 @@ use tonic::transport::Server;
 use crate::{
     Executor, Identity, Service,
     executor::Environment,
-    host::program::OptionError,
+    host::{command::CommandError, lambda, program::OptionError},
     inbound::grpc::{ADVERTISED, Limits, routes},
     introspect::Introspection,
 };
@@ -77,6 +77,15 @@ pub enum ServeError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The loop of Lambda's runtime ended.
+    #[error("the Lambda runtime failed")]
+    Lambda {
+        /// Its reason.
+        source: lambda_runtime::Error,
+    },
+    /// The command that the function wraps does not run.
+    #[error("the command cannot be run")]
+    Command(#[from] CommandError),
     /// No handler for SIGTERM or SIGINT.
     #[error("cannot wait for signals")]
     Signals {
@@ -100,11 +109,17 @@ pub enum Ended {
     CutOff,
 }
 
-/// Serves `executor` until SIGTERM or SIGINT.
+/// Serves `executor` until SIGTERM or SIGINT: over gRPC, or, where `AWS_LAMBDA_RUNTIME_API` says that this is
+/// a Lambda function, by answering invocations (`proto/INVOKE.md`). There the address and the bounds of
+/// connections mean nothing, and the settings are the environment's (`host/lambda/settings.rs`).
 ///
 /// # Errors
-/// When the address cannot be had or the server fails.
+/// When the address cannot be had, the server fails, or Lambda's environment does not hold.
 pub async fn serve(executor: Executor, options: ServeOptions) -> Result<Ended, ServeError> {
+    let env = |key: &str| std::env::var(key).ok();
+    if lambda::is_here(&env) {
+        return lambda::serve(executor, options.identity, &env).await;
+    }
     let listener = bind(options.address).await?;
     let stop = stop_signal()?;
     serve_on(listener, executor, options, stop).await
@@ -123,15 +138,12 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError>
 /// When the server fails.
 pub async fn serve_on(
     listener: TcpListener,
-    mut executor: Executor,
+    executor: Executor,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, ServeError> {
-    let environment = || -> Environment { Arc::new(|key| std::env::var(key).ok()) };
-    executor.environment.get_or_insert_with(environment);
     let name = executor.name().to_owned();
-    let identity = options.identity.clone();
-    let service = executor.into_service(identity.unwrap_or_else(|| Identity::of(&name)));
+    let service = service(executor, options.identity.clone());
     if let Ok(address) = listener.local_addr() {
         tracing::info!(executor = name, %address, "listening");
     }
@@ -153,6 +165,14 @@ pub async fn serve_on(
             Ok(Ended::CutOff)
         }
     }
+}
+
+/// The Executor with the process's environment, if it has no other, under its own name unless told another.
+pub(super) fn service(mut executor: Executor, identity: Option<Identity>) -> Service {
+    let environment = || -> Environment { Arc::new(|key| std::env::var(key).ok()) };
+    executor.environment.get_or_insert_with(environment);
+    let identity = identity.unwrap_or_else(|| Identity::of(executor.name()));
+    executor.into_service(identity)
 }
 
 /// Done at the first SIGTERM or SIGINT.

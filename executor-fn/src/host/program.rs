@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, num::ParseIntError};
 
 use crate::{Ended, Executor, Identity, ServeError, ServeOptions, serve_on, stop_signal};
 
-use super::container::bind;
+use super::{container::bind, lambda};
 
 /// What is wrong with a program's arguments or environment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -29,10 +29,21 @@ pub enum OptionError {
         /// What is wrong with it.
         source: ParseIntError,
     },
+    /// A variable of the environment is missing, or not what it should be.
+    #[error("the variable {variable} is {value:?}: {expected}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// As it is set; empty if it is not.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
 }
 
 /// The whole of a program's `main`: takes [`ServeOptions::from_args_and_env`], prints one line with
-/// the address when the Executor listens, and serves it until SIGTERM or SIGINT.
+/// the address when the Executor listens, and serves it until SIGTERM or SIGINT. On Lambda it answers
+/// invocations instead, as [`serve`](crate::serve) does there.
 ///
 /// # Errors
 /// When the options do not hold, the port cannot be had, or the server fails.
@@ -43,7 +54,11 @@ pub enum OptionError {
 pub async fn run(executor: Executor) -> Result<Ended, ServeError> {
     let args = std::env::args_os().skip(1);
     let args = args.map(|argument| argument.to_string_lossy().into_owned());
-    let options = ServeOptions::from_args_and_env(args, |key| std::env::var(key).ok())?;
+    let env = |key: &str| std::env::var(key).ok();
+    let options = ServeOptions::from_args_and_env(args, env)?;
+    if lambda::is_here(&env) {
+        return lambda::serve(executor, options.identity, &env).await;
+    }
     let listener = bind(options.address).await?;
     let stop = stop_signal()?;
     if let Ok(address) = listener.local_addr() {

@@ -1,0 +1,202 @@
+//! Keeps the command running: starts it, says when it is ready, starts it again when it ends, until it is told to
+//! stop or it ends too often.
+
+use std::{sync::Arc, time::Duration};
+
+use flowgate_proto::jina::jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    CommandError, Settings,
+    child::{self, Child},
+};
+
+/// A run that lasted so much longer than a start may take counts as good: the starts before it are forgiven.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// The first restart comes at once, as a function is billed while it waits; then pauses double.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is asked whether it is ready, and how long one answer may take.
+const POLL: Duration = Duration::from_millis(25);
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a command may take to answer again when a call to it broke. Jina's main process outlives the one that
+/// serves: then nothing listens any more.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
+
+/// As the Gateway's, for large documents.
+const WINDOW: u32 = 16 << 20;
+
+/// How it is with the command.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// It is not there, or not yet: why.
+    Absent(String),
+    /// It answers here.
+    Ready(Channel),
+}
+
+/// Keeps the command running.
+pub(super) struct Supervisor {
+    words: Vec<String>,
+    settings: Settings,
+    state: watch::Sender<State>,
+    doubt: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+/// What the supervisor tells, and what it is told.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) state: watch::Receiver<State>,
+    /// That a call broke.
+    pub(super) doubt: Arc<Notify>,
+}
+
+/// How a run ended.
+enum Run {
+    Stopped,
+    Failed { why: String, lasted: Duration },
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        words: Vec<String>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> (Self, Watch) {
+        let starting = State::Absent("it is being started".to_owned());
+        let (state, receiver) = watch::channel(starting);
+        let doubt = Arc::new(Notify::new());
+        let watch = Watch {
+            state: receiver,
+            doubt: Arc::clone(&doubt),
+        };
+        let supervisor = Self {
+            words,
+            settings,
+            state,
+            doubt,
+            stop,
+        };
+        (supervisor, watch)
+    }
+
+    /// Until it is stopped, or the command has ended too often.
+    pub(super) async fn run(self) -> Result<(), CommandError> {
+        let mut starts = 0;
+        loop {
+            let (why, lasted) = match self.once().await? {
+                Run::Stopped => return Ok(()),
+                Run::Failed { why, lasted } => (why, lasted),
+            };
+            if lasted >= self.settings.start_timeout + STEADY {
+                starts = 0;
+            }
+            starts += 1;
+            if starts >= self.settings.starts {
+                return Err(CommandError::GaveUp { starts, why });
+            }
+            tracing::warn!(starts, "the command is started again: {why}");
+            let absent = format!("{why}; it is being started again");
+            self.state.send_replace(State::Absent(absent));
+            tokio::select! {
+                () = sleep(pause(starts)) => {}
+                () = self.stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn once(&self) -> Result<Run, CommandError> {
+        let port = child::port(self.settings.port)?;
+        let mut child = Child::start(&self.words, port)?;
+        let started = Instant::now();
+        let patience = self.settings.start_timeout;
+        let why = tokio::select! {
+            ended = child.ended() => ending(ended),
+            why = self.serving(port, patience) => {
+                child.stop(self.settings.stop_timeout).await;
+                why
+            }
+            () = self.stop.cancelled() => {
+                child.stop(self.settings.stop_timeout).await;
+                return Ok(Run::Stopped);
+            }
+        };
+        let lasted = started.elapsed();
+        Ok(Run::Failed { why, lasted })
+    }
+
+    /// Says when the command is ready, and looks after it whenever a call broke. Ends, with the reason, when it
+    /// does not answer although it runs.
+    async fn serving(&self, port: u16, mut patience: Duration) -> String {
+        loop {
+            let Ok(channel) = timeout(patience, ready(port)).await else {
+                return format!("it did not answer for {} s", patience.as_secs());
+            };
+            tracing::info!(port, "the command is ready");
+            self.state.send_replace(State::Ready(channel));
+            self.doubt.notified().await;
+            patience = SECOND_CHANCE;
+        }
+    }
+}
+
+fn ending(ended: std::io::Result<std::process::ExitStatus>) -> String {
+    match ended {
+        Ok(status) => format!("it ended ({status})"),
+        Err(error) => format!("it cannot be watched ({error})"),
+    }
+}
+
+fn pause(starts: u64) -> Duration {
+    let Some(doublings) = starts.checked_sub(2) else {
+        return Duration::ZERO;
+    };
+    let factor = 1_u32.checked_shl(u32::try_from(doublings).unwrap_or(u32::MAX));
+    FIRST_PAUSE
+        .saturating_mul(factor.unwrap_or(u32::MAX))
+        .min(LONGEST_PAUSE)
+}
+
+/// A connection to the command once it answers calls, whatever it says: then it is a gRPC server at work.
+async fn ready(port: u16) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
+    let endpoint = endpoint
+        .expect("an address of this machine is a URI")
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
+    loop {
+        if let Ok(channel) = endpoint.connect().await {
+            let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
+            match timeout(POLL_TIMEOUT, client.endpoint_discovery(())).await {
+                Ok(Ok(_)) => return channel,
+                Ok(Err(status)) if status.code() == Code::Unimplemented => return channel,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        let pauses = [1, 2, 3, 4, 1000].map(|starts| pause(starts).as_millis());
+        assert_eq!(pauses, [0, 200, 400, 800, 5000]);
+    }
+}

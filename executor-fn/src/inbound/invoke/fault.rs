@@ -1,0 +1,35 @@
+//! What goes wrong with an invocation -> Lambda's error object.
+
+use std::error::Error;
+
+use flowgate_proto::invoke::{FaultKind, FunctionFault, PayloadError};
+
+/// The most of an error's text that travels: what is wrong shows in less, and a payload's own text that is
+/// quoted in it may be long.
+const TEXT_BYTES: usize = 4096;
+
+/// A function error of ours.
+pub fn fault(kind: FaultKind, text: impl Into<String>) -> FunctionFault {
+    let mut error_message = text.into();
+    error_message.truncate(error_message.floor_char_boundary(TEXT_BYTES));
+    FunctionFault {
+        error_type: kind.name().to_owned(),
+        error_message,
+    }
+}
+
+/// The fault of a payload that cannot be read, with its causes.
+pub(super) fn unreadable(error: &PayloadError) -> FunctionFault {
+    fault(FaultKind::BadPayload, with_causes(error))
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
