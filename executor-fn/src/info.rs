@@ -147,6 +147,32 @@ fn started() -> String {
 pub struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
+    invocations: AtomicU64,
+    requests: Leg,
+    answers: Leg,
+}
+
+/// One way of invocations: bytes of messages, and of the payloads that carried them.
+#[derive(Debug, Default)]
+struct Leg {
+    raw: AtomicU64,
+    wire: AtomicU64,
+}
+
+/// What went by direct Lambda invocation, in bytes: protobuf as it is, and payloads as they travel, compressed or not,
+/// in base64 and JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InvocationTotals {
+    /// Payloads sent, tries that failed among them.
+    pub invocations: u64,
+    /// Requests before compression.
+    pub raw_sent: u64,
+    /// Requests as payloads.
+    pub wire_sent: u64,
+    /// Answers after decompression.
+    pub raw_received: u64,
+    /// Answers as payloads.
+    pub wire_received: u64,
 }
 
 impl Traffic {
@@ -160,6 +186,29 @@ impl Traffic {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Counts a payload sent, and the message in it.
+    pub fn invoked(&self, raw: usize, wire: usize) {
+        self.invocations.fetch_add(1, Ordering::Relaxed);
+        self.requests.count(raw, wire);
+    }
+
+    /// Counts a payload received, and the message in it.
+    pub fn answered(&self, raw: usize, wire: usize) {
+        self.answers.count(raw, wire);
+    }
+
+    /// The totals of invocations.
+    #[must_use]
+    pub fn invocations(&self) -> InvocationTotals {
+        InvocationTotals {
+            invocations: self.invocations.load(Ordering::Relaxed),
+            raw_sent: self.requests.raw.load(Ordering::Relaxed),
+            wire_sent: self.requests.wire.load(Ordering::Relaxed),
+            raw_received: self.answers.raw.load(Ordering::Relaxed),
+            wire_received: self.answers.wire.load(Ordering::Relaxed),
+        }
+    }
+
     /// The totals under the names of Jina's variables; `None` before the first byte, as in Jina.
     #[must_use]
     pub fn variable(&self, key: &str) -> Option<String> {
@@ -170,6 +219,13 @@ impl Traffic {
         };
         let total = total.load(Ordering::Relaxed);
         (total > 0).then(|| total.to_string())
+    }
+}
+
+impl Leg {
+    fn count(&self, raw: usize, wire: usize) {
+        self.raw.fetch_add(raw as u64, Ordering::Relaxed);
+        self.wire.fetch_add(wire as u64, Ordering::Relaxed);
     }
 }
 
@@ -207,5 +263,16 @@ mod tests {
             traffic.variable("JINA_GRPC_SEND_BYTES").as_deref(),
             Some("7")
         );
+        traffic.invoked(9, 5);
+        traffic.invoked(9, 5);
+        traffic.answered(2, 3);
+        let totals = InvocationTotals {
+            invocations: 2,
+            raw_sent: 18,
+            wire_sent: 10,
+            raw_received: 2,
+            wire_received: 3,
+        };
+        assert_eq!(traffic.invocations(), totals);
     }
 }

@@ -42,7 +42,7 @@ pub use executor::ExecutorConfig;
 pub use fault::{Fault, Faults};
 pub use gateway::{
     AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig, HttpConfig, InvokeConfig, Limits,
-    Listener, Protocol, Retries, TlsFiles,
+    Listener, Protocol, Retries, Signing, TlsFiles, WarmUp,
 };
 
 use std::sync::Arc;

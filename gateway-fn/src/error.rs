@@ -42,8 +42,14 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The request cannot be read, or a document in it does not fit a condition of the Flow.
     InvalidRequest,
-    /// More requests at once than the Gateway takes.
+    /// More requests at once than the Gateway takes, or than Lambda runs of a function.
     Overloaded,
+    /// The request, or the answer to it, does not fit into an invocation.
+    TooLarge,
+    /// A Lambda function ran and failed, or answered what cannot be read.
+    FunctionFailed,
+    /// A Lambda function cannot be invoked as it or the Gateway is set up.
+    Misconfigured,
     /// An Executor refused the call itself, by a gRPC status of its own.
     Refused,
     /// The Gateway failed, or an Executor answered what cannot be read.
@@ -59,6 +65,7 @@ impl GatewayError {
                 Failure::Unreachable => ErrorCode::Unavailable,
                 Failure::TimedOut | Failure::OutOfTime => ErrorCode::DeadlineExceeded,
                 Failure::Refused(_) => ErrorCode::Refused,
+                Failure::Invocation(fault) => fault.code(),
             },
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
             Self::Walk(
@@ -180,7 +187,9 @@ impl ErrorCode {
             Self::InvalidTarget | Self::InvalidRequest | Self::Refused | Self::Internal => {
                 tonic::Code::Unknown
             }
-            Self::Overloaded => tonic::Code::ResourceExhausted,
+            Self::Overloaded | Self::TooLarge => tonic::Code::ResourceExhausted,
+            Self::FunctionFailed => tonic::Code::Internal,
+            Self::Misconfigured => tonic::Code::FailedPrecondition,
         }
     }
 
@@ -192,16 +201,24 @@ impl ErrorCode {
             Self::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
             Self::InvalidTarget | Self::InvalidRequest => http::StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded => http::StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+            Self::FunctionFailed | Self::Misconfigured => http::StatusCode::BAD_GATEWAY,
             Self::Refused | Self::Internal => http::StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// WebSocket close code: 1011 as Jina's for the network, 1008 where the client is at fault, 1013 (try again
-    /// later) where the Gateway is full.
+    /// WebSocket close code: 1011 as Jina's for the network, 1008 where the client is at fault, 1009 where there is too
+    /// much of something, 1013 (try again later) where the Gateway or Lambda is full.
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::Unavailable | Self::DeadlineExceeded | Self::Refused | Self::Internal => 1011,
+            Self::Unavailable
+            | Self::DeadlineExceeded
+            | Self::Refused
+            | Self::FunctionFailed
+            | Self::Misconfigured
+            | Self::Internal => 1011,
+            Self::TooLarge => 1009,
             Self::InvalidTarget | Self::InvalidRequest => 1008,
             Self::Overloaded => 1013,
         }

@@ -10,6 +10,8 @@ mod start;
 
 mod streamer_args;
 
+mod warm_up;
+
 use std::{
     error::Error,
     panic::AssertUnwindSafe,
@@ -30,7 +32,7 @@ use tokio_util::{
 
 use self::drive::Drive;
 use crate::{
-    aws,
+    config::WarmUp,
     context::Context,
     error::{ErrorCode, GatewayError},
     flow::{endpoints::KnownEndpoints, graph::FlowGraph},
@@ -62,6 +64,7 @@ struct Shared {
     stopping: CancellationToken,
     streamer_args: String,
     traffic: Arc<Traffic>,
+    warm_up: WarmUp,
 }
 
 impl Gateway {
@@ -179,9 +182,10 @@ impl Gateway {
         })
     }
 
-    /// Makes ready at start what the first request would otherwise wait for.
-    pub async fn warm_up(&self) {
-        aws::sdk_config().await;
+    /// The bytes that went to Executors and came from them.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.0.traffic
     }
 
     /// Lets batches inside this process that wait for more requests run at once: no more come.
@@ -222,7 +226,10 @@ fn log(error: &GatewayError, request_id: &str) {
         ErrorCode::Unavailable
         | ErrorCode::DeadlineExceeded
         | ErrorCode::Overloaded
+        | ErrorCode::TooLarge
         | ErrorCode::Refused
+        | ErrorCode::FunctionFailed
+        | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
             tracing::warn!(request_id, ?code, error = cause, "a request failed");
         }

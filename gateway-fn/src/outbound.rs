@@ -1,23 +1,28 @@
-//! A call to an Executor -> its answer. The transport is what the Flow's address says: compressed gRPC, or this
-//! process itself.
+//! A call to an Executor -> its answer. The transport is what the Flow's address says: compressed gRPC, a
+//! Lambda invocation, or this process itself.
 
 mod error;
 
 pub mod grpc;
 
+pub mod lambda;
+
 use executor_fn::{Answer, Service};
-use flowgate_proto::DataRequest;
+use flowgate_proto::{DataRequest, jina::JinaInfoProto};
 
 use crate::context::Context;
 
 pub use error::{CallError, Failure};
 pub use grpc::GrpcDeployment;
+pub use lambda::{InvokeFault, LambdaDeployment};
 
 /// One deployment of the Flow, ready to be called.
 #[derive(Debug)]
 pub enum Deployment {
     /// Behind gRPC, on one or more replicas.
     Grpc(GrpcDeployment),
+    /// A Lambda function, or several that take turns.
+    Lambda(LambdaDeployment),
     /// Compiled into this process.
     InProcess(Service),
 }
@@ -35,6 +40,7 @@ impl Deployment {
     ) -> Result<Answer, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.call(parts, context).await,
+            Self::Lambda(deployment) => deployment.call(parts, context).await,
             Self::InProcess(service) => in_process(service, parts, context).await,
         }
     }
@@ -42,7 +48,7 @@ impl Deployment {
     /// Lets batches that wait for more requests run at once: no more come.
     pub fn close(&self) {
         match self {
-            Self::Grpc(_) => {}
+            Self::Grpc(_) | Self::Lambda(_) => {}
             Self::InProcess(service) => service.close(),
         }
     }
@@ -54,7 +60,20 @@ impl Deployment {
     pub async fn endpoints(&self) -> Result<Vec<String>, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.endpoints().await,
+            Self::Lambda(deployment) => deployment.endpoints().await,
             Self::InProcess(service) => Ok(service.endpoints()),
+        }
+    }
+
+    /// What the Executor says about itself, `_status` in Jina.
+    ///
+    /// # Errors
+    /// As [`Deployment::call`].
+    pub async fn status(&self) -> Result<JinaInfoProto, CallError> {
+        match self {
+            Self::Grpc(deployment) => deployment.status().await,
+            Self::Lambda(deployment) => deployment.status().await,
+            Self::InProcess(service) => Ok(service.info()),
         }
     }
 }

@@ -270,3 +270,43 @@ fn a_gateway_behind_tls_is_pinged() {
         }
     }
 }
+
+/// What a Gateway says in its log, at its most talkative, from start to end.
+fn whole_log(flow: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .env("FLOWGATE_FLOW", flow)
+        .env("FLOWGATE_LOG", "debug")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let said = BufReader::new(child.stdout.take().expect("piped"));
+    let url = said.lines().map(|line| line.expect("text"));
+    let url = url
+        .skip(2)
+        .find_map(|line| line.split_whitespace().nth(1).map(str::to_owned));
+    // A request that is answered comes after what is done at start has begun.
+    flowgate(&["ping", "gateway", &url.expect("an endpoint")]);
+    let kill = format!("kill -TERM {}", child.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.expect("a shell").success());
+    errors(&child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn only_a_flow_with_lambda_executors_has_to_do_with_aws() {
+    let gateway = "jtype: Flow\ngateway: {protocol: grpc, port: 0";
+    let without = whole_log(&format!(
+        "{gateway}}}\nexecutors: [{{name: e, uses: 'inproc://greet'}}]\n"
+    ));
+    assert!(without.contains("stopped"), "{without}");
+    assert!(
+        !without.contains("aws") && !without.contains("Lambda"),
+        "{without}"
+    );
+    let with = whole_log(&format!(
+        "{gateway}, retries: 0, invoke: {{endpoint_url: 'http://127.0.0.1:9', sign: false}}}}\n\
+         executors: [{{name: e, host: 'lambda://e'}}]\n"
+    ));
+    assert!(with.contains("the client of Lambda was built"), "{with}");
+}

@@ -133,6 +133,12 @@ impl Invocation<'_> {
         self.encoding
     }
 
+    /// Bytes of the body as it travels: base64 needs no escaping in JSON.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
     /// As it travels.
     ///
     /// # Errors

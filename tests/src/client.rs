@@ -30,7 +30,8 @@ impl RawGrpc {
     #[must_use]
     pub fn new(authority: &str) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{authority}")).expect("an address");
-        Self(tonic::client::Grpc::new(endpoint.connect_lazy()))
+        let client = tonic::client::Grpc::new(endpoint.connect_lazy());
+        Self(client.max_decoding_message_size(usize::MAX))
     }
 
     /// One request, one answer.

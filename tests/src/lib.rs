@@ -11,4 +11,6 @@ pub mod gate;
 
 pub mod golden;
 
+pub mod lambda_api;
+
 pub mod recorder;

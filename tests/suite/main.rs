@@ -12,6 +12,8 @@ mod golden_websocket;
 
 mod introspection;
 
+mod lambda_executors;
+
 mod limits;
 
 mod one_port;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Exit, exit, flow_source};
 use crate::{
     config::Config,
-    gateway::{Gateway, Registry, StartError},
+    gateway::{Gateway, Registry},
     host::container::tls,
 };
 
@@ -50,13 +50,9 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     Exit::Clean
 }
 
-/// What only this process can know: whether it has the Executors that the Flow names, and the files. A Flow with
-/// `lambda://` Executors holds; that this Gateway cannot invoke them is said all the same.
+/// What only this process can know: whether it has the Executors that the Flow names, and the files.
 fn startable(config: &Config) -> Result<(), Box<dyn Error>> {
-    match Gateway::new(config, &Registry::default()) {
-        Err(error @ StartError::Lambda { .. }) => exit::say(&format!("warning: {error}")),
-        outcome => drop(outcome?),
-    }
+    Gateway::new(config, &Registry::default())?;
     if let Some(files) = &config.gateway.tls {
         tls::acceptor(files)?;
     }

@@ -1,7 +1,7 @@
 //! What a deployment says about its Executor: where it is and what it is told. The one way to an address for every
 //! spelling that Jina has.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use super::{
     address::{self, A_PORT, Address, BadAddress},
@@ -219,7 +219,23 @@ fn replicas(
             (Err(bad), None) => report.fault(&section.place(), "no address", bad.expected),
         }
     }
+    check_transport(&addresses, section, report);
     addresses
+}
+
+/// Replicas take turns at one way of being called.
+fn check_transport(addresses: &[Address], section: &Section<'_>, report: &mut Report) {
+    let same = |pair: &[Address]| mem::discriminant(&pair[0]) == mem::discriminant(&pair[1]);
+    if !addresses.windows(2).all(same) {
+        let place = section
+            .find(HOST)
+            .map_or_else(|| section.place(), |entry| entry.place);
+        report.fault(
+            &place,
+            "replicas that are called in different ways",
+            "addresses of one kind: all lambda://, or all behind gRPC",
+        );
+    }
 }
 
 fn ports(section: &Section<'_>, report: &mut Report) -> Vec<u16> {

@@ -46,7 +46,8 @@ pub(super) fn read(
         without: &["uses", "uses_with"],
         ..with.clone()
     };
-    let gateway = gateway::read(&Section::new([own, inherited]), env, report);
+    let own = Section::new([own, inherited]);
+    let gateway = gateway::read(&own, env, report);
     let inspect = Inspect::read(flow.find(&["inspect"]).as_ref(), report);
     let mut topology = Topology::new(inspect, typing, env);
     let inherited = Layer {
@@ -58,6 +59,7 @@ pub(super) fn read(
     }
     let name = flow.text(&["name"], report);
     let (executors, graph) = topology.finish(report)?;
+    gateway::warn_of_zstd(&own, &gateway, &executors, report);
     Some(Config {
         name,
         gateway,

@@ -18,8 +18,8 @@ mod read;
 
 pub use auth::AuthConfig;
 pub use function::FunctionConfig;
-pub use invoke::InvokeConfig;
-pub(super) use read::{default_host, read};
+pub use invoke::{InvokeConfig, Signing, WarmUp};
+pub(super) use read::{default_host, read, warn_of_zstd};
 
 /// The `gateway` of a Flow, with what it takes from `with`.
 #[derive(Clone, Debug, PartialEq)]

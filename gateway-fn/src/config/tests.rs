@@ -10,6 +10,8 @@ mod builder;
 
 mod faults;
 
+mod invoke;
+
 mod never_panics;
 
 mod warnings;

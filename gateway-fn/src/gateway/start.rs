@@ -1,6 +1,9 @@
 //! A Flow's configuration -> a Gateway with its deployments prepared.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use executor_fn::{Identity, info::Traffic};
 use tokio::sync::Semaphore;
@@ -12,25 +15,15 @@ use crate::{
     config::{Address, Config, ExecutorConfig, GatewayConfig, Retries},
     flow::{endpoints::KnownEndpoints, graph::NodeId},
     outbound::{
-        Deployment, GrpcDeployment,
+        Deployment, GrpcDeployment, LambdaDeployment,
         grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
+        lambda::{LambdaClient, LambdaOptions},
     },
 };
 
 /// Why a Flow that holds as a file cannot be served by this process.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Executors behind a direct Lambda invocation are known to the Flow file and not called by this Gateway.
-    #[error(
-        "executor {executor}: this Gateway cannot invoke lambda://{function}; give the executor a grpc:// or inproc:// \
-         address"
-    )]
-    Lambda {
-        /// The deployment.
-        executor: String,
-        /// The function it names.
-        function: String,
-    },
     /// No such Executor is compiled in.
     #[error("executor {executor}: no executor {name:?} is compiled in; there are: {}", known.join(", "))]
     UnknownInProcess {
@@ -67,7 +60,10 @@ impl Gateway {
     pub fn new(config: &Config, registry: &Registry) -> Result<Self, StartError> {
         let known = KnownEndpoints::unknown(config.graph.len());
         let traffic = Arc::new(Traffic::default());
-        let options = options(&config.gateway, &traffic);
+        let options = Options {
+            grpc: grpc_options(&config.gateway, &traffic),
+            lambda: lambda_options(&config.gateway, &traffic),
+        };
         let mut deployments = Vec::with_capacity(config.executors.len());
         for (index, executor) in config.executors.iter().enumerate() {
             let deployment = deployment(executor, registry, &options)?;
@@ -88,22 +84,46 @@ impl Gateway {
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),
+            warm_up: config.gateway.invoke.warm_up,
             traffic,
         })))
     }
 }
 
-fn options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions {
+/// How Executors elsewhere are called.
+struct Options {
+    grpc: GrpcOptions,
+    lambda: LambdaOptions,
+}
+
+fn lambda_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> LambdaOptions {
+    let invoke = &gateway.invoke;
+    LambdaOptions {
+        timeout: gateway.timeout_send,
+        tries: tries(gateway),
+        compression: gateway.compression,
+        max_message_bytes: gateway.limits.max_message_bytes,
+        max_parts: invoke.max_parts,
+        parallel_parts: invoke.parallel_parts,
+        max_retry_pause: invoke.max_retry_pause,
+        show_addresses: gateway.internal_addresses_in_errors,
+        traffic: Arc::clone(traffic),
+        client: Arc::new(LambdaClient::new(invoke)),
+    }
+}
+
+fn tries(gateway: &GatewayConfig) -> Option<NonZeroUsize> {
+    let Retries::Exactly(retries) = gateway.retries else {
+        return None;
+    };
+    let retries = usize::try_from(retries).unwrap_or(usize::MAX);
+    NonZeroUsize::new(retries.saturating_add(1))
+}
+
+fn grpc_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions {
     GrpcOptions {
         timeout: gateway.timeout_send,
-        tries: match gateway.retries {
-            Retries::Default => None,
-            Retries::Exactly(retries) => std::num::NonZeroUsize::new(
-                usize::try_from(retries)
-                    .unwrap_or(usize::MAX)
-                    .saturating_add(1),
-            ),
-        },
+        tries: tries(gateway),
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,
@@ -119,10 +139,11 @@ fn options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions {
 fn deployment(
     executor: &ExecutorConfig,
     registry: &Registry,
-    options: &GrpcOptions,
+    options: &Options,
 ) -> Result<Deployment, StartError> {
     let name = &executor.name;
-    let mut replicas = Vec::with_capacity(executor.addresses.len());
+    let mut replicas = Vec::new();
+    let mut functions = Vec::new();
     for address in &executor.addresses {
         match address {
             Address::Grpc { tls, .. } => {
@@ -132,15 +153,15 @@ fn deployment(
                 });
             }
             Address::InProcess { name: uses } => return in_process(name, uses, registry),
-            Address::Lambda { function } => {
-                return Err(StartError::Lambda {
-                    executor: name.clone(),
-                    function: function.clone(),
-                });
-            }
+            Address::Lambda { function } => functions.push(function.as_str()),
         }
     }
-    GrpcDeployment::new(name, &replicas, &metadata(executor)?, options)
+    // The configuration has seen to it that all are of one kind.
+    if !functions.is_empty() {
+        let deployment = LambdaDeployment::new(name, functions, &options.lambda);
+        return Ok(Deployment::Lambda(deployment));
+    }
+    GrpcDeployment::new(name, &replicas, &metadata(executor)?, &options.grpc)
         .map(Deployment::Grpc)
         .map_err(|source| StartError::Channel {
             executor: name.clone(),

@@ -12,7 +12,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use executor_fn::introspect::HealthSwitch;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 pub use tls::TlsError;
 
@@ -132,6 +135,10 @@ impl Container {
         for listener in listeners {
             connections.spawn(listener.serve(stopping.clone(), connections.clone()));
         }
+        // Beside the first requests, which need not wait for it here.
+        let warming = gateway.clone();
+        let warming = tokio::spawn(async move { warming.warm_up().await });
+        let _warming = AbortOnDropHandle::new(warming);
         stop.await;
         tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
         health.turn_off();

@@ -2,13 +2,15 @@
 
 use tonic::metadata::MetadataMap;
 
+use super::lambda::InvokeFault;
+
 /// Why a call to a deployment failed, after all tries.
 #[derive(Debug, thiserror::Error)]
-#[error("executor {deployment} gave no answer: {peer_detail}")]
+#[error("executor {deployment} gave no answer: {}", self.cause())]
 pub struct CallError {
     /// The deployment's name.
     pub deployment: String,
-    /// Addresses tried, `host:port`, in the order of the first try.
+    /// Addresses tried, `host:port` in the order of the first try, or the functions of the deployment.
     pub addresses: Vec<String>,
     /// Whether clients may see the addresses, and with them what peers say, who name addresses of their own.
     pub shown: bool,
@@ -21,7 +23,7 @@ pub struct CallError {
 }
 
 /// The kind of failure of the last try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Failure {
     /// No connection, or the peer said UNAVAILABLE.
     Unreachable,
@@ -31,6 +33,8 @@ pub enum Failure {
     OutOfTime,
     /// The peer answered with another gRPC status.
     Refused(tonic::Code),
+    /// A Lambda invocation failed.
+    Invocation(InvokeFault),
 }
 
 impl CallError {
@@ -51,7 +55,7 @@ impl CallError {
     pub fn detail(&self) -> String {
         let Self { deployment, .. } = self;
         let (at, peer_detail) = (self.at(), self.shown_peer_detail());
-        match self.failure {
+        match &self.failure {
             Failure::Unreachable => format!(
                 "{peer_detail} |Gateway: Communication error with deployment {deployment}{at}. Head or worker(s) may \
                  be down."
@@ -67,6 +71,13 @@ impl CallError {
             Failure::Refused(code) => format!(
                 "{peer_detail}|Gateway: Deployment {deployment}{at} refused the call with status {code:?}."
             ),
+            Failure::Invocation(fault) => {
+                let said = match peer_detail {
+                    "" => String::new(),
+                    said => format!(" ({said})"),
+                };
+                format!("deployment {deployment}{at}: {}{said}", fault.sentence())
+            }
         }
     }
 
@@ -77,7 +88,7 @@ impl CallError {
             true => format!("deployment at {}", self.set()),
             false => format!("deployment {}", self.deployment),
         };
-        match self.failure {
+        match &self.failure {
             Failure::Unreachable => {
                 format!("Network error while connecting to {at}. It may be down.")
             }
@@ -86,6 +97,7 @@ impl CallError {
             }
             Failure::OutOfTime => self.detail(),
             Failure::Refused(code) => format!("The {at} refused the call with status {code:?}."),
+            Failure::Invocation(fault) => format!("deployment {}: {fault}", self.deployment),
         }
     }
 
@@ -98,12 +110,25 @@ impl CallError {
         }
     }
 
+    /// For the log.
+    fn cause(&self) -> String {
+        match &self.failure {
+            Failure::Invocation(fault) if self.peer_detail.is_empty() => fault.sentence(),
+            Failure::Invocation(fault) => format!("{} ({})", fault.sentence(), self.peer_detail),
+            Failure::Unreachable | Failure::TimedOut | Failure::OutOfTime | Failure::Refused(_) => {
+                self.peer_detail.clone()
+            }
+        }
+    }
+
     fn shown_peer_detail(&self) -> &str {
-        match (self.shown, self.failure) {
+        match (self.shown, &self.failure) {
             (true, _) => &self.peer_detail,
             (false, Failure::Unreachable) => UNREACHABLE,
             (false, Failure::TimedOut | Failure::OutOfTime) => TIMED_OUT,
             (false, Failure::Refused(code)) => code.description(),
+            // What Lambda says names ARNs, and what a function says may be anything.
+            (false, Failure::Invocation(_)) => "",
         }
     }
 

@@ -13,7 +13,7 @@ mod rotation;
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
 use executor_fn::{Answer, info::Traffic};
-use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
+use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest, jina::JinaInfoProto};
 use tonic::metadata::MetadataMap;
 
 use self::{refusal::Refusal, replica::Replica, rotation::Rotation};
@@ -131,6 +131,18 @@ impl GrpcDeployment {
             found => found,
         }
     }
+
+    /// What the next replica says about itself.
+    pub(super) async fn status(&self) -> Result<JinaInfoProto, CallError> {
+        let mut tries = Tries::of(self);
+        loop {
+            let replica = tries.next();
+            let answer = replica.peer.status().await;
+            if let ControlFlow::Break(done) = tries.note(replica, answer) {
+                break done;
+            }
+        }
+    }
 }
 
 /// The tries of one call: no pause between them, because the next one goes elsewhere where there is an elsewhere.
@@ -176,7 +188,7 @@ impl<'a> Tries<'a> {
         match refusal.failure() {
             Failure::Unreachable => replica.note_gone(),
             Failure::TimedOut | Failure::OutOfTime => {}
-            Failure::Refused(_) => replica.note_there(),
+            Failure::Refused(_) | Failure::Invocation(_) => replica.note_there(),
         }
         if left > 0 && refusal.is_retryable() {
             return ControlFlow::Continue(());

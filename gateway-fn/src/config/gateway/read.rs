@@ -6,6 +6,8 @@ use flowgate_proto::Compression;
 
 use super::{GatewayConfig, Limits, Retries, TlsFiles, auth, function, http, invoke, listeners};
 use crate::config::{
+    address::Address,
+    executor::ExecutorConfig,
     fault::Report,
     known,
     node::{Node, Value},
@@ -125,6 +127,26 @@ fn compression(section: &Section<'_>, report: &mut Report) -> Option<Compression
             report,
         )
     })
+}
+
+/// What the settings alone do not tell: `zstd` is not what an Executor behind gRPC gets.
+pub(in crate::config) fn warn_of_zstd(
+    section: &Section<'_>,
+    gateway: &GatewayConfig,
+    executors: &[ExecutorConfig],
+    report: &mut Report,
+) {
+    let mut addresses = executors.iter().flat_map(|executor| &executor.addresses);
+    let is_grpc = addresses.any(|address| matches!(address, Address::Grpc { .. }));
+    if let (Compression::Zstd, true, Some(entry)) =
+        (gateway.compression, is_grpc, section.find(&["compression"]))
+    {
+        report.warn(
+            &entry.place,
+            "zstd in a Flow with Executors behind gRPC",
+            "gzip, which those are sent all the same: gRPC peers of Jina know no zstd",
+        );
+    }
 }
 
 fn tls(section: &Section<'_>, report: &mut Report) -> Option<TlsFiles> {

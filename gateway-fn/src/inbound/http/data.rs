@@ -71,7 +71,12 @@ fn failure(
         }
         ErrorCode::InvalidTarget => Rejection::target_executor(&detail),
         ErrorCode::InvalidRequest => Rejection::documents(&detail),
-        ErrorCode::Overloaded | ErrorCode::Refused | ErrorCode::Internal => Rejection::Failed {
+        ErrorCode::Overloaded
+        | ErrorCode::TooLarge
+        | ErrorCode::Refused
+        | ErrorCode::FunctionFailed
+        | ErrorCode::Misconfigured
+        | ErrorCode::Internal => Rejection::Failed {
             status,
             detail,
             request_id,

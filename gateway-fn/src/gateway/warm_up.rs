@@ -1,0 +1,59 @@
+//! What the first request would otherwise wait for, done at start: clients, credentials, connections, cold starts.
+
+use std::{error::Error, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::Gateway;
+use crate::{
+    config::WarmUp,
+    context::Context,
+    outbound::{Deployment, LambdaDeployment},
+};
+
+/// Lambda allows INIT ten seconds in all (AWS Lambda, runtime environment), and what is not done by then may as well be
+/// done by the first request.
+const LONGEST: Duration = Duration::from_secs(7);
+
+impl Gateway {
+    /// Makes ready at start what the first request would otherwise wait for; for a Flow without `lambda://` Executors
+    /// that is nothing. What fails is logged, and met again by the first request.
+    pub async fn warm_up(&self) {
+        let deployments = self.0.deployments.iter();
+        let lambdas: Vec<_> = deployments.filter_map(as_lambda).collect();
+        let Some(first) = lambdas.first() else { return };
+        let warmed = async {
+            match self.0.warm_up {
+                WarmUp::None => {}
+                WarmUp::Connect => log(first.connect().await),
+                WarmUp::DryRun => dry_run(&lambdas).await,
+            }
+        };
+        if tokio::time::timeout(LONGEST, warmed).await.is_err() {
+            tracing::warn!("the warm-up was given up after {LONGEST:?}");
+        }
+    }
+}
+
+async fn dry_run(lambdas: &[&LambdaDeployment]) {
+    let context = Context {
+        deadline: Some(Instant::now() + LONGEST),
+        ..Context::default()
+    };
+    let runs = lambdas.iter().map(|lambda| lambda.dry_run(&context));
+    join_all(runs).await.into_iter().for_each(log);
+}
+
+const fn as_lambda(deployment: &Deployment) -> Option<&LambdaDeployment> {
+    match deployment {
+        Deployment::Lambda(lambda) => Some(lambda),
+        Deployment::Grpc(_) | Deployment::InProcess(_) => None,
+    }
+}
+
+fn log<E: Error + 'static>(outcome: Result<(), E>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = &error as &dyn Error, "the warm-up failed");
+    }
+}

@@ -1,0 +1,60 @@
+//! What a `lambda://` address names -> name, qualifier and region, as Invoke takes them.
+
+/// One function, or one version or alias of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Function {
+    /// The address as the Flow has it, for errors.
+    pub(super) address: String,
+    /// A name or an ARN, without a qualifier.
+    pub(super) name: String,
+    /// A version or an alias.
+    pub(super) qualifier: Option<String>,
+    /// An ARN's.
+    pub(super) region: Option<String>,
+}
+
+impl Function {
+    /// Of a name or an ARN, with or without a qualifier, as [`crate::config::Address`] has checked it.
+    pub(super) fn of(text: &str) -> Self {
+        let is_arn = text.starts_with("arn:");
+        let colons = if is_arn { ARN_COLONS } else { 0 };
+        let (name, qualifier) = match text.rsplit_once(':') {
+            Some((name, qualifier)) if text.matches(':').count() > colons => {
+                (name, Some(qualifier.to_owned()))
+            }
+            _ => (text, None),
+        };
+        Self {
+            address: format!("lambda://{text}"),
+            name: name.to_owned(),
+            qualifier,
+            region: text.split(':').nth(3).filter(|_| is_arn).map(str::to_owned),
+        }
+    }
+}
+
+/// In `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
+const ARN_COLONS: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_arns_come_apart() {
+        let arn = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+        for (text, name, qualifier, region) in [
+            ("f", "f", None, None),
+            ("f:live", "f", Some("live"), None),
+            ("f:$LATEST", "f", Some("$LATEST"), None),
+            (arn, arn, None, Some("eu-west-1")),
+            (&format!("{arn}:7"), arn, Some("7"), Some("eu-west-1")),
+        ] {
+            let function = Function::of(text);
+            assert_eq!(function.name, name);
+            assert_eq!(function.qualifier.as_deref(), qualifier, "{text}");
+            assert_eq!(function.region.as_deref(), region, "{text}");
+            assert_eq!(function.address, format!("lambda://{text}"));
+        }
+    }
+}

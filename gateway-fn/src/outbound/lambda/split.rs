@@ -1,0 +1,187 @@
+//! A request too large for one invocation -> parts of its documents, each as large as fits; their answers -> one.
+
+use flowgate_proto::{DataRequest, Documents, Struct, Value, docarray::DocumentProto};
+
+use super::fault::{InvokeFault, Undivided};
+use crate::flow::parameters::{results_of, with_results};
+
+/// Why a request is in too few parts to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Of the part that was the obstacle.
+    pub(super) bytes: Option<usize>,
+    pub(super) undivided: Undivided,
+}
+
+/// Halves the documents until every part fits. `fit` makes a piece of a part, or says how many bytes it would take.
+pub(super) fn halved<P>(
+    request: &DataRequest,
+    max_parts: usize,
+    fit: impl Fn(DataRequest) -> Result<Result<P, usize>, InvokeFault>,
+) -> Result<Result<Vec<P>, Refused>, InvokeFault> {
+    let refused = |undivided, bytes| Ok(Err(Refused { bytes, undivided }));
+    let Ok(documents) = request.documents.decode() else {
+        return refused(Undivided::Opaque, None);
+    };
+    if documents.is_empty() {
+        return refused(Undivided::NoDocuments, None);
+    }
+    let frame = DataRequest {
+        documents: Documents::default(),
+        ..request.clone()
+    };
+    let mut pieces = Vec::new();
+    // The whole does not fit: that is why this is asked. The last one is next.
+    let mut waiting = halves(&documents);
+    while let Some(part) = waiting.pop() {
+        if pieces.len() + waiting.len() >= max_parts {
+            return refused(Undivided::TooManyParts { most: max_parts }, None);
+        }
+        let sent = DataRequest {
+            documents: part.to_vec().into(),
+            ..frame.clone()
+        };
+        match fit(sent)? {
+            Ok(piece) => pieces.push(piece),
+            Err(bytes) if part.len() == 1 => return refused(Undivided::OneDocument, Some(bytes)),
+            Err(_) => waiting.extend(halves(part)),
+        }
+    }
+    Ok(Ok(pieces))
+}
+
+/// Both halves, the first one last; a single document alone.
+fn halves(documents: &[DocumentProto]) -> Vec<&[DocumentProto]> {
+    let (first, second) = documents.split_at(documents.len().div_ceil(2));
+    [second, first]
+        .into_iter()
+        .filter(|half| !half.is_empty())
+        .collect()
+}
+
+/// Puts the answers of a request's parts together: header, routes and parameters are the first one's, the documents
+/// follow each other, and no result is lost.
+pub(super) fn put_together(answers: Vec<DataRequest>) -> Result<DataRequest, InvokeFault> {
+    let mut united = Struct::default();
+    let mut documents = Vec::new();
+    let mut answers = answers.into_iter().enumerate();
+    let mut whole = None;
+    for (part, mut answer) in answers.by_ref() {
+        let results = results_of(&answer.parameters).map_err(unreadable)?;
+        unite(&mut united, results.unwrap_or_default(), part);
+        documents.extend(std::mem::take(&mut answer.documents).into_vec()?);
+        whole.get_or_insert(answer);
+    }
+    let mut whole = whole.unwrap_or_default();
+    if !united.fields.is_empty() {
+        whole.parameters = with_results(&whole.parameters, united).map_err(unreadable)?;
+    }
+    whole.documents = documents.into();
+    Ok(whole)
+}
+
+/// Adds results. The parts come from one Executor, and so under one name: what differs from an earlier part's gets a
+/// name of its own, `NAME/part-1` for the second part.
+fn unite(united: &mut Struct, results: Struct, part: usize) {
+    for (name, result) in results.fields {
+        let known: Option<&Value> = united.fields.get(&name);
+        match known {
+            Some(known) if *known == result => {}
+            Some(_) => drop(united.fields.insert(format!("{name}/part-{part}"), result)),
+            None => drop(united.fields.insert(name, result)),
+        }
+    }
+}
+
+fn unreadable(error: prost::DecodeError) -> InvokeFault {
+    InvokeFault::Unreadable(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use flowgate_proto::RESULTS_KEY;
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(ids: &[&str]) -> DataRequest {
+        let document = |id: &&str| DocumentProto {
+            id: (*id).to_owned(),
+            ..DocumentProto::default()
+        };
+        DataRequest {
+            documents: ids.iter().map(document).collect::<Vec<_>>().into(),
+            ..DataRequest::default()
+        }
+    }
+
+    fn ids(request: &DataRequest) -> String {
+        let documents = request.documents.decode().expect("documents");
+        documents
+            .iter()
+            .map(|document| document.id.as_str())
+            .collect()
+    }
+
+    /// Parts that fit when they have no more than so many documents and no document `X`.
+    fn split(documents: &[&str], fits: usize, max_parts: usize) -> Result<Vec<String>, Refused> {
+        let fit = |part: DataRequest| {
+            let ids = ids(&part);
+            let is_small = ids.len() <= fits && !ids.contains('X');
+            Ok(if is_small {
+                Ok(ids.clone())
+            } else {
+                Err(ids.len())
+            })
+        };
+        halved(&request(documents), max_parts, fit).expect("no fault")
+    }
+
+    #[test]
+    fn documents_are_halved_in_their_order_until_they_fit() {
+        let split = |fits| split(&["a", "b", "c", "d", "e"], fits, 9).expect("parts");
+        assert_eq!(split(3), ["abc", "de"]);
+        assert_eq!(split(2), ["ab", "c", "de"]);
+        assert_eq!(split(1), ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_said() {
+        let refused =
+            |ids: &[&str], fits, most| split(ids, fits, most).expect_err("no parts").undivided;
+        assert_eq!(refused(&["X"], 9, 9), Undivided::OneDocument);
+        assert_eq!(refused(&["a", "X", "b"], 9, 9), Undivided::OneDocument);
+        assert_eq!(refused(&[], 9, 9), Undivided::NoDocuments);
+        let few = Undivided::TooManyParts { most: 2 };
+        assert_eq!(refused(&["a", "b", "c"], 1, 2), few);
+        let off = Undivided::TooManyParts { most: 1 };
+        assert_eq!(refused(&["a", "b"], 1, 1), off);
+    }
+
+    #[test]
+    fn answers_come_together_and_no_result_is_lost() {
+        let answer = |ids: &[&str], results: serde_json::Value| {
+            let parameters = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
+            DataRequest {
+                parameters: parameters.expect("an object").into(),
+                ..request(ids)
+            }
+        };
+        let whole = put_together(vec![
+            answer(&["a", "b"], json!({"e/rep-0": {"n": 2}, "same": {"n": 1}})),
+            answer(&[], json!({"e/rep-0": {"n": 0}, "same": {"n": 1}})),
+            answer(&["c"], json!({"late": {"n": 3}})),
+        ]);
+        let whole = whole.expect("an answer");
+        assert_eq!(ids(&whole), "abc");
+        let expected = executor_fn::structure(json!({"k": 1, RESULTS_KEY: {
+            "e/rep-0": {"n": 2}, "e/rep-0/part-1": {"n": 0}, "same": {"n": 1}, "late": {"n": 3},
+        }}));
+        assert_eq!(whole.parameters.decode().ok(), expected);
+        let plain = put_together(vec![request(&["a"]), request(&["b"])]).expect("an answer");
+        assert_eq!(
+            (ids(&plain).as_str(), plain.parameters.is_present()),
+            ("ab", false)
+        );
+    }
+}

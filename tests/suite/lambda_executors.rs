@@ -1,0 +1,631 @@
+//! Executors that are Lambda functions: what they are sent, what is tried again, what is told of each failure.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use executor_fn::{Error, Executor, Reply, Request};
+use flowgate_proto::{
+    Compression, DataRequest,
+    docarray::{DocumentProto, document_proto::Content},
+    invoke::Call,
+    jina::HeaderProto,
+};
+use flowgate_tests::{
+    client::{HttpAnswer, RawGrpc, http, post},
+    executors::tag,
+    flow::{ClosedPort, ServedGateway, eventually},
+    lambda_api::{ARN, LambdaApi, Scripted},
+};
+use gateway::{config::Protocol, gateway::Registry};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+
+/// A Flow over gRPC and HTTP that invokes at the API.
+async fn gateway(api: &LambdaApi, keys: &str, invoke: &str, executors: &str) -> ServedGateway {
+    let setting = api.setting(invoke);
+    let yaml = format!(
+        "jtype: Flow\ngateway: {{protocol: [grpc, http], port: [0, 0], {setting}{keys}}}\nexecutors:\n{executors}"
+    );
+    let registry = Registry::default().with("c", || tag("c"));
+    ServedGateway::start_with(&yaml, &registry).await
+}
+
+/// A Flow of one function `e`.
+async fn single(api: &LambdaApi, keys: &str) -> ServedGateway {
+    let executors = "  - {name: e, host: 'lambda://e'}\n";
+    gateway(api, keys, ", warm_up: none, max_retry_pause: 1", executors).await
+}
+
+async fn ask(gateway: &ServedGateway) -> HttpAnswer {
+    let body = json!({"data": [{"text": "x"}], "execEndpoint": "/"});
+    post(&gateway.authority(Protocol::Http), &body).await
+}
+
+async fn send(gateway: &ServedGateway, request: &DataRequest) -> Result<DataRequest, Status> {
+    let call = tonic::Request::new(Bytes::from(request.encode_to_vec()));
+    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let answer = client.unary(SINGLE, call).await?;
+    Ok(DataRequest::decode(answer.into_inner()).expect("a request"))
+}
+
+/// Documents of so many bytes that no compression makes fewer.
+fn blobs(count: usize, bytes: usize) -> DataRequest {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut blob = || (0..bytes / 8).flat_map(|_| random()).collect::<Vec<u8>>();
+    let document = |index: usize| DocumentProto {
+        id: format!("d{index}"),
+        content: Some(Content::Blob(blob().into())),
+        ..DocumentProto::default()
+    };
+    DataRequest {
+        header: HeaderProto {
+            request_id: "r1".to_owned(),
+            exec_endpoint: Some("/".to_owned()),
+            ..HeaderProto::default()
+        },
+        documents: (0..count).map(document).collect::<Vec<_>>().into(),
+        ..DataRequest::default()
+    }
+}
+
+fn ids(request: &DataRequest) -> Vec<String> {
+    let documents = request.documents.decode().expect("documents");
+    documents
+        .iter()
+        .map(|document| document.id.clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_chain_a_branch_and_a_join_of_functions() {
+    let api = LambdaApi::start().await;
+    for function in ["a", "b", "j"] {
+        api.serve(function, tag(function));
+    }
+    let executors = "  - {name: a, host: 'lambda://a:live'}\n  - {name: b, host: 'lambda://b'}\n  \
+                     - {name: c, uses: 'inproc://c', needs: a}\n  \
+                     - {name: j, uses: 'lambda://j', needs: [b, c]}\n";
+    let gateway = gateway(&api, "", ", warm_up: none", executors).await;
+    let answer = ask(&gateway).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let answer = answer.json();
+    let text = answer["data"][0]["text"].as_str().expect("a text");
+    assert!(text.starts_with("x+a+") && text.ends_with("+j"), "{text}");
+    let routes = answer["routes"].as_array().expect("routes");
+    let routes: Vec<_> = routes
+        .iter()
+        .map(|route| route["executor"].as_str())
+        .collect();
+    for executor in ["gateway", "a", "b", "c", "j"] {
+        assert!(routes.contains(&Some(executor)), "{routes:?}");
+    }
+    let first = api.processed().remove(0);
+    assert_eq!(
+        (first.function.as_str(), first.query.as_str()),
+        ("a", "Qualifier=live")
+    );
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn replicas_take_turns_and_endpoints_are_learnt() {
+    let api = LambdaApi::start().await;
+    for function in ["one", "two"] {
+        let executor = Executor::new("E").on("/there", async |_: Request| Ok(Reply::unchanged()));
+        api.serve(function, executor);
+    }
+    let executors = "  - {name: e, external: true, host: 'lambda://one,lambda://two'}\n";
+    let gateway = gateway(&api, "", ", warm_up: none", executors).await;
+    let authority = gateway.authority(Protocol::Http);
+    let there = json!({"data": [{"text": "x"}], "execEndpoint": "/there"});
+    for _ in 0..4 {
+        assert_eq!(post(&authority, &there).await.status, 200);
+    }
+    let sent = |name| {
+        api.invoked()
+            .iter()
+            .filter(|sent| sent.function == name)
+            .count()
+    };
+    eventually("endpoints are asked for", || async {
+        api.invoked().iter().any(|sent| sent.is(Call::Endpoints))
+    })
+    .await;
+    assert!(
+        sent("one") >= 2 && sent("two") >= 2,
+        "{} {}",
+        sent("one"),
+        sent("two")
+    );
+    eventually("an endpoint that nobody binds is skipped", || async {
+        let before = api.processed().len();
+        let elsewhere = json!({"data": [{"text": "x"}], "execEndpoint": "/elsewhere"});
+        let answer = post(&authority, &elsewhere).await;
+        answer.status == 200 && api.processed().len() == before
+    })
+    .await;
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn trace_and_deadline_go_with_each_invocation() {
+    let api = LambdaApi::start().await;
+    api.serve("e", tag("e"));
+    let gateway = single(&api, ", timeout_send: 60000, compression: gzip").await;
+    let request = http::Request::post(format!("http://{}/post", gateway.authority(Protocol::Http)))
+        .header("content-type", "application/json")
+        .header(
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
+        .header(
+            "x-amzn-trace-id",
+            "Root=1-5759e988-bd862e3fe1be46a994272793",
+        )
+        .body(Bytes::from_static(br#"{"data": [], "execEndpoint": "/"}"#));
+    let before = unix_millis();
+    assert_eq!(http(request.expect("a request")).await.status, 200);
+    let sent = api.processed().remove(0);
+    let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    assert_eq!(sent.header("x-amzn-trace-id"), Some(root));
+    let invocation = sent.invocation();
+    assert_eq!(invocation.encoding(), Compression::Gzip);
+    let parent = invocation.trace.get("traceparent").map(String::as_str);
+    assert_eq!(
+        parent,
+        Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    );
+    assert_eq!(invocation.trace.len(), 1, "X-Ray's is a header");
+    let deadline = invocation.deadline.expect("a deadline");
+    assert!((before + 60_000..=unix_millis() + 60_000).contains(&deadline));
+    gateway.stop().await;
+    api.stop().await;
+}
+
+fn unix_millis() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    u64::try_from(now.as_millis()).expect("before the year 500 million")
+}
+
+#[tokio::test]
+async fn what_did_not_run_is_tried_again() {
+    let api = LambdaApi::start().await;
+    api.serve("e", tag("e"));
+    let gateway = single(&api, "").await;
+    let throttled = Scripted::refusal(429, "TooManyRequestsException").with("retry-after", "0");
+    api.script("e", throttled);
+    api.script("e", Scripted::refusal(500, "ServiceException"));
+    api.script("e", Scripted::refusal(502, "ENILimitReachedException"));
+    assert_eq!(ask(&gateway).await.status, 200);
+    // The endpoints may have been asked for meanwhile, and have met one of the refusals.
+    let tries = api.invoked().len();
+    assert!(tries >= 4, "{tries}");
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn the_flows_retries_bound_the_tries() {
+    let api = LambdaApi::start().await;
+    let gateway = single(&api, ", retries: 2").await;
+    let refuse = || Scripted::refusal(429, "TooManyRequestsException");
+    (0..20).for_each(|_| api.script("e", refuse()));
+    let answer = ask(&gateway).await;
+    assert_eq!(answer.status, 429, "{:?}", answer.body);
+    assert_eq!(api.processed().len(), 3);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+/// What a function or Lambda says, the HTTP status and gRPC code that the client gets, and a piece of the text.
+fn failures() -> Vec<(Scripted, u16, Code, &'static str)> {
+    use Code::{DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted, Unavailable};
+    let fault = |kind: &str| Scripted::fault(kind, &format!("failed at {ARN}"));
+    let body = Scripted::answer;
+    let none = r#"{"flowgate":1,"encoding":"none","body":"#;
+    let wrapped = |body: &str| Scripted::answer(&format!("{none}\"{body}\"}}"));
+    let refusal = Scripted::refusal;
+    vec![
+        (
+            fault("Flowgate.BadPayload"),
+            502,
+            Internal,
+            "could not read its payload",
+        ),
+        (
+            fault("Flowgate.AnswerTooLarge"),
+            413,
+            ResourceExhausted,
+            "6291456 bytes",
+        ),
+        (
+            fault("Flowgate.OutOfTime"),
+            504,
+            DeadlineExceeded,
+            "ran out of time",
+        ),
+        (fault("Flowgate.Panic"), 502, Internal, "panicked"),
+        (fault("Flowgate.Unavailable"), 503, Unavailable, "not there"),
+        (
+            fault("Function.ResponseSizeTooLarge"),
+            413,
+            ResourceExhausted,
+            "6291456 bytes",
+        ),
+        (
+            fault("Sandbox.Timedout"),
+            504,
+            DeadlineExceeded,
+            "its own timeout",
+        ),
+        (
+            fault("Runtime.ExitError"),
+            502,
+            Internal,
+            "Runtime.ExitError",
+        ),
+        (fault("ValueError"), 502, Internal, "failed with ValueError"),
+        (fault("a text <b>"), 502, Internal, "an unnamed error"),
+        (
+            body("Task timed out").with("x-amz-function-error", "Unhandled"),
+            502,
+            Internal,
+            "unnamed",
+        ),
+        (body(""), 502, Internal, "answered nothing"),
+        (body("null"), 502, Internal, "answered nothing"),
+        (body("{"), 502, Internal, "cannot be read"),
+        (
+            body(r#"{"statusCode":200}"#),
+            502,
+            Internal,
+            "no key `flowgate`",
+        ),
+        (body(r#"{"flowgate":2}"#), 502, Internal, "version 2"),
+        (wrapped("?"), 502, Internal, "no base64"),
+        (wrapped("AAAA"), 502, Internal, "protobuf"),
+        (
+            refusal(413, "RequestTooLargeException"),
+            413,
+            ResourceExhausted,
+            "as too large",
+        ),
+        (
+            refusal(404, "ResourceNotFoundException"),
+            502,
+            FailedPrecondition,
+            "no such function",
+        ),
+        (
+            refusal(403, "AccessDeniedException"),
+            502,
+            FailedPrecondition,
+            "lambda:InvokeFunction",
+        ),
+        (
+            refusal(403, "UnrecognizedClientException"),
+            502,
+            FailedPrecondition,
+            "credentials",
+        ),
+        (
+            refusal(502, "KMSAccessDeniedException"),
+            502,
+            FailedPrecondition,
+            "KMS",
+        ),
+        (
+            refusal(502, "InvalidSubnetIDException"),
+            502,
+            FailedPrecondition,
+            "VPC",
+        ),
+        (
+            refusal(502, "InvalidRuntimeException"),
+            502,
+            FailedPrecondition,
+            "runtime",
+        ),
+        (
+            refusal(400, "CodeVerificationFailedException"),
+            502,
+            FailedPrecondition,
+            "code package",
+        ),
+        (
+            refusal(403, "EFSMountFailureException"),
+            502,
+            FailedPrecondition,
+            "file system",
+        ),
+        (
+            refusal(400, "SnapStartException"),
+            502,
+            FailedPrecondition,
+            "snapshot",
+        ),
+        (
+            refusal(400, "RecursiveInvocationException"),
+            502,
+            FailedPrecondition,
+            "loop",
+        ),
+        (
+            refusal(415, "UnsupportedMediaTypeException"),
+            502,
+            FailedPrecondition,
+            "status 415",
+        ),
+        (
+            refusal(502, "ResourceNotReadyException"),
+            503,
+            Unavailable,
+            "not ready",
+        ),
+        (
+            refusal(409, "ResourceConflictException"),
+            503,
+            Unavailable,
+            "not ready",
+        ),
+        (
+            refusal(500, "ServiceException"),
+            503,
+            Unavailable,
+            "status 500",
+        ),
+        (
+            refusal(429, "TooManyRequestsException"),
+            429,
+            ResourceExhausted,
+            "throttled",
+        ),
+        (
+            Scripted {
+                status: 500,
+                ..body(r#"{"errorType":"E","errorMessage":"m"}"#)
+            },
+            502,
+            Internal,
+            "with E",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_failure_is_told_apart() {
+    for (script, http, grpc, said) in failures() {
+        let api = LambdaApi::start().await;
+        let gateway = single(&api, ", retries: 0, internal_addresses_in_errors: false").await;
+        (0..9).for_each(|_| api.script("e", script.clone()));
+        let answer = ask(&gateway).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, http, "{script:?}: {text}");
+        assert!(
+            text.contains(said) && text.contains("deployment e"),
+            "{script:?}: {text}"
+        );
+        assert!(
+            !text.contains("arn:") && !text.contains("123456789012"),
+            "{text}"
+        );
+        let status = send(&gateway, &blobs(0, 0)).await.expect_err("a failure");
+        assert_eq!(status.code(), grpc, "{script:?}: {status}");
+        assert!(status.message().contains(said), "{status}");
+        assert_eq!(api.processed().len(), 2, "{script:?}");
+        gateway.stop().await;
+        api.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_lambda_says_is_shown_where_addresses_may_be() {
+    let api = LambdaApi::start().await;
+    let gateway = single(&api, "").await;
+    (0..9).for_each(|_| api.script("e", Scripted::refusal(403, "AccessDeniedException")));
+    let answer = ask(&gateway).await;
+    let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
+    assert!(
+        detail.contains("'lambda://e'") && detail.contains(ARN),
+        "{detail}"
+    );
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn an_api_that_is_not_there_is_503() {
+    let port = ClosedPort::hold();
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0, retries: 1, invoke: {{endpoint_url: 'http://localhost:{}', \
+         sign: false, max_retry_pause: 1}}}}\nexecutors:\n  - {{name: e, host: 'lambda://e'}}\n",
+        port.number()
+    ))
+    .await;
+    let answer = ask(&gateway).await;
+    assert_eq!(answer.status, 503, "{:?}", answer.body);
+    let said = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(said.contains("Lambda cannot be reached"), "{said}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_that_takes_too_long_is_504_and_not_asked_again() {
+    let api = LambdaApi::start().await;
+    let slow = Executor::new("Slow").on_default(async |_: Request| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(Reply::unchanged())
+    });
+    api.serve("e", slow);
+    // Long enough for the client, which is built first.
+    let gateway = single(&api, ", timeout_send: 2000").await;
+    let answer = ask(&gateway).await;
+    assert_eq!(answer.status, 504, "{:?}", answer.body);
+    assert_eq!(api.processed().len(), 1);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_plain_is_compressed() {
+    let api = LambdaApi::start().await;
+    api.serve(
+        "e",
+        Executor::new("E").on_default(async |_: Request| Ok(Reply::unchanged())),
+    );
+    let gateway = single(&api, "").await;
+    let mut request = blobs(1, 8);
+    request.documents.edit(|documents| {
+        documents[0].content = Some(Content::Blob(vec![7; 5 << 20].into()));
+    });
+    assert_eq!(
+        ids(&send(&gateway, &request).await.expect("an answer")),
+        ["d0"]
+    );
+    let sent = api.processed();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].invocation().encoding(), Compression::Zstd);
+    assert!(sent[0].payload.len() < 10_000);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_at_all_is_split_and_put_together() {
+    let api = LambdaApi::start().await;
+    let counts = Executor::new("E").on_default(async |request: Request| {
+        let count = request.documents().len();
+        let results = executor_fn::structure(json!({"count": count}))?;
+        Ok(Reply::results(results))
+    });
+    api.serve("e", counts);
+    let gateway = single(&api, "").await;
+    let request = blobs(5, 2 << 20);
+    let answer = send(&gateway, &request).await.expect("an answer");
+    assert_eq!(ids(&answer), ["d0", "d1", "d2", "d3", "d4"]);
+    assert_eq!(answer.documents, request.documents);
+    assert_eq!(answer.header.request_id, "r1");
+    let results = answer.parameters.decode().expect("parameters");
+    assert_eq!(
+        format!("{:?}", results.fields["__results__"])
+            .matches("\"count\"")
+            .count(),
+        3
+    );
+    let sent = api.processed();
+    let sizes: Vec<_> = sent.iter().map(|sent| sent.payload.len()).collect();
+    assert_eq!(sizes.len(), 3, "2 + 1 + 2 documents: {sizes:?}");
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn the_error_of_one_part_is_the_wholes() {
+    let api = LambdaApi::start().await;
+    let picky = Executor::new("E").on_default(async |request: Request| {
+        match request
+            .documents()
+            .iter()
+            .any(|document| document.id == "d3")
+        {
+            true => Err(Error::value("not d3")),
+            false => Ok(Reply::unchanged()),
+        }
+    });
+    api.serve("e", picky);
+    let gateway = single(&api, "").await;
+    let answer = send(&gateway, &blobs(4, 2 << 20)).await.expect("an answer");
+    let status = answer.header.status.clone().expect("a status");
+    assert!(status.description.contains("not d3"), "{status:?}");
+    assert_eq!(ids(&answer), ["d0", "d1", "d2", "d3"]);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_split_is_refused_before_anything_runs() {
+    let api = LambdaApi::start().await;
+    api.serve("e", tag("e"));
+    let gateway = single(&api, "").await;
+    let status = send(&gateway, &blobs(1, 6 << 20))
+        .await
+        .expect_err("too large");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    for part in ["deployment e", "8388", "6291", "a single document"] {
+        assert!(status.message().contains(part), "{part}: {status}");
+    }
+    assert_eq!(api.processed().len(), 0);
+    let body = json!({"data": [{"text": "x"}]});
+    assert_eq!(
+        post(&gateway.authority(Protocol::Http), &body).await.status,
+        200
+    );
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn the_warm_up_does_what_the_flow_says() {
+    let executors = "  - {name: a, host: 'lambda://a'}\n  - {name: b, host: 'lambda://b'}\n";
+    for (setting, expected) in [
+        ("none", Vec::new()),
+        ("connect", vec![("a", Some("DryRun"))]),
+        ("dry_run", vec![("a", None), ("b", None)]),
+    ] {
+        let api = LambdaApi::start().await;
+        for function in ["a", "b"] {
+            api.serve(function, tag(function));
+        }
+        let gateway = gateway(&api, "", &format!(", warm_up: {setting}"), executors).await;
+        eventually(setting, || async { api.invoked().len() >= expected.len() }).await;
+        let mut seen: Vec<_> = api.invoked();
+        seen.sort_by(|one, other| one.function.cmp(&other.function));
+        let kind = |kind: &str| (kind != "RequestResponse").then(|| kind.to_owned());
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|sent| {
+                let kind = sent.header("x-amz-invocation-type").and_then(kind);
+                (sent.function.clone(), kind)
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(name, kind)| (name.to_owned(), kind.map(str::to_owned)))
+            .collect();
+        assert_eq!(seen, expected, "{setting}");
+        gateway.stop().await;
+        api.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_executors_own_error_is_an_answer() {
+    let api = LambdaApi::start().await;
+    let fails = Executor::new("E").on_default(async |_: Request| Err(Error::value("boom")));
+    api.serve("e", fails);
+    let gateway = single(&api, "").await;
+    let answer = ask(&gateway).await;
+    let status: Value = answer.json()["header"]["status"].clone();
+    assert!(
+        status["description"]
+            .as_str()
+            .is_some_and(|text| text.contains("boom")),
+        "{status}"
+    );
+    assert_eq!(api.processed().len(), 1);
+    gateway.stop().await;
+    api.stop().await;
+}
