@@ -41,9 +41,11 @@ pub use arguments::GatewayArgs;
 pub use executor::ExecutorConfig;
 pub use fault::{Fault, Faults};
 pub use gateway::{
-    AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig, HttpConfig, InvokeConfig, Limits,
-    Listener, Protocol, Retries, Signing, TlsFiles, WarmUp,
+    ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
+    HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
+    Retries, Signing, TlsFiles, WarmUp,
 };
+pub(crate) use gateway::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
 
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ use tokio_util::{
 
 use self::drive::Drive;
 use crate::{
+    auth::Auth,
     config::WarmUp,
     context::Context,
     error::{ErrorCode, GatewayError},
@@ -63,6 +64,7 @@ struct Shared {
     background: TaskTracker,
     stopping: CancellationToken,
     streamer_args: String,
+    auth: Auth,
     traffic: Arc<Traffic>,
     warm_up: WarmUp,
 }
@@ -186,6 +188,12 @@ impl Gateway {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.0.traffic
+    }
+
+    /// Who may call. Every inbound asks; [`Gateway::handle`] does not.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.0.auth
     }
 
     /// Lets batches inside this process that wait for more requests run at once: no more come.

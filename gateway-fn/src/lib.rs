@@ -28,6 +28,8 @@
 //! # }
 //! ```
 
+pub mod auth;
+
 pub mod host;
 
 pub mod inbound;

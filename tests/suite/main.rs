@@ -1,5 +1,7 @@
 //! All suites in one binary: linking it once is most of the time that tests take.
 
+mod auth;
+
 mod conditions;
 
 mod golden;

@@ -16,7 +16,8 @@ mod listeners;
 
 mod read;
 
-pub use auth::AuthConfig;
+pub use auth::{ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes};
+pub(crate) use auth::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
 pub use function::FunctionConfig;
 pub use invoke::{InvokeConfig, Signing, WarmUp};
 pub(super) use read::{default_host, read, warn_of_zstd};

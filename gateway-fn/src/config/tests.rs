@@ -6,6 +6,8 @@ mod accepted;
 
 mod arguments;
 
+mod auth;
+
 mod builder;
 
 mod faults;

@@ -12,6 +12,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 use super::{Gateway, Registry, Shared, streamer_args::streamer_args};
 use crate::{
+    auth::{Auth, AuthError},
     config::{Address, Config, ExecutorConfig, GatewayConfig, Retries},
     flow::{endpoints::KnownEndpoints, graph::NodeId},
     outbound::{
@@ -41,6 +42,12 @@ pub enum StartError {
         executor: String,
         /// What is wrong.
         source: ChannelError,
+    },
+    /// What `auth` names cannot be used.
+    #[error("auth: {source}")]
+    Auth {
+        /// What is wrong.
+        source: AuthError,
     },
     /// A key or value of `grpc_metadata` cannot travel as gRPC metadata. The value is not shown: it may be a secret.
     #[error("executor {executor}: grpc_metadata {key:?} cannot travel as gRPC metadata")]
@@ -72,6 +79,7 @@ impl Gateway {
             }
             deployments.push(deployment);
         }
+        let auth = Auth::new(&config.gateway.auth).map_err(|source| StartError::Auth { source })?;
         let max_concurrent_requests = config.gateway.limits.max_concurrent_requests;
         Ok(Self(Arc::new(Shared {
             graph: Arc::clone(&config.graph),
@@ -85,6 +93,7 @@ impl Gateway {
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),
             warm_up: config.gateway.invoke.warm_up,
+            auth,
             traffic,
         })))
     }

@@ -8,7 +8,12 @@ mod listener;
 
 pub(crate) mod tls;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use executor_fn::introspect::HealthSwitch;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -77,6 +82,7 @@ impl Container {
     /// When the Flow cannot be served, a port cannot be had, or the certificate cannot be used.
     pub async fn bind(config: &Config, registry: &Registry) -> Result<Self, ContainerError> {
         let gateway = Gateway::new(config, registry)?;
+        warn_of_plain_text(&config.gateway);
         let stopping = CancellationToken::new();
         let connections = Arc::new(Semaphore::new(config.gateway.limits.max_connections));
         let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&connections));
@@ -163,6 +169,19 @@ impl Container {
             "the deadline for stopping has passed: cutting off what is still under way"
         );
         Ended::CutOff
+    }
+}
+
+/// Keys and tokens go to whoever listens in between.
+fn warn_of_plain_text(config: &GatewayConfig) {
+    let name = config.host.trim_matches(['[', ']']);
+    let loopback = name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if config.auth.is_on() && config.tls.is_none() && !loopback {
+        tracing::warn!(
+            host = config.host,
+            "auth without TLS: keys and tokens come in plain text; set ssl_certfile and ssl_keyfile, or end TLS in \
+             front of this Gateway"
+        );
     }
 }
 

@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Rout
 
 use self::call::Calls;
 use crate::{
+    auth,
     config::{GatewayConfig, Limits},
     context::{Context, Trace},
     gateway::Gateway,
@@ -78,8 +79,9 @@ pub fn router(
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip),
         );
+    let routes = introspection.add_to(routes).into_axum_router();
     (
-        introspection.add_to(routes).into_axum_router(),
+        auth::layer::grpc(routes, gateway.auth()),
         introspection.health(),
     )
 }

@@ -31,10 +31,12 @@ use axum::{
 };
 use bytes::Bytes;
 use flowgate_proto::json::{self, Form};
-use http::{HeaderValue, StatusCode, header, uri::Scheme};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
+use tracing::Instrument as _;
 
 use crate::{
-    config::{HttpConfig, Limits},
+    auth::{Caller, Refusal},
+    config::{HttpConfig, Limits, Protocol},
     context::Context,
     gateway::Gateway,
 };
@@ -49,6 +51,7 @@ pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router 
         gateway,
         table: Table::new(routes::gateway(config)),
         about: About::gateway(config),
+        protocols: &[Protocol::Http],
         max_body_bytes: limits.max_message_bytes,
         openapi: OnceLock::new(),
     };
@@ -67,6 +70,7 @@ pub fn debug_router(gateway: Gateway) -> Router {
         gateway,
         table: Table::new(routes::debug()),
         about: About::debug(),
+        protocols: &[Protocol::Http, Protocol::WebSocket],
         max_body_bytes: 0,
         openapi: OnceLock::new(),
     };
@@ -78,6 +82,8 @@ struct Http {
     gateway: Gateway,
     table: Table,
     about: About,
+    /// Whose callers must say who they are, if any of these must.
+    protocols: &'static [Protocol],
     /// Nought where no route takes a body.
     max_body_bytes: usize,
     /// `/openapi.json`, written when it is first asked for.
@@ -89,6 +95,27 @@ impl Http {
     /// decodes the path before it compares, and lets two routes share a path, at which axum panics.
     fn into_router(self) -> Router {
         Router::new().fallback(answer).with_state(Arc::new(self))
+    }
+
+    /// Whoever may see this route, or learn that there is none. A load balancer that asks for the health need not say
+    /// who it is.
+    async fn admit(
+        &self,
+        method: &Method,
+        raw_path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Refusal> {
+        let auth = self.gateway.auth();
+        if !auth.is_on()
+            || matches!(
+                self.table.find(method, raw_path),
+                Found::Route(Action::Health)
+            )
+        {
+            return Ok(Caller::Anyone);
+        }
+        let path = path::decode(raw_path);
+        auth.check_any(headers, self.protocols, &path).await
     }
 
     async fn act(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
@@ -118,6 +145,14 @@ impl Http {
 }
 
 async fn answer(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+    match http.admit(method, path, headers).await {
+        Ok(caller) => route(http, request).instrument(caller.span()).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn route(http: Arc<Http>, request: Request) -> Response {
     let found = match http.table.find(request.method(), request.uri().path()) {
         Found::Route(action) => http.act(action, request).await,
         Found::OtherMethods(allow) => Err(Rejection::MethodNotAllowed { allow }),

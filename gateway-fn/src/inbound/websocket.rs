@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{session::Session, subprotocol::Subprotocol};
-use crate::{config::GatewayConfig, gateway::Gateway};
+use crate::{auth, config::GatewayConfig, gateway::Gateway};
 
 /// The open WebSockets of a host: how it asks them to end, and waits until they have.
 #[derive(Clone, Debug)]
@@ -70,11 +70,12 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) ->
         prefetch: config.prefetch,
         max_message_bytes: config.limits.max_message_bytes,
     };
-    Router::new()
+    let routes = Router::new()
         .route("/", get(data))
         .route("/dry_run", get(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
-        .with_state(inbound)
+        .with_state(inbound);
+    auth::layer::websocket(routes, gateway.auth())
 }
 
 #[derive(Clone, Debug)]
