@@ -1,10 +1,12 @@
 //! WebSocket clients: frames of Jina's two subprotocols, `json` and `bytes`, over one Gateway.
 
-mod close;
+pub(crate) mod close;
+
+mod frame;
 
 mod session;
 
-mod subprotocol;
+pub(crate) mod subprotocol;
 
 use std::{num::NonZeroUsize, sync::Arc};
 

@@ -1,15 +1,13 @@
-//! Why a WebSocket ends -> the close frame that says so (RFC 6455, section 7.4.1).
+//! What is wrong with a message, or why a WebSocket ends -> a close code (RFC 6455, section 7.4.1) and a reason.
 
-use axum::extract::ws::{CloseFrame, Message};
-use tokio_tungstenite::tungstenite;
-
-use crate::error::{GatewayError, MAX_CLOSE_REASON};
+use crate::error::GatewayError;
 
 /// The end of a session, as the client is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Close {
-    pub(super) code: u16,
-    pub(super) reason: String,
+pub(crate) struct Close {
+    pub(crate) code: u16,
+    /// Of any length; a close frame carries its beginning.
+    pub(crate) reason: String,
 }
 
 impl Close {
@@ -32,24 +30,24 @@ impl Close {
     }
 
     /// A payload that is not what its frame says: no JSON, no protobuf.
-    pub(super) fn unreadable(reason: &str) -> Self {
+    pub(crate) fn unreadable(reason: &str) -> Self {
         Self::because(1007, reason)
     }
 
     /// A request that can be read and does not hold.
-    pub(super) fn invalid(reason: &str) -> Self {
+    pub(crate) fn invalid(reason: &str) -> Self {
         Self::because(1008, reason)
     }
 
     /// The Gateway failed at its own task.
-    pub(super) fn internal(reason: &str) -> Self {
+    pub(crate) fn internal(reason: &str) -> Self {
         Self::because(1011, reason)
     }
 
-    fn because(code: u16, reason: &str) -> Self {
+    pub(super) fn because(code: u16, reason: &str) -> Self {
         Self {
             code,
-            reason: reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)].to_owned(),
+            reason: reason.to_owned(),
         }
     }
 }
@@ -57,26 +55,5 @@ impl Close {
 impl From<&GatewayError> for Close {
     fn from(error: &GatewayError) -> Self {
         Self::because(error.code().close_code(), &error.close_reason())
-    }
-}
-
-/// What reading a frame fails with: the client broke the protocol, or is gone and hears nothing any more.
-impl From<axum::Error> for Close {
-    fn from(error: axum::Error) -> Self {
-        let error = error.into_inner();
-        match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(error)) => Self::because(1009, &error.to_string()),
-            Some(tungstenite::Error::Utf8(_)) => Self::unreadable("a text frame is not UTF-8"),
-            _ => Self::because(1002, &error.to_string()),
-        }
-    }
-}
-
-impl From<Close> for Message {
-    fn from(Close { code, reason }: Close) -> Self {
-        Self::Close(Some(CloseFrame {
-            code,
-            reason: reason.into(),
-        }))
     }
 }

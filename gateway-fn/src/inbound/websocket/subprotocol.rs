@@ -1,31 +1,30 @@
-//! Frames of the subprotocols `json` and `bytes` -> requests, and answers -> frames.
+//! The content of messages of the subprotocols `json` and `bytes` -> requests, whoever owns the socket.
 
-use axum::{extract::ws::Message, http::HeaderValue};
 use flowgate_proto::{
     DataRequest,
-    jina::StatusProto,
-    json::{self, EndpointFrom, FieldError, Form, Json, Loc},
+    json::{self, EndpointFrom, FieldError, Json, Loc},
 };
+use http::HeaderValue;
 use prost::Message as _;
 
 use super::close::Close;
 
-/// How data requests stand in frames.
+/// How data requests stand in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subprotocol {
-    /// Text frames of JSON.
+pub(crate) enum Subprotocol {
+    /// JSON as text.
     Json,
-    /// Binary frames of protobuf.
+    /// Protobuf.
     Bytes,
 }
 
-/// What a frame means.
+/// What a message means.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Request(Box<DataRequest>),
     /// Nothing more comes.
     End,
-    /// A frame without a meaning that does no harm.
+    /// A message without a meaning that does no harm.
     Ignored,
 }
 
@@ -37,43 +36,21 @@ impl Subprotocol {
             _ => Self::Json,
         }
     }
-
-    pub(super) fn read(self, frame: &Message) -> Result<Input, Close> {
-        match (self, frame) {
-            (Self::Json, Message::Text(text)) => read_json(text.as_bytes()),
-            (Self::Bytes, Message::Binary(bytes)) => read_bytes(bytes),
-            (Self::Json, Message::Binary(_)) => Err(Close::wrong_kind(
-                "a binary frame in a JSON session: offer the subprotocol `bytes` for protobuf",
-            )),
-            (Self::Bytes, Message::Text(_)) => Err(Close::wrong_kind(
-                "a text frame in a session of the subprotocol `bytes`",
-            )),
-            // A pong to a ping goes out by itself; a close ends the session where frames are taken in.
-            (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Ok(Input::Ignored),
-        }
-    }
-
-    pub(super) fn write(self, answer: &DataRequest) -> Result<Message, Close> {
-        match self {
-            Self::Bytes => Ok(Message::Binary(answer.encode_to_vec().into())),
-            Self::Json => json::write_websocket(answer)
-                .map(|text| Message::Text(text.into()))
-                .map_err(|error| Close::internal(&error.to_string())),
-        }
-    }
-
-    pub(super) fn write_status(self, status: &StatusProto) -> Message {
-        match self {
-            Self::Bytes => Message::Binary(status.encode_to_vec().into()),
-            Self::Json => Message::Text(json::write_status(status, Form::WebSocket).into()),
-        }
-    }
 }
 
-fn read_json(text: &[u8]) -> Result<Input, Close> {
-    let body =
-        json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))?;
-    let Json::Object(members) = &body else {
+/// A message of JSON.
+pub(crate) fn read_json(text: &[u8]) -> Result<Input, Close> {
+    read_body(&parse(text)?)
+}
+
+/// The text of a message as JSON.
+pub(crate) fn parse(text: &[u8]) -> Result<Json, Close> {
+    json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))
+}
+
+/// A message of JSON that has been parsed.
+pub(crate) fn read_body(body: &Json) -> Result<Input, Close> {
+    let Json::Object(members) = body else {
         return Ok(Input::Ignored);
     };
     if members.is_empty() {
@@ -83,7 +60,7 @@ fn read_json(text: &[u8]) -> Result<Input, Close> {
     if body.get("data").is_none() {
         return Err(Close::invalid("data: field required"));
     }
-    match json::read_request(&body, EndpointFrom::Body) {
+    match json::read_request(body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
         Err(errors) => Err(Close::invalid(
             &errors.first().map(place_and_message).unwrap_or_default(),
@@ -103,7 +80,8 @@ fn place_and_message(error: &FieldError) -> String {
 /// The single byte that ends a client's input (facts of Jina 3.13).
 const END: &[u8] = &[0];
 
-fn read_bytes(bytes: &bytes::Bytes) -> Result<Input, Close> {
+/// A message of protobuf.
+pub(crate) fn read_bytes(bytes: &bytes::Bytes) -> Result<Input, Close> {
     if bytes == END {
         return Ok(Input::End);
     }

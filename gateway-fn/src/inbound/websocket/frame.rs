@@ -1,0 +1,71 @@
+//! Frames of a container's WebSocket -> what they mean, and answers and closes -> frames.
+
+use axum::extract::ws::{CloseFrame, Message};
+use flowgate_proto::{
+    DataRequest,
+    jina::StatusProto,
+    json::{self, Form},
+};
+use prost::Message as _;
+use tokio_tungstenite::tungstenite;
+
+use super::{
+    close::Close,
+    subprotocol::{self, Input, Subprotocol},
+};
+use crate::error::MAX_CLOSE_REASON;
+
+impl Subprotocol {
+    pub(super) fn read(self, frame: &Message) -> Result<Input, Close> {
+        match (self, frame) {
+            (Self::Json, Message::Text(text)) => subprotocol::read_json(text.as_bytes()),
+            (Self::Bytes, Message::Binary(bytes)) => subprotocol::read_bytes(bytes),
+            (Self::Json, Message::Binary(_)) => Err(Close::wrong_kind(
+                "a binary frame in a JSON session: offer the subprotocol `bytes` for protobuf",
+            )),
+            (Self::Bytes, Message::Text(_)) => Err(Close::wrong_kind(
+                "a text frame in a session of the subprotocol `bytes`",
+            )),
+            // A pong to a ping goes out by itself; a close ends the session where frames are taken in.
+            (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Ok(Input::Ignored),
+        }
+    }
+
+    pub(super) fn write(self, answer: &DataRequest) -> Result<Message, Close> {
+        match self {
+            Self::Bytes => Ok(Message::Binary(answer.encode_to_vec().into())),
+            Self::Json => json::write_websocket(answer)
+                .map(|text| Message::Text(text.into()))
+                .map_err(|error| Close::internal(&error.to_string())),
+        }
+    }
+
+    pub(super) fn write_status(self, status: &StatusProto) -> Message {
+        match self {
+            Self::Bytes => Message::Binary(status.encode_to_vec().into()),
+            Self::Json => Message::Text(json::write_status(status, Form::WebSocket).into()),
+        }
+    }
+}
+
+/// What reading a frame fails with: the client broke the protocol, or is gone and hears nothing any more.
+impl From<axum::Error> for Close {
+    fn from(error: axum::Error) -> Self {
+        let error = error.into_inner();
+        match error.downcast_ref::<tungstenite::Error>() {
+            Some(tungstenite::Error::Capacity(error)) => Self::because(1009, &error.to_string()),
+            Some(tungstenite::Error::Utf8(_)) => Self::unreadable("a text frame is not UTF-8"),
+            _ => Self::because(1002, &error.to_string()),
+        }
+    }
+}
+
+impl From<Close> for Message {
+    fn from(Close { code, mut reason }: Close) -> Self {
+        reason.truncate(reason.floor_char_boundary(MAX_CLOSE_REASON));
+        Self::Close(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        }))
+    }
+}
