@@ -43,7 +43,7 @@ pub use fault::{Fault, Faults};
 pub use gateway::{
     ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
     HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
-    Retries, Signing, TlsFiles, WarmUp,
+    Retries, Signing, TlsFiles, WarmUp, WebSocketConfig,
 };
 pub(crate) use gateway::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
 

@@ -18,7 +18,7 @@ mod read;
 
 pub use auth::{ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes};
 pub(crate) use auth::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
-pub use function::FunctionConfig;
+pub use function::{FunctionConfig, WebSocketConfig};
 pub use invoke::{InvokeConfig, Signing, WarmUp};
 pub(super) use read::{default_host, read, warn_of_zstd};
 

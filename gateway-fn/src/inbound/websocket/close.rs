@@ -24,6 +24,11 @@ impl Close {
         Self::because(1001, "the Gateway is shutting down")
     }
 
+    /// The client broke the protocol.
+    pub(super) fn broken(reason: &str) -> Self {
+        Self::because(1002, reason)
+    }
+
     /// A frame of the kind that this subprotocol does not use.
     pub(super) fn wrong_kind(reason: &str) -> Self {
         Self::because(1003, reason)
@@ -35,16 +40,21 @@ impl Close {
     }
 
     /// A request that can be read and does not hold.
-    pub(crate) fn invalid(reason: &str) -> Self {
+    pub(super) fn invalid(reason: &str) -> Self {
         Self::because(1008, reason)
     }
 
+    /// More than is taken.
+    pub(crate) fn too_large(reason: &str) -> Self {
+        Self::because(1009, reason)
+    }
+
     /// The Gateway failed at its own task.
-    pub(crate) fn internal(reason: &str) -> Self {
+    pub(super) fn internal(reason: &str) -> Self {
         Self::because(1011, reason)
     }
 
-    pub(super) fn because(code: u16, reason: &str) -> Self {
+    fn because(code: u16, reason: &str) -> Self {
         Self {
             code,
             reason: reason.to_owned(),

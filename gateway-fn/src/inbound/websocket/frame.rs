@@ -53,9 +53,9 @@ impl From<axum::Error> for Close {
     fn from(error: axum::Error) -> Self {
         let error = error.into_inner();
         match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(error)) => Self::because(1009, &error.to_string()),
+            Some(tungstenite::Error::Capacity(error)) => Self::too_large(&error.to_string()),
             Some(tungstenite::Error::Utf8(_)) => Self::unreadable("a text frame is not UTF-8"),
-            _ => Self::because(1002, &error.to_string()),
+            _ => Self::broken(&error.to_string()),
         }
     }
 }

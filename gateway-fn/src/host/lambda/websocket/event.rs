@@ -1,0 +1,129 @@
+//! An event of an API Gateway WebSocket API (API Gateway, "Lambda proxy integration for WebSocket APIs") -> what is
+//! used of it. Emulators leave fields out, so only what nothing can be done without is demanded.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use flowgate_proto::limits;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+/// An event as API Gateway sends it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    pub(super) request_context: RequestContext,
+    headers: Option<HashMap<String, Option<String>>>,
+    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    pub(super) body: Option<String>,
+    /// Only for an integration that converts text to binary.
+    #[serde(default)]
+    pub(super) is_base64_encoded: bool,
+}
+
+/// `requestContext`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RequestContext {
+    pub(super) connection_id: String,
+    #[serde(default)]
+    pub(super) route_key: String,
+    #[serde(default)]
+    event_type: String,
+    #[serde(default)]
+    domain_name: String,
+    #[serde(default)]
+    stage: String,
+    #[serde(default)]
+    api_id: String,
+    /// API Gateway's own, which its error messages name too.
+    #[serde(default)]
+    pub(super) request_id: String,
+    /// Milliseconds since 1970.
+    request_time_epoch: Option<u64>,
+}
+
+/// What the event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A client wants to connect.
+    Connect,
+    /// A client has left, or was sent away.
+    Disconnect,
+    /// A message, whatever route it came by.
+    Message,
+}
+
+/// A client's connection, and where `@connections` of its API is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Connection {
+    pub(super) id: String,
+    pub(super) endpoint: String,
+}
+
+impl Event {
+    pub(super) fn route(&self) -> Route {
+        let context = &self.request_context;
+        match (context.event_type.as_str(), context.route_key.as_str()) {
+            ("CONNECT", _) | ("", "$connect") => Route::Connect,
+            ("DISCONNECT", _) | ("", "$disconnect") => Route::Disconnect,
+            _ => Route::Message,
+        }
+    }
+
+    /// The subprotocols that the client offers, in its order; `None` when it offers none.
+    pub(super) fn offered(&self) -> Option<Vec<&str>> {
+        let is_it = |name: &str| name.eq_ignore_ascii_case("sec-websocket-protocol");
+        let several = self.multi_value_headers.iter().flatten();
+        let mut values: Vec<&str> = several
+            .filter(|(name, _)| is_it(name))
+            .flat_map(|(_, values)| values.iter().map(String::as_str))
+            .collect();
+        if values.is_empty() {
+            let single = self.headers.iter().flatten();
+            let single = single.filter(|(name, _)| is_it(name));
+            values = single.filter_map(|(_, value)| value.as_deref()).collect();
+        }
+        let values = (!values.is_empty()).then_some(values)?;
+        let words = values.iter().flat_map(|value| value.split(','));
+        Some(words.map(str::trim).collect())
+    }
+
+    /// When API Gateway gives up on this event's answer. Without a believable time of arrival, it has just arrived.
+    pub(super) fn cut(&self) -> Instant {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let arrived = self.request_context.request_time_epoch;
+        let age = match (since_1970, arrived.map(Duration::from_millis)) {
+            (Ok(now), Some(arrived)) => now.saturating_sub(arrived),
+            _ => Duration::ZERO,
+        };
+        let age = Some(age).filter(|age| *age < limits::WEBSOCKET_TIMEOUT);
+        Instant::now() + limits::WEBSOCKET_TIMEOUT - age.unwrap_or_default()
+    }
+}
+
+impl RequestContext {
+    /// Where `@connections` is: at the API's own address. A custom domain's event does not say which path the API has
+    /// there, but it does say which API it is.
+    pub(super) fn endpoint(&self, region: Option<&str>) -> String {
+        let Self {
+            domain_name,
+            stage,
+            api_id,
+            ..
+        } = self;
+        let is_own = domain_name.contains(".amazonaws.com");
+        match region {
+            Some(region) if !is_own && !api_id.is_empty() => {
+                let suffix = match region.starts_with("cn-") {
+                    true => "amazonaws.com.cn",
+                    false => "amazonaws.com",
+                };
+                format!("https://{api_id}.execute-api.{region}.{suffix}/{stage}")
+            }
+            _ => format!("https://{domain_name}/{stage}"),
+        }
+    }
+}
