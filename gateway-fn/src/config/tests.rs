@@ -18,6 +18,8 @@ mod never_panics;
 
 mod warnings;
 
+mod websocket;
+
 fn no_variables(_: &str) -> Option<String> {
     None
 }

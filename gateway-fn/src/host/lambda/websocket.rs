@@ -163,7 +163,9 @@ impl WebSocketEvents {
         if self.config.push {
             let text = message.into_text();
             let id = request.header.request_id;
-            return self.hand_over(connection, id, text, form, time, lambda).await;
+            return self
+                .hand_over(connection, id, text, form, time, lambda)
+                .await;
         }
         let piece = self.work.begin(&connection.id);
         tokio::select! {
@@ -214,7 +216,10 @@ impl WebSocketEvents {
     async fn send(&self, to: &Connection, messages: Vec<String>, time: Time) {
         let all = messages.len();
         for (sent, message) in messages.into_iter().enumerate() {
-            let posted = self.connections.post(&self.sdk, to, message, time.end).await;
+            let posted = self
+                .connections
+                .post(&self.sdk, to, message, time.end)
+                .await;
             match posted {
                 Ok(()) => {}
                 Err(CallError::Gone) => {
@@ -291,7 +296,11 @@ impl WebSocketEvents {
 
     /// Comes when the client is known to be gone. An event may have waited for hours, and work goes on for minutes.
     async fn left(&self, connection: &Connection, time: Time) {
-        while !self.connections.is_gone(&self.sdk, connection, time.end).await {
+        while !self
+            .connections
+            .is_gone(&self.sdk, connection, time.end)
+            .await
+        {
             tokio::time::sleep(GONE_INTERVAL).await;
         }
     }

@@ -36,7 +36,10 @@ mod tests {
     #[test]
     fn the_first_known_offer_is_answered_and_only_offers_are() {
         assert_eq!(choose(None), Choice::Unasked);
-        assert_eq!(choose(Some(&["chat", "bytes", "json"])), Choice::Answer("bytes"));
+        assert_eq!(
+            choose(Some(&["chat", "bytes", "json"])),
+            Choice::Answer("bytes")
+        );
         assert_eq!(choose(Some(&["json"])), Choice::Answer("json"));
         for unusable in [&["chat"][..], &[""], &[], &["BYTES"]] {
             assert_eq!(choose(Some(unusable)), Choice::Refuse, "{unusable:?}");

@@ -43,7 +43,10 @@ pub(super) enum PushError {
         version: u64,
     },
     /// An asynchronous event has a limit.
-    #[error("the request is {bytes} bytes as an asynchronous event, more than {}", limits::ASYNC_INVOKE_BYTES)]
+    #[error(
+        "the request is {bytes} bytes as an asynchronous event, more than {}",
+        limits::ASYNC_INVOKE_BYTES
+    )]
     TooLarge {
         /// Of the event.
         bytes: usize,
@@ -95,7 +98,9 @@ impl Itself {
         if event.len() > limits::ASYNC_INVOKE_BYTES {
             return Err(PushError::TooLarge { bytes: event.len() });
         }
-        let client = self.0.get_or_init(|| async { Client::new(sdk.config().await) });
+        let client = self
+            .0
+            .get_or_init(|| async { Client::new(sdk.config().await) });
         let invoke = client
             .await
             .invoke()
