@@ -1,0 +1,175 @@
+//! As much of Lambda's Runtime API and Extensions API as a function needs.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot},
+};
+
+/// Nothing in these tests takes so long, except on a machine that is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a function said to an invocation.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answer(String),
+    Error(String),
+}
+
+/// The API of one function.
+pub(crate) struct RuntimeApi {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Invoked>,
+}
+
+struct Invoked {
+    payload: String,
+    time: Duration,
+    outcome: oneshot::Sender<Outcome>,
+}
+
+struct Shared {
+    waiting: AsyncMutex<mpsc::Receiver<Invoked>>,
+    running: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    polls: AtomicUsize,
+    most_polls: AtomicUsize,
+    extensions: AtomicUsize,
+    changed: Notify,
+    count: AtomicUsize,
+}
+
+impl RuntimeApi {
+    pub(crate) async fn start() -> Self {
+        let (queue, waiting) = mpsc::channel(16);
+        let shared = Arc::new(Shared {
+            waiting: AsyncMutex::new(waiting),
+            running: Mutex::default(),
+            polls: AtomicUsize::new(0),
+            most_polls: AtomicUsize::new(0),
+            extensions: AtomicUsize::new(0),
+            changed: Notify::new(),
+            count: AtomicUsize::new(0),
+        });
+        let routes = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/{how}", post(outcome))
+            .route("/2020-01-01/extension/register", post(register))
+            .route(
+                "/2020-01-01/extension/event/next",
+                get(std::future::pending::<()>),
+            )
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async { axum::serve(listener, routes).await });
+        Self {
+            address,
+            shared,
+            queue,
+        }
+    }
+
+    /// Invokes the function, which has a minute.
+    pub(crate) async fn invoke(&self, payload: &str) -> Outcome {
+        self.invoke_for(payload, PATIENCE).await
+    }
+
+    /// Invokes the function, which has so much time.
+    pub(crate) async fn invoke_for(&self, payload: &str, time: Duration) -> Outcome {
+        let (sender, outcome) = oneshot::channel();
+        let invoked = Invoked {
+            payload: payload.to_owned(),
+            time,
+            outcome: sender,
+        };
+        self.queue.send(invoked).await.expect("the API is there");
+        let outcome = tokio::time::timeout(PATIENCE, outcome).await;
+        outcome.expect("in time").expect("an outcome")
+    }
+
+    /// How many calls for the next invocation were open at once.
+    pub(crate) fn most_polls(&self) -> usize {
+        self.shared.most_polls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn has_extension(&self) -> bool {
+        self.shared.extensions.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let so = async {
+            while !condition(self) {
+                self.shared.changed.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, so).await.expect("in time");
+    }
+}
+
+async fn next(State(shared): State<Arc<Shared>>) -> Response {
+    let polls = shared.polls.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.most_polls.fetch_max(polls, Ordering::SeqCst);
+    shared.changed.notify_one();
+    let invoked = shared.waiting.lock().await.recv().await;
+    shared.polls.fetch_sub(1, Ordering::SeqCst);
+    let Some(invoked) = invoked else {
+        return StatusCode::GONE.into_response();
+    };
+    let id = shared.count.fetch_add(1, Ordering::SeqCst).to_string();
+    let mut running = shared.running.lock().expect("no panic");
+    running.insert(id.clone(), invoked.outcome);
+    let end = SystemTime::now() + invoked.time;
+    let end = end.duration_since(SystemTime::UNIX_EPOCH).expect("1970");
+    let headers = [
+        ("lambda-runtime-aws-request-id", id),
+        ("lambda-runtime-deadline-ms", end.as_millis().to_string()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:1:function:f".to_owned(),
+        ),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1".to_owned(),
+        ),
+    ];
+    (headers, invoked.payload).into_response()
+}
+
+async fn outcome(
+    State(shared): State<Arc<Shared>>,
+    Path((id, how)): Path<(String, String)>,
+    text: String,
+) -> StatusCode {
+    let running = shared.running.lock().expect("no panic").remove(&id);
+    let outcome = match how.as_str() {
+        "response" => Outcome::Answer(text),
+        _ => Outcome::Error(text),
+    };
+    running.map_or(StatusCode::NOT_FOUND, |running| {
+        running.send(outcome).expect("the test waits");
+        StatusCode::ACCEPTED
+    })
+}
+
+async fn register(State(shared): State<Arc<Shared>>) -> Response {
+    shared.extensions.fetch_add(1, Ordering::SeqCst);
+    ([("lambda-extension-identifier", "1")], "{}").into_response()
+}
