@@ -102,7 +102,8 @@ fn start_log() {
     let log = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if variable("AWS_LAMBDA_FUNCTION_NAME").is_some() {
-        log.with(lines.json().flatten_event(true)).init();
+        log.with(lines.json().flatten_event(true).with_current_span(false))
+            .init();
     } else {
         log.with(lines).init();
     }

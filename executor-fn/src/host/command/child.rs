@@ -11,7 +11,7 @@ use tokio::{process, task::JoinSet, time::timeout};
 
 use super::{CommandError, logs};
 
-/// What a command's words and its environment give the port by.
+/// Stands for the port in a command's words.
 const PLACE: &str = "{port}";
 
 /// A running command. When it is dropped its whole group is killed.

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// A connection breaks a moment before the command's end is known, or is found out by asking it.
-const END_IS_KNOWN: Duration = Duration::from_secs(2);
+const END_IS_KNOWN: Duration = Duration::from_secs(3);
 
 /// Calls the command, wherever it runs at the moment.
 #[derive(Clone, Debug)]

@@ -141,8 +141,10 @@ impl Supervisor {
     /// does not answer although it runs.
     async fn serving(&self, port: u16, mut patience: Duration) -> String {
         loop {
-            let Ok(channel) = timeout(patience, ready(port)).await else {
-                return format!("it did not answer for {} s", patience.as_secs());
+            let Some(channel) = ready(port, patience).await else {
+                let why = format!("it did not answer for {} s", patience.as_secs());
+                self.state.send_replace(State::Absent(why.clone()));
+                return why;
             };
             tracing::info!(port, "the command is ready");
             self.state.send_replace(State::Ready(channel));
@@ -169,24 +171,34 @@ fn pause(starts: u64) -> Duration {
         .min(LONGEST_PAUSE)
 }
 
-/// A connection to the command once it answers calls, whatever it says: then it is a gRPC server at work.
-async fn ready(port: u16) -> Channel {
+/// A connection to the command once it answers; none if it does not within so much time of this process's own: a
+/// function that nobody calls is frozen, and its clock may go on.
+async fn ready(port: u16, patience: Duration) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
     let endpoint = endpoint
         .expect("an address of this machine is a URI")
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
-    loop {
-        if let Ok(channel) = endpoint.connect().await {
-            let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
-            match timeout(POLL_TIMEOUT, client.endpoint_discovery(())).await {
-                Ok(Ok(_)) => return channel,
-                Ok(Err(status)) if status.code() == Code::Unimplemented => return channel,
-                Ok(Err(_)) | Err(_) => {}
-            }
+    let mut spent = Duration::ZERO;
+    while spent < patience {
+        let begin = Instant::now();
+        if let Ok(Some(channel)) = timeout(POLL_TIMEOUT, answering(&endpoint)).await {
+            return Some(channel);
         }
         sleep(POLL).await;
+        spent += begin.elapsed().min(POLL_TIMEOUT + POLL);
+    }
+    None
+}
+
+/// A connection, if what is there answers a call, whatever it says: then it is a gRPC server at work.
+async fn answering(endpoint: &Endpoint) -> Option<Channel> {
+    let channel = endpoint.connect().await.ok()?;
+    let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
+    match client.endpoint_discovery(()).await {
+        Ok(_) => Some(channel),
+        Err(status) => (status.code() == Code::Unimplemented).then_some(channel),
     }
 }
 
