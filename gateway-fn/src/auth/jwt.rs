@@ -52,6 +52,8 @@ impl Tokens {
         Ok(subject
             .unwrap_or_default()
             .chars()
+            // It stands in log lines, of which it must not make more.
+            .filter(|letter| !letter.is_control())
             .take(LONGEST_SUBJECT)
             .collect())
     }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use crate::{
-    config::{Config, HttpConfig, Protocol},
+    config::{AuthConfig, Config, HttpConfig, Protocol},
     host::container::Container,
 };
 
@@ -40,7 +40,8 @@ fn text(config: &Config, endpoints: &[(Protocol, SocketAddr)]) -> String {
     if let Some((_, address)) = http
         && let Some(curl) = curl(&url(Protocol::Http, tls, *address), &config.gateway.http)
     {
-        let _ = write!(text, "\nTry it:\n  {curl}\n");
+        let credential = credential(&config.gateway.auth);
+        let _ = write!(text, "\nTry it:\n  {curl}{credential}\n");
     }
     text.push('\n');
     text
@@ -74,6 +75,17 @@ fn curl(url: &str, http: &HttpConfig) -> Option<String> {
     Some(format!(
         "curl -s{method} {url}{path} {header} -d '{{{data}}}'"
     ))
+}
+
+/// What the call needs to be let in, for a person to fill in.
+fn credential(auth: &AuthConfig) -> String {
+    if !auth.protocols.contains(&Protocol::Http) || !auth.is_on() {
+        return String::new();
+    }
+    match auth.api_keys.is_empty() {
+        true => " -H 'authorization: Bearer TOKEN'".to_owned(),
+        false => format!(" -H '{}: KEY'", auth.api_key_header),
+    }
 }
 
 /// The graph in one line: each Executor with what it needs.
@@ -153,6 +165,8 @@ mod tests {
         ] {
             assert!(said(gateway).contains(line), "{}", said(gateway));
         }
+        let key = said("auth: {api_keys: [{name: a, key: 0123456789abcdef-x}]}");
+        assert!(key.contains("}' -H 'x-api-key: KEY'\n"), "{key}");
         let bare = said("no_debug_endpoints: true, no_crud_endpoints: true");
         assert!(!bare.contains("curl"), "{bare}");
     }

@@ -286,6 +286,14 @@ fn jwt(section: &Section<'_>, report: &mut Report) -> Option<JwtConfig> {
         report.warn(&place, "no audience", expected);
     }
     let scopes = words("scopes", report);
+    // RFC 6749, section 3.3; a refusal quotes them in a header.
+    if !scopes
+        .iter()
+        .all(|scope| is_visible(scope) && !scope.contains(['"', '\\']))
+    {
+        let expected = "a list of scopes, each without spaces, quotes and backslashes";
+        report.fault(&place, "scopes that no token can have", expected);
+    }
     let mut time = |name: &str, least: i64, most: i64, default: u64| {
         let expected = format!("milliseconds from {least} to {most}");
         let found = section.whole(&[name], least..=most, &expected, report);
