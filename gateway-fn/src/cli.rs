@@ -10,6 +10,8 @@ mod exit;
 
 mod flow_source;
 
+mod function;
+
 mod gateway;
 
 mod ping;
@@ -21,6 +23,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
+pub use function::run_function;
 
 use crate::telemetry::{self, LogFormat};
 

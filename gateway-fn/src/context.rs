@@ -1,9 +1,13 @@
 //! What a request carries beside its content: until when an answer is of use, and the trace that it is part of.
 
+mod record;
+
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
+
+pub use record::{Kept, Record, Visit};
 
 /// What a request carries beside its content. By default it may take for ever and is part of no trace.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +16,8 @@ pub struct Context {
     pub deadline: Option<Instant>,
     /// Sent along with every call.
     pub trace: Trace,
+    /// Where the host wants to find what became of the request.
+    pub record: Record,
 }
 
 /// The headers by which a trace is handed on.

@@ -76,6 +76,15 @@ impl GatewayError {
         }
     }
 
+    /// The Executor at which the request failed, if it was at one.
+    #[must_use]
+    pub fn executor(&self) -> Option<&str> {
+        match self {
+            Self::Call(error) => Some(&error.deployment),
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => None,
+        }
+    }
+
     /// The text for the client. For a failed call it is Jina's own (facts of Jina 3.13, recordings
     /// `grpc/44-executor_down_dry_run`, `http/39-executor_down_dry_run`).
     #[must_use]

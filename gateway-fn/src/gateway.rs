@@ -4,6 +4,8 @@ mod discovery;
 
 mod drive;
 
+mod facts;
+
 mod registry;
 
 mod start;
@@ -15,7 +17,7 @@ mod warm_up;
 use std::{
     error::Error,
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use executor_fn::info::Traffic;
@@ -40,6 +42,7 @@ use crate::{
     outbound::Deployment,
 };
 
+pub use facts::Facts;
 pub use registry::Registry;
 pub use start::StartError;
 
@@ -67,6 +70,7 @@ struct Shared {
     auth: Auth,
     traffic: Arc<Traffic>,
     warm_up: WarmUp,
+    facts: OnceLock<Facts>,
 }
 
 impl Gateway {
@@ -121,9 +125,11 @@ impl Gateway {
     ) -> Result<DataRequest, GatewayError> {
         self.start_discovery();
         let request_id = request.header.request_id.clone();
+        let record = context.record.clone();
         // A panic, a library's at what a peer sent for one, is this request's error and nobody else's.
         let driven = AssertUnwindSafe(self.drive(admitted, request, context)).catch_unwind();
         let outcome = driven.await.unwrap_or(Err(GatewayError::Internal));
+        record.note(&outcome);
         outcome.inspect_err(|error| log(error, &request_id))
     }
 
@@ -174,14 +180,28 @@ impl Gateway {
     /// What this Gateway is: `/status` and `jina.JinaInfoRPC/_status`.
     #[must_use]
     pub fn info(&self) -> JinaInfoProto {
-        executor_fn::info::jina_info(|name| match name {
+        let facts = self.facts();
+        let mut info = executor_fn::info::jina_info(|name| match name {
             "JINA_STREAMER_ARGS" => Some(self.0.streamer_args.clone()),
-            name => self
-                .0
-                .traffic
-                .variable(name)
-                .or_else(|| std::env::var(name).ok()),
-        })
+            name => {
+                let told = || facts.variable(name);
+                self.0.traffic.variable(name).or_else(told)
+            }
+        });
+        info.envs.extend(facts.of_function());
+        info
+    }
+
+    /// What the host knows about this process, for [`Gateway::info`]. It can be told once, before the first request.
+    pub fn tell(&self, facts: Facts) {
+        // What was told first stays.
+        let _ = self.0.facts.set(facts);
+    }
+
+    /// What was told, or nothing.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        self.0.facts.get_or_init(Facts::default)
     }
 
     /// The bytes that went to Executors and came from them.

@@ -2,4 +2,4 @@
 
 pub mod container;
 
-mod lambda;
+pub mod lambda;

@@ -1,7 +1,11 @@
 //! Client protocols -> [`flowgate_proto::DataRequest`], and the answer back. Each adapter holds a Gateway and
 //! translates; none knows the graph.
 
+pub mod connect;
+
 pub mod grpc;
+
+pub mod grpc_web;
 
 pub mod http;
 

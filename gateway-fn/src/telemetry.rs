@@ -1,5 +1,9 @@
 //! The log: human text on a terminal, JSON on Lambda, filtered by `FLOWGATE_LOG` or Jina's own `JINA_LOG_LEVEL`.
 
+pub mod emf;
+
+pub mod xray;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;

@@ -3,10 +3,10 @@
 use clap::Args;
 use tokio::sync::oneshot;
 
-use super::{Exit, banner, exit, flow_source};
+use super::{Exit, banner, env, exit, flow_source};
 use crate::{
     config::Loaded,
-    gateway::Registry,
+    gateway::{Facts, Registry},
     host::container::{Container, Ended},
 };
 
@@ -35,6 +35,7 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
         Ok(container) => container,
         Err(error) => return Exit::container(&error),
     };
+    container.gateway().tell(Facts::of_environment(&env));
     // The handlers are in place before the Gateway says that it is up, so that no signal is lost.
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,

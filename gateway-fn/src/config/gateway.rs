@@ -49,7 +49,8 @@ pub struct GatewayConfig {
     /// A PEM file of the roots to trust behind `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as with Jina's own gRPC.
     /// The system's certificate store by default.
     pub tls_roots: Option<PathBuf>,
-    /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13.
+    /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13, but for a Lambda
+    /// function, whose clients are the internet.
     pub internal_addresses_in_errors: bool,
     /// How `lambda://` Executors are invoked.
     pub invoke: InvokeConfig,
@@ -135,7 +136,8 @@ pub struct TlsFiles {
 /// What one Gateway takes on at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends. At most
+    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends;
+    /// 60 MiB as a Lambda function, 200 MiB as one that streams its answers. At most
     /// 4 GiB - 1, gRPC's own bound.
     pub max_message_bytes: usize,
     /// Requests under way; more are told to come again. 10 000 by default: ten streams at the default `prefetch`.
@@ -221,5 +223,8 @@ impl fmt::Display for Protocol {
         })
     }
 }
+
+/// A day in milliseconds. No call and no drain is meant to take longer; timers that reach beyond decades overflow.
+const MAX_MILLISECONDS: i64 = 86_400_000;
 
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);

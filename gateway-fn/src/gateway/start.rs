@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use executor_fn::{Identity, info::Traffic};
@@ -95,6 +95,7 @@ impl Gateway {
             warm_up: config.gateway.invoke.warm_up,
             auth,
             traffic,
+            facts: OnceLock::new(),
         })))
     }
 }

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     config::{Config, GatewayConfig, Protocol},
     gateway::{Gateway, Registry, StartError},
-    inbound::{grpc, http, websocket},
+    inbound::{connect, grpc, grpc_web, http, websocket},
 };
 
 /// A Gateway with its sockets bound, not yet serving.
@@ -194,7 +194,11 @@ fn routes(
 ) -> (Dispatch, HealthSwitch) {
     let (grpc, health) = grpc::router(gateway, config, stopping);
     let http = http::router(gateway.clone(), &config.http, &config.limits);
+    let cors = grpc_web::Cors::from(config.http.cors);
+    let limit = config.limits.max_message_bytes;
     let routes = Dispatch {
+        grpc_web: Some(grpc_web::router(grpc.clone(), cors)),
+        connect: Some(connect::router(grpc.clone(), limit, cors)),
         grpc: Some(grpc),
         http: Some(http),
         websocket: Some(websocket::router(gateway, config, sessions)),

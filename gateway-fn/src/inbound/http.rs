@@ -5,7 +5,7 @@
 
 mod body;
 
-mod cors;
+pub(super) mod cors;
 
 mod data;
 
@@ -76,6 +76,11 @@ pub fn debug_router(gateway: Gateway) -> Router {
     };
     http.into_router()
 }
+
+/// What stands before every path at the front door and is not part of the request's own: a stage, the mapping of a
+/// domain. A host puts it into the request's extensions; redirects need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix(pub String);
 
 /// One listener's routes over one Gateway.
 struct Http {
@@ -181,8 +186,10 @@ fn redirect(path: &str, request: &Request) -> Result<Response, Rejection> {
     let scheme = told.unwrap_or(&Scheme::HTTP);
     let origin = host.map(|host| format!("{scheme}://{host}"));
     let query = uri.query().map(|query| format!("?{query}"));
+    let prefix = request.extensions().get::<Prefix>();
     let location = [
-        &origin.unwrap_or_default(),
+        origin.unwrap_or_default().as_str(),
+        prefix.map_or("", |prefix| prefix.0.as_str()),
         path,
         &query.unwrap_or_default(),
     ]

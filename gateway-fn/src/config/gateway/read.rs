@@ -2,9 +2,15 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use flowgate_proto::Compression;
+use flowgate_proto::{
+    Compression,
+    limits::{INVOKE_BYTES, STREAMED_RESPONSE_BYTES},
+};
 
-use super::{GatewayConfig, Limits, Retries, TlsFiles, auth, function, http, invoke, listeners};
+use super::{
+    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS as DAY, Retries, TlsFiles, auth, function, http, invoke,
+    listeners,
+};
 use crate::config::{
     address::Address,
     executor::ExecutorConfig,
@@ -21,6 +27,8 @@ pub(in crate::config) fn read(
     report: &mut Report,
 ) -> GatewayConfig {
     warn_of_what_is_not_there(section, report);
+    let is_function = env("AWS_LAMBDA_FUNCTION_NAME").is_some();
+    let function = function::read(section, report);
     GatewayConfig {
         host: host(section, env, report),
         listeners: listeners::read(section, report),
@@ -30,16 +38,16 @@ pub(in crate::config) fn read(
         compression: compression(section, report).unwrap_or_default(),
         http: http::read(section, report),
         tls: tls(section, report),
-        limits: limits(section, report),
+        limits: limits(section, most_by_default(is_function.then_some(&function)), report),
         shutdown_timeout: shutdown_timeout(section, report),
         tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
             .filter(|path| !path.is_empty())
             .map(Into::into),
         internal_addresses_in_errors: section
             .maybe_flag(&["internal_addresses_in_errors"], report)
-            .unwrap_or(true),
+            .unwrap_or(!is_function),
         invoke: invoke::read(section, report),
-        function: function::read(section, report),
+        function,
         auth: auth::read(section, report),
     }
 }
@@ -172,9 +180,19 @@ fn tls(section: &Section<'_>, report: &mut Report) -> Option<TlsFiles> {
     None
 }
 
-fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
+/// What one message may have by default. What a Lambda function gives back is bounded, and its memory small, so there
+/// a message is ten times a payload: what a compressed one may hold, and what several nodes make of it on the way.
+fn most_by_default(function: Option<&FunctionConfig>) -> usize {
+    match function {
+        None => Limits::default().max_message_bytes,
+        Some(function) if function.response_streaming => STREAMED_RESPONSE_BYTES,
+        Some(_) => 10 * INVOKE_BYTES,
+    }
+}
+
+fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) -> Limits {
     let default = Limits {
-        max_message_bytes: grpc_limit(section, report),
+        max_message_bytes: grpc_limit(section, max_message_bytes, report),
         ..Limits::default()
     };
     let Some((place, entries)) = section.map(&["limits"], report) else {
@@ -212,8 +230,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
 }
 
 /// Jina's way to set the size of messages, where -1 is no limit but that of gRPC itself.
-fn grpc_limit(section: &Section<'_>, report: &mut Report) -> usize {
-    let default = Limits::default().max_message_bytes;
+fn grpc_limit(section: &Section<'_>, default: usize, report: &mut Report) -> usize {
     let Some((place, entries)) = section.map(&["grpc_server_options"], report) else {
         return default;
     };
@@ -302,9 +319,6 @@ fn says_nothing(kwargs: &Node) -> bool {
 }
 
 const ANYWHERE: &str = "0.0.0.0";
-
-/// Milliseconds. No call and no drain is meant to take longer; timers that reach beyond decades overflow.
-const DAY: i64 = 86_400_000;
 
 /// The length of a gRPC message travels in four bytes.
 const MOST_MESSAGE_BYTES: i64 = u32::MAX as i64;

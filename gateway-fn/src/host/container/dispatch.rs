@@ -3,18 +3,24 @@
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Request, StatusCode, header, uri::Scheme},
+    http::{HeaderMap, Method, Request, StatusCode, header, uri::Scheme},
     response::{IntoResponse as _, Response},
 };
 use tower::ServiceExt as _;
 
-use crate::config::Protocol;
+use crate::{
+    config::Protocol,
+    inbound::{connect, grpc_web},
+};
 
 /// The routes of each protocol that a port speaks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dispatch {
     pub(super) grpc: Option<Router>,
     pub(super) http: Option<Router>,
+    /// The gRPC services for clients without HTTP/2, on gRPC and HTTP ports.
+    pub(super) grpc_web: Option<Router>,
+    pub(super) connect: Option<Router>,
     /// For requests that ask for an upgrade.
     pub(super) websocket: Option<Router>,
     /// Plain HTTP on a WebSocket port.
@@ -27,9 +33,12 @@ impl Dispatch {
     /// The same routes without the protocols that are not named.
     pub(super) fn only(&self, protocols: &[Protocol]) -> Self {
         let speaks = |protocol| protocols.contains(&protocol);
+        let speaks_calls = speaks(Protocol::Grpc) || speaks(Protocol::Http);
         Self {
             grpc: self.grpc.clone().filter(|_| speaks(Protocol::Grpc)),
             http: self.http.clone().filter(|_| speaks(Protocol::Http)),
+            grpc_web: self.grpc_web.clone().filter(|_| speaks_calls),
+            connect: self.connect.clone().filter(|_| speaks_calls),
             websocket: self
                 .websocket
                 .clone()
@@ -46,7 +55,7 @@ impl Dispatch {
         if self.tls {
             request.extensions_mut().insert(Scheme::HTTPS);
         }
-        let Some(router) = self.router(request.headers()) else {
+        let Some(router) = self.router(&request) else {
             return (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "this port speaks gRPC only\n",
@@ -59,15 +68,23 @@ impl Dispatch {
         }
     }
 
-    fn router(&self, headers: &HeaderMap) -> Option<&Router> {
+    fn router(&self, request: &Request<Body>) -> Option<&Router> {
+        let headers = request.headers();
         let plain = self.http.as_ref().or(self.debug.as_ref());
+        if grpc_web::is(headers) {
+            return self.grpc_web.as_ref().or(plain);
+        }
+        if connect::is(request) {
+            return self.connect.as_ref().or(plain);
+        }
         if is_grpc(headers) {
             return self.grpc.as_ref().or(plain);
         }
         if is_upgrade(headers) {
             return self.websocket.as_ref().or(plain);
         }
-        plain
+        // A page asks before it calls; where HTTP is spoken, its routes answer that.
+        plain.or_else(|| self.grpc_web.as_ref().filter(|_| is_preflight(request)))
     }
 }
 
@@ -76,6 +93,13 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .get(header::CONTENT_TYPE)
         .map(|value| value.as_bytes());
     content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+}
+
+fn is_preflight(request: &Request<Body>) -> bool {
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -17,6 +17,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
+use super::context;
 use crate::{context::Context, error::ErrorCode, gateway::Gateway};
 
 /// The request metadata by which a client asks for answers in the order of its requests; the value counts only as
@@ -45,17 +46,13 @@ impl Calls {
         }
     }
 
-    async fn outcome(self, request: Result<DataRequest, Status>) -> Outcome {
+    async fn outcome(self, request: Result<DataRequest, Status>, context: Context) -> Outcome {
         let request = match request {
             Ok(request) => request,
             Err(status) => return Outcome::Broken(status),
         };
         let request_id = request.header.request_id.clone();
-        match self
-            .gateway
-            .handle_in_turn(request, Context::default())
-            .await
-        {
+        match self.gateway.handle_in_turn(request, context).await {
             Ok(answer) => Outcome::Answer(answer),
             Err(error) => match error.code() {
                 ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Outcome::Lost {
@@ -93,13 +90,13 @@ impl JinaRpc for Calls {
         request: Request<Streaming<DataRequest>>,
     ) -> Result<Response<Self::CallStream>, Status> {
         let in_order = wants_order(request.metadata());
-        let calls = self.clone();
+        let (calls, context) = (self.clone(), context(&request));
         let whole = Arc::new(AtomicBool::new(false));
         let outcomes = request
             .into_inner()
             .chain(at_the_end(Arc::clone(&whole)))
             .take_until(self.stopping.clone().cancelled_owned())
-            .map(move |request| calls.clone().outcome(request));
+            .map(move |request| calls.clone().outcome(request, context.clone()));
         let outcomes: Pin<Box<dyn Stream<Item = Outcome> + Send>> = if in_order {
             Box::pin(outcomes.buffered(self.in_flight))
         } else {

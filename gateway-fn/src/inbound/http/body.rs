@@ -1,7 +1,11 @@
-//! A request -> the bytes of its JSON body, within a limit, by FastAPI's rules of what counts as one.
+//! A request -> the bytes of its JSON body, decompressed, within a limit, by FastAPI's rules of what counts as one.
 
 use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
+use flowgate_proto::{
+    Compression,
+    invoke::{PayloadError, decompress},
+};
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
@@ -21,7 +25,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
         Some(_) => Rejection::BodyTooLarge { limit },
         None => Rejection::BodyUnreadable,
     })?;
-    let body = body.to_bytes();
+    let body = decoded(body.to_bytes(), &head.headers, limit)?;
     match head.method {
         Method::DELETE | Method::GET | Method::HEAD if body.is_empty() => {
             Ok(Bytes::from_static(b"{}"))
@@ -29,6 +33,27 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
         _ if body.is_empty() => Err(Rejection::body_missing()),
         _ if !is_json(&head.headers) => Err(Rejection::no_object()),
         _ => Ok(body),
+    }
+}
+
+/// Undoes `content-encoding`, which Jina's Gateway leaves to a proxy in front of it. A front door on Lambda counts the
+/// bytes of a request as they come, so that compression lets more of them through.
+fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+    let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(body);
+    };
+    let coding = coding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
+    let compression = match coding.as_str() {
+        "" | "identity" => return Ok(body),
+        "gzip" | "x-gzip" => Compression::Gzip,
+        "deflate" => Compression::Deflate,
+        "zstd" => Compression::Zstd,
+        _ => return Err(Rejection::ContentEncoding { coding }),
+    };
+    match decompress(body.into(), compression, limit) {
+        Ok(body) => Ok(body.into()),
+        Err(PayloadError::TooLarge { limit }) => Err(Rejection::BodyTooLarge { limit }),
+        Err(_) => Err(Rejection::BodyUnreadable),
     }
 }
 
@@ -48,7 +73,37 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use flowgate_proto::invoke::compress;
+
     use super::*;
+
+    fn coded(coding: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            header::CONTENT_ENCODING,
+            http::HeaderValue::from_static(coding),
+        )])
+    }
+
+    #[test]
+    fn compressed_bodies_are_read_within_the_limit() {
+        for (coding, compression) in [
+            ("gzip", Compression::Gzip),
+            ("Deflate", Compression::Deflate),
+            ("zstd", Compression::Zstd),
+        ] {
+            let sent = Bytes::from(compress(&[b' '; 1000], compression).expect("compressed"));
+            let read = decoded(sent.clone(), &coded(coding), 1000);
+            assert_eq!(read.expect(coding).len(), 1000);
+            let large = decoded(sent, &coded(coding), 999);
+            assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
+            let broken = decoded(Bytes::from_static(b"{}"), &coded(coding), 999);
+            assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
+        }
+        let plain = decoded(Bytes::from_static(b"{}"), &coded("identity"), 999);
+        assert_eq!(plain.expect("as it is"), "{}");
+        let unknown = decoded(Bytes::new(), &coded("br"), 999);
+        assert!(matches!(unknown, Err(Rejection::ContentEncoding { .. })));
+    }
 
     /// Seen at Jina 3.13.2.
     #[test]

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
 /// Answers preflights itself and marks every other answer to a request that names its origin.
-pub(super) async fn apply(request: Request<Body>, next: Next) -> Response {
+pub(in crate::inbound) async fn apply(request: Request<Body>, next: Next) -> Response {
     let asked = request.headers();
     let Some(origin) = asked.get(header::ORIGIN).cloned() else {
         return next.run(request).await;

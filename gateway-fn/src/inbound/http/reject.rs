@@ -20,6 +20,10 @@ pub(super) enum Rejection {
     BodyTooLarge {
         limit: usize,
     },
+    /// The body is compressed in a way that is not known here.
+    ContentEncoding {
+        coding: String,
+    },
     /// The connection broke, or the body is no text of any length and depth.
     BodyUnreadable,
     /// The client is at fault, in these places.
@@ -87,6 +91,7 @@ impl IntoResponse for Rejection {
                 let detail = format!("the body is larger than the limit of {limit} bytes");
                 reply(StatusCode::PAYLOAD_TOO_LARGE, &detail)
             }
+            Self::ContentEncoding { coding } => content_encoding(&coding),
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",
@@ -114,6 +119,15 @@ fn reply(status: StatusCode, detail: &str) -> Response {
 
 fn with_status(status: StatusCode, body: &Value) -> Response {
     (status, json_reply(body.to_string())).into_response()
+}
+
+/// With the codings there are, as RFC 9110 wants it (section 12.5.3).
+fn content_encoding(coding: &str) -> Response {
+    let detail = format!("the body is {coding:?}: gzip, deflate and zstd are known here");
+    let mut response = reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail);
+    let known = HeaderValue::from_static("gzip, deflate, zstd");
+    response.headers_mut().insert(header::ACCEPT_ENCODING, known);
+    response
 }
 
 fn method_not_allowed(allow: &str) -> Response {

@@ -1,0 +1,121 @@
+//! The limits of Lambda and of the front door -> the moment by which an answer has to be there.
+
+use std::time::{Duration, SystemTime};
+
+use flowgate_proto::limits::{HTTP_API_TIMEOUT, REST_API_TIMEOUT};
+use tokio::time::Instant;
+
+use super::event::Sender;
+use crate::config::FunctionConfig;
+
+/// When the answer has to be there, and when nobody waits for one any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    /// For the Flow: what it has not done by then gets a 504 that names the Executor.
+    pub(super) answer: Instant,
+    /// For what does not keep to the first.
+    pub(super) last: Instant,
+}
+
+impl Deadline {
+    /// `lambda` is the function's own end, in milliseconds since 1970; `arrived` is when the front door took the
+    /// request, as it says.
+    pub(super) fn of(
+        sender: Sender,
+        settings: &FunctionConfig,
+        lambda: u64,
+        arrived: Option<SystemTime>,
+    ) -> Self {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut left = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(lambda))
+            .and_then(|end| end.duration_since(wall).ok())
+            .unwrap_or_default()
+            .min(MOST);
+        if let Some(limit) = settings.front_door_timeout.or_else(|| patience(sender)) {
+            left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
+        }
+        // Of a short time at least half is for the Flow.
+        let margin = settings.answer_margin.min(left / 2);
+        Self {
+            answer: now + (left - margin),
+            last: now + (left - margin / 2),
+        }
+    }
+}
+
+/// A function runs for at most 15 minutes (AWS Lambda quotas); a clock that says more is wrong.
+const MOST: Duration = Duration::from_secs(900);
+
+/// How long the front door waits by default. A function URL waits as long as the function may run; a load balancer as
+/// long as its idle timeout, which is 60 s unless it is set (Application Load Balancers, connection idle timeout).
+const fn patience(sender: Sender) -> Option<Duration> {
+    match sender {
+        Sender::HttpApi => Some(HTTP_API_TIMEOUT),
+        Sender::RestApi => Some(REST_API_TIMEOUT),
+        Sender::LoadBalancer => Some(Duration::from_secs(60)),
+        Sender::FunctionUrl { .. }
+        | Sender::WebSocketApi
+        | Sender::Push
+        | Sender::Invocation
+        | Sender::Json => None,
+    }
+}
+
+/// What a cold start and the way here have taken of the front door's patience. Clocks differ, and an event may be an
+/// old one that is sent again by hand: what cannot be is not counted.
+fn waited(arrived: Option<SystemTime>, now: SystemTime, limit: Duration) -> Duration {
+    let waited = arrived.and_then(|arrived| now.duration_since(arrived).ok());
+    waited.filter(|waited| *waited < limit).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn left(sender: Sender, settings: &FunctionConfig, lambda: Duration, ago: Duration) -> Duration {
+        let wall = SystemTime::now();
+        let end = (wall + lambda)
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970");
+        let end = u64::try_from(end.as_millis()).expect("in time");
+        let deadline = Deadline::of(sender, settings, end, Some(wall - ago));
+        assert!(deadline.answer <= deadline.last);
+        deadline.answer - Instant::now()
+    }
+
+    #[track_caller]
+    fn about(found: Duration, expected: Duration) {
+        let difference = found.abs_diff(expected);
+        assert!(difference < Duration::from_millis(100), "{found:?}, not {expected:?}");
+    }
+
+    #[tokio::test]
+    async fn the_shorter_of_both_ends_counts_and_the_margin_is_kept() {
+        let settings = FunctionConfig::default();
+        let of = |sender, lambda, ago| left(sender, &settings, lambda, ago);
+        let margin = settings.answer_margin;
+        let (none, long) = (Duration::ZERO, 600 * SECOND);
+        about(of(Sender::HttpApi, long, none), 30 * SECOND - margin);
+        about(of(Sender::RestApi, long, none), 29 * SECOND - margin);
+        about(of(Sender::LoadBalancer, long, none), 60 * SECOND - margin);
+        about(of(Sender::HttpApi, 3 * SECOND, none), 3 * SECOND - margin);
+        about(of(Sender::Json, long, none), long - margin);
+        about(of(Sender::HttpApi, long, 4 * SECOND), 26 * SECOND - margin);
+        about(of(Sender::HttpApi, long, long), 30 * SECOND - margin);
+        about(of(Sender::HttpApi, SECOND / 2, none), SECOND / 4);
+        about(of(Sender::HttpApi, none, none), none);
+    }
+
+    #[tokio::test]
+    async fn a_raised_quota_counts() {
+        let settings = FunctionConfig {
+            front_door_timeout: Some(120 * SECOND),
+            ..FunctionConfig::default()
+        };
+        let found = left(Sender::RestApi, &settings, 600 * SECOND, Duration::ZERO);
+        about(found, 120 * SECOND - settings.answer_margin);
+    }
+}

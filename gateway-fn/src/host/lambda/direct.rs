@@ -1,0 +1,165 @@
+//! A direct invocation -> the Flow -> its answer: by a Gateway to which this function is an Executor, or by hand with
+//! the JSON of `/post`.
+
+use std::time::{Duration, SystemTime};
+
+use flowgate_proto::{
+    DEFAULT_ENDPOINT, DataRequest,
+    invoke::{Answer, Call, FaultKind, Invocation, Payload, PayloadError},
+    jina::{EndpointsProto, status_proto::StatusCode},
+    json::{self, EndpointFrom},
+    limits::INVOKE_BYTES,
+};
+use lambda_runtime::Diagnostic;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use crate::{
+    context::{Context, Trace},
+    error::{ErrorCode, GatewayError},
+    flow::reduce::reduce,
+    gateway::Gateway,
+};
+
+/// Answers a direct invocation with the JSON of its answer; a failure is told by a function error whose type says what
+/// kind it is. `limit` bounds a body when it is decompressed.
+pub(super) async fn answer(
+    gateway: &Gateway,
+    event: &str,
+    context: Context,
+    limit: usize,
+) -> Result<String, Diagnostic> {
+    let answer = match Payload::read(event).map_err(|error| bad(&error))? {
+        Payload::Json(text) => by_hand(gateway, text, context).await?,
+        Payload::Invocation(invocation) => {
+            by_gateway(gateway, &invocation, context, limit).await?
+        }
+    };
+    if answer.len() <= INVOKE_BYTES {
+        return Ok(answer);
+    }
+    let message = format!(
+        "the answer has {} bytes, and a payload at most {INVOKE_BYTES}",
+        answer.len()
+    );
+    Err(fault(FaultKind::AnswerTooLarge, message))
+}
+
+async fn by_gateway(
+    gateway: &Gateway,
+    invocation: &Invocation<'_>,
+    context: Context,
+    limit: usize,
+) -> Result<String, Diagnostic> {
+    let (message, is_error) = match invocation.call {
+        Call::Process => {
+            let context = with_callers(context, invocation);
+            process(gateway, invocation, context, limit).await?
+        }
+        // Whatever is asked for goes into the Flow, whose Executors know what they serve.
+        Call::Endpoints => {
+            let endpoints = vec![DEFAULT_ENDPOINT.to_owned()];
+            (EndpointsProto { endpoints }.encode_to_vec(), false)
+        }
+        Call::Status => (gateway.info().encode_to_vec(), false),
+    };
+    let answer = Answer::of(&message, invocation.encoding(), is_error);
+    let written = answer.map_err(|error| unwritten(&error))?.write();
+    written.map_err(|error| unwritten(&error))
+}
+
+async fn process(
+    gateway: &Gateway,
+    invocation: &Invocation<'_>,
+    context: Context,
+    limit: usize,
+) -> Result<(Vec<u8>, bool), Diagnostic> {
+    let parts = invocation.requests(limit).map_err(|error| bad(&error))?;
+    let request = reduce(parts).map_err(|error| fault(FaultKind::BadPayload, error.to_string()))?;
+    let header = request.header.clone();
+    let answer = match gateway.handle(request, context).await {
+        Ok(answer) => answer,
+        Err(error) if error.code() == ErrorCode::DeadlineExceeded => return Err(failed(&error)),
+        // To the caller this Flow is one Executor, whose failures are told in the answer's header.
+        Err(error) => {
+            let mut answer = DataRequest {
+                header,
+                ..Default::default()
+            };
+            answer.header.status = Some(error.status());
+            answer
+        }
+    };
+    let status = answer.header.status.as_ref();
+    let is_error = status.is_some_and(|status| status.code == i32::from(StatusCode::Error));
+    Ok((answer.encode_to_vec(), is_error))
+}
+
+async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<String, Diagnostic> {
+    let refused = |message: String| fault(FaultKind::BadPayload, message);
+    let parsed = json::parse(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
+    let request = json::read_request(&parsed, EndpointFrom::Body).map_err(|errors| {
+        let detail = serde_json::json!({ "detail": errors });
+        refused(detail.to_string())
+    })?;
+    let answer = gateway.handle(request, context).await;
+    let written = json::write_http(&answer.map_err(|error| failed(&error))?);
+    let written = written.map_err(|error| unwritten(&error))?;
+    String::from_utf8(written).map_err(|error| unwritten(&error))
+}
+
+/// The caller's own end and trace go before Lambda's: it knows how long somebody waits.
+fn with_callers(mut context: Context, invocation: &Invocation<'_>) -> Context {
+    let end = invocation.deadline.and_then(|milliseconds| {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+    });
+    if let Some(end) = end {
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        let end = Instant::now().checked_add(left);
+        context.deadline = match (context.deadline, end) {
+            (Some(deadline), Some(end)) => Some(deadline.min(end)),
+            (deadline, end) => deadline.or(end),
+        };
+    }
+    let callers = invocation.trace.iter();
+    let callers = callers.map(|(name, value)| (name.as_str(), value.clone()));
+    let own = context.trace.iter();
+    let own = own.map(|(name, value)| (name, value.to_owned()));
+    // Lambda's own header stays: the caller's `traceparent` is what no event brings.
+    let own = own.filter(|(name, _)| !invocation.trace.contains_key(*name));
+    context.trace = Trace::from_pairs(own.chain(callers));
+    context
+}
+
+fn failed(error: &GatewayError) -> Diagnostic {
+    let kind = match error.code() {
+        ErrorCode::DeadlineExceeded => FaultKind::OutOfTime,
+        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => FaultKind::BadPayload,
+        ErrorCode::Unavailable
+        | ErrorCode::Overloaded
+        | ErrorCode::Refused
+        | ErrorCode::Internal => FaultKind::Unavailable,
+    };
+    fault(kind, error.detail())
+}
+
+fn bad(error: &PayloadError) -> Diagnostic {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    fault(FaultKind::BadPayload, format!("{error}{cause}"))
+}
+
+fn unwritten(error: &(dyn std::error::Error + 'static)) -> Diagnostic {
+    tracing::error!(error, "an answer could not be written");
+    fault(
+        FaultKind::Unavailable,
+        "the answer cannot be written".to_owned(),
+    )
+}
+
+fn fault(kind: FaultKind, error_message: String) -> Diagnostic {
+    Diagnostic {
+        error_type: kind.name().to_owned(),
+        error_message,
+    }
+}

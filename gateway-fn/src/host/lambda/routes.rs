@@ -1,0 +1,95 @@
+//! A request of an event -> the routes that answer it, told apart as in the container.
+
+use std::sync::OnceLock;
+
+use axum::{Router, body::Body, response::Response};
+use http::{HeaderMap, Request, StatusCode};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{answer, event::Sender, http::BrokenEvent};
+use crate::{
+    config::GatewayConfig,
+    gateway::Gateway,
+    inbound::{connect, grpc, grpc_web, http::router},
+};
+
+/// The routes of HTTP, and those of gRPC for clients that come through a front door.
+#[derive(Debug)]
+pub(super) struct Routes {
+    http: Router,
+    /// Made when first asked for: few functions are, and a start need not wait for it.
+    calls: OnceLock<Calls>,
+    gateway: Gateway,
+    config: GatewayConfig,
+}
+
+#[derive(Debug)]
+struct Calls {
+    grpc_web: Router,
+    connect: Router,
+}
+
+impl Routes {
+    pub(super) fn new(gateway: &Gateway, config: &GatewayConfig) -> Self {
+        Self {
+            http: router(gateway.clone(), &config.http, &config.limits),
+            calls: OnceLock::new(),
+            gateway: gateway.clone(),
+            config: config.clone(),
+        }
+    }
+
+    /// Answers a request. One through a function URL that anyone may call is refused, unless that is meant.
+    pub(super) async fn answer(&self, sender: Sender, request: Request<Body>) -> Response {
+        if sender == (Sender::FunctionUrl { authorized: false }) && !self.is_public() {
+            return answer::error(StatusCode::FORBIDDEN, NOT_PUBLIC);
+        }
+        let router = if grpc_web::is(request.headers()) {
+            &self.calls().grpc_web
+        } else if connect::is(&request) {
+            &self.calls().connect
+        } else if is_grpc(request.headers()) {
+            return answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC);
+        } else {
+            &self.http
+        };
+        match router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        }
+    }
+
+    fn is_public(&self) -> bool {
+        self.config.function.public_url || self.config.auth.is_on()
+    }
+
+    fn calls(&self) -> &Calls {
+        self.calls.get_or_init(|| {
+            let never = CancellationToken::new();
+            let (grpc, _) = grpc::router(&self.gateway, &self.config, &never);
+            let cors = grpc_web::Cors::from(self.config.http.cors);
+            let limit = self.config.limits.max_message_bytes;
+            Calls {
+                grpc_web: grpc_web::router(grpc.clone(), cors),
+                connect: connect::router(grpc, limit, cors),
+            }
+        })
+    }
+}
+
+/// An event whose request cannot be made out: what the front door let through, the client has sent.
+pub(super) fn broken(error: &BrokenEvent) -> Response {
+    tracing::debug!(error = error as &dyn std::error::Error, "a request was refused");
+    answer::error(StatusCode::BAD_REQUEST, &error.to_string())
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+const NOT_PUBLIC: &str = "this function URL has no authorizer, so that anyone could call it: give it AWS_IAM, turn on \
+                          the Gateway's own auth, or say `public_url: true` under `gateway.function` if it is meant";
+
+const NO_GRPC: &str = "gRPC does not pass a Lambda function: speak gRPC-Web or Connect (application/proto) here";
