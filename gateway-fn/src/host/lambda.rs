@@ -101,7 +101,8 @@ impl Function {
     async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
         let LambdaEvent { payload, context } = event;
         let event = payload.get();
-        let sender = Sender::of(event).map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
+        let sender =
+            Sender::of(event).map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
         match sender {
             Sender::HttpApi
             | Sender::FunctionUrl { .. }

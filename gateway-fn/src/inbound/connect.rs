@@ -57,7 +57,9 @@ async fn call(State((grpc, limit)): State<(Router, usize)>, request: Request) ->
 async fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
     let (mut head, body) = request.into_parts();
     let body = Limited::new(body, limit).collect().await.map_err(|_| {
-        Status::resource_exhausted(format!("the body is larger than the limit of {limit} bytes"))
+        Status::resource_exhausted(format!(
+            "the body is larger than the limit of {limit} bytes"
+        ))
     })?;
     let body = body.to_bytes();
     let length = u32::try_from(body.len())
@@ -106,10 +108,8 @@ async fn from_grpc(answer: Response) -> Result<Response, Status> {
         Some([0, ..]) => message.slice(PREFIX_BYTES..),
         _ => return Err(unreadable()),
     };
-    head.headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(PROTO),
-    );
+    head.headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTO));
     put_trailers(&mut head.headers, &trailers);
     Ok(Response::from_parts(head, Body::from(message)))
 }

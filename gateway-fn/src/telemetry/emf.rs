@@ -44,15 +44,13 @@ impl Metrics {
         let line = || self.line(measured, now);
         let mut lines = vec![whole(line(), measured).written()];
         let visits = measured.kept.visits.iter();
-        lines.extend(
-            visits.filter_map(|visit| {
-                let time = duration(visit)?;
-                let line = line().dimension("Executor", &visit.executor);
-                let line = line.metric("NodeDuration", Unit::Milliseconds, milliseconds(time));
-                let failed = if visit.failed { 1.0 } else { 0.0 };
-                Some(line.metric("NodeErrors", Unit::Count, failed).written())
-            }),
-        );
+        lines.extend(visits.filter_map(|visit| {
+            let time = duration(visit)?;
+            let line = line().dimension("Executor", &visit.executor);
+            let line = line.metric("NodeDuration", Unit::Milliseconds, milliseconds(time));
+            let failed = if visit.failed { 1.0 } else { 0.0 };
+            Some(line.metric("NodeErrors", Unit::Count, failed).written())
+        }));
         let failures = measured.kept.failures.iter();
         lines.extend(failures.map(|(code, executor)| {
             let line = line().dimension("Code", &format!("{code:?}"));
@@ -92,9 +90,16 @@ fn whole(mut line: Line, measured: &Measured) -> Line {
     if let Some(init) = measured.cold {
         line = line.metric("InitDuration", Unit::Milliseconds, milliseconds(init));
     }
-    line = line.metric("Duration", Unit::Milliseconds, milliseconds(measured.duration));
+    line = line.metric(
+        "Duration",
+        Unit::Milliseconds,
+        milliseconds(measured.duration),
+    );
     for (name, bytes) in &measured.bytes {
-        #[expect(clippy::cast_precision_loss, reason = "CloudWatch's values are doubles")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "CloudWatch's values are doubles"
+        )]
         let bytes = *bytes as f64;
         line = line.metric(name, Unit::Bytes, bytes);
     }
@@ -192,7 +197,10 @@ mod tests {
             }),
             failed: true,
         };
-        let running = Visit { end: None, ..visit.clone() };
+        let running = Visit {
+            end: None,
+            ..visit.clone()
+        };
         let lines = lines(&Measured {
             cold: Some(Duration::from_millis(7)),
             duration: Duration::from_micros(1234),

@@ -107,7 +107,8 @@ fn seconds(time: Timestamp) -> Option<f64> {
 mod tests {
     use super::*;
 
-    const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    const TRACE: &str =
+        "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
     #[test]
     fn only_sampled_traces_are_sent() {

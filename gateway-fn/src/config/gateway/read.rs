@@ -8,8 +8,8 @@ use flowgate_proto::{
 };
 
 use super::{
-    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS as DAY, Retries, TlsFiles, auth, function, http, invoke,
-    listeners,
+    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS as DAY, Retries, TlsFiles, auth,
+    function, http, invoke, listeners,
 };
 use crate::config::{
     address::Address,
@@ -38,7 +38,11 @@ pub(in crate::config) fn read(
         compression: compression(section, report).unwrap_or_default(),
         http: http::read(section, report),
         tls: tls(section, report),
-        limits: limits(section, most_by_default(is_function.then_some(&function)), report),
+        limits: limits(
+            section,
+            most_by_default(is_function.then_some(&function)),
+            report,
+        ),
         shutdown_timeout: shutdown_timeout(section, report),
         tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
             .filter(|path| !path.is_empty())

@@ -65,7 +65,11 @@ impl Form {
         let (mut head, body) = answer.into_parts();
         let is_grpc_web = grpc_web::is(&head.headers);
         // It comes out of this process, where the routes bound what they write.
-        let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+        let Ok(body) = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+        else {
             let broken = StatusCode::INTERNAL_SERVER_ERROR.into_response();
             return self.finish(&broken.into_parts().0, &Bytes::new(), 0);
         };
@@ -78,9 +82,17 @@ impl Form {
         if written.text.len() <= self.limit() {
             return Ok(written);
         }
-        tracing::warn!(bytes = before, written = written.text.len(), limit = self.limit(), "an answer is too large");
+        tracing::warn!(
+            bytes = before,
+            written = written.text.len(),
+            limit = self.limit(),
+            "an answer is too large"
+        );
         let (head, body) = self.too_large(written.text.len(), is_grpc_web).into_parts();
-        let body = body.collect().await.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
+        let body = body
+            .collect()
+            .await
+            .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
         self.finish(&head, &body, before)
     }
 
@@ -167,7 +179,8 @@ pub(super) fn error(status: StatusCode, detail: &str) -> Response {
 /// The headers of an answer with one value each: of several, a list with commas (RFC 9110, section 5.3).
 pub(super) fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in passed_on(headers).filter(|(name, _)| *name != header::SET_COOKIE.as_str()) {
+    for (name, value) in passed_on(headers).filter(|(name, _)| *name != header::SET_COOKIE.as_str())
+    {
         let line = joined.entry(name).or_default();
         if !line.is_empty() {
             line.push_str(", ");
@@ -213,9 +226,13 @@ fn text_of(value: &HeaderValue) -> String {
 fn is_text(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.map_or("", |kind| kind.to_str().unwrap_or_default());
-    let is_binary = ["application/grpc", "application/proto", "application/octet-stream"]
-        .iter()
-        .any(|binary| kind.starts_with(binary));
+    let is_binary = [
+        "application/grpc",
+        "application/proto",
+        "application/octet-stream",
+    ]
+    .iter()
+    .any(|binary| kind.starts_with(binary));
     !is_binary && !headers.contains_key(header::CONTENT_ENCODING)
 }
 

@@ -75,7 +75,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn left(sender: Sender, settings: &FunctionConfig, lambda: Duration, ago: Duration) -> Duration {
+    fn left(
+        sender: Sender,
+        settings: &FunctionConfig,
+        lambda: Duration,
+        ago: Duration,
+    ) -> Duration {
         let wall = SystemTime::now();
         let end = (wall + lambda)
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -89,7 +94,10 @@ mod tests {
     #[track_caller]
     fn about(found: Duration, expected: Duration) {
         let difference = found.abs_diff(expected);
-        assert!(difference < Duration::from_millis(100), "{found:?}, not {expected:?}");
+        assert!(
+            difference < Duration::from_millis(100),
+            "{found:?}, not {expected:?}"
+        );
     }
 
     #[tokio::test]

@@ -31,9 +31,7 @@ pub(super) async fn answer(
 ) -> Result<String, Diagnostic> {
     let answer = match Payload::read(event).map_err(|error| bad(&error))? {
         Payload::Json(text) => by_hand(gateway, text, context).await?,
-        Payload::Invocation(invocation) => {
-            by_gateway(gateway, &invocation, context, limit).await?
-        }
+        Payload::Invocation(invocation) => by_gateway(gateway, &invocation, context, limit).await?,
     };
     if answer.len() <= INVOKE_BYTES {
         return Ok(answer);

@@ -151,10 +151,7 @@ impl<'a> HttpEvent<'a> {
         if let Some(cookies) = &self.cookies {
             append(&mut headers, "cookie", &cookies.join("; "));
         }
-        if let (None, Some(name)) = (
-            headers.get(header::HOST),
-            &self.request_context.domain_name,
-        ) {
+        if let (None, Some(name)) = (headers.get(header::HOST), &self.request_context.domain_name) {
             append(&mut headers, "host", name);
         }
         headers

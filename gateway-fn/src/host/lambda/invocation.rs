@@ -41,7 +41,11 @@ impl Invocation {
             started: Instant::now(),
             deadline: Deadline::of(sender, settings, lambda.deadline, arrived),
             lambda,
-            record: if keeps { Record::on() } else { Record::default() },
+            record: if keeps {
+                Record::on()
+            } else {
+                Record::default()
+            },
             cold: facts.init().filter(|_| facts.note_invocation()),
             traffic: traffic(shared),
         }
@@ -83,7 +87,9 @@ impl Invocation {
         if shared.freezes {
             let settled = tokio::time::timeout_at(self.deadline.answer, shared.gateway.settled());
             if settled.await.is_err() {
-                tracing::warn!("floating work is not done in time, and waits for the next invocation");
+                tracing::warn!(
+                    "floating work is not done in time, and waits for the next invocation"
+                );
             }
         }
         let kept = self.record.kept();
@@ -110,7 +116,10 @@ impl Invocation {
             ("AnswerBytes", answer.0 as u64),
             ("AnswerBytesCompressed", answer.1 as u64),
             ("NodeBytesSent", sent.saturating_sub(sent_before)),
-            ("NodeBytesReceived", received.saturating_sub(received_before)),
+            (
+                "NodeBytesReceived",
+                received.saturating_sub(received_before),
+            ),
         ]
     }
 }

@@ -80,7 +80,10 @@ impl Routes {
 
 /// An event whose request cannot be made out: what the front door let through, the client has sent.
 pub(super) fn broken(error: &BrokenEvent) -> Response {
-    tracing::debug!(error = error as &dyn std::error::Error, "a request was refused");
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "a request was refused"
+    );
     answer::error(StatusCode::BAD_REQUEST, &error.to_string())
 }
 
@@ -92,4 +95,5 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 const NOT_PUBLIC: &str = "this function URL has no authorizer, so that anyone could call it: give it AWS_IAM, turn on \
                           the Gateway's own auth, or say `public_url: true` under `gateway.function` if it is meant";
 
-const NO_GRPC: &str = "gRPC does not pass a Lambda function: speak gRPC-Web or Connect (application/proto) here";
+const NO_GRPC: &str =
+    "gRPC does not pass a Lambda function: speak gRPC-Web or Connect (application/proto) here";

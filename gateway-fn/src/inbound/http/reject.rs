@@ -126,7 +126,9 @@ fn content_encoding(coding: &str) -> Response {
     let detail = format!("the body is {coding:?}: gzip, deflate and zstd are known here");
     let mut response = reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail);
     let known = HeaderValue::from_static("gzip, deflate, zstd");
-    response.headers_mut().insert(header::ACCEPT_ENCODING, known);
+    response
+        .headers_mut()
+        .insert(header::ACCEPT_ENCODING, known);
     response
 }
 

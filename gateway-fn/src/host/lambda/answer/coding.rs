@@ -13,7 +13,10 @@ pub(in crate::host::lambda) struct Coding {
 
 impl Coding {
     /// The best of those that the client takes: zstd is the fastest and the smallest.
-    pub(in crate::host::lambda) fn asked_for(asked: &HeaderMap, from: Option<usize>) -> Option<Self> {
+    pub(in crate::host::lambda) fn asked_for(
+        asked: &HeaderMap,
+        from: Option<usize>,
+    ) -> Option<Self> {
         let compression = [Compression::Zstd, Compression::Gzip, Compression::Deflate]
             .into_iter()
             .find(|compression| accepts(asked, compression.name()))?;
@@ -64,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_best_that_the_client_takes_is_taken() {
-        let found = |value| Coding::asked_for(&asked(value), Some(1)).map(|coding| coding.compression);
+        let found =
+            |value| Coding::asked_for(&asked(value), Some(1)).map(|coding| coding.compression);
         assert_eq!(found("gzip, deflate, br, zstd"), Some(Compression::Zstd));
         assert_eq!(found("br, GZIP;q=0.5"), Some(Compression::Gzip));
         assert_eq!(found("zstd;q=0, deflate"), Some(Compression::Deflate));
