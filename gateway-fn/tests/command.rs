@@ -1,5 +1,8 @@
 //! The command line as scripts see it: exit status, and what is said where.
 
+#[path = "command/lambda.rs"]
+mod lambda;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},

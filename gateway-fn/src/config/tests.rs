@@ -13,6 +13,7 @@ mod builder;
 mod faults;
 
 mod invoke;
+mod function;
 
 mod never_panics;
 

@@ -1,0 +1,68 @@
+//! The key `function`, and what is otherwise by default where the Gateway is a Lambda function.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::{FunctionConfig, GatewayConfig};
+
+fn gateway(keys: &str) -> GatewayConfig {
+    config(&format!("jtype: Flow\ngateway: {{{keys}}}\n")).gateway
+}
+
+#[test]
+fn every_key_of_function_is_read() {
+    let read = gateway(
+        "function: {response_streaming: true, front_door_timeout: 120000, answer_margin: 0, base_path: /v1/, \
+         public_url: true, compress_answers_from: 0, metrics_namespace: Search/Flows}",
+    );
+    let expected = FunctionConfig {
+        response_streaming: true,
+        front_door_timeout: Some(Duration::from_secs(120)),
+        answer_margin: Duration::ZERO,
+        base_path: Some("/v1".to_owned()),
+        public_url: true,
+        compress_answers_from: None,
+        metrics_namespace: Some("Search/Flows".to_owned()),
+    };
+    assert_eq!(read.function, expected);
+    assert_eq!(gateway("").function, FunctionConfig::default());
+    let silent = gateway("function: {metrics: false, base_path: /}").function;
+    assert_eq!((silent.metrics_namespace, silent.base_path), (None, None));
+}
+
+#[test]
+fn what_function_cannot_be_is_a_fault() {
+    for (value, key) in [
+        ("{answer_margin: -1}", "answer_margin"),
+        ("{front_door_timeout: 0}", "front_door_timeout"),
+        ("{base_path: v1}", "base_path"),
+        ("{base_path: '/a b'}", "base_path"),
+        ("{metrics_namespace: AWS/Lambda}", "metrics_namespace"),
+        ("{public_url: perhaps}", "public_url"),
+        ("{response_steaming: true}", "response_steaming"),
+    ] {
+        let faults = faults(&format!("jtype: Flow\ngateway:\n  function: {value}\n"));
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, [format!("gateway.function.{key}")], "{value}");
+    }
+}
+
+#[test]
+fn a_function_shows_less_and_takes_less() {
+    let on_lambda = |keys: &str| {
+        let env = |name: &str| (name == "AWS_LAMBDA_FUNCTION_NAME").then(|| "f".to_owned());
+        let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &env);
+        loaded.expect("holds").config.gateway
+    };
+    let here = gateway("");
+    let there = on_lambda("");
+    assert!(here.internal_addresses_in_errors && !there.internal_addresses_in_errors);
+    assert_eq!(here.limits.max_message_bytes, 256 << 20);
+    assert_eq!(there.limits.max_message_bytes, 60 << 20);
+    let streaming = on_lambda("function: {response_streaming: true}");
+    assert_eq!(streaming.limits.max_message_bytes, 200 << 20);
+    let said = on_lambda("internal_addresses_in_errors: true, limits: {max_message_bytes: 5}");
+    assert!(said.internal_addresses_in_errors);
+    assert_eq!(said.limits.max_message_bytes, 5);
+}
