@@ -12,8 +12,9 @@ mod builder;
 
 mod faults;
 
-mod invoke;
 mod function;
+
+mod invoke;
 
 mod never_panics;
 

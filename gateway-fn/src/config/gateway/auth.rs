@@ -115,14 +115,6 @@ impl fmt::Debug for ApiKeySource {
     }
 }
 
-impl AuthConfig {
-    /// Whether anything is demanded of a client.
-    #[must_use]
-    pub const fn is_on(&self) -> bool {
-        false
-    }
-}
-
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> AuthConfig {
     let Some((place, entries)) = section.map(&["auth"], report) else {
         // A lock without anything behind its name was meant to be one.

@@ -189,6 +189,7 @@ impl WebSocketEvents {
         let context = Context {
             deadline: Some(time.work),
             trace: Trace::from_pairs(trace.map(|trace| ("x-amzn-trace-id", trace))),
+            ..Context::default()
         };
         let asked = self.gateway.handle(request, context);
         let answer = match tokio::time::timeout_at(time.work, asked).await {
