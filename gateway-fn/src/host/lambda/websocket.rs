@@ -297,12 +297,13 @@ impl WebSocketEvents {
 
     /// Comes when the client is known to be gone. An event may have waited for hours, and work goes on for minutes.
     async fn left(&self, connection: &Connection, time: Time) {
-        while !self
-            .connections
-            .is_gone(&self.sdk, connection, time.end)
-            .await
-        {
-            tokio::time::sleep(GONE_INTERVAL).await;
+        loop {
+            match self.connections.get(&self.sdk, connection, time.end).await {
+                Err(CallError::Gone) => return,
+                // A policy or an emulator that knows no GET: asking again does not help.
+                Err(CallError::Refused { .. }) => std::future::pending().await,
+                Ok(()) | Err(CallError::NoAnswer) => tokio::time::sleep(GONE_INTERVAL).await,
+            }
         }
     }
 
@@ -332,12 +333,13 @@ impl Time {
     }
 }
 
-/// When Lambda ends this invocation, if it says so.
+/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
+/// 1970: such an invocation has no end that is known.
 fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
     let deadline = Duration::from_millis(lambda.deadline);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let left = deadline.saturating_sub(now).min(MAX_TIMEOUT);
-    (lambda.deadline > 0).then(|| Instant::now() + left)
+    let left = deadline.checked_sub(now)?.min(MAX_TIMEOUT);
+    Some(Instant::now() + left)
 }
 
 fn far() -> Instant {

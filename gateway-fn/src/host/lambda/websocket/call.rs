@@ -1,6 +1,6 @@
 //! One call of an AWS API -> its answer, tried again while that may help and there is time.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{config::http::HttpResponse, error::SdkError};
@@ -52,6 +52,7 @@ pub(super) enum CallError {
 pub(super) async fn call<T, E, F>(until: Instant, one_try: impl Fn() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    E: Error + 'static,
 {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
@@ -69,7 +70,7 @@ where
     attempt(until, one_try()).await
 }
 
-async fn attempt<T, E>(
+async fn attempt<T, E: Error + 'static>(
     until: Instant,
     one_try: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, CallError> {
@@ -77,13 +78,14 @@ async fn attempt<T, E>(
     match tokio::time::timeout_at(until, one_try).await {
         Ok(Ok(answer)) => Ok(answer),
         // By its status: emulators say 410 without the exception's name.
-        Ok(Err(error)) => Err(match error.raw_response() {
-            Some(response) => match response.status().as_u16() {
-                410 => CallError::Gone,
-                status => CallError::Refused { status },
-            },
-            None => CallError::NoAnswer,
-        }),
+        Ok(Err(error)) => match error.raw_response().map(|said| said.status().as_u16()) {
+            Some(410) => Err(CallError::Gone),
+            status => {
+                tracing::warn!(error = &error as &dyn Error, "a call of AWS failed");
+                let refused = status.map(|status| CallError::Refused { status });
+                Err(refused.unwrap_or(CallError::NoAnswer))
+            }
+        },
         Err(_) => Err(CallError::NoAnswer),
     }
 }

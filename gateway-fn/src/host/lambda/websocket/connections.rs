@@ -34,12 +34,19 @@ impl Connections {
         call(until, || post.clone().send()).await.map(|_| ())
     }
 
-    /// Whether the client is known to be gone.
-    pub(super) async fn is_gone(&self, sdk: &Sdk, of: &Connection, until: Instant) -> bool {
+    /// Asks whether the client is there.
+    ///
+    /// # Errors
+    /// When it is gone, or AWS does not say.
+    pub(super) async fn get(
+        &self,
+        sdk: &Sdk,
+        of: &Connection,
+        until: Instant,
+    ) -> Result<(), CallError> {
         let client = self.client(sdk, &of.endpoint).await;
         let get = client.get_connection().connection_id(&of.id);
-        let outcome = call(until, || get.clone().send()).await;
-        matches!(outcome, Err(CallError::Gone))
+        call(until, || get.clone().send()).await.map(|_| ())
     }
 
     /// Ends the connection.

@@ -61,11 +61,11 @@ fn gateway(executor: &str) -> Gateway {
     Gateway::new(&flow.build().expect("a Flow").config, &registry).expect("it can be served")
 }
 
-fn events(executor: &str, aws: &Aws, config: WebSocketConfig) -> WebSocketEvents {
+fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvents {
     let mut whole = GatewayConfig::default();
     whole.function.websocket = WebSocketConfig {
         connections_url: Some(aws.url.clone()),
-        ..config
+        ..config.clone()
     };
     let mut events = WebSocketEvents::new(gateway(executor), &whole, &|_| None);
     events.sdk = aws.sdk();

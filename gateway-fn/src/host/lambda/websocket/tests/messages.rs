@@ -7,7 +7,7 @@ use super::*;
 
 async fn answer(executor: &str, event: Value) -> Value {
     let aws = Aws::start().await;
-    let events = events(executor, &aws, WebSocketConfig::default());
+    let events = events(executor, &aws, &WebSocketConfig::default());
     let answer = events.handle(event, &lambda(LONG)).await;
     assert_eq!(aws.asked(), [""; 0], "a route response needs no call");
     answer
@@ -107,7 +107,7 @@ async fn an_error_is_a_message_and_names_the_request() {
 #[tokio::test]
 async fn work_is_cut_before_api_gateway_does_it() {
     let aws = Aws::start().await;
-    let events = events("never", &aws, WebSocketConfig::default());
+    let events = events("never", &aws, &WebSocketConfig::default());
     let event = event("message", |_| {});
     let answer = body(
         &events
@@ -140,7 +140,7 @@ async fn a_ping_is_answered() {
 async fn the_end_of_input_ends_the_connection() {
     for end in ["{}", "AA=="] {
         let aws = Aws::start().await;
-        let events = events("never", &aws, WebSocketConfig::default());
+        let events = events("never", &aws, &WebSocketConfig::default());
         let answer = events.handle(message(end), &lambda(LONG)).await;
         assert_eq!(answer, json!({"statusCode": 200}));
         let path = format!("DELETE /@connections/{}", CONNECTION.replace('=', "%3D"));
@@ -151,7 +151,7 @@ async fn the_end_of_input_ends_the_connection() {
 #[tokio::test]
 async fn a_client_that_leaves_stops_its_work() {
     let aws = Aws::start().await;
-    let events = events("never", &aws, WebSocketConfig::default());
+    let events = events("never", &aws, &WebSocketConfig::default());
     let lambda = lambda(LONG);
     let mut working = Box::pin(events.handle(event("message", |_| {}), &lambda));
     assert!(futures_util::poll!(&mut working).is_pending());

@@ -28,7 +28,7 @@ const GONE: (u16, &str) = (410, "");
 #[tokio::test]
 async fn without_a_route_response_an_answer_goes_by_connections() {
     let aws = Aws::start().await;
-    let events = events("pass_through", &aws, by_connections());
+    let events = events("pass_through", &aws, &by_connections());
     let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
@@ -40,9 +40,19 @@ async fn without_a_route_response_an_answer_goes_by_connections() {
 }
 
 #[tokio::test]
+async fn an_emulator_that_knows_no_deadline_sets_none() {
+    let aws = Aws::start().await;
+    let events = events("pass_through", &aws, &by_connections());
+    let mut lambda = lambda(LONG);
+    lambda.deadline = 600_000;
+    events.handle(event("message", |_| {}), &lambda).await;
+    assert_eq!(aws.asked(), [POST]);
+}
+
+#[tokio::test]
 async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     let aws = Aws::start().await;
-    let many = events("many", &aws, WebSocketConfig::default());
+    let many = events("many", &aws, &WebSocketConfig::default());
     let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let mut documents = Vec::new();
@@ -56,7 +66,7 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     let ids: Vec<_> = documents.iter().map(|document| &document["id"]).collect();
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 
-    let huge = events("huge", &aws, WebSocketConfig::default());
+    let huge = events("huge", &aws, &WebSocketConfig::default());
     let answer = huge.handle(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(body(&answer)["error"]["status"], 413);
 }
@@ -64,7 +74,7 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
 #[tokio::test]
 async fn throttling_is_waited_out() {
     let aws = Aws::saying(&[THROTTLED, (500, ""), THROTTLED]).await;
-    let events = events("pass_through", &aws, by_connections());
+    let events = events("pass_through", &aws, &by_connections());
     events.handle(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(aws.asked(), [POST; 4]);
 }
@@ -73,7 +83,7 @@ async fn throttling_is_waited_out() {
 async fn a_client_that_is_gone_gets_no_further_parts() {
     for says in [GONE, (403, "")] {
         let aws = Aws::saying(&[(200, ""), says]).await;
-        let many = events("many", &aws, WebSocketConfig::default());
+        let many = events("many", &aws, &WebSocketConfig::default());
         let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
         assert_eq!(answer, json!({"statusCode": 200}));
         assert_eq!(aws.asked(), [POST; 2], "of four parts");
@@ -83,7 +93,7 @@ async fn a_client_that_is_gone_gets_no_further_parts() {
 /// Hands a request over, and gives the event that the function was invoked with.
 async fn handed_over(executor: &str) -> Value {
     let aws = Aws::saying(&[(202, "")]).await;
-    let events = events(executor, &aws, pushing());
+    let events = events(executor, &aws, &pushing());
     let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
@@ -120,7 +130,7 @@ async fn a_request_that_is_handed_over_is_answered_once() {
     assert_eq!(event[push::KEY]["version"], 1);
     assert_eq!(event[push::KEY]["connection"]["id"], CONNECTION);
     let aws = Aws::start().await;
-    let events = events("pass_through", &aws, pushing());
+    let events = events("pass_through", &aws, &pushing());
     for _ in 0..3 {
         let answer = events.pushed(at(&aws, event.clone()), &lambda(LONG)).await;
         assert_eq!(answer, Value::Null);
@@ -136,7 +146,7 @@ async fn a_request_that_is_handed_over_is_answered_once() {
 async fn a_pushed_answer_that_comes_too_late_is_told_before_lambda_ends_the_run() {
     let event = handed_over("never").await;
     let aws = Aws::start().await;
-    let events = events("never", &aws, pushing());
+    let events = events("never", &aws, &pushing());
     let short = lambda(Duration::from_millis(1000));
     assert_eq!(events.pushed(at(&aws, event), &short).await, Value::Null);
     let [told] = &posted(&aws)[..] else {
@@ -150,7 +160,7 @@ async fn a_pushed_answer_that_comes_too_late_is_told_before_lambda_ends_the_run(
 async fn work_for_a_client_that_is_gone_stops() {
     let event = handed_over("never").await;
     let aws = Aws::saying(&[GONE]).await;
-    let events = events("never", &aws, pushing());
+    let events = events("never", &aws, &pushing());
     let pushed = events.pushed(at(&aws, event), &lambda(LONG)).await;
     assert_eq!(pushed, Value::Null, "long before its time is over");
     assert_eq!(aws.asked(), [GET]);
@@ -160,7 +170,7 @@ async fn work_for_a_client_that_is_gone_stops() {
 async fn a_client_that_leaves_stops_its_pushed_work() {
     let asynchronous = handed_over("never").await;
     let aws = Aws::start().await;
-    let events = events("never", &aws, pushing());
+    let events = events("never", &aws, &pushing());
     let lambda = lambda(LONG);
     let pushed = events.pushed(at(&aws, asynchronous), &lambda);
     let leave = async {
@@ -175,7 +185,7 @@ async fn a_client_that_leaves_stops_its_pushed_work() {
 #[tokio::test]
 async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
     let aws = Aws::saying(&[(403, "")]).await;
-    let events = events("pass_through", &aws, pushing());
+    let events = events("pass_through", &aws, &pushing());
     let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
     let answer = body(&answer);
     assert_eq!(answer["error"]["request_id"], "mine");
@@ -189,7 +199,7 @@ async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
 #[tokio::test]
 async fn what_is_no_request_is_answered_at_once() {
     let aws = Aws::start().await;
-    let events = events("pass_through", &aws, pushing());
+    let events = events("pass_through", &aws, &pushing());
     let pong = events.handle(message("ping"), &lambda(LONG)).await;
     assert_eq!(pong["body"], "pong");
     let wrong = events.handle(message("{\"a\":1}"), &lambda(LONG)).await;
@@ -200,7 +210,7 @@ async fn what_is_no_request_is_answered_at_once() {
 #[tokio::test]
 async fn an_event_that_cannot_be_taken_on_does_not_fail_the_function() {
     let aws = Aws::start().await;
-    let events = events("pass_through", &aws, pushing());
+    let events = events("pass_through", &aws, &pushing());
     let mut newer = handed_over("pass_through").await;
     newer[push::KEY]["version"] = 2.into();
     for event in [newer, json!({push::KEY: {}}), json!({push::KEY: 1})] {
