@@ -147,14 +147,16 @@ impl WebSocketEvents {
         let meaning = match message.read() {
             Ok(meaning) => meaning,
             Err(close) => {
-                let id = &event.request_context.request_id;
-                let told = Fault::from(&close).message(id, form);
-                return self.deliver(connection, vec![told], time).await;
+                let id = event.request_context.request_id.clone();
+                let reply = Reply::fault(id, form, &Fault::from(&close));
+                return self.deliver(connection, reply, time).await;
             }
         };
         let request = match meaning {
             Meaning::Ping(pong) => {
-                return self.deliver(connection, vec![pong.to_owned()], time).await;
+                let id = event.request_context.request_id.clone();
+                let reply = Reply::new(id, form, vec![pong.to_owned()]);
+                return self.deliver(connection, reply, time).await;
             }
             Meaning::Input(Input::Ignored) => return done(),
             Meaning::Input(Input::End) => return self.end(connection, time).await,
@@ -169,8 +171,8 @@ impl WebSocketEvents {
         }
         let piece = self.work.begin(&connection.id);
         tokio::select! {
-            messages = self.ask(request, form, time, lambda) => {
-                self.deliver(connection, messages, time).await
+            reply = self.ask(request, form, time, lambda) => {
+                self.deliver(connection, reply, time).await
             }
             () = piece.gone() => done(),
         }
@@ -183,7 +185,7 @@ impl WebSocketEvents {
         form: Subprotocol,
         time: Time,
         lambda: &lambda_runtime::Context,
-    ) -> Vec<String> {
+    ) -> Reply {
         let id = request.header.request_id.clone();
         let trace = lambda.xray_trace_id.clone();
         let context = Context {
@@ -192,47 +194,60 @@ impl WebSocketEvents {
             ..Context::default()
         };
         let asked = self.gateway.handle(request, context);
-        let answer = match tokio::time::timeout_at(time.work, asked).await {
+        let messages = match tokio::time::timeout_at(time.work, asked).await {
             Ok(Ok(answer)) => answer::write(answer, form, self.bounds()),
             Ok(Err(error)) => Err(Fault::from(&error)),
             Err(_) => Err(Fault::out_of_time()),
         };
-        answer.unwrap_or_else(|fault| vec![fault.message(&id, form)])
+        match messages {
+            Ok(messages) => Reply::new(id, form, messages),
+            Err(fault) => Reply::fault(id, form, &fault),
+        }
     }
 
-    /// A single message is the function's own answer, if the API passes that on.
-    async fn deliver(&self, to: &Connection, mut messages: Vec<String>, time: Time) -> Value {
-        if self.config.route_response
-            && messages.len() == 1
-            && let Some(message) = messages.pop()
+    /// A single message is the function's own answer, if the API passes that on, and so is the news that others could
+    /// not be sent.
+    async fn deliver(&self, to: &Connection, mut reply: Reply, time: Time) -> Value {
+        if !self.config.route_response {
+            // What went wrong is logged, and there is no other way to the client.
+            let _ = self.send(to, reply.messages, time).await;
+            return done();
+        }
+        if reply.messages.len() == 1
+            && let Some(message) = reply.messages.pop()
         {
             return json!({"statusCode": 200, "body": message});
         }
-        self.send(to, messages, time).await;
-        done()
+        match self.send(to, reply.messages, time).await {
+            Ok(()) | Err(CallError::Gone) => done(),
+            Err(error @ (CallError::Refused { .. } | CallError::NoAnswer)) => {
+                let fault = Fault::unavailable(format!("the answer could not be sent: {error}"));
+                json!({"statusCode": 200, "body": fault.message(&reply.request_id, reply.form)})
+            }
+        }
     }
 
     /// By `@connections`, in their order. When one cannot be sent, those behind it are dropped: parts with a gap are no
     /// answer.
-    async fn send(&self, to: &Connection, messages: Vec<String>, time: Time) {
+    async fn send(
+        &self,
+        to: &Connection,
+        messages: Vec<String>,
+        time: Time,
+    ) -> Result<(), CallError> {
         let all = messages.len();
         for (sent, message) in messages.into_iter().enumerate() {
-            let posted = self
-                .connections
-                .post(&self.sdk, to, message, time.end)
-                .await;
-            match posted {
-                Ok(()) => {}
-                Err(CallError::Gone) => {
-                    self.work.stop(&to.id);
-                    return;
-                }
-                Err(error) => {
+            let posted = self.connections.post(&self.sdk, to, message, time.end);
+            let Err(error) = posted.await else { continue };
+            match error {
+                CallError::Gone => self.work.stop(&to.id),
+                CallError::Refused { .. } | CallError::NoAnswer => {
                     tracing::error!(%error, endpoint = to.endpoint, sent, all, "an answer could not be sent");
-                    return;
                 }
             }
+            return Err(error);
         }
+        Ok(())
     }
 
     /// The client's input is over. A container answers what is under way and closes; here the connection is deleted
@@ -266,8 +281,8 @@ impl WebSocketEvents {
         };
         tracing::error!(%error, "a request could not be handed over");
         let fault = Fault::unavailable(error.to_string());
-        let told = fault.message(&request.request_id, form);
-        self.deliver(connection, vec![told], time).await
+        let reply = Reply::fault(request.request_id, form, &fault);
+        self.deliver(connection, reply, time).await
     }
 
     async fn push(&self, handed_over: HandedOver, lambda: &lambda_runtime::Context) {
@@ -287,8 +302,9 @@ impl WebSocketEvents {
         let time = Time::before(end_of(lambda).unwrap_or_else(far));
         let piece = self.work.begin(&connection.id);
         tokio::select! {
-            messages = self.ask(*request, message.form, time, lambda) => {
-                self.send(&connection, messages, time).await;
+            reply = self.ask(*request, message.form, time, lambda) => {
+                // What went wrong is logged, and there is no other way to the client.
+                let _ = self.send(&connection, reply.messages, time).await;
             }
             () = piece.gone() => {}
             () = self.left(&connection, time) => tracing::debug!("the client is gone, its work is stopped"),
@@ -312,6 +328,29 @@ impl WebSocketEvents {
             message_bytes: limits::WEBSOCKET_MESSAGE_BYTES,
             parts: self.config.max_parts,
         }
+    }
+}
+
+/// What a client is to be told, about which request.
+#[derive(Debug)]
+struct Reply {
+    request_id: String,
+    form: Subprotocol,
+    messages: Vec<String>,
+}
+
+impl Reply {
+    const fn new(request_id: String, form: Subprotocol, messages: Vec<String>) -> Self {
+        Self {
+            request_id,
+            form,
+            messages,
+        }
+    }
+
+    fn fault(request_id: String, form: Subprotocol, fault: &Fault) -> Self {
+        let told = fault.message(&request_id, form);
+        Self::new(request_id, form, vec![told])
     }
 }
 

@@ -81,13 +81,28 @@ async fn throttling_is_waited_out() {
 
 #[tokio::test]
 async fn a_client_that_is_gone_gets_no_further_parts() {
-    for says in [GONE, (403, "")] {
-        let aws = Aws::saying(&[(200, ""), says]).await;
-        let many = events("many", &aws, &WebSocketConfig::default());
-        let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
-        assert_eq!(answer, json!({"statusCode": 200}));
-        assert_eq!(aws.asked(), [POST; 2], "of four parts");
-    }
+    let aws = Aws::saying(&[(200, ""), GONE]).await;
+    let many = events("many", &aws, &WebSocketConfig::default());
+    let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(answer, json!({"statusCode": 200}));
+    assert_eq!(aws.asked(), [POST; 2], "of four parts");
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_parts_that_cannot_be_sent() {
+    let aws = Aws::saying(&[(200, ""), (403, "")]).await;
+    let many = events("many", &aws, &WebSocketConfig::default());
+    let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(aws.asked(), [POST; 2], "of four parts");
+    let error = &body(&answer)["error"];
+    assert_eq!(
+        (&error["request_id"], &error["status"]),
+        (&"mine".into(), &503.into())
+    );
+    assert_eq!(
+        error["detail"],
+        "the answer could not be sent: AWS refused the call with status 403"
+    );
 }
 
 /// Hands a request over, and gives the event that the function was invoked with.
