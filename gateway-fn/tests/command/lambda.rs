@@ -136,6 +136,17 @@ fn a_bundled_flow_is_served() {
     assert_eq!(runtime.end(), "");
 }
 
+/// Lambda Managed Instances: a second event is asked for while the first has no answer.
+#[test]
+fn several_events_run_at_once_where_lambda_says_so() {
+    let runtime = RuntimeApi::start(command().env("AWS_LAMBDA_MAX_CONCURRENCY", "2"));
+    let (first, second) = (runtime.take(), runtime.take());
+    for (_, path, _) in [&first, &second] {
+        assert_eq!(path, "/2018-06-01/runtime/invocation/next");
+    }
+    runtime.end();
+}
+
 fn ended(command: &mut Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = command.output().expect("it runs");
     let said = String::from_utf8_lossy(&stderr).into_owned();
