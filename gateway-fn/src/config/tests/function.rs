@@ -23,6 +23,7 @@ fn every_key_of_function_is_read() {
         public_url: true,
         compress_answers_from: None,
         metrics_namespace: Some("Search/Flows".to_owned()),
+        ..FunctionConfig::default()
     };
     assert_eq!(read.function, expected);
     assert_eq!(gateway("").function, FunctionConfig::default());

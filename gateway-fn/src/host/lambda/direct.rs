@@ -132,9 +132,13 @@ fn with_callers(mut context: Context, invocation: &Invocation<'_>) -> Context {
 fn failed(error: &GatewayError) -> Diagnostic {
     let kind = match error.code() {
         ErrorCode::DeadlineExceeded => FaultKind::OutOfTime,
-        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => FaultKind::BadPayload,
+        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest | ErrorCode::TooLarge => {
+            FaultKind::BadPayload
+        }
         ErrorCode::Unavailable
         | ErrorCode::Overloaded
+        | ErrorCode::FunctionFailed
+        | ErrorCode::Misconfigured
         | ErrorCode::Refused
         | ErrorCode::Internal => FaultKind::Unavailable,
     };

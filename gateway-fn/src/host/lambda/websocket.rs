@@ -40,7 +40,7 @@ use self::{
     work::{TakenOn, Work},
 };
 use crate::{
-    config::{GatewayConfig, WebSocketConfig},
+    config::{GatewayConfig, Protocol, WebSocketConfig},
     context::{Context, Trace},
     gateway::Gateway,
     inbound::websocket::subprotocol::{Input, Subprotocol},
@@ -96,7 +96,7 @@ impl WebSocketEvents {
             }
         };
         match event.route() {
-            Route::Connect => connect(&event),
+            Route::Connect => self.connect(&event).await,
             Route::Disconnect => {
                 self.work.stop(&event.request_context.connection_id);
                 done()
@@ -124,6 +124,22 @@ impl WebSocketEvents {
             ),
         }
         Value::Null
+    }
+
+    /// The one event with headers, and so the one at which a caller can be asked who it is.
+    async fn connect(&self, event: &Event) -> Value {
+        let headers = event.headers();
+        let checked = self.gateway.auth().check(&headers, Protocol::WebSocket, "/");
+        if let Err(refusal) = checked.await {
+            return json!({"statusCode": refusal.http_status().as_u16()});
+        }
+        match connect::choose(event.offered().as_deref()) {
+            Choice::Unasked => done(),
+            Choice::Answer(subprotocol) => {
+                json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}})
+            }
+            Choice::Refuse => json!({"statusCode": 400}),
+        }
     }
 
     fn connection(&self, event: &Event) -> Connection {
@@ -383,16 +399,6 @@ fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
 
 fn far() -> Instant {
     Instant::now() + MAX_TIMEOUT
-}
-
-fn connect(event: &Event) -> Value {
-    match connect::choose(event.offered().as_deref()) {
-        Choice::Unasked => done(),
-        Choice::Answer(subprotocol) => {
-            json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}})
-        }
-        Choice::Refuse => json!({"statusCode": 400}),
-    }
 }
 
 /// Nothing more to say.
