@@ -40,7 +40,8 @@ impl Deployment {
     ) -> Result<Answer, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.call(parts, context).await,
-            Self::Lambda(deployment) => deployment.call(parts, context).await,
+            // The SDK's futures are large; a call to another Executor is not to carry their size.
+            Self::Lambda(deployment) => Box::pin(deployment.call(parts, context)).await,
             Self::InProcess(service) => in_process(service, parts, context).await,
         }
     }
@@ -60,7 +61,7 @@ impl Deployment {
     pub async fn endpoints(&self) -> Result<Vec<String>, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.endpoints().await,
-            Self::Lambda(deployment) => deployment.endpoints().await,
+            Self::Lambda(deployment) => Box::pin(deployment.endpoints()).await,
             Self::InProcess(service) => Ok(service.endpoints()),
         }
     }
@@ -72,7 +73,7 @@ impl Deployment {
     pub async fn status(&self) -> Result<JinaInfoProto, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.status().await,
-            Self::Lambda(deployment) => deployment.status().await,
+            Self::Lambda(deployment) => Box::pin(deployment.status()).await,
             Self::InProcess(service) => Ok(service.info()),
         }
     }

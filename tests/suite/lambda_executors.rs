@@ -230,205 +230,95 @@ async fn the_flows_retries_bound_the_tries() {
     api.stop().await;
 }
 
-/// What a function or Lambda says, the HTTP status and gRPC code that the client gets, and a piece of the text.
-fn failures() -> Vec<(Scripted, u16, Code, &'static str)> {
-    use Code::{DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted, Unavailable};
-    let fault = |kind: &str| Scripted::fault(kind, &format!("failed at {ARN}"));
-    let body = Scripted::answer;
-    let none = r#"{"flowgate":1,"encoding":"none","body":"#;
-    let wrapped = |body: &str| Scripted::answer(&format!("{none}\"{body}\"}}"));
-    let refusal = Scripted::refusal;
-    vec![
-        (
-            fault("Flowgate.BadPayload"),
-            502,
-            Internal,
-            "could not read its payload",
-        ),
-        (
-            fault("Flowgate.AnswerTooLarge"),
-            413,
-            ResourceExhausted,
-            "6291456 bytes",
-        ),
-        (
-            fault("Flowgate.OutOfTime"),
-            504,
-            DeadlineExceeded,
-            "ran out of time",
-        ),
-        (fault("Flowgate.Panic"), 502, Internal, "panicked"),
-        (fault("Flowgate.Unavailable"), 503, Unavailable, "not there"),
-        (
-            fault("Function.ResponseSizeTooLarge"),
-            413,
-            ResourceExhausted,
-            "6291456 bytes",
-        ),
-        (
-            fault("Sandbox.Timedout"),
-            504,
-            DeadlineExceeded,
-            "its own timeout",
-        ),
-        (
-            fault("Runtime.ExitError"),
-            502,
-            Internal,
-            "Runtime.ExitError",
-        ),
-        (fault("ValueError"), 502, Internal, "failed with ValueError"),
-        (fault("a text <b>"), 502, Internal, "an unnamed error"),
-        (
-            body("Task timed out").with("x-amz-function-error", "Unhandled"),
-            502,
-            Internal,
-            "unnamed",
-        ),
-        (body(""), 502, Internal, "answered nothing"),
-        (body("null"), 502, Internal, "answered nothing"),
-        (body("{"), 502, Internal, "cannot be read"),
-        (
-            body(r#"{"statusCode":200}"#),
-            502,
-            Internal,
-            "no key `flowgate`",
-        ),
-        (body(r#"{"flowgate":2}"#), 502, Internal, "version 2"),
-        (wrapped("?"), 502, Internal, "no base64"),
-        (wrapped("AAAA"), 502, Internal, "protobuf"),
-        (
-            refusal(413, "RequestTooLargeException"),
-            413,
-            ResourceExhausted,
-            "as too large",
-        ),
-        (
-            refusal(404, "ResourceNotFoundException"),
-            502,
-            FailedPrecondition,
-            "no such function",
-        ),
-        (
-            refusal(403, "AccessDeniedException"),
-            502,
-            FailedPrecondition,
-            "lambda:InvokeFunction",
-        ),
-        (
-            refusal(403, "UnrecognizedClientException"),
-            502,
-            FailedPrecondition,
-            "credentials",
-        ),
-        (
-            refusal(502, "KMSAccessDeniedException"),
-            502,
-            FailedPrecondition,
-            "KMS",
-        ),
-        (
-            refusal(502, "InvalidSubnetIDException"),
-            502,
-            FailedPrecondition,
-            "VPC",
-        ),
-        (
-            refusal(502, "InvalidRuntimeException"),
-            502,
-            FailedPrecondition,
-            "runtime",
-        ),
-        (
-            refusal(400, "CodeVerificationFailedException"),
-            502,
-            FailedPrecondition,
-            "code package",
-        ),
-        (
-            refusal(403, "EFSMountFailureException"),
-            502,
-            FailedPrecondition,
-            "file system",
-        ),
-        (
-            refusal(400, "SnapStartException"),
-            502,
-            FailedPrecondition,
-            "snapshot",
-        ),
-        (
-            refusal(400, "RecursiveInvocationException"),
-            502,
-            FailedPrecondition,
-            "loop",
-        ),
-        (
-            refusal(415, "UnsupportedMediaTypeException"),
-            502,
-            FailedPrecondition,
-            "status 415",
-        ),
-        (
-            refusal(502, "ResourceNotReadyException"),
-            503,
-            Unavailable,
-            "not ready",
-        ),
-        (
-            refusal(409, "ResourceConflictException"),
-            503,
-            Unavailable,
-            "not ready",
-        ),
-        (
-            refusal(500, "ServiceException"),
-            503,
-            Unavailable,
-            "status 500",
-        ),
-        (
-            refusal(429, "TooManyRequestsException"),
-            429,
-            ResourceExhausted,
-            "throttled",
-        ),
-        (
-            Scripted {
-                status: 500,
-                ..body(r#"{"errorType":"E","errorMessage":"m"}"#)
-            },
-            502,
-            Internal,
-            "with E",
-        ),
-    ]
-}
+/// Who says it and what (a function's error or answer, or Lambda with a status); then HTTP status, gRPC code and a piece
+/// of the text that the client gets.
+const FAILURES: &str = r#"
+fault | Flowgate.BadPayload | 502 | Internal | could not read its payload
+fault | Flowgate.AnswerTooLarge | 413 | ResourceExhausted | 6291456 bytes
+fault | Flowgate.OutOfTime | 504 | DeadlineExceeded | ran out of time
+fault | Flowgate.Panic | 502 | Internal | panicked
+fault | Flowgate.Unavailable | 503 | Unavailable | not there
+fault | Function.ResponseSizeTooLarge | 413 | ResourceExhausted | 6291456 bytes
+fault | Sandbox.Timedout | 504 | DeadlineExceeded | its own timeout
+fault | Runtime.ExitError | 502 | Internal | Runtime.ExitError
+fault | ValueError | 502 | Internal | failed with ValueError
+fault | a text <b> | 502 | Internal | an unnamed error
+answer |  | 502 | Internal | answered nothing
+answer | null | 502 | Internal | answered nothing
+answer | { | 502 | Internal | cannot be read
+answer | {"statusCode":200} | 502 | Internal | no key `flowgate`
+answer | {"flowgate":2} | 502 | Internal | version 2
+answer | {"flowgate":1,"body":"?"} | 502 | Internal | no base64
+answer | {"flowgate":1,"body":"AAAA"} | 502 | Internal | protobuf
+answer | {"flowgate":1,"encoding":"zstd","body":"AAAA"} | 502 | Internal | zstd
+413 | RequestTooLargeException | 413 | ResourceExhausted | as too large
+404 | ResourceNotFoundException | 502 | FailedPrecondition | no such function
+403 | AccessDeniedException | 502 | FailedPrecondition | lambda:InvokeFunction
+403 | UnrecognizedClientException | 502 | FailedPrecondition | credentials
+502 | KMSAccessDeniedException | 502 | FailedPrecondition | KMS
+502 | InvalidSubnetIDException | 502 | FailedPrecondition | VPC
+502 | InvalidRuntimeException | 502 | FailedPrecondition | runtime
+400 | CodeVerificationFailedException | 502 | FailedPrecondition | code package
+403 | EFSMountFailureException | 502 | FailedPrecondition | file system
+400 | SnapStartException | 502 | FailedPrecondition | snapshot
+400 | RecursiveInvocationException | 502 | FailedPrecondition | loop
+415 | UnsupportedMediaTypeException | 502 | FailedPrecondition | status 415
+502 | ResourceNotReadyException | 503 | Unavailable | not ready
+409 | ResourceConflictException | 503 | Unavailable | not ready
+500 | ServiceException | 503 | Unavailable | status 500
+429 | TooManyRequestsException | 429 | ResourceExhausted | throttled
+"#;
 
 #[tokio::test]
 async fn every_failure_is_told_apart() {
-    for (script, http, grpc, said) in failures() {
-        let api = LambdaApi::start().await;
-        let gateway = single(&api, ", retries: 0, internal_addresses_in_errors: false").await;
-        (0..9).for_each(|_| api.script("e", script.clone()));
-        let answer = ask(&gateway).await;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, http, "{script:?}: {text}");
-        assert!(
-            text.contains(said) && text.contains("deployment e"),
-            "{script:?}: {text}"
-        );
-        assert!(
-            !text.contains("arn:") && !text.contains("123456789012"),
-            "{text}"
-        );
-        let status = send(&gateway, &blobs(0, 0)).await.expect_err("a failure");
-        assert_eq!(status.code(), grpc, "{script:?}: {status}");
-        assert!(status.message().contains(said), "{status}");
-        assert_eq!(api.processed().len(), 2, "{script:?}");
-        gateway.stop().await;
-        api.stop().await;
+    for line in FAILURES.trim().lines() {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let &[who, what, http, grpc, said] = cells.as_slice() else {
+            panic!("{line}")
+        };
+        let script = match who {
+            "fault" => Scripted::fault(what, &format!("failed at {ARN}")),
+            "answer" => Scripted::answer(what),
+            status => Scripted::refusal(status.parse().expect("a status"), what),
+        };
+        check_failure(line, &script, http, grpc, said).await;
     }
+}
+
+/// `cargo lambda watch` has a status for it where Lambda has a header.
+#[tokio::test]
+async fn a_function_that_failed_in_an_emulator_has_not_failed_lambda() {
+    let mut script = Scripted::fault("ValueError", "no");
+    script.status = 500;
+    script.headers.clear();
+    check_failure(
+        "emulator",
+        &script,
+        "502",
+        "Internal",
+        "failed with ValueError",
+    )
+    .await;
+}
+
+async fn check_failure(line: &str, script: &Scripted, http: &str, grpc: &str, said: &str) {
+    let api = LambdaApi::start().await;
+    let keys = ", retries: 0, internal_addresses_in_errors: false";
+    let gateway = single(&api, keys).await;
+    (0..9).for_each(|_| api.script("e", script.clone()));
+    let answer = ask(&gateway).await;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status.to_string(), http, "{line}: {text}");
+    let is_told = text.contains(said) && text.contains("deployment e");
+    assert!(is_told, "{line}: {text}");
+    let is_hidden = !text.contains("arn:") && !text.contains("123456789012");
+    assert!(is_hidden, "{text}");
+    let status = send(&gateway, &blobs(0, 0)).await.expect_err("a failure");
+    assert_eq!(format!("{:?}", status.code()), grpc, "{line}: {status}");
+    assert!(status.message().contains(said), "{status}");
+    assert_eq!(api.processed().len(), 2, "{line}");
+    gateway.stop().await;
+    api.stop().await;
 }
 
 #[tokio::test]

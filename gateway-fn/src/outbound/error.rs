@@ -34,7 +34,7 @@ pub enum Failure {
     /// The peer answered with another gRPC status.
     Refused(tonic::Code),
     /// A Lambda invocation failed.
-    Invocation(InvokeFault),
+    Invocation(Box<InvokeFault>),
 }
 
 impl CallError {

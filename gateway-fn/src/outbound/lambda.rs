@@ -15,6 +15,7 @@ mod retry;
 mod split;
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -52,7 +53,7 @@ pub struct LambdaOptions {
     /// For one try; `None` waits as long as a function can run.
     pub timeout: Option<Duration>,
     /// Tries of one invocation. `None`: Jina's rule, one more than the replicas and at least four.
-    pub tries: Option<std::num::NonZeroUsize>,
+    pub tries: Option<NonZeroUsize>,
     /// Of requests that fit so; others are compressed in any case.
     pub compression: Compression,
     /// Bytes of an answer, decompressed.
@@ -91,7 +92,10 @@ impl LambdaDeployment {
         options: &LambdaOptions,
     ) -> Self {
         let functions: Vec<_> = functions.into_iter().map(Function::of).collect();
-        let tries = options.tries.map_or(functions.len().max(3) + 1, Into::into);
+        // Facts of Jina 3.13: 1 + retries, else max(3, replicas) + 1.
+        let tries = options
+            .tries
+            .map_or_else(|| functions.len().max(3) + 1, NonZeroUsize::get);
         Self {
             name: name.to_owned(),
             functions,
@@ -163,7 +167,7 @@ impl LambdaDeployment {
         let bytes = parts.iter().map(Message::encoded_len).sum();
         match worked(bytes, move || ladder.climb(parts)).await? {
             Load::Whole(piece) => self.process_piece(piece, context).await,
-            Load::Split { request, pieces } => self.process_split(request, pieces, context).await,
+            Load::Split { request, pieces } => self.process_split(*request, pieces, context).await,
         }
     }
 
@@ -201,7 +205,7 @@ impl LambdaDeployment {
             said.push(answer.request);
         }
         Ok(Answer {
-            request: put_together(said)?,
+            request: put_together(&request.parameters, said)?,
             is_error: false,
         })
     }

@@ -26,7 +26,7 @@ pub(super) enum Load {
     Whole(Piece),
     /// Part by part, in the order of the documents; and the request, for an answer that is an error.
     Split {
-        request: DataRequest,
+        request: Box<DataRequest>,
         pieces: Vec<Piece>,
     },
 }
@@ -66,7 +66,10 @@ impl Ladder {
             self.fit(&list)
         });
         match pieces? {
-            Ok(pieces) => Ok(Load::Split { request, pieces }),
+            Ok(pieces) => Ok(Load::Split {
+                request: Box::new(request),
+                pieces,
+            }),
             Err(refused) => Err(self.too_large(refused.bytes.unwrap_or(bytes), refused.undivided)),
         }
     }

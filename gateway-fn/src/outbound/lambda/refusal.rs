@@ -47,7 +47,7 @@ impl Refusal {
             error_message: String::new(),
         });
         Self {
-            failure: Failure::Invocation(InvokeFault::of_function(&fault)),
+            failure: Failure::Invocation(InvokeFault::of_function(&fault).into()),
             detail: cut(fault.error_message),
             retry_after: None,
         }
@@ -55,7 +55,7 @@ impl Refusal {
 
     fn said(fault: InvokeFault, detail: String) -> Self {
         Self {
-            failure: Failure::Invocation(fault),
+            failure: Failure::Invocation(fault.into()),
             detail: cut(detail),
             retry_after: None,
         }

@@ -1,6 +1,6 @@
 //! A request too large for one invocation -> parts of its documents, each as large as fits; their answers -> one.
 
-use flowgate_proto::{DataRequest, Documents, Struct, Value, docarray::DocumentProto};
+use flowgate_proto::{DataRequest, Documents, Parameters, Struct, docarray::DocumentProto};
 
 use super::fault::{InvokeFault, Undivided};
 use crate::flow::parameters::{results_of, with_results};
@@ -60,15 +60,22 @@ fn halves(documents: &[DocumentProto]) -> Vec<&[DocumentProto]> {
 }
 
 /// Puts the answers of a request's parts together: header, routes and parameters are the first one's, the documents
-/// follow each other, and no result is lost.
-pub(super) fn put_together(answers: Vec<DataRequest>) -> Result<DataRequest, InvokeFault> {
-    let mut united = Struct::default();
+/// follow each other, and no result is lost. `sent` are the parameters that every part had.
+pub(super) fn put_together(
+    sent: &Parameters,
+    answers: Vec<DataRequest>,
+) -> Result<DataRequest, InvokeFault> {
+    let sent = results_of(sent).map_err(unreadable)?.unwrap_or_default();
+    let mut united = sent.clone();
     let mut documents = Vec::new();
-    let mut answers = answers.into_iter().enumerate();
     let mut whole = None;
-    for (part, mut answer) in answers.by_ref() {
+    for (part, mut answer) in answers.into_iter().enumerate() {
         let results = results_of(&answer.parameters).map_err(unreadable)?;
-        unite(&mut united, results.unwrap_or_default(), part);
+        for (name, result) in results.unwrap_or_default().fields {
+            if sent.fields.get(&name) != Some(&result) {
+                united.fields.insert(own_name(&united, name, part), result);
+            }
+        }
         documents.extend(std::mem::take(&mut answer.documents).into_vec()?);
         whole.get_or_insert(answer);
     }
@@ -80,16 +87,12 @@ pub(super) fn put_together(answers: Vec<DataRequest>) -> Result<DataRequest, Inv
     Ok(whole)
 }
 
-/// Adds results. The parts come from one Executor, and so under one name: what differs from an earlier part's gets a
-/// name of its own, `NAME/part-1` for the second part.
-fn unite(united: &mut Struct, results: Struct, part: usize) {
-    for (name, result) in results.fields {
-        let known: Option<&Value> = united.fields.get(&name);
-        match known {
-            Some(known) if *known == result => {}
-            Some(_) => drop(united.fields.insert(format!("{name}/part-{part}"), result)),
-            None => drop(united.fields.insert(name, result)),
-        }
+/// The parts come from one Executor, and so under one name: what another part has returned under it already gets a name
+/// of its own, `NAME/part-1` for the second part.
+fn own_name(united: &Struct, name: String, part: usize) -> String {
+    match united.fields.contains_key(&name) {
+        true => format!("{name}/part-{part}"),
+        false => name,
     }
 }
 
@@ -127,12 +130,9 @@ mod tests {
     fn split(documents: &[&str], fits: usize, max_parts: usize) -> Result<Vec<String>, Refused> {
         let fit = |part: DataRequest| {
             let ids = ids(&part);
-            let is_small = ids.len() <= fits && !ids.contains('X');
-            Ok(if is_small {
-                Ok(ids.clone())
-            } else {
-                Err(ids.len())
-            })
+            let length = ids.len();
+            let is_small = length <= fits && !ids.contains('X');
+            Ok(if is_small { Ok(ids) } else { Err(length) })
         };
         halved(&request(documents), max_parts, fit).expect("no fault")
     }
@@ -160,25 +160,35 @@ mod tests {
 
     #[test]
     fn answers_come_together_and_no_result_is_lost() {
-        let answer = |ids: &[&str], results: serde_json::Value| {
-            let parameters = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
-            DataRequest {
-                parameters: parameters.expect("an object").into(),
-                ..request(ids)
-            }
+        let parameters = |results: serde_json::Value| -> Parameters {
+            let given = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
+            given.expect("an object").into()
         };
-        let whole = put_together(vec![
-            answer(&["a", "b"], json!({"e/rep-0": {"n": 2}, "same": {"n": 1}})),
-            answer(&[], json!({"e/rep-0": {"n": 0}, "same": {"n": 1}})),
-            answer(&["c"], json!({"late": {"n": 3}})),
-        ]);
+        let answer = |ids: &[&str], results| DataRequest {
+            parameters: parameters(results),
+            ..request(ids)
+        };
+        let earlier = json!({"a/rep-0": {"n": 9}});
+        let whole = put_together(
+            &parameters(earlier),
+            vec![
+                answer(
+                    &["a", "b"],
+                    json!({"a/rep-0": {"n": 9}, "e/rep-0": {"n": 2}}),
+                ),
+                answer(&[], json!({"a/rep-0": {"n": 9}, "e/rep-0": {"n": 2}})),
+                answer(&["c"], json!({"late": {"n": 3}})),
+            ],
+        );
         let whole = whole.expect("an answer");
         assert_eq!(ids(&whole), "abc");
-        let expected = executor_fn::structure(json!({"k": 1, RESULTS_KEY: {
-            "e/rep-0": {"n": 2}, "e/rep-0/part-1": {"n": 0}, "same": {"n": 1}, "late": {"n": 3},
-        }}));
-        assert_eq!(whole.parameters.decode().ok(), expected);
-        let plain = put_together(vec![request(&["a"]), request(&["b"])]).expect("an answer");
+        let expected = json!({"a/rep-0": {"n": 9}, "e/rep-0": {"n": 2}, "e/rep-0/part-1": {"n": 2}, "late": {"n": 3}});
+        assert_eq!(
+            whole.parameters.decode().ok(),
+            parameters(expected).decode().ok()
+        );
+        let plain = put_together(&Parameters::EMPTY, vec![request(&["a"]), request(&["b"])])
+            .expect("an answer");
         assert_eq!(
             (ids(&plain).as_str(), plain.parameters.is_present()),
             ("ab", false)
