@@ -289,7 +289,7 @@ fn whole_log(flow: &str) -> String {
         .skip(2)
         .find_map(|line| line.split_whitespace().nth(1).map(str::to_owned));
     // A request that is answered comes after what is done at start has begun.
-    flowgate(&["ping", "gateway", &url.expect("an endpoint")]);
+    flowgate(&["ping", "flow", &url.expect("an endpoint")]);
     let kill = format!("kill -TERM {}", child.id());
     let killed = Command::new("sh").args(["-c", &kill]).status();
     assert!(killed.expect("a shell").success());
