@@ -79,7 +79,11 @@ impl From<SdkError<InvokeError, HttpResponse>> for Refusal {
                     Some(error) if error.is_timeout() => InvokeFault::Unreachable,
                     Some(error) if is_connect(error) => InvokeFault::Unreachable,
                     Some(error) if error.is_user() => InvokeFault::Unprepared,
-                    Some(_) => InvokeFault::Broken,
+                    // The SDK reports so what kept it from signing, too.
+                    Some(_) => match unsent(&error) {
+                        InvokeFault::Credentials => InvokeFault::Credentials,
+                        _ => InvokeFault::Broken,
+                    },
                     None => unsent(&error),
                 };
                 Self::said(fault, chain(&error))
@@ -214,3 +218,30 @@ fn cut(mut text: String) -> String {
 
 /// Bytes. Enough for a message of Lambda's with an ARN; a stack trace belongs in the function's own log.
 const MOST_DETAIL: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_lambda::error::ConnectorError;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_could_not_be_signed_was_not_sent() {
+        let fault = |text: &str| {
+            let error = ConnectorError::other(text.into(), None);
+            let refusal = Refusal::from(SdkError::dispatch_failure(error));
+            match refusal.failure {
+                Failure::Invocation(fault) => *fault,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(matches!(
+            fault("no credentials found in chain"),
+            InvokeFault::Credentials
+        ));
+        assert!(matches!(
+            fault("connection closed before message completed"),
+            InvokeFault::Broken
+        ));
+    }
+}
