@@ -14,6 +14,8 @@ mod function;
 
 mod gateway;
 
+mod local;
+
 mod ping;
 
 mod serve;
@@ -58,6 +60,8 @@ enum Command {
     Executor(executor::ExecutorArgs),
     /// Serve a Gateway by the arguments of `jina gateway`, as Jina's Kubernetes and compose exports call it
     Gateway(gateway::GatewayCommand),
+    /// Serve an HTTP API and a WebSocket API in front of a Lambda function, as API Gateway does
+    Local(Box<local::LocalArgs>),
     /// Ask an Executor, a Gateway or a whole Flow whether it is ready, by the arguments of `jina ping`
     Ping(ping::PingArgs),
 }
@@ -87,6 +91,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Check(args) => check::run(&args),
             Command::Executor(args) => executor::run(&args).await,
             Command::Gateway(args) => gateway::run(&args).await,
+            Command::Local(args) => local::run(&args).await,
             Command::Ping(args) => ping::run(&args).await,
         }
     });

@@ -50,4 +50,6 @@ pub mod config;
 
 pub mod telemetry;
 
+pub mod local;
+
 pub mod cli;

@@ -3,6 +3,9 @@
 #[path = "command/lambda.rs"]
 mod lambda;
 
+#[path = "command/local.rs"]
+mod local;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},

@@ -1,0 +1,262 @@
+//! A bootstrap -> processes that poll a Runtime API of their own, started as Lambda starts execution environments: one
+//! for each invocation that finds none idle, ended when one takes too long, replaced when they die.
+
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::oneshot,
+};
+
+use super::{
+    InvokeError, Outcome, Surroundings,
+    queue::{Patience, Queue, Request, Start},
+};
+use crate::local::{
+    options::{Function, Source},
+    runtime_api::RuntimeApi,
+    server::Server,
+};
+
+/// How long a process may take until it asks for its first invocation, beside the function's own timeout: Lambda's
+/// INIT phase (AWS Lambda, execution environment lifecycle).
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections of one process to its Runtime API: one for each invocation that it may take at once, and one to spare.
+const RUNTIME_CONNECTIONS: usize = 64;
+
+/// Bytes of a line of a function's log; a longer one is cut in two.
+const LINE_BYTES: u64 = 64 << 10;
+
+/// One function and what runs of it.
+#[derive(Debug)]
+pub(in crate::local) struct Processes {
+    function: Function,
+    queue: Arc<Queue>,
+    surroundings: Surroundings,
+}
+
+impl Processes {
+    pub(super) fn new(function: Function, max_queued: usize, surroundings: Surroundings) -> Self {
+        let most = match function.source {
+            Source::Bootstrap(_) => Some(function.concurrency),
+            Source::ByHand => None,
+        };
+        let queue = Arc::new(Queue::new(function.timeout, max_queued, most));
+        Self {
+            function,
+            queue,
+            surroundings,
+        }
+    }
+
+    /// Takes an invocation in; what comes back waits for its outcome.
+    pub(in crate::local) fn invoke(
+        self: &Arc<Self>,
+        request: Request,
+        patience: Patience,
+    ) -> Result<impl Future<Output = Result<Outcome, InvokeError>> + use<>, InvokeError> {
+        let (answered, start): (oneshot::Receiver<_>, _) = self.queue.submit(request, patience)?;
+        self.start(start);
+        Ok(async { answered.await.map_err(|_| InvokeError::Stopping) })
+    }
+
+    /// Lambda's name for it.
+    pub(in crate::local) fn arn(&self) -> String {
+        arn(&self.function.name)
+    }
+
+    /// Waits for so long; true if the whole stopped meanwhile.
+    pub(in crate::local) async fn stopped_during(&self, pause: Duration) -> bool {
+        let stopped = self.surroundings.stopping.cancelled();
+        tokio::time::timeout(pause, stopped).await.is_ok()
+    }
+
+    pub(in crate::local) const fn is_by_hand(&self) -> bool {
+        matches!(self.function.source, Source::ByHand)
+    }
+
+    /// The Runtime API for a runtime that is started by hand.
+    pub(in crate::local) fn runtime_api(&self) -> RuntimeApi {
+        RuntimeApi::new(Arc::clone(&self.queue), None, self.arn())
+    }
+
+    fn start(self: &Arc<Self>, start: Option<Start>) {
+        let (Some(start), Source::Bootstrap(path)) = (start, &self.function.source) else {
+            return;
+        };
+        let (this, path) = (Arc::clone(self), path.clone());
+        self.surroundings.tasks.spawn(async move {
+            let number = start.number;
+            let outcome = this.run(&path, start).await;
+            let next = this.queue.gone(number, &outcome);
+            if !this.surroundings.stopping.is_cancelled() {
+                this.start(next);
+            }
+        });
+    }
+
+    /// Runs one process to its end, and says what became of an invocation that it had.
+    async fn run(&self, path: &Path, start: Start) -> Outcome {
+        let name = &self.function.name;
+        let failed = |error: &dyn Error| {
+            let said = format!("{name} cannot be started: {error}");
+            tracing::error!("{said}");
+            Outcome::failed("Runtime.InvalidEntrypoint", &said)
+        };
+        let server = match Server::bind(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).await {
+            Ok(server) => server,
+            Err(error) => return failed(&error),
+        };
+        let mut child = match self.command(path, &server).spawn() {
+            Ok(child) => child,
+            Err(error) => return failed(&error),
+        };
+        tracing::debug!(function = %name, number = start.number, "started");
+        forward(name, child.stdout.take());
+        forward(name, child.stderr.take());
+        let api = RuntimeApi::new(Arc::clone(&self.queue), Some(start.number), self.arn());
+        // The Runtime API ends with the process.
+        let ended = self.surroundings.stopping.child_token();
+        let serving = server.serve_until(RUNTIME_CONNECTIONS, ended.clone(), move |request, _| {
+            let api = api.clone();
+            async move { api.answer(request).await }
+        });
+        self.surroundings.tasks.spawn(serving);
+        let outcome = self.watch(&mut child, start).await;
+        ended.cancel();
+        outcome
+    }
+
+    async fn watch(&self, child: &mut Child, start: Start) -> Outcome {
+        let Start { number, kill } = start;
+        let name = &self.function.name;
+        let outcome = tokio::select! {
+            status = child.wait() => return exited(name, status.ok()),
+            () = kill.cancelled() => Outcome::failed("Sandbox.Timedout", "an invocation took too long"),
+            () = self.surroundings.stopping.cancelled() => {
+                Outcome::failed("Sandbox.Failure", "flowgate local is stopping")
+            }
+            () = self.late(number) => {
+                let said = format!("{name} asked for no invocation in the time of INIT");
+                tracing::error!("{said}");
+                Outcome::failed("Sandbox.Timedout", &said)
+            }
+        };
+        if let Err(error) = child.kill().await {
+            tracing::warn!(function = %name, error = &error as &dyn Error, "not killed");
+        }
+        outcome
+    }
+
+    /// Comes true when the process has not come up in time.
+    async fn late(&self, number: usize) {
+        tokio::time::sleep(INIT_TIMEOUT.saturating_add(self.function.timeout)).await;
+        if self.queue.is_ready(number) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The process with the environment that Lambda gives it (AWS Lambda, defined runtime environment variables), and
+    /// with this machine in the place of AWS. The credentials are nobody's.
+    fn command(&self, path: &Path, server: &Server) -> Command {
+        let Function {
+            name, env, memory, ..
+        } = &self.function;
+        let root = path.parent().filter(|root| !root.as_os_str().is_empty());
+        let root = root.unwrap_or_else(|| Path::new("."));
+        // Relative to where it was named, not to the folder that it runs in.
+        let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string())
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
+            .env("AWS_REGION", REGION)
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .env("AWS_SESSION_TOKEN", "local")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("LAMBDA_TASK_ROOT", root)
+            .env("TZ", ":UTC")
+            .env("_HANDLER", "bootstrap")
+            .current_dir(root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // The SDKs take the name from the service's id, which ends in API; the shorter one is easily expected.
+        for name in [
+            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI",
+            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENT",
+        ] {
+            command.env(name, &self.surroundings.connections);
+        }
+        if let Some(lambda) = self.surroundings.lambda {
+            command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{lambda}"));
+        }
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+const REGION: &str = "us-east-1";
+
+/// An account of nobody's.
+pub(in crate::local) const ACCOUNT: &str = "000000000000";
+
+pub(in crate::local) fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+fn exited(name: &str, status: Option<ExitStatus>) -> Outcome {
+    let how = status.map_or_else(
+        || "for no known reason".to_owned(),
+        |status| status.to_string(),
+    );
+    tracing::warn!(function = %name, "the process ended: {how}");
+    Outcome::failed(
+        "Runtime.ExitError",
+        &format!("Error: Runtime exited with error: {how}"),
+    )
+}
+
+/// Passes a function's log on, line by line.
+fn forward(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
+    let Some(log) = log else { return };
+    let name = name.to_owned();
+    tokio::spawn(async move {
+        let mut log = BufReader::new(log);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut bounded = tokio::io::AsyncReadExt::take(&mut log, LINE_BYTES);
+            match bounded.read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => say(&name, &String::from_utf8_lossy(&line)),
+            }
+        }
+    });
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a function's log is for the person at the terminal, as it stands"
+)]
+fn say(name: &str, line: &str) {
+    eprintln!("[{name}] {}", line.trim_end());
+}
