@@ -71,7 +71,7 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
     };
     gateway.tell(Facts::of_environment(&env));
     gateway.warm_up().await;
-    run(gateway, config, started).await
+    Box::pin(run(gateway, config, started)).await
 }
 
 async fn run(gateway: Gateway, config: Config, started: Instant) -> Exit {

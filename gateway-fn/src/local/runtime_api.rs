@@ -81,7 +81,7 @@ impl RuntimeApi {
             ),
         ];
         for (name, value) in facts {
-            if let Some(Ok(value)) = value.map(|value| HeaderValue::try_from(value)) {
+            if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }

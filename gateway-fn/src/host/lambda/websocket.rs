@@ -129,7 +129,10 @@ impl WebSocketEvents {
     /// The one event with headers, and so the one at which a caller can be asked who it is.
     async fn connect(&self, event: &Event) -> Value {
         let headers = event.headers();
-        let checked = self.gateway.auth().check(&headers, Protocol::WebSocket, "/");
+        let checked = self
+            .gateway
+            .auth()
+            .check(&headers, Protocol::WebSocket, "/");
         if let Err(refusal) = checked.await {
             return json!({"statusCode": refusal.http_status().as_u16()});
         }

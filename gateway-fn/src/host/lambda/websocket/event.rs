@@ -77,12 +77,14 @@ impl Event {
     /// The headers of `$connect`; what no header can be is left out.
     pub(super) fn headers(&self) -> HeaderMap {
         let several = self.multi_value_headers.iter().flatten();
-        let several = several.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        let several =
+            several.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
         let single = self.headers.iter().flatten();
         let single = single.filter_map(|(name, value)| Some((name, value.as_ref()?)));
         let mut headers = HeaderMap::new();
         for (name, value) in several.chain(single) {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
                 && !headers.get_all(&name).iter().any(|there| there == value)
             {
                 headers.append(name, value);
