@@ -109,7 +109,7 @@ impl Local {
             Target::Functions(functions) => {
                 let functions = Functions::new(functions, &options, self);
                 if let Some(server) = lambda {
-                    let api = LambdaApi::new(functions.clone(), options.times.retries, tasks);
+                    let api = LambdaApi::new(functions.clone(), options.times.retries, self);
                     tasks.spawn(server.serve(most, self, move |request, _| {
                         let api = api.clone();
                         async move { api.answer(request).await }

@@ -9,9 +9,10 @@ use flowgate_proto::limits::{ASYNC_INVOKE_BYTES, INVOKE_BYTES};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    Local,
     answer::{self, Answer},
     function::{self, Functions, InvokeError, Outcome, Patience, Processes},
     server,
@@ -23,15 +24,17 @@ pub(super) struct LambdaApi {
     functions: Functions,
     /// The pauses before an asynchronous invocation that failed is tried again.
     retries: [Duration; 2],
+    stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl LambdaApi {
-    pub(super) fn new(functions: Functions, retries: [Duration; 2], tasks: &TaskTracker) -> Self {
+    pub(super) fn new(functions: Functions, retries: [Duration; 2], local: &Local) -> Self {
         Self {
             functions,
             retries,
-            tasks: tasks.clone(),
+            stopping: local.stopping.clone(),
+            tasks: local.tasks.clone(),
         }
     }
 
@@ -101,16 +104,13 @@ impl LambdaApi {
             Err(error) => return refusal(&error),
         };
         let (function, retries) = (Arc::clone(function), self.retries);
-        self.tasks.spawn(async move {
+        let work = async move {
             let mut outcome = first.await;
             for pause in retries {
-                match outcome {
-                    Ok(Outcome::Answered(_)) | Err(InvokeError::Stopping) => return,
-                    Ok(Outcome::Failed(_)) | Err(_) => {}
-                }
-                if function.stopped_during(pause).await {
+                if matches!(outcome, Ok(Outcome::Answered(_))) {
                     return;
                 }
+                tokio::time::sleep(pause).await;
                 let (id, payload, trace) = again.clone();
                 let mut event = function::Request::new(payload, trace);
                 event.id = id;
@@ -122,7 +122,10 @@ impl LambdaApi {
             if !matches!(outcome, Ok(Outcome::Answered(_))) {
                 tracing::warn!(function = %function.arn(), "an asynchronous event is given up");
             }
-        });
+        };
+        let stopping = self.stopping.clone();
+        self.tasks
+            .spawn(async move { stopping.run_until_cancelled(work).await });
         answer::empty(StatusCode::ACCEPTED)
     }
 }

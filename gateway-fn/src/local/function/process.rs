@@ -74,12 +74,6 @@ impl Processes {
         arn(&self.function.name)
     }
 
-    /// Waits for so long; true if the whole stopped meanwhile.
-    pub(in crate::local) async fn stopped_during(&self, pause: Duration) -> bool {
-        let stopped = self.surroundings.stopping.cancelled();
-        tokio::time::timeout(pause, stopped).await.is_ok()
-    }
-
     pub(in crate::local) const fn is_by_hand(&self) -> bool {
         matches!(self.function.source, Source::ByHand)
     }

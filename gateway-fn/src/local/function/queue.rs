@@ -116,7 +116,7 @@ impl Queue {
     ) -> Result<(oneshot::Receiver<Outcome>, Option<Start>), InvokeError> {
         let mut state = self.state();
         let free = match (self.processes, patience) {
-            (Some(most), Patience::None) => state.expected() + most - state.processes.len(),
+            (Some(most), Patience::None) => state.room() + most - state.processes.len(),
             (None, _) | (_, Patience::Waits) => self.most,
         };
         if state.waiting.len() >= free.min(self.most) {
@@ -270,6 +270,18 @@ impl State {
     fn expected(&self) -> usize {
         let starting = self.processes.values().filter(|process| !process.is_ready);
         self.polling + starting.count()
+    }
+
+    /// Those, and the runtimes that have just answered and are about to ask again.
+    fn room(&self) -> usize {
+        let is_idle = |number: &&usize| {
+            !self
+                .running
+                .values()
+                .any(|running| running.process == Some(**number))
+        };
+        self.expected()
+            .max(self.processes.keys().filter(is_idle).count())
     }
 }
 

@@ -108,7 +108,9 @@ impl Session {
             .api
             .events
             .disconnect(&self.connection, &self.host, &end);
-        if let Err(fault) = self.api.ask(&event).await {
+        // Nobody may be there to take it when all stops.
+        let asked = self.api.ask(&event);
+        if let Some(Err(fault)) = self.api.stopping.run_until_cancelled(asked).await {
             tracing::debug!("$disconnect: {}", fault.text());
         }
     }
