@@ -1,0 +1,157 @@
+"""The release bootstraps as functions: under Lambda's runtime interface emulator, or behind `cargo lambda watch`."""
+
+import base64
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from processes import free_port, running
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOTSTRAPS = Path(os.environ["SERVERLESS_BOOTSTRAPS"])
+EVENTS = ROOT / "tests/events"
+
+#: One document by HTTP, as Jina's own clients send it.
+HELLO = {"data": [{"text": "hello"}], "execEndpoint": "/"}
+
+FLOW_IN_PROCESS = """
+jtype: Flow
+version: '1'
+gateway: {protocol: http, port: 8080}
+executors:
+  - {name: greeter, uses: 'inproc://greet'}
+"""
+
+
+def bootstrap(name: str) -> Path:
+    return BOOTSTRAPS / name / "bootstrap"
+
+
+def lambda_variables(name: str) -> dict:
+    """What every function finds in its environment on Lambda."""
+    return {
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+    }
+
+
+class Answer:
+    """An HTTP answer, also of the kinds that urllib raises."""
+
+    def __init__(self, url: str, body=None, headers=(), method=None, seconds: float = 60):
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"content-type": "application/json", **dict(headers)}
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)
+        try:
+            answer = urllib.request.urlopen(request, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Emulated:
+    """A function under the runtime interface emulator."""
+
+    def __init__(self, program, port: int):
+        self.program = program
+        self.url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+
+    def invoke(self, event):
+        return Answer(self.url, event).json()
+
+    def init_milliseconds(self) -> float:
+        # The REPORT line's own `Init Duration` is not that of the process.
+        return float(re.search(r"INIT REPORT\(durationMs: ([0-9.]+)", self.program.log())[1])
+
+
+@contextmanager
+def emulated(program: Path, directory: Path, name="gateway-fn", **variables):
+    port, api = free_port(), free_port()
+    words = [
+        os.environ["RIE"],
+        *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
+        *("--runtime-api-address", f"127.0.0.1:{api}"),
+        program,
+    ]
+    with running(words, directory / "function.log", **lambda_variables(name), **variables) as emulator:
+        emulator.wait_for_port(port)
+        yield Emulated(emulator, port)
+
+
+class Watched:
+    """Functions behind `cargo lambda watch --only-lambda-apis`, by their names."""
+
+    def __init__(self, port: int):
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def invoke(self, name: str, event):
+        return Answer(f"{self.endpoint}/2015-03-31/functions/{name}/invocations", event)
+
+    def ask(self, name: str, path: str, body=None, **options):
+        """Through the function URL that `watch` has."""
+        return Answer(f"{self.endpoint}/lambda-url/{name}{path}", body, **options)
+
+
+@contextmanager
+def watched(directory: Path, functions: dict):
+    """`functions`: name -> (bootstrap, variables). Each is started once the ones before it are up."""
+    port = free_port()
+    words = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", port, "--only-lambda-apis"]
+    with ExitStack() as stack:
+        watch = stack.enter_context(running(words, directory / "watch.log", cwd=ROOT))
+        watch.wait_for_port(port)
+        for name, (program, variables) in functions.items():
+            everything = {
+                **lambda_variables(name),
+                "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{port}/.rt/{name}",
+                "AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{port}",
+                **variables,
+            }
+            stack.enter_context(running([program], directory / f"{name}.log", **everything))
+        yield Watched(port)
+
+
+def event(name: str) -> dict:
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def http_event(name: str, method: str, path: str, body=None) -> dict:
+    """An event of AWS's documentation with another method, path and body."""
+    changed = event(name)
+    context = changed["requestContext"]
+    if "http" in context:
+        changed["rawPath"], changed["rawQueryString"] = path, ""
+        context["http"].update(method=method, path=path)
+    else:
+        changed.update(httpMethod=method, path=path)
+    for query in ("queryStringParameters", "multiValueQueryStringParameters"):
+        changed.pop(query, None)
+    for headers, value in (("headers", "application/json"), ("multiValueHeaders", ["application/json"])):
+        if headers in changed:
+            changed[headers] = {**changed[headers], "content-type": value}
+    changed["body"] = None if body is None else json.dumps(body)
+    changed["isBase64Encoded"] = False
+    return changed
+
+
+def body_of(answer: dict):
+    """The JSON in a proxy integration's answer."""
+    body = answer["body"]
+    return json.loads(base64.b64decode(body) if answer.get("isBase64Encoded") else body)
+
+
+def texts(answer: dict) -> list:
+    return [document.get("text") for document in answer["data"]]
+
+
+def executors(answer: dict) -> list:
+    return [route["executor"] for route in answer["routes"]]

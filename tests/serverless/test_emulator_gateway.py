@@ -1,0 +1,53 @@
+"""gateway-fn under Lambda's runtime interface emulator, with the events of AWS's documentation."""
+
+import pytest
+
+from functions import FLOW_IN_PROCESS, HELLO, body_of, bootstrap, emulated, event, http_event, texts
+
+HTTP_EVENTS = ["http_api", "rest_api", "load_balancer", "load_balancer_multi_value"]
+
+
+@pytest.fixture(scope="module")
+def function(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("gateway")
+    with emulated(bootstrap("gateway-fn"), directory, FLOWGATE_FLOW=FLOW_IN_PROCESS) as function:
+        yield function
+
+
+@pytest.mark.parametrize("name", HTTP_EVENTS)
+def test_a_post_runs_the_flow(function, name):
+    answer = function.invoke(http_event(name, "POST", "/post", HELLO))
+    assert answer["statusCode"] == 200
+    assert texts(body_of(answer))[0] == "hello"
+    assert len(body_of(answer)["data"]) == 2
+
+
+@pytest.mark.parametrize("name", HTTP_EVENTS)
+def test_status_says_which_function_it_is(function, name):
+    answer = function.invoke(http_event(name, "GET", "/status"))
+    assert answer["statusCode"] == 200
+    assert "gateway-fn" in str(body_of(answer))
+
+
+@pytest.mark.parametrize("name", HTTP_EVENTS)
+def test_an_unknown_path_is_not_found(function, name):
+    assert function.invoke(http_event(name, "GET", "/nowhere"))["statusCode"] == 404
+
+
+@pytest.mark.parametrize("name", HTTP_EVENTS)
+def test_a_body_that_is_no_json_is_refused_as_in_the_container(function, name):
+    broken = {**http_event(name, "POST", "/post"), "body": "{"}
+    assert function.invoke(broken)["statusCode"] == 422
+
+
+def test_a_websocket_connects_speaks_and_goes(function):
+    assert function.invoke(event("websocket_connect"))["statusCode"] == 200
+    answer = function.invoke(event("websocket_message"))
+    assert texts(body_of(answer))[0] == "hello"
+    assert function.invoke(event("websocket_disconnect"))["statusCode"] == 200
+
+
+def test_the_start_is_timed(function):
+    function.invoke(http_event("http_api", "GET", "/status"))
+    print(f"INIT {function.init_milliseconds():.1f} ms")
+    assert function.init_milliseconds() > 0

@@ -1,0 +1,101 @@
+"""A WebSocket client in front of gateway-fn, through `flowgate local` and through serverless-offline: the same suite, so
+that the emulator is not judged by itself.
+"""
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from functions import BOOTSTRAPS, FLOW_IN_PROCESS, HELLO, bootstrap, texts, watched
+from processes import free_port, running
+
+HERE = Path(__file__).parent
+NPM = Path(os.environ["SERVERLESS_NPM"])
+
+
+@contextmanager
+def flowgate_local(directory: Path):
+    ports = [free_port() for _ in range(3)]
+    flow = directory / "flow.yml"
+    flow.write_text(FLOW_IN_PROCESS)
+    words = [BOOTSTRAPS / "flowgate/bootstrap", "local", "--bootstrap", f"gateway-fn={bootstrap('gateway-fn')}"]
+    words += ["--flow", flow, "--http", ports[0], "--websocket", ports[1], "--lambda", ports[2]]
+    with running(words, directory / "local.log") as program:
+        program.wait_for_port(ports[1])
+        yield f"ws://127.0.0.1:{ports[1]}"
+
+
+@contextmanager
+def serverless_offline(directory: Path):
+    if not (NPM / ".complete").exists():
+        pytest.skip("serverless-offline is not installed: no npm here")
+    http, websocket, control = (free_port() for _ in range(3))
+    for name in ("serverless.yml", "forward.js"):
+        shutil.copy(HERE / "offline" / name, directory)
+    (directory / "node_modules").symlink_to(NPM / "node_modules")
+    # The function finds @connections here; serverless-offline's events name no address that could be reached.
+    variables = {
+        "FLOWGATE_FLOW": FLOW_IN_PROCESS,
+        "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": f"http://127.0.0.1:{websocket}",
+    }
+    with watched(directory, {"gateway-fn": (bootstrap("gateway-fn"), variables)}) as functions:
+        words = ["node", "node_modules/serverless/bin/serverless.js", "offline", "start"]
+        invoke = f"{functions.endpoint}/2015-03-31/functions/gateway-fn/invocations"
+        ports = {"HTTP_PORT": http, "WEBSOCKET_PORT": websocket, "LAMBDA_PORT": control}
+        with running(words, directory / "offline.log", cwd=directory, INVOKE_URL=invoke, **ports) as program:
+            program.wait_for_port(websocket, 120)
+            yield f"ws://127.0.0.1:{websocket}"
+
+
+@pytest.fixture(scope="module", params=[flowgate_local, serverless_offline], ids=lambda host: host.__name__)
+def url(request, tmp_path_factory):
+    with request.param(tmp_path_factory.mktemp("websocket")) as url:
+        yield url
+
+
+def ask(socket, message) -> dict:
+    socket.send(message if isinstance(message, str) else json.dumps(message))
+    return json.loads(socket.recv(timeout=30))
+
+
+def test_a_message_is_answered(url):
+    with connect(url) as socket:
+        answer = ask(socket, HELLO)
+        assert texts(answer)[0] == "hello" and len(answer["data"]) == 2
+
+
+def test_messages_are_answered_one_after_another(url):
+    with connect(url) as socket:
+        for number in range(5):
+            answer = ask(socket, {"data": [{"text": str(number)}], "execEndpoint": "/"})
+            assert texts(answer)[0] == str(number)
+
+
+def test_clients_do_not_see_each_others_answers(url):
+    with connect(url) as one, connect(url) as other:
+        assert texts(ask(one, {**HELLO, "data": [{"text": "one"}]}))[0] == "one"
+        assert texts(ask(other, {**HELLO, "data": [{"text": "other"}]}))[0] == "other"
+
+
+def test_a_subprotocol_is_answered(url):
+    with connect(url, subprotocols=["json"]) as socket:
+        assert socket.subprotocol == "json"
+        assert texts(ask(socket, HELLO))[0] == "hello"
+
+
+def test_a_ping_is_answered(url):
+    with connect(url) as socket:
+        socket.send(json.dumps({"action": "ping"}))
+        assert socket.recv(timeout=30)
+
+
+def test_what_is_no_json_is_an_error_and_the_connection_lives(url):
+    with connect(url) as socket:
+        socket.send("{")
+        assert "error" in socket.recv(timeout=30).lower()
+        assert texts(ask(socket, HELLO))[0] == "hello"
