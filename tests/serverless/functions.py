@@ -107,7 +107,7 @@ def watched(directory: Path, functions: dict):
     port = free_port()
     words = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", port, "--only-lambda-apis"]
     with ExitStack() as stack:
-        watch = stack.enter_context(running(words, directory / "watch.log", cwd=ROOT))
+        watch = stack.enter_context(running(words, directory / "watch.log", cwd=project(directory, functions)))
         watch.wait_for_port(port)
         for name, (program, variables) in functions.items():
             everything = {
@@ -118,6 +118,17 @@ def watched(directory: Path, functions: dict):
             }
             stack.enter_context(running([program], directory / f"{name}.log", **everything))
         yield Watched(port)
+
+
+def project(directory: Path, names) -> Path:
+    """A project with a binary of each name: `watch` takes invocations for those only, though it builds nothing here."""
+    manifest = '[package]\nname = "functions"\nversion = "0.1.0"\n[workspace]\n'
+    manifest += "".join(f'[[bin]]\nname = "{name}"\npath = "main.rs"\n' for name in names)
+    place = directory / "project"
+    place.mkdir()
+    (place / "Cargo.toml").write_text(manifest)
+    (place / "main.rs").write_text("fn main() {}\n")
+    return place
 
 
 def event(name: str) -> dict:

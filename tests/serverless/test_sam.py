@@ -66,7 +66,8 @@ class local:
         words += ["--config-file", directory / "none.toml", "--warm-containers", "LAZY"]
         (directory / "none.toml").write_text("version = 0.1\n")
         if endpoint:
-            words += ["--parameter-overrides", f"LambdaEndpoint={endpoint}"]
+            (directory / "variables.json").write_text(json.dumps({"Parameters": {"AWS_ENDPOINT_URL_LAMBDA": endpoint}}))
+            words += ["--env-vars", directory / "variables.json"]
         self._running = running(words, directory / "log", cwd=ROOT)
 
     def __enter__(self) -> str:
