@@ -31,7 +31,11 @@ use self::{
 use crate::{
     config::{Config, GatewayConfig, Protocol},
     gateway::{Gateway, Registry, StartError},
-    inbound::{connect, grpc, grpc_web, http, websocket},
+    inbound::{
+        connect, grpc, grpc_web,
+        http::{self, Scripts},
+        websocket,
+    },
 };
 
 /// A Gateway with its sockets bound, not yet serving.
@@ -193,7 +197,12 @@ fn routes(
     stopping: &CancellationToken,
 ) -> (Dispatch, HealthSwitch) {
     let (grpc, health) = grpc::router(gateway, config, stopping);
-    let http = http::router(gateway.clone(), &config.http, &config.limits);
+    let http = http::router(
+        gateway.clone(),
+        &config.http,
+        &config.limits,
+        Scripts::EMBEDDED,
+    );
     let cors = grpc_web::Cors::from(config.http.cors);
     let limit = config.limits.max_message_bytes;
     let routes = Dispatch {
@@ -202,7 +211,7 @@ fn routes(
         grpc: Some(grpc),
         http: Some(http),
         websocket: Some(websocket::router(gateway, config, sessions)),
-        debug: Some(http::debug_router(gateway.clone())),
+        debug: Some(http::debug_router(gateway.clone(), Scripts::EMBEDDED)),
         tls: config.tls.is_some(),
     };
     (routes, health)

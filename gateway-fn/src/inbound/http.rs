@@ -40,17 +40,19 @@ use crate::{
     context::Context,
     gateway::Gateway,
 };
+pub use docs::Scripts;
 use openapi::About;
 use reject::Rejection;
 use routes::Action;
 use table::{Found, Table};
 
 /// What a Gateway serves on its HTTP port.
-pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router {
+pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits, scripts: Scripts) -> Router {
     let http = Http {
         gateway,
-        table: Table::new(routes::gateway(config)),
+        table: Table::new(routes::gateway(config, scripts)),
         about: About::gateway(config),
+        scripts,
         protocols: &[Protocol::Http],
         max_body_bytes: limits.max_message_bytes,
         openapi: OnceLock::new(),
@@ -65,11 +67,12 @@ pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits) -> Router 
 
 /// What a Gateway serves over plain HTTP on its WebSocket port, whatever the settings of the HTTP port
 /// (Jina 3.13).
-pub fn debug_router(gateway: Gateway) -> Router {
+pub fn debug_router(gateway: Gateway, scripts: Scripts) -> Router {
     let http = Http {
         gateway,
-        table: Table::new(routes::debug()),
+        table: Table::new(routes::debug(scripts)),
         about: About::debug(),
+        scripts,
         protocols: &[Protocol::Http, Protocol::WebSocket],
         max_body_bytes: 0,
         openapi: OnceLock::new(),
@@ -87,6 +90,7 @@ struct Http {
     gateway: Gateway,
     table: Table,
     about: About,
+    scripts: Scripts,
     /// Whose callers must say who they are, if any of these must.
     protocols: &'static [Protocol],
     /// Nought where no route takes a body.
@@ -135,7 +139,7 @@ impl Http {
                 data::post(&self.gateway, endpoint, self.max_body_bytes, request).await?
             }
             Action::OpenApi => json_reply(self.openapi()),
-            Action::Page(page) => docs::page(*page, &self.about.title),
+            Action::Page(page) => self.scripts.page(*page, &self.about.title),
             Action::Asset(asset) => docs::asset(asset, request.headers()),
         })
     }

@@ -11,7 +11,10 @@ use super::{answer, event::Sender, http::BrokenEvent};
 use crate::{
     config::GatewayConfig,
     gateway::Gateway,
-    inbound::{connect, grpc, grpc_web, http::router},
+    inbound::{
+        connect, grpc, grpc_web,
+        http::{Scripts, router},
+    },
 };
 
 /// The routes of HTTP, and those of gRPC for clients that come through a front door.
@@ -33,7 +36,13 @@ struct Calls {
 impl Routes {
     pub(super) fn new(gateway: &Gateway, config: &GatewayConfig) -> Self {
         Self {
-            http: router(gateway.clone(), &config.http, &config.limits),
+            http: router(
+                gateway.clone(),
+                &config.http,
+                &config.limits,
+                // A function has four megabytes to fetch before it starts, and its callers have the internet.
+                Scripts::FROM_NETWORK,
+            ),
             calls: OnceLock::new(),
             gateway: gateway.clone(),
             config: config.clone(),

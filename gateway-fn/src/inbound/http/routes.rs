@@ -4,7 +4,7 @@
 use http::Method;
 
 use super::{
-    docs::{ASSETS, Asset, Page},
+    docs::{Asset, Page, Scripts},
     path::Path,
 };
 use crate::config::{ExposedEndpoint, HttpConfig};
@@ -53,8 +53,8 @@ pub(super) struct Operation {
 }
 
 /// The routes of the HTTP port.
-pub(super) fn gateway(config: &HttpConfig) -> Vec<Route> {
-    let mut routes = documentation();
+pub(super) fn gateway(config: &HttpConfig, scripts: Scripts) -> Vec<Route> {
+    let mut routes = documentation(scripts);
     if config.debug_endpoints {
         routes.extend([
             dry_run("_flow_health"),
@@ -80,8 +80,8 @@ pub(super) fn gateway(config: &HttpConfig) -> Vec<Route> {
 }
 
 /// The plain HTTP routes of the WebSocket port.
-pub(super) fn debug() -> Vec<Route> {
-    let mut routes = documentation();
+pub(super) fn debug(scripts: Scripts) -> Vec<Route> {
+    let mut routes = documentation(scripts);
     routes.extend([
         health("_health", "Jina", None),
         status(&[], None),
@@ -90,7 +90,7 @@ pub(super) fn debug() -> Vec<Route> {
     routes
 }
 
-fn documentation() -> Vec<Route> {
+fn documentation(scripts: Scripts) -> Vec<Route> {
     let plain = |path, action| Route {
         path: Path::new(path),
         methods: vec![Method::GET, Method::HEAD],
@@ -104,9 +104,10 @@ fn documentation() -> Vec<Route> {
         plain("/redoc", Action::Page(Page::Redoc)),
     ];
     routes.extend(
-        ASSETS
+        scripts
+            .assets()
             .iter()
-            .map(|asset| plain(asset.path, Action::Asset(asset))),
+            .map(|asset| plain(asset.path(), Action::Asset(asset))),
     );
     routes
 }

@@ -79,7 +79,11 @@ async fn ask_with(config: &HttpConfig, request: http::Request<Body>) -> Reply {
         max_message_bytes: LIMIT,
         ..Limits::default()
     };
-    ask_at(router(gateway(), config, &limits), request).await
+    ask_at(
+        router(gateway(), config, &limits, Scripts::EMBEDDED),
+        request,
+    )
+    .await
 }
 
 async fn ask(request: http::Request<Body>) -> Reply {
@@ -385,7 +389,7 @@ async fn the_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there()
 
 #[tokio::test]
 async fn scripts_come_compressed_to_those_who_take_it() {
-    let path = docs::ASSETS[0].path;
+    let path = Scripts::EMBEDDED.assets()[0].path();
     let compressed = ask(request("GET", path, &[("accept-encoding", "gzip")], "")).await;
     let plain = ask(bare("GET", path)).await;
     assert_eq!(
@@ -419,7 +423,12 @@ async fn head_of_a_page_is_its_headers() {
 
 #[tokio::test]
 async fn the_websocket_port_serves_its_few_routes() {
-    let ask = |method, path| ask_at(debug_router(gateway()), bare(method, path));
+    let ask = |method, path| {
+        ask_at(
+            debug_router(gateway(), Scripts::EMBEDDED),
+            bare(method, path),
+        )
+    };
     ask("GET", "/").await.is(200, &json!({}));
     assert_eq!(
         ask("GET", "/openapi.json").await.json()["info"]["title"],

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{config::ExposedEndpoint, inbound::http::routes};
+use crate::{
+    config::ExposedEndpoint,
+    inbound::http::{docs::Scripts, routes},
+};
 
 const JINA: &str = "3.13.2";
 
@@ -73,7 +76,10 @@ fn every_route_is_described_as_jina_does() {
     // Jina gives both operations one id.
     recorded["paths"]["/multi"]["post"]["operationId"] = "_multi_multi_post".into();
     assert_eq!(
-        written(&About::gateway(&config), &routes::gateway(&config)),
+        written(
+            &About::gateway(&config),
+            &routes::gateway(&config, Scripts::EMBEDDED)
+        ),
         recorded
     );
 }
@@ -89,7 +95,10 @@ fn routes_that_are_off_leave_nothing_behind() {
     };
     let recorded = recorded(include_str!("jina-3.13.2/openapi-bare.json"));
     assert_eq!(
-        written(&About::gateway(&config), &routes::gateway(&config)),
+        written(
+            &About::gateway(&config),
+            &routes::gateway(&config, Scripts::EMBEDDED)
+        ),
         recorded
     );
 }
@@ -97,7 +106,10 @@ fn routes_that_are_off_leave_nothing_behind() {
 #[test]
 fn the_websocket_port_describes_its_own() {
     let recorded = recorded(include_str!("jina-3.13.2/openapi-websocket.json"));
-    assert_eq!(written(&About::debug(), &routes::debug()), recorded);
+    assert_eq!(
+        written(&About::debug(), &routes::debug(Scripts::EMBEDDED)),
+        recorded
+    );
 }
 
 #[test]
@@ -106,7 +118,10 @@ fn of_two_routes_in_one_place_the_one_that_answers_is_described() {
         exposed: vec![exposed("/other", "/index", &["POST", "GET"])],
         ..config()
     };
-    let document = written(&About::gateway(&config), &routes::gateway(&config));
+    let document = written(
+        &About::gateway(&config),
+        &routes::gateway(&config, Scripts::EMBEDDED),
+    );
     let index = &document["paths"]["/index"];
     assert_eq!(index["post"]["tags"][0], "CRUD");
     assert_eq!(index["get"]["tags"][0], "Customized");
