@@ -44,7 +44,7 @@ Without a subcommand, `flowgate [FLOW.yml]` is `flowgate serve [FLOW.yml]`.
 
 Environment:
   FLOWGATE_FLOW   the Flow: a path, or the YAML itself (an argument goes before it)
-  FLOWGATE_LOG    what is logged, in tracing's filter syntax: `debug`, `gateway=trace,info`
+  FLOWGATE_LOG    what is logged, in tracing's filter syntax: `debug`, `gateway=debug,warn`
   JINA_LOG_LEVEL  Jina's level names, where FLOWGATE_LOG is not set
 
 Exit status:

@@ -63,10 +63,15 @@ class Emulated:
 
     def __init__(self, program, port: int):
         self.program = program
-        self.url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self.url = f"{self.endpoint}/2015-03-31/functions/function/invocations"
 
     def invoke(self, event):
-        return Answer(self.url, event).json()
+        """The answer, or the error object; a text goes as it is, broken or not."""
+        return Answer(self.url, event.encode() if isinstance(event, str) else event).json()
+
+    def log(self) -> str:
+        return self.program.log()
 
     def init_milliseconds(self) -> float:
         # The REPORT line's own `Init Duration` is not that of the process.
@@ -74,15 +79,17 @@ class Emulated:
 
 
 @contextmanager
-def emulated(program: Path, directory: Path, name="gateway-fn", **variables):
+def emulated(program, directory: Path, name="gateway-fn", cwd=None, **variables):
+    """`program` is a bootstrap, or one with its arguments."""
     port, api = free_port(), free_port()
     words = [
         os.environ["RIE"],
         *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{api}"),
-        program,
+        *(program if isinstance(program, list) else [program]),
     ]
-    with running(words, directory / "function.log", **lambda_variables(name), **variables) as emulator:
+    everything = {**lambda_variables(name), **variables}
+    with running(words, directory / "function.log", cwd=cwd, **everything) as emulator:
         emulator.wait_for_port(port)
         yield Emulated(emulator, port)
 

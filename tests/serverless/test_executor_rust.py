@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from executor_function import REPOSITORY, cargo_lambda_invoke, emulated, watched
+from executor_function import PROGRAM, cargo_lambda_invoke, emulated
+from functions import ROOT, watched
 
-BY_HAND = {'data': [{'text': 'hello'}], 'execEndpoint': '/'}
+BY_HAND = {"data": [{"text": "hello"}], "execEndpoint": "/"}
 
 
 @pytest.fixture
@@ -19,52 +20,52 @@ def function(tmp_path):
 
 def documented(mark: str) -> str:
     """The first example of its kind in the payload's documentation."""
-    text = (REPOSITORY / 'proto/INVOKE.md').read_text()
-    return re.search(rf'```json {mark}\n(.*?)\n```', text, re.S).group(1)
+    text = (ROOT / "proto/INVOKE.md").read_text()
+    return re.search(rf"```json {mark}\n(.*?)\n```", text, re.S).group(1)
 
 
 def test_plain_json_by_hand(function):
     answer = function.invoke(BY_HAND)
-    assert [doc['text'] for doc in answer['data']] == ['hello', 'hello from Flowgate']
+    assert [doc["text"] for doc in answer["data"]] == ["hello", "hello from Flowgate"]
 
 
 def test_a_gateways_payload(function):
-    answer = function.invoke(documented('request'))
-    assert answer['flowgate'] == 1 and not answer.get('isError')
-    assert b'hello from Flowgate' in base64.b64decode(answer['body'])
+    answer = function.invoke(documented("request"))
+    assert answer["flowgate"] == 1 and not answer.get("isError")
+    assert b"hello from Flowgate" in base64.b64decode(answer["body"])
 
 
 @pytest.mark.parametrize(
-    'payload, told',
+    "payload, told",
     [
-        ('nonsense', 'expected ident'),
-        ('[1]', 'shape'),
-        ('{"flowgate":9,"call":"process"}', 'version 9'),
-        ('{"flowgate":1,"call":"process","body":"?"}', 'base64'),
-        ('{"data":[{"text":[]}]}', 'body.data.0.text'),
+        ("nonsense", "expected ident"),
+        ("[1]", "shape"),
+        ('{"flowgate":9,"call":"process"}', "version 9"),
+        ('{"flowgate":1,"call":"process","body":"?"}', "base64"),
+        ('{"data":[{"text":[]}]}', "body.data.0.text"),
     ],
 )
 def test_bad_payloads_are_told(function, payload, told):
     error = function.invoke(payload)
-    assert error['errorType'] == 'Flowgate.BadPayload'
-    assert told in error['errorMessage']
+    assert error["errorType"] == "Flowgate.BadPayload"
+    assert told in error["errorMessage"]
 
 
 def test_the_function_goes_on_after_a_fault(function):
-    function.invoke('nonsense')
-    assert 'data' in function.invoke(BY_HAND)
+    function.invoke("nonsense")
+    assert "data" in function.invoke(BY_HAND)
 
 
 def test_the_log_is_json(function):
-    function.invoke('nonsense')
-    lines = [line for line in function.log().splitlines() if line.startswith('{')]
-    assert any('Flowgate.BadPayload' in json.loads(line)['message'] for line in lines)
+    function.invoke("nonsense")
+    lines = [line for line in function.log().splitlines() if line.startswith("{")]
+    assert any("Flowgate.BadPayload" in json.loads(line)["message"] for line in lines)
 
 
 def test_cargo_lambda_invoke(tmp_path):
-    with watched(tmp_path) as port:
-        done = cargo_lambda_invoke(port, json.dumps(BY_HAND))
+    with watched(tmp_path, {"executor-fn": (PROGRAM, {})}) as functions:
+        done = cargo_lambda_invoke(functions.endpoint, json.dumps(BY_HAND))
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)['data'][1]['text'] == 'hello from Flowgate'
-        failed = cargo_lambda_invoke(port, '{"flowgate":9}')
-        assert 'Flowgate.BadPayload' in failed.stdout + failed.stderr
+        assert json.loads(done.stdout)["data"][1]["text"] == "hello from Flowgate"
+        failed = cargo_lambda_invoke(functions.endpoint, '{"flowgate":9}')
+        assert "Flowgate.BadPayload" in failed.stdout + failed.stderr

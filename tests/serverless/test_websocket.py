@@ -90,8 +90,7 @@ def test_a_subprotocol_is_answered(url):
 
 def test_a_ping_is_answered(url):
     with connect(url) as socket:
-        socket.send(json.dumps({"action": "ping"}))
-        assert socket.recv(timeout=30)
+        assert ask(socket, {"action": "ping"}) == {"action": "pong"}
 
 
 def test_what_is_no_json_is_an_error_and_the_connection_lives(url):
