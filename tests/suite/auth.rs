@@ -303,6 +303,60 @@ async fn what_is_not_named_needs_nothing() {
     gateway.stop().await;
 }
 
+/// A unary call by gRPC-Web or Connect: whether it is refused for its credentials.
+async fn is_refused(authority: &str, kind: &str, key: &str) -> bool {
+    // An empty message each.
+    let body: &'static [u8] = match kind {
+        "application/proto" => &[],
+        "application/grpc-web-text" => b"AAAAAAA=",
+        _ => &[0; 5],
+    };
+    let request = Request::post(format!("http://{authority}{SINGLE}"))
+        .header(header::CONTENT_TYPE, kind)
+        .header("x-api-key", key)
+        .body(Bytes::from_static(body))
+        .expect("a request");
+    let answer = http(request).await;
+    match answer.status {
+        401 => true,
+        200 => match answer.headers.get("grpc-status") {
+            Some(status) => {
+                assert_eq!(status, "16", "{kind}");
+                true
+            }
+            None => false,
+        },
+        status => panic!("{kind}: {status}"),
+    }
+}
+
+#[tokio::test]
+async fn what_grpc_or_http_demands_is_demanded_of_grpc_web_and_connect() {
+    for (protocols, is_guarded) in [
+        ("grpc", true),
+        ("http", true),
+        ("websocket", false),
+        ("grpc, http, websocket", true),
+    ] {
+        let yaml = with_key(&format!(", protocols: [{protocols}]"));
+        let gateway = ServedGateway::start(&yaml).await;
+        for port in [Http, Grpc] {
+            let authority = gateway.authority(port);
+            for kind in [
+                "application/proto",
+                "application/grpc-web+proto",
+                "application/grpc-web-text",
+            ] {
+                let told = format!("{kind} on the port of {port} with {protocols}");
+                let refused = is_refused(&authority, kind, "wrong").await;
+                assert_eq!(refused, is_guarded, "{told}");
+                assert!(!is_refused(&authority, kind, KEY).await, "{told}");
+            }
+        }
+        gateway.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn executors_see_no_credentials() {
     let recorder = Recorder::start(&[Rpc::Single]).await;

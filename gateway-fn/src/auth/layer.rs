@@ -15,10 +15,19 @@ use crate::config::Protocol;
 
 /// gRPC routes for those who may call.
 pub(crate) fn grpc(routes: Router, auth: &Auth) -> Router {
+    guard_grpc(routes, auth, &[Protocol::Grpc])
+}
+
+/// gRPC routes behind gRPC-Web or Connect, which HTTP ports and functions have too: what gRPC or HTTP demands counts.
+pub(crate) fn grpc_over_http(routes: Router, auth: &Auth) -> Router {
+    guard_grpc(routes, auth, &[Protocol::Grpc, Protocol::Http])
+}
+
+fn guard_grpc(routes: Router, auth: &Auth, protocols: &'static [Protocol]) -> Router {
     if !auth.is_on() {
         return routes;
     }
-    routes.layer(from_fn_with_state(auth.clone(), admit_grpc))
+    routes.layer(from_fn_with_state((auth.clone(), protocols), admit_grpc))
 }
 
 /// WebSocket routes for those who may call: others get no WebSocket.
@@ -29,9 +38,13 @@ pub(crate) fn websocket(routes: Router, auth: &Auth) -> Router {
     routes.layer(from_fn_with_state(auth.clone(), admit_websocket))
 }
 
-async fn admit_grpc(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+async fn admit_grpc(
+    State((auth, protocols)): State<(Auth, &'static [Protocol])>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
-    match auth.check(request.headers(), Protocol::Grpc, path).await {
+    match auth.check_any(request.headers(), protocols, path).await {
         Ok(caller) => next.run(request).instrument(caller.span()).await,
         Err(refusal) => refusal
             .grpc_status()

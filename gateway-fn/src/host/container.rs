@@ -196,7 +196,7 @@ fn routes(
     sessions: &websocket::Sessions,
     stopping: &CancellationToken,
 ) -> (Dispatch, HealthSwitch) {
-    let (grpc, health) = grpc::router(gateway, config, stopping);
+    let (grpc::Routers { grpc, over_http }, health) = grpc::routers(gateway, config, stopping);
     let http = http::router(
         gateway.clone(),
         &config.http,
@@ -206,8 +206,8 @@ fn routes(
     let cors = grpc_web::Cors::from(config.http.cors);
     let limit = config.limits.max_message_bytes;
     let routes = Dispatch {
-        grpc_web: Some(grpc_web::router(grpc.clone(), cors)),
-        connect: Some(connect::router(grpc.clone(), limit, cors)),
+        grpc_web: Some(grpc_web::router(over_http.clone(), cors)),
+        connect: Some(connect::router(over_http, limit, cors)),
         grpc: Some(grpc),
         http: Some(http),
         websocket: Some(websocket::router(gateway, config, sessions)),

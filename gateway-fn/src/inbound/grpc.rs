@@ -39,13 +39,22 @@ const SERVICES: &[&str] = &[
     "jina.JinaInfoRPC",
 ];
 
+/// The same services behind two doors.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    /// For gRPC itself.
+    pub grpc: Router,
+    /// For gRPC-Web and Connect: a caller needs what `auth` demands of gRPC or of HTTP.
+    pub over_http: Router,
+}
+
 /// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop. Streams
 /// take no more requests once `stopping` is true.
-pub fn router(
+pub fn routers(
     gateway: &Gateway,
     config: &GatewayConfig,
     stopping: &CancellationToken,
-) -> (Router, HealthSwitch) {
+) -> (Routers, HealthSwitch) {
     let Limits {
         max_message_bytes,
         max_concurrent_requests,
@@ -80,10 +89,11 @@ pub fn router(
                 .accept_compressed(CompressionEncoding::Gzip),
         );
     let routes = introspection.add_to(routes).into_axum_router();
-    (
-        auth::layer::grpc(routes, gateway.auth()),
-        introspection.health(),
-    )
+    let routers = Routers {
+        grpc: auth::layer::grpc(routes.clone(), gateway.auth()),
+        over_http: auth::layer::grpc_over_http(routes, gateway.auth()),
+    };
+    (routers, introspection.health())
 }
 
 #[derive(Clone, Debug)]

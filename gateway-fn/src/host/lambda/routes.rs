@@ -76,12 +76,13 @@ impl Routes {
     fn calls(&self) -> &Calls {
         self.calls.get_or_init(|| {
             let never = CancellationToken::new();
-            let (grpc, _) = grpc::router(&self.gateway, &self.config, &never);
+            let (grpc::Routers { over_http, .. }, _) =
+                grpc::routers(&self.gateway, &self.config, &never);
             let cors = grpc_web::Cors::from(self.config.http.cors);
             let limit = self.config.limits.max_message_bytes;
             Calls {
-                grpc_web: grpc_web::router(grpc.clone(), cors),
-                connect: connect::router(grpc, limit, cors),
+                grpc_web: grpc_web::router(over_http.clone(), cors),
+                connect: connect::router(over_http, limit, cors),
             }
         })
     }

@@ -324,6 +324,39 @@ async fn connect_passes_with_its_own_errors() {
 }
 
 #[tokio::test]
+async fn what_grpc_or_http_demands_is_demanded_of_grpc_web_and_connect() {
+    for (protocols, is_guarded) in [
+        ("grpc", true),
+        ("http", true),
+        ("websocket", false),
+        ("grpc, http, websocket", true),
+    ] {
+        let key = "a-key-of-some-length";
+        let function = function(&format!(
+            "auth: {{api_keys: [{{name: a, key: {key}}}], protocols: [{protocols}]}}"
+        ));
+        for (kind, sent) in [
+            ("application/proto", hello().encode_to_vec()),
+            (
+                "application/grpc-web+proto",
+                framed(&hello().encode_to_vec()),
+            ),
+        ] {
+            for (presented, is_refused) in [("wrong", is_guarded), (key, false)] {
+                let mut event = event(HTTP_API, "POST", SINGLE, &STANDARD.encode(&sent));
+                event["isBase64Encoded"] = true.into();
+                set_header(&mut event, "content-type", kind);
+                set_header(&mut event, "x-api-key", presented);
+                let answer = answer(&function, &event).await;
+                let refused =
+                    answer["statusCode"] == 401 || answer["headers"]["grpc-status"] == "16";
+                assert_eq!(refused, is_refused, "{protocols}, {kind}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_is_for_front_doors_that_can() {
     let function = function("function: {response_streaming: true}");
     for (sample, streams) in [
