@@ -25,8 +25,8 @@ use tokio::{
 pub(super) use self::key_set::{KeySet, Lookup};
 use crate::config::{JwksSource, JwtConfig};
 
-/// After a try, successful or not, an unknown `kid` is believed to be unknown for so long: bad tokens, however many,
-/// must not become requests to the issuer.
+/// After an answer of the issuer, an unknown `kid` is believed to be unknown for so long: bad tokens, however many, must
+/// not become requests to the issuer.
 const BETWEEN_UNKNOWN: Duration = Duration::from_secs(60);
 
 /// An issuer that is down is asked again after so long.
@@ -149,14 +149,18 @@ impl Jwks {
         }
     }
 
-    /// Newer keys, after one was not found; none if there was a try lately.
-    pub(super) async fn newer(&self) -> Option<Arc<KeySet>> {
-        let tried = self.0.state().tried;
-        if tried.is_some_and(|tried| tried.elapsed() < BETWEEN_UNKNOWN) {
-            return None;
+    /// Newer keys, after one was not found; none if the issuer answered lately. While it does not answer, nobody knows
+    /// whether it has the key.
+    pub(super) async fn newer(&self) -> Result<Option<Arc<KeySet>>, NoKeys> {
+        let due = self.0.state().is_unknown_due();
+        if due {
+            self.ask().await;
         }
-        self.ask().await;
-        self.keys().await.ok()
+        let state = self.0.state();
+        match (&state.keys, state.failing) {
+            (Some((keys, _)), false) => Ok(due.then(|| Arc::clone(keys))),
+            _ => Err(NoKeys),
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -226,6 +230,15 @@ impl Shared {
 }
 
 impl State {
+    /// Whether the issuer is to be asked for a key that nobody knows.
+    fn is_unknown_due(&self) -> bool {
+        let rest = match self.failing {
+            true => BETWEEN_TRIES,
+            false => BETWEEN_UNKNOWN,
+        };
+        self.tried.is_none_or(|tried| tried.elapsed() >= rest)
+    }
+
     fn note<E>(&mut self, loaded: Result<KeySet, E>) {
         let now = Instant::now();
         self.failing = loaded.is_err();

@@ -68,7 +68,10 @@ impl Tokens {
         let newer;
         let found = match keys.find(id, header.alg) {
             Lookup::Unknown => {
-                newer = self.jwks.newer().await.ok_or(SIGNATURE)?;
+                let asked = self.jwks.newer().await;
+                newer = asked
+                    .map_err(|NoKeys| Refusal::Unavailable)?
+                    .ok_or(SIGNATURE)?;
                 newer.find(id, header.alg)
             }
             found => found,

@@ -119,14 +119,33 @@ async fn an_unknown_key_is_asked_for_once_a_minute() {
     assert!(has(&jwks, "a").await);
     issuer.turn_to(Some("b"));
     for _ in 0..1000 {
-        assert!(jwks.newer().await.is_none());
+        assert!(jwks.newer().await.expect("it answers").is_none());
     }
     assert_eq!(issuer.asked(), 1);
     advance(BETWEEN_UNKNOWN).await;
-    let newer = jwks.newer().await.expect("asked again");
-    assert!(knows(&newer, "b"));
-    assert!(jwks.newer().await.is_none());
+    let newer = jwks.newer().await.expect("it answers");
+    assert!(knows(&newer.expect("asked again"), "b"));
+    assert!(jwks.newer().await.expect("it answers").is_none());
     assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_issuer_is_down_nobody_knows_an_unknown_key() {
+    let issuer = Issuer::with("a");
+    let jwks = issuer.jwks();
+    assert!(has(&jwks, "a").await);
+    issuer.turn_to(None);
+    advance(BETWEEN_UNKNOWN).await;
+    for _ in 0..100 {
+        assert!(jwks.newer().await.is_err());
+        assert!(has(&jwks, "a").await, "the known ones serve on");
+    }
+    assert_eq!(issuer.asked(), 2, "not at every request");
+    issuer.turn_to(Some("b"));
+    advance(BETWEEN_TRIES).await;
+    let newer = jwks.newer().await.expect("it answers");
+    assert!(knows(&newer.expect("asked again"), "b"));
+    assert_eq!(issuer.asked(), 3);
 }
 
 #[tokio::test(start_paused = true)]
