@@ -52,6 +52,14 @@ pub enum AuthError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A file of keys is too large; half of it would let half of the callers in.
+    #[error("the key file {path} is larger than {most} bytes")]
+    LargeKeyFile {
+        /// The file.
+        path: String,
+        /// As many as may be.
+        most: u64,
+    },
     /// A file of keys has none.
     #[error("the key file {path} has no key in it")]
     NoKeys {

@@ -1,6 +1,10 @@
 //! API keys, kept as digests -> the name of the one that a caller presents, found in a time that tells nothing of it.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
@@ -64,11 +68,20 @@ fn of_file(path: &Path) -> Result<Vec<[u8; 32]>, AuthError> {
         path: path.display().to_string(),
         source,
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MOST_FILE_BYTES)
-        .read_to_string(&mut text)
+    // One more tells a file that is too large.
+    file.take(MOST_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
         .map_err(unreadable)?;
+    if bytes.len() as u64 > MOST_FILE_BYTES {
+        return Err(AuthError::LargeKeyFile {
+            path: path.display().to_string(),
+            most: MOST_FILE_BYTES,
+        });
+    }
+    let text =
+        String::from_utf8(bytes).map_err(|_| unreadable(io::ErrorKind::InvalidData.into()))?;
     let lines = text.lines().map(str::trim).enumerate();
     let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let digests: Result<Vec<_>, _> = keys
@@ -140,6 +153,18 @@ mod tests {
         assert_eq!(keys.name("0123456789abcdef"), Some("shop"));
         assert_eq!(keys.name("fedcba9876543210"), Some("shop"));
         assert_eq!(keys.name("# the shop"), None);
+        std::fs::remove_file(path).expect("it was there");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_and_not_cut() {
+        let most = usize::try_from(MOST_FILE_BYTES).expect("small");
+        let full = format!("0123456789abcdef\n{}", "#".repeat(most - 17));
+        let path = file("large", &full);
+        assert!(of_file(&path).is_ok());
+        std::fs::write(&path, full + "\n").expect("written");
+        let error = of_file(&path).expect_err("too large");
+        assert!(matches!(error, AuthError::LargeKeyFile { .. }), "{error}");
         std::fs::remove_file(path).expect("it was there");
     }
 
