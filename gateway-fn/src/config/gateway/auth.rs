@@ -51,7 +51,7 @@ pub enum ApiKeySource {
 pub struct JwtConfig {
     /// What `iss` must be.
     pub issuer: String,
-    /// What `aud` must name one of; empty lets every audience pass.
+    /// What `aud` must name one of; empty, written `any`, lets every audience pass.
     pub audience: Vec<String>,
     /// Where the issuer's public keys are.
     pub jwks: JwksSource,
@@ -280,10 +280,17 @@ fn jwt(section: &Section<'_>, report: &mut Report) -> Option<JwtConfig> {
         let words = section.words(&[name], Commas::Keep, report);
         words.into_iter().map(|word| word.text).collect()
     };
-    let audience = words("audience", report);
-    if audience.is_empty() {
-        let expected = "audience: without it the issuer's tokens for other services open too";
-        report.warn(&place, "no audience", expected);
+    let any = section
+        .find(&["audience"])
+        .is_some_and(|entry| entry.node.text().as_deref() == Some("any"));
+    let audience = match any {
+        true => Vec::new(),
+        false => words("audience", report),
+    };
+    if audience.is_empty() && !any {
+        let expected = "audience: what tokens for this Flow name in `aud` (`any` if the issuer's tokens for other \
+                        services shall open too)";
+        report.fault(&place, "no audience", expected);
     }
     let scopes = words("scopes", report);
     // RFC 6749, section 3.3; a refusal quotes them in a header.

@@ -155,6 +155,8 @@ fn a_fault_names_its_place_and_never_a_value() {
         (format!("{jwt}'ftp://i.example/j'}}"), "jwt.jwks"),
         ("jwt: {issuer: https://i, audience: a}".to_owned(), "jwt"),
         ("jwt: {audience: a, jwks: /f}".to_owned(), "jwt"),
+        ("jwt: {issuer: i, jwks: /f}".to_owned(), "jwt"),
+        ("jwt: {issuer: i, jwks: /f, audience: []}".to_owned(), "jwt"),
         (format!("{jwt}/f, leeway: 700000}}"), "jwt.leeway"),
         (format!("{jwt}/f, cache: 1}}"), "jwt.cache"),
         (format!("{jwt}/f, scopes: 'a b'}}"), "jwt"),
@@ -195,8 +197,9 @@ fn plain_http_is_for_this_machine_or_where_it_is_allowed() {
 }
 
 #[test]
-fn an_issuer_without_an_audience_is_warned_of() {
-    let yaml = of_gateway("jwt: {issuer: i, jwks: /f}");
-    let loaded = load(&yaml).expect("it holds");
-    assert!(loaded.warnings[0].to_string().contains("audience"));
+fn that_any_audience_will_do_is_written_out() {
+    let jwt = |rest: &str| auth(&format!("jwt: {{issuer: i, jwks: /f, {rest}}}")).jwt;
+    let audience = |rest: &str| jwt(rest).expect("tokens").audience;
+    assert!(audience("audience: any").is_empty());
+    assert_eq!(audience("audience: [any]"), ["any"]);
 }
