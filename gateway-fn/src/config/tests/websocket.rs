@@ -44,3 +44,21 @@ fn a_setting_that_does_not_hold_is_a_fault() {
         assert!(fault.to_string().contains(said), "{fault}");
     }
 }
+
+#[test]
+fn the_bundled_flow_takes_push_from_the_environment() {
+    let flow = include_str!("../../../../infra/flows/lambda.yml");
+    let push = |value: &'static str| {
+        let env = move |name: &str| match name {
+            "EXECUTOR_FUNCTION" => Some("it".to_owned()),
+            "WEBSOCKET_PUSH" => Some(value.to_owned()),
+            _ => None,
+        };
+        let loaded = Config::from_yaml(flow, "lambda.yml", &env);
+        loaded.map(|loaded| loaded.config.gateway.function.websocket.push)
+    };
+    assert!(push("true").expect("it holds"));
+    assert!(!push("false").expect("it holds"));
+    assert!(push("often").is_err());
+    assert!(load(flow).is_err(), "what is not set is not guessed");
+}
