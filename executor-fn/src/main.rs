@@ -97,8 +97,15 @@ fn executor() -> Result<Executor, Failure> {
 /// JSON on Lambda, text elsewhere, on standard error. `FLOWGATE_LOG` takes `level` and `target=level`, between commas.
 fn start_log() {
     let wished = variable("FLOWGATE_LOG").or_else(|| variable("JINA_LOG_LEVEL"));
-    let wished = wished.and_then(|wished| wished.to_lowercase().parse::<Targets>().ok());
-    let filter = wished.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
+    let read = wished
+        .as_deref()
+        .map(|wished| wished.to_lowercase().parse::<Targets>());
+    let (filter, fault) = match read {
+        Some(Ok(filter)) => (Some(filter), None),
+        Some(Err(fault)) => (None, Some(fault)),
+        None => (None, None),
+    };
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
     let log = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if variable("AWS_LAMBDA_FUNCTION_NAME").is_some() {
@@ -106,5 +113,11 @@ fn start_log() {
             .init();
     } else {
         log.with(lines).init();
+    }
+    if let Some(fault) = fault {
+        tracing::warn!(
+            error = &fault as &dyn std::error::Error,
+            "the log's filter {wished:?} does not hold, and is info instead"
+        );
     }
 }

@@ -7,17 +7,21 @@ mod extension;
 mod logs;
 mod settings;
 mod supervisor;
+mod words;
 
-use std::{os::unix::process::CommandExt as _, time::Duration};
+use std::{os::unix::process::CommandExt as _, pin::pin, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::{Instant, timeout},
+};
 
 use self::{
-    child::with_port,
     client::Client,
     settings::{Settings, Start},
     supervisor::Supervisor,
+    words::{with_port, with_port_option},
 };
 use super::{
     container::{Ended, ServeError, stop_signal},
@@ -71,7 +75,8 @@ fn seconds(duration: Duration) -> String {
 
 /// Serves the command `words` as an Executor. On Lambda it is started, watched and given the invocations until
 /// SIGTERM; elsewhere it takes this process's place, so that one image serves both. `{port}` in a word, and the
-/// variable `PORT`, tell the command where to listen.
+/// variable `PORT`, tell the command where to listen; `jina executor` reads neither, so that it gets `--port` unless
+/// it has it.
 ///
 /// # Errors
 /// When the settings do not hold, or the command cannot be started, is not ready in time or does not stay.
@@ -79,6 +84,7 @@ pub async fn serve_command(
     words: Vec<String>,
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Ended, ServeError> {
+    let words = with_port_option(words);
     let Some((program, rest)) = words.split_first() else {
         return Err(CommandError::Empty.into());
     };
@@ -103,31 +109,49 @@ async fn serve_as_function(
     function: lambda::Settings,
 ) -> Result<Ended, ServeError> {
     let signal = stop_signal()?;
-    let stop = CancellationToken::new();
-    let (supervisor, watch) = Supervisor::new(words, settings, stop.clone());
+    let (stop, stopping) = watch::channel(None);
+    let (supervisor, watch) = Supervisor::new(words, settings, stopping);
     let mut supervised = tokio::spawn(supervisor.run());
     let client = Client::new(watch, function.limits.body_bytes);
-    let served = async {
+    let running = lambda::Running::default();
+    let mut served = pin!(async {
         // Without it Lambda would kill this process, and the command with it, without a word.
         extension::register().await;
         if let Start::DuringInit = settings.start {
             client.ready_within(settings.start_timeout).await?;
         }
-        lambda::answer_invocations(client.clone(), &function).await
-    };
+        lambda::answer_invocations(client.clone(), &function, &running).await
+    });
+    let patience = settings.stop_timeout;
     let ended = tokio::select! {
         biased;
-        ended = &mut supervised => return ended_by_itself(ended),
-        ended = served => ended,
-        () = signal => Ok(Ended::Drained),
+        ended = &mut supervised => {
+            // What is under way is told that the command is gone before this process is too.
+            tokio::select! {
+                _ = served => {}
+                _ = running.drained(patience) => {}
+            }
+            return ended_by_itself(ended);
+        }
+        ended = &mut served => Some(ended),
+        () = signal => None,
     };
-    stop.cancel();
-    stopped(supervised, settings.stop_timeout).await;
+    let by = Instant::now() + patience;
+    let ended = match ended {
+        Some(ended) => ended,
+        // Half of the time is for invocations, and the rest for the command's own end.
+        None => tokio::select! {
+            ended = served => ended,
+            ended = running.drained(patience / 2) => Ok(ended),
+        },
+    };
+    stop.send_replace(Some(by));
+    stopped(supervised, patience).await;
     ended
 }
 
 fn ended_by_itself(
-    ended: Result<Result<(), CommandError>, tokio::task::JoinError>,
+    ended: Result<Result<(), CommandError>, JoinError>,
 ) -> Result<Ended, ServeError> {
     match ended {
         Ok(ended) => ended?,

@@ -2,14 +2,16 @@
 //! several, to the answers or errors that go back.
 
 mod carry;
+mod running;
 mod settings;
 
 use std::{
     fmt,
+    pin::pin,
     time::{Duration, SystemTime},
 };
 
-use flowgate_proto::invoke::FunctionFault;
+use flowgate_proto::invoke::{FaultKind, FunctionFault};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
@@ -18,10 +20,16 @@ use self::carry::Carry;
 use super::container::{Ended, ServeError, service, stop_signal};
 use crate::{
     Executor, Identity,
-    inbound::invoke::{Callee, Function},
+    inbound::invoke::{Callee, Function, fault},
 };
 
-pub(super) use self::settings::{Settings, number};
+pub(super) use self::{
+    running::Running,
+    settings::{Settings, number},
+};
+
+/// How long invocations under way may take once the function is told to stop: Lambda kills 500 ms after SIGTERM.
+const GRACE: Duration = Duration::from_millis(400);
 
 /// Whether this process is a Lambda function.
 pub(crate) fn is_here(env: &dyn Fn(&str) -> Option<String>) -> bool {
@@ -41,12 +49,16 @@ pub(crate) async fn serve(
         service.close();
     }
     let stop = stop_signal()?;
+    let running = Running::default();
+    let mut answering = pin!(answer_invocations(service.clone(), &settings, &running));
     tokio::select! {
-        ended = answer_invocations(service.clone(), &settings) => ended,
-        () = stop => {
-            service.close();
-            Ok(Ended::Drained)
-        }
+        ended = &mut answering => return ended,
+        () = stop => {}
+    }
+    service.close();
+    tokio::select! {
+        ended = answering => ended,
+        ended = running.drained(GRACE) => Ok(ended),
     }
 }
 
@@ -54,6 +66,7 @@ pub(crate) async fn serve(
 pub(super) async fn answer_invocations(
     callee: impl Callee,
     settings: &Settings,
+    running: &Running,
 ) -> Result<Ended, ServeError> {
     let function = Function::new(callee, settings.limits);
     let handler = service_fn(move |event: LambdaEvent<serde::de::IgnoredAny>| {
@@ -64,7 +77,9 @@ pub(super) async fn answer_invocations(
         );
         answer(function.clone(), event.context).instrument(span)
     });
-    let runtime = Runtime::new(handler).layer(Carry);
+    let runtime = Runtime::new(handler).layer(Carry {
+        running: running.clone(),
+    });
     let ended = runtime.run_concurrent().await;
     ended
         .map(|()| Ended::Drained)
@@ -80,12 +95,7 @@ async fn answer<C: Callee>(
     let end = end.filter(|end| *end > SystemTime::now());
     let text = function.answer(carry::payload(), end).await?;
     // Its writers make JSON only.
-    RawValue::from_string(text).map_err(|error| {
-        Failed(FunctionFault {
-            error_type: "Flowgate.Internal".to_owned(),
-            error_message: error.to_string(),
-        })
-    })
+    RawValue::from_string(text).map_err(|error| Failed(fault(FaultKind::Failed, error.to_string())))
 }
 
 /// A function error on its way to Lambda.

@@ -1,6 +1,12 @@
 //! The program `executor-fn` as a process, and the command that it wraps.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -15,7 +21,7 @@ pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_executor-fn");
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running function; dropped, it is killed.
+/// A running function. When it is dropped it is ended as Lambda does it, and must leave nobody behind.
 pub(crate) struct Function(Child);
 
 impl Function {
@@ -35,20 +41,14 @@ impl Function {
 
     /// The process that is the command.
     pub(crate) fn command(&self) -> Pid {
-        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
-        let tasks = fs::read_dir(tasks).expect("threads");
-        let children = tasks.map(|task| {
-            let children = task.expect("a thread").path().join("children");
-            fs::read_to_string(children).expect("its children")
-        });
-        let children: String = children.collect();
-        let pid = children.split_whitespace().next().expect("a child");
-        Pid::from_raw(pid.parse().expect("a number")).expect("a process")
+        let pid = self.pid().expect("the function runs");
+        children(pid).into_iter().next().expect("a child")
     }
 
     /// As Lambda does before it ends a function.
     pub(crate) fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).expect("the function runs");
+        let pid = self.pid().expect("the function runs");
+        kill_process(pid, Signal::TERM).expect("the function runs");
     }
 
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
@@ -56,11 +56,42 @@ impl Function {
         ended.expect("a status").code()
     }
 
-    fn pid(&self) -> Pid {
-        let id = self.0.id().expect("the function runs");
-        let id = i32::try_from(id).expect("a process id");
-        Pid::from_raw(id).expect("a process")
+    /// None when it has ended.
+    fn pid(&self) -> Option<Pid> {
+        let id = i32::try_from(self.0.id()?).expect("a process id");
+        Pid::from_raw(id)
     }
+
+    fn wait(&mut self) {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE && matches!(self.0.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let Some(pid) = self.pid() else { return };
+        let commands = children(pid);
+        // It may just have ended.
+        let _ = kill_process(pid, Signal::TERM);
+        self.wait();
+        let left = commands.into_iter().find(|command| exists(*command));
+        assert!(left.is_none() || thread::panicking(), "{left:?} is left");
+    }
+}
+
+/// The processes that a process has started.
+fn children(process: Pid) -> Vec<Pid> {
+    let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+    // Threads end, and the whole process may.
+    let tasks = fs::read_dir(tasks).into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let children: String = children.collect();
+    let pids = children.split_whitespace();
+    pids.filter_map(|pid| Pid::from_raw(pid.parse().expect("a number")))
+        .collect()
 }
 
 pub(crate) fn kill(process: Pid) {
@@ -86,5 +117,6 @@ pub(crate) async fn outside_of_lambda(arguments: &[&str]) -> String {
     let mut child = child.expect("the program starts");
     let output = BufReader::new(child.stdout.take().expect("its output"));
     let line = timeout(PATIENCE, output.lines().next_line()).await;
+    child.kill().await.expect("it runs");
     line.expect("in time").expect("text").expect("a line")
 }

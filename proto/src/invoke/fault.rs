@@ -57,6 +57,8 @@ pub enum FaultKind {
     Panic,
     /// The command that the function wraps is not there, or not yet.
     Unavailable,
+    /// Anything else went wrong in the function.
+    Failed,
 }
 
 /// Lambda's error object: what an invocation answers beside `FunctionError`.
@@ -73,12 +75,13 @@ pub struct FunctionFault {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::BadPayload,
         Self::AnswerTooLarge,
         Self::OutOfTime,
         Self::Panic,
         Self::Unavailable,
+        Self::Failed,
     ];
 
     /// As `errorType` has it.
@@ -90,6 +93,7 @@ impl FaultKind {
             Self::OutOfTime => "Flowgate.OutOfTime",
             Self::Panic => "Flowgate.Panic",
             Self::Unavailable => "Flowgate.Unavailable",
+            Self::Failed => "Flowgate.Failed",
         }
     }
 }

@@ -3,16 +3,16 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     process::{ExitStatus, Stdio},
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process, task::JoinSet, time::timeout};
+use tokio::{
+    process,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
-use super::{CommandError, logs};
-
-/// Stands for the port in a command's words.
-const PLACE: &str = "{port}";
+use super::{CommandError, logs, words::with_port};
 
 /// A running command. When it is dropped its whole group is killed.
 pub(super) struct Child {
@@ -62,11 +62,11 @@ impl Child {
         self.process.wait().await
     }
 
-    /// Ends it: SIGTERM, and SIGKILL after `patience`.
-    pub(super) async fn stop(mut self, patience: Duration) {
+    /// Ends it: SIGTERM, and SIGKILL at `by`.
+    pub(super) async fn stop(mut self, by: Instant) {
         self.group.signal(Signal::TERM);
-        if timeout(patience, self.process.wait()).await.is_err() {
-            tracing::warn!("the command was still there {patience:?} after SIGTERM and is killed");
+        if timeout_at(by, self.process.wait()).await.is_err() {
+            tracing::warn!("the command did not end in time after SIGTERM and is killed");
         }
     }
 }
@@ -88,11 +88,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
-}
-
-/// The word with the port in its place.
-pub(super) fn with_port(word: &str, port: &str) -> String {
-    word.replace(PLACE, port)
 }
 
 /// The port that is set, or one that is free now.

@@ -94,6 +94,7 @@ impl Client {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<Response<T>, Failure> {
+        let running = self.watch.calls.token();
         let status = tokio::select! {
             biased;
             answer = call => match answer {
@@ -102,6 +103,7 @@ impl Client {
             },
             fault = self.gone() => return Err(Failure::Fault(fault)),
         };
+        drop(running);
         if !is_broken(&status) {
             return Err(failure(status));
         }
@@ -190,9 +192,9 @@ fn failure(status: Status) -> Failure {
     Failure::Fault(fault(kind, format!("the command: {}", told(&status))))
 }
 
-/// Whether the call ended without a word of the command, or of one that does not serve.
+/// Whether the call ended without a word of the command: its own UNAVAILABLE says nothing about whether it is there.
 fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some() || status.code() == Code::Unavailable
+    std::error::Error::source(status).is_some()
 }
 
 fn told(status: &Status) -> String {

@@ -4,11 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use flowgate_proto::jina::jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient;
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
@@ -52,7 +53,9 @@ pub(super) struct Supervisor {
     settings: Settings,
     state: watch::Sender<State>,
     doubt: Arc<Notify>,
-    stop: CancellationToken,
+    calls: TaskTracker,
+    /// By when it is to have ended, once it is to.
+    stop: watch::Receiver<Option<Instant>>,
 }
 
 /// What the supervisor tells, and what it is told.
@@ -61,6 +64,8 @@ pub(super) struct Watch {
     pub(super) state: watch::Receiver<State>,
     /// That a call broke.
     pub(super) doubt: Arc<Notify>,
+    /// The calls under way.
+    pub(super) calls: TaskTracker,
 }
 
 /// How a run ended.
@@ -73,20 +78,22 @@ impl Supervisor {
     pub(super) fn new(
         words: Vec<String>,
         settings: Settings,
-        stop: CancellationToken,
+        stop: watch::Receiver<Option<Instant>>,
     ) -> (Self, Watch) {
         let starting = State::Absent("it is being started".to_owned());
         let (state, receiver) = watch::channel(starting);
-        let doubt = Arc::new(Notify::new());
+        let (doubt, calls) = (Arc::new(Notify::new()), TaskTracker::new());
         let watch = Watch {
             state: receiver,
             doubt: Arc::clone(&doubt),
+            calls: calls.clone(),
         };
         let supervisor = Self {
             words,
             settings,
             state,
             doubt,
+            calls,
             stop,
         };
         (supervisor, watch)
@@ -105,6 +112,7 @@ impl Supervisor {
             }
             starts += 1;
             if starts >= self.settings.starts {
+                self.state.send_replace(State::Absent(why.clone()));
                 return Err(CommandError::GaveUp { starts, why });
             }
             tracing::warn!(starts, "the command is started again: {why}");
@@ -112,7 +120,7 @@ impl Supervisor {
             self.state.send_replace(State::Absent(absent));
             tokio::select! {
                 () = sleep(pause(starts)) => {}
-                () = self.stop.cancelled() => return Ok(()),
+                _ = self.told_to_stop() => return Ok(()),
             }
         }
     }
@@ -125,11 +133,11 @@ impl Supervisor {
         let why = tokio::select! {
             ended = child.ended() => ending(ended),
             why = self.serving(port, patience) => {
-                child.stop(self.settings.stop_timeout).await;
+                child.stop(Instant::now() + self.settings.stop_timeout).await;
                 why
             }
-            () = self.stop.cancelled() => {
-                child.stop(self.settings.stop_timeout).await;
+            by = self.told_to_stop() => {
+                child.stop(by).await;
                 return Ok(Run::Stopped);
             }
         };
@@ -137,16 +145,30 @@ impl Supervisor {
         Ok(Run::Failed { why, lasted })
     }
 
+    /// By when everything is to have ended, as soon as it is to.
+    async fn told_to_stop(&self) -> Instant {
+        let mut stop = self.stop.clone();
+        let told = stop.wait_for(Option::is_some).await;
+        let by = told.ok().and_then(|by| *by);
+        by.unwrap_or_else(|| Instant::now() + self.settings.stop_timeout)
+    }
+
     /// Says when the command is ready, and looks after it whenever a call broke. Ends, with the reason, when it
-    /// does not answer although it runs.
+    /// does not answer although it runs, and no call runs either: one that is busy may be slow to say that it is
+    /// there, and the calls end with their invocations.
     async fn serving(&self, port: u16, mut patience: Duration) -> String {
         loop {
             let Some(channel) = ready(port, patience).await else {
+                if !self.calls.is_empty() {
+                    continue;
+                }
                 let why = format!("it did not answer for {} s", patience.as_secs());
                 self.state.send_replace(State::Absent(why.clone()));
                 return why;
             };
             tracing::info!(port, "the command is ready");
+            // What broke before this is no doubt about it.
+            let _ = self.doubt.notified().now_or_never();
             self.state.send_replace(State::Ready(channel));
             self.doubt.notified().await;
             patience = SECOND_CHANCE;

@@ -11,6 +11,9 @@ const MEMORY_PERCENT: u64 = 12;
 /// Enough to write an error and hand it over also on the slowest function.
 const MARGIN_MILLISECONDS: u64 = 200;
 
+/// Of one process; each is a task and a connection of the runtime. Lambda's own bound is far below it.
+const MOST_AT_ONCE: u64 = 10_000;
+
 /// How a function serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::host) struct Settings {
@@ -52,8 +55,15 @@ impl Settings {
             0..=60_000,
             margin,
         )?;
-        let at_once = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|value| value.parse().ok());
-        let at_once = at_once.unwrap_or(1).max(1);
+        let at_once = number(
+            env,
+            "AWS_LAMBDA_MAX_CONCURRENCY",
+            1,
+            0..=MOST_AT_ONCE,
+            "expected a number of invocations",
+        )?;
+        // The runtime takes 0 for 1 too.
+        let at_once = u32::try_from(at_once).unwrap_or(1).max(1);
         let bytes =
             (u64::try_from(memory).unwrap_or_default() << 20) * share / 100 / u64::from(at_once);
         Ok(Self {
@@ -155,6 +165,7 @@ mod tests {
             ("FLOWGATE_MEMORY_PERCENT", "0"),
             ("FLOWGATE_DEADLINE_MARGIN", "1s"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "much"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "some"),
         ] {
             let error = settings(&[(variable, value)]).expect_err(variable);
             let text = error.to_string();
