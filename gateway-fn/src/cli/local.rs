@@ -192,22 +192,7 @@ impl LocalArgs {
             functions.push(self.function(name.clone(), Source::ByHand)?);
         }
         for given in &self.env {
-            let (key, value) = given
-                .split_once('=')
-                .ok_or_else(|| format!("--env {given:?} is not of the form KEY=VALUE"))?;
-            let (only, key) = key
-                .split_once(':')
-                .map_or((None, key), |(name, key)| (Some(name), key));
-            let mut found = false;
-            for function in &mut functions {
-                if only.is_none_or(|name| name == function.name) {
-                    function.env.push((key.to_owned(), value.to_owned()));
-                    found = true;
-                }
-            }
-            if !found {
-                return Err(format!("--env {given:?} names no function"));
-            }
+            set(&mut functions, given)?;
         }
         if let (Some(flow), Some(front)) = (&self.flow, functions.first_mut()) {
             let flow =
@@ -311,6 +296,25 @@ fn named(bootstrap: &str) -> Result<(String, &str), String> {
     Ok((name, bootstrap))
 }
 
+/// Gives a variable to the functions that it is for. Its value may be a secret, and is in no fault.
+fn set(functions: &mut [Function], given: &str) -> Result<(), String> {
+    let (key, value) = given
+        .split_once('=')
+        .ok_or("an --env is not of the form KEY=VALUE")?;
+    let (only, name) = key
+        .split_once(':')
+        .map_or((None, key), |(function, name)| (Some(function), name));
+    let is_meant = |function: &Function| only.is_none_or(|only| only == function.name);
+    let mut found = false;
+    for function in functions.iter_mut().filter(|function| is_meant(function)) {
+        function.env.push((name.to_owned(), value.to_owned()));
+        found = true;
+    }
+    found
+        .then_some(())
+        .ok_or_else(|| format!("--env {key} names no function"))
+}
+
 fn seconds(given: f64) -> Result<Duration, String> {
     let duration = Duration::try_from_secs_f64(given).ok();
     let duration = duration.filter(|duration| !duration.is_zero());
@@ -368,6 +372,20 @@ mod tests {
             .times;
         assert_eq!(times.websocket, Duration::from_millis(290));
         assert_eq!(times.idle, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn faults_do_not_say_what_a_variable_is() {
+        for line in [
+            "--runtime-api f --env g:A=secret",
+            "--runtime-api f --env secret",
+        ] {
+            let fault = options(line).expect_err(line);
+            assert!(
+                fault.contains("--env") && !fault.contains("secret"),
+                "{fault}"
+            );
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod docs;
 
 mod openapi;
 
-mod path;
+pub(crate) mod path;
 
 mod reject;
 

@@ -66,6 +66,14 @@ impl Outcome {
         let error = json!({ "errorType": error_type, "errorMessage": error_message });
         Self::Failed(Bytes::from(error.to_string()))
     }
+
+    /// What Lambda makes of an answer that is larger than it passes on.
+    pub(super) fn too_large() -> Self {
+        Self::failed(
+            "Function.ResponseSizeTooLarge",
+            "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+        )
+    }
 }
 
 impl Front {

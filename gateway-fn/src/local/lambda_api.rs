@@ -45,7 +45,7 @@ impl LambdaApi {
             let function = self.functions.named(name);
             return runtime_api(function, rest, request).await;
         }
-        if path.starts_with("/2018-06-01/") {
+        if path.starts_with("/2018-06-01/") || path.starts_with("/2020-01-01/") {
             return runtime_api(self.functions.by_hand(), &path, request).await;
         }
         let name = path

@@ -1,7 +1,8 @@
 //! A runtime's requests -> its function's queue: Lambda's Runtime API, version 2018-06-01 (AWS Lambda, using the Lambda
-//! runtime API for custom runtimes).
+//! runtime API for custom runtimes). Beside it so much of the Extensions API, version 2020-01-01, that an extension in
+//! the runtime's own process comes up: it registers and waits for an event, of which there is none.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, future::pending, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     answer::{self, Answer},
@@ -57,6 +59,9 @@ impl RuntimeApi {
             (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => {
                 self.init_error(request).await
             }
+            (&Method::POST, ["2020-01-01", "extension", "register"]) => self.register(),
+            // Every process is told to end by SIGTERM, as Lambda does to those that have an extension.
+            (&Method::GET, ["2020-01-01", "extension", "event", "next"]) => pending().await,
             _ => answer::message(StatusCode::NOT_FOUND, "no such path in the Runtime API"),
         }
     }
@@ -104,7 +109,7 @@ impl RuntimeApi {
                 self.finish(id, outcome)
             }
             Err(error) if error.is::<LengthLimitError>() => {
-                self.finish(id, too_large());
+                self.finish(id, Outcome::too_large());
                 let said = json!({
                     "errorMessage": "Exceeded maximum allowed payload size (6291556 bytes).",
                     "errorType": "RequestEntityTooLarge",
@@ -126,6 +131,21 @@ impl RuntimeApi {
         accepted()
     }
 
+    fn register(&self) -> Answer {
+        let (_, name) = self.arn.rsplit_once(':').unwrap_or_default();
+        let facts = json!({
+            "functionName": name,
+            "functionVersion": "$LATEST",
+            "handler": "bootstrap",
+        });
+        let mut answer = answer::json(StatusCode::OK, &facts);
+        if let Ok(identifier) = HeaderValue::try_from(Uuid::new_v4().to_string()) {
+            let name = HeaderName::from_static("lambda-extension-identifier");
+            answer.headers_mut().insert(name, identifier);
+        }
+        answer
+    }
+
     fn finish(&self, id: &str, outcome: Outcome) -> Answer {
         match self.queue.finish(id, outcome) {
             true => accepted(),
@@ -145,13 +165,6 @@ fn unknown(id: &str) -> Answer {
     );
     let said = json!({ "errorMessage": "Invalid request ID", "errorType": "InvalidRequestID" });
     answer::json(StatusCode::BAD_REQUEST, &said)
-}
-
-fn too_large() -> Outcome {
-    Outcome::failed(
-        "Function.ResponseSizeTooLarge",
-        "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
-    )
 }
 
 fn broken_off(error: &(dyn Error + Send + Sync)) -> Outcome {

@@ -1,10 +1,17 @@
 //! `flowgate local` as a person at a terminal sees it.
 
 use std::{
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{errors, flowgate};
 
@@ -23,37 +30,189 @@ fn send(to: &str, method: &str, path: &str, body: &str) -> String {
     answer
 }
 
-/// A process that ends with the test.
-struct Started(Child);
+/// A `flowgate local` that ends with the test.
+struct Started {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+impl Started {
+    fn start(name: &str, args: &[&str]) -> Self {
+        let log = super::file(name, "");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+            .arg("local")
+            .args(args)
+            .args(ANY_PORTS)
+            .env_remove("FLOWGATE_FLOW")
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a file"))
+            .spawn()
+            .expect("it runs");
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, said, log }
+    }
+
+    /// The address behind a label of the banner; they come in its order.
+    fn address(&mut self, label: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(label) {
+            line.clear();
+            let read = self.said.read_line(&mut line);
+            assert_ne!(read.expect("text"), 0, "no {label}");
+        }
+        let address = line.rsplit(['/', '=']).next().map(str::trim);
+        address.expect("an address").to_owned()
+    }
+
+    /// The processes of functions.
+    fn functions(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads");
+        let children = tasks.filter_map(|task| {
+            let children = task.ok()?.path().join("children");
+            fs::read_to_string(children).ok()
+        });
+        let children: String = children.collect();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("text")
+    }
+
+    /// Ends it as a terminal does.
+    fn stop(&mut self) {
+        signal("TERM", &self.child.id().to_string());
+        assert_eq!(self.child.wait().expect("it was started").code(), Some(0));
+    }
+}
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // One that has ended already is as good.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if let Ok(None) = self.child.try_wait() {
+            signal("TERM", &self.child.id().to_string());
+            let _ = self.child.wait();
+        }
     }
+}
+
+fn signal(name: &str, process: &str) {
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {process}")])
+        .status();
+    assert!(status.expect("a shell").success());
+}
+
+/// Nobody is there any more, not even to be waited for.
+fn is_gone(process: &str) -> bool {
+    !Path::new("/proc").join(process).exists()
+}
+
+const POST: &str = r#"{"data":[{"text":"hello"}],"execEndpoint":"/"}"#;
+
+/// What a client of the WebSocket API gets for a message.
+async fn ask(address: &str) -> String {
+    let mut request = format!("ws://{address}")
+        .into_client_request()
+        .expect("a URL");
+    let json = "json".parse().expect("a header");
+    request.headers_mut().insert("sec-websocket-protocol", json);
+    let (mut client, answer) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("let in");
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "json");
+    client.send(Message::text(POST)).await.expect("sent");
+    let heard = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
+    let heard = heard.expect("in time").expect("open").expect("a message");
+    client.close(None).await.expect("open");
+    heard.into_text().expect("text").to_string()
+}
+
+#[test]
+fn a_bootstrap_serves_both_apis_and_goes_with_them() {
+    let bootstrap = concat!("gateway-fn=", env!("CARGO_BIN_EXE_gateway-fn"));
+    let mut started = Started::start("local-both.log", &["--bootstrap", bootstrap]);
+    let (http, websocket) = (started.address("HTTP API"), started.address("WebSocket"));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let answer = send(&http, "POST", "/post", POST);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("hello from Flowgate"),
+            "{answer}"
+        );
+        seen.push(started.functions());
+    }
+    assert_eq!(seen[0].len(), 1);
+    assert_eq!(
+        seen[0], seen[1],
+        "the second request wants no second process"
+    );
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let heard = runtime.block_on(ask(&websocket));
+    assert!(heard.contains("hello from Flowgate"), "{heard}");
+    let functions = started.functions();
+    started.stop();
+    assert!(functions.iter().all(|function| is_gone(function)));
+    // The function's log is the terminal's, by its name.
+    assert!(started.log().contains("[gateway-fn] "), "{}", started.log());
+}
+
+#[test]
+fn a_process_that_does_not_answer_is_killed_and_another_takes_its_place() {
+    let bootstrap = concat!("gateway-fn=", env!("CARGO_BIN_EXE_gateway-fn"));
+    let args = ["--bootstrap", bootstrap, "--timeout", "2"];
+    let mut started = Started::start("local-killed.log", &args);
+    let http = started.address("HTTP API");
+    let answer = send(&http, "POST", "/post", POST);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let first = started.functions();
+    // It takes the invocation, since it had asked for one, and does not hear SIGTERM either.
+    signal("STOP", &first[0]);
+    let answer = send(&http, "POST", "/post", POST);
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(started.log().contains("Task timed out after 2.00 seconds"));
+    let answer = send(&http, "POST", "/post", POST);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    started.stop();
+    assert!(is_gone(&first[0]));
+}
+
+/// A bootstrap's own children are its to end, for which it is told.
+#[test]
+fn what_a_bootstrap_has_started_ends_with_it() {
+    let pid = super::file("local-child.pid", "");
+    let script = format!(
+        "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\necho $! > {}\nwait\n",
+        pid.display()
+    );
+    let path = super::file("local-child.sh", &script);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    let bootstrap = format!("child={}", path.display());
+    let mut started = Started::start("local-child.log", &["--bootstrap", &bootstrap]);
+    let http = started.address("HTTP API");
+    let client = std::thread::spawn(move || send(&http, "GET", "/", ""));
+    let child = loop {
+        match fs::read_to_string(&pid).expect("a file") {
+            child if child.ends_with('\n') => break child.trim().to_owned(),
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    started.stop();
+    drop(client.join());
+    assert!(is_gone(&child) || is_zombie(&child));
+}
+
+/// It has ended, and its new parent has not noticed yet.
+fn is_zombie(process: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| stat.contains(") Z "))
 }
 
 #[test]
 fn a_request_goes_through_a_runtime_that_is_started_by_hand() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
-        .args(["local", "--runtime-api"])
-        .args(ANY_PORTS)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut said = BufReader::new(child.stdout.take().expect("piped"));
-    let mut started = Started(child);
-    let mut address = |label: &str| {
-        let mut line = String::new();
-        while !line.contains(label) {
-            line.clear();
-            assert_ne!(said.read_line(&mut line).expect("text"), 0, "no {label}");
-        }
-        let address = line.rsplit(['/', '=']).next().map(str::trim);
-        address.expect("an address").to_owned()
-    };
-    let (http, runtime) = (address("HTTP API"), address("AWS_LAMBDA_RUNTIME_API"));
+    let mut started = Started::start("local-by-hand.log", &["--runtime-api"]);
+    let http = started.address("HTTP API");
+    let runtime = started.address("AWS_LAMBDA_RUNTIME_API");
     let client = std::thread::spawn(move || send(&http, "GET", "/hello", ""));
     let next = send(&runtime, "GET", "/2018-06-01/runtime/invocation/next", "");
     assert!(next.contains("\"rawPath\":\"/hello\""), "{next}");
@@ -76,11 +235,7 @@ fn a_request_goes_through_a_runtime_that_is_started_by_hand() {
         answer.starts_with("HTTP/1.1 200") && answer.ends_with("hi"),
         "{answer}"
     );
-
-    let stop = format!("kill -TERM {}", started.0.id());
-    let stopped = Command::new("sh").args(["-c", &stop]).status();
-    assert!(stopped.expect("a shell").success());
-    assert_eq!(started.0.wait().expect("it was started").code(), Some(0));
+    started.stop();
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn class(kind: &str) -> Option<&'static str> {
 }
 
 /// A request's path with its `%XX` decoded; sequences that are none stay, and what is no UTF-8 is replaced.
-pub(super) fn decode(path: &str) -> Cow<'_, str> {
+pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return path.into();
     }

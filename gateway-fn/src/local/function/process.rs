@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
     sync::oneshot,
+    time::timeout,
 };
 
 use super::{
@@ -32,6 +34,9 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of one process to its Runtime API: one for each invocation that it may take at once, and one to spare.
 const RUNTIME_CONNECTIONS: usize = 64;
+
+/// Between SIGTERM and SIGKILL (AWS Lambda, Extensions API, "Shutdown phase").
+const KILL_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of a line of a function's log; a longer one is cut in two.
 const LINE_BYTES: u64 = 64 << 10;
@@ -145,9 +150,7 @@ impl Processes {
                 Outcome::failed("Sandbox.Timedout", &said)
             }
         };
-        if let Err(error) = child.kill().await {
-            tracing::warn!(function = %name, error = &error as &dyn Error, "not killed");
-        }
+        end(name, child).await;
         outcome
     }
 
@@ -162,9 +165,6 @@ impl Processes {
     /// The process with the environment that Lambda gives it (AWS Lambda, defined runtime environment variables), and
     /// with this machine in the place of AWS. The credentials are nobody's.
     fn command(&self, path: &Path, server: &Server) -> Command {
-        let Function {
-            name, env, memory, ..
-        } = &self.function;
         let root = path.parent().filter(|root| !root.as_os_str().is_empty());
         let root = root.unwrap_or_else(|| Path::new("."));
         // Relative to where it was named, not to the folder that it runs in.
@@ -172,6 +172,24 @@ impl Processes {
         let mut command = Command::new(program);
         command
             .env_clear()
+            .env("LAMBDA_TASK_ROOT", root)
+            .current_dir(root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Signals are for all that it starts, and a Ctrl-C for us, who end it.
+            .process_group(0)
+            .kill_on_drop(true);
+        self.describe(&mut command, server);
+        let own = self.function.env.iter();
+        command.envs(own.map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The variables that are the same wherever the bootstrap lies.
+    fn describe(&self, command: &mut Command, server: &Server) {
+        let Function { name, memory, .. } = &self.function;
+        command
             .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -185,14 +203,8 @@ impl Processes {
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .env("AWS_SESSION_TOKEN", "local")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("LAMBDA_TASK_ROOT", root)
             .env("TZ", ":UTC")
-            .env("_HANDLER", "bootstrap")
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .env("_HANDLER", "bootstrap");
         // The SDKs take the name from the service's id, which ends in API; the shorter one is easily expected.
         for name in [
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI",
@@ -203,8 +215,6 @@ impl Processes {
         if let Some(lambda) = self.surroundings.lambda {
             command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{lambda}"));
         }
-        command.envs(env.iter().map(|(name, value)| (name, value)));
-        command
     }
 }
 
@@ -215,6 +225,27 @@ pub(in crate::local) const ACCOUNT: &str = "000000000000";
 
 pub(in crate::local) fn arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+/// Ends it as Lambda does a function with an extension: SIGTERM, so that it ends what it has started, and SIGKILL.
+async fn end(name: &str, child: &mut Child) {
+    signal(child, Signal::TERM);
+    if timeout(KILL_AFTER, child.wait()).await.is_ok() {
+        return;
+    }
+    signal(child, Signal::KILL);
+    if let Err(error) = child.kill().await {
+        tracing::warn!(function = %name, error = &error as &dyn Error, "not killed");
+    }
+}
+
+/// To the whole of its process group.
+fn signal(child: &Child, signal: Signal) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(leader) = id.and_then(Pid::from_raw) {
+        // An error says that nobody is left in it.
+        let _ = kill_process_group(leader, signal);
+    }
 }
 
 fn exited(name: &str, status: Option<ExitStatus>) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -135,7 +136,10 @@ impl Queue {
         self.note_ready(process);
         let _polling = Polling::new(self);
         loop {
-            let news = self.news.notified();
+            let mut news = pin!(self.news.notified());
+            // It must wait before it looks: of two that look at once, only one would get the one permit that the news
+            // of two requests leave.
+            news.as_mut().enable();
             if let Some(taken) = self.try_take(process) {
                 return taken;
             }
@@ -298,5 +302,128 @@ impl<'a> Polling<'a> {
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
         self.0.state().polling -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(900);
+
+    fn request() -> Request {
+        Request::new(Bytes::from_static(b"1"), None)
+    }
+
+    fn with_processes(most: usize) -> Arc<Queue> {
+        Arc::new(Queue::new(LONG, 100, Some(most)))
+    }
+
+    fn failure(outcome: &Outcome) -> String {
+        match outcome {
+            Outcome::Failed(error) => String::from_utf8_lossy(error).into_owned(),
+            Outcome::Answered(answer) => panic!("an answer: {answer:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_started_for_each_request_that_finds_none_idle() {
+        let queue = with_processes(2);
+        let (first, start) = queue.submit(request(), Patience::None).expect("taken");
+        let one = start.expect("a start").number;
+        let taken = queue.take(Some(one)).await;
+        assert!(queue.is_ready(one));
+        let (second, start) = queue.submit(request(), Patience::None).expect("taken");
+        assert_ne!(start.expect("a start").number, one);
+        let third = queue.submit(request(), Patience::None);
+        assert!(matches!(third, Err(InvokeError::Throttled)));
+        // What waits needs no process of its own.
+        let (third, start) = queue.submit(request(), Patience::Waits).expect("taken");
+        assert!(start.is_none());
+
+        let answer = Outcome::Answered(Bytes::from_static(b"2"));
+        assert!(queue.finish(&taken.request.id, answer.clone()));
+        assert_eq!(first.await.expect("told"), answer);
+        for waiting in [second, third] {
+            let taken = queue.take(Some(one)).await;
+            assert!(queue.finish(&taken.request.id, answer.clone()));
+            assert_eq!(waiting.await.expect("told"), answer);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_process_is_taken_again() {
+        let queue = with_processes(10);
+        let (_first, start) = queue.submit(request(), Patience::None).expect("taken");
+        let one = start.expect("a start").number;
+        let taken = queue.take(Some(one)).await;
+        let done = Outcome::Answered(Bytes::new());
+        assert!(queue.finish(&taken.request.id, done));
+        let again = Arc::clone(&queue);
+        let again = tokio::spawn(async move { again.take(Some(one)).await });
+        while queue.state().polling == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (_second, start) = queue.submit(request(), Patience::None).expect("taken");
+        assert!(start.is_none());
+        again.await.expect("it takes it");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_fails_what_it_had_and_starts_another_for_what_waits() {
+        let queue = with_processes(1);
+        let (had, start) = queue.submit(request(), Patience::None).expect("taken");
+        let one = start.expect("a start").number;
+        let _taken = queue.take(Some(one)).await;
+        let (mut waiting, start) = queue.submit(request(), Patience::Waits).expect("taken");
+        assert!(start.is_none());
+        let next = queue.gone(one, &Outcome::failed("E", "it ended"));
+        assert!(failure(&had.await.expect("told")).contains("it ended"));
+        assert!(
+            waiting.try_recv().is_err(),
+            "a process that was ready fails only its own"
+        );
+        // One that never asked fails what it was started for, in its own words.
+        let two = next.expect("a start").number;
+        queue.init_failed(Some(two), Bytes::from_static(b"no flow"));
+        assert!(queue.gone(two, &Outcome::failed("E", "it ended")).is_none());
+        assert_eq!(failure(&waiting.await.expect("told")), "no flow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_whose_time_is_up_costs_its_process() {
+        let queue = with_processes(1);
+        let (answered, start) = queue.submit(request(), Patience::None).expect("taken");
+        let start = start.expect("a start");
+        let taken = queue.take(Some(start.number)).await;
+        assert!(failure(&answered.await.expect("told")).contains("Sandbox.Timedout"));
+        assert!(start.kill.is_cancelled());
+        let late = Outcome::Answered(Bytes::new());
+        assert!(!queue.finish(&taken.request.id, late));
+    }
+
+    /// Two that look at the same moment, and two requests at the same moment: neither is forgotten.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_news_are_lost() {
+        let queue = Arc::new(Queue::new(LONG, 100, None));
+        for round in 0..2000 {
+            let takers: Vec<_> = (0..2)
+                .map(|_| {
+                    let queue = Arc::clone(&queue);
+                    tokio::spawn(async move { queue.take(None).await })
+                })
+                .collect();
+            for _ in 0..2 {
+                queue.submit(request(), Patience::Waits).expect("taken");
+            }
+            for taker in takers {
+                let taken = tokio::time::timeout(Duration::from_secs(20), taker).await;
+                let taken = taken.unwrap_or_else(|_| panic!("lost in round {round}"));
+                queue.finish(
+                    &taken.expect("no panic").request.id,
+                    Outcome::Answered(Bytes::new()),
+                );
+            }
+        }
     }
 }

@@ -9,7 +9,10 @@ use http::{HeaderMap, HeaderValue, header, request::Parts};
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use crate::local::{function::ACCOUNT, moment::Moment};
+use crate::{
+    inbound::http::path::decode,
+    local::{function::ACCOUNT, moment::Moment},
+};
 
 /// A request, and what API Gateway knows of it.
 pub(super) struct Arrival<'a> {
@@ -181,7 +184,7 @@ pub(in crate::local) fn query_lists(query: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// What a `+` means: a space in a query, itself in a path.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(in crate::local) enum Plus {
     IsSpace,
     IsPlus,
@@ -189,20 +192,10 @@ pub(in crate::local) enum Plus {
 
 /// Percent-decoded; what is no UTF-8 then is replaced.
 pub(in crate::local) fn decoded(text: &str, plus: Plus) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| byte == b'%');
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        rest = if code.is_some() { &after[2..] } else { after };
-        bytes.push(match (code, byte) {
-            (Some(code), _) => code,
-            (None, b'+') if plus == Plus::IsSpace => b' ',
-            (None, byte) => byte,
-        });
+    match plus {
+        Plus::IsSpace => decode(&text.replace('+', " ")).into_owned(),
+        Plus::IsPlus => decode(text).into_owned(),
     }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether a body of this type is passed as text. Everything else, forms too, is base64, and so is what is compressed.
@@ -297,5 +290,6 @@ mod tests {
     fn broken_percent_signs_stay_as_they_are() {
         assert_eq!(decoded("%zz%4", Plus::IsPlus), "%zz%4");
         assert_eq!(decoded("a+%3D", Plus::IsPlus), "a+=");
+        assert_eq!(decoded("a+%+3%3D", Plus::IsSpace), "a % 3=");
     }
 }

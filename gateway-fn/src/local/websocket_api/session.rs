@@ -10,7 +10,12 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{io::AsyncReadExt as _, sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    io::AsyncReadExt as _,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -123,51 +128,80 @@ impl Session {
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {
-        let times = self.api.times;
         let begun = Instant::now();
         let mut active = begun;
-        let mut calls: JoinSet<Option<String>> = JoinSet::new();
+        let mut calls: Calls = JoinSet::new();
         let end = loop {
-            let until = (active + times.idle).min(begun + times.duration);
-            let message = tokio::select! {
-                frame = socket.next(), if calls.len() < IN_FLIGHT => match read(frame) {
-                    Ok(Some(text)) => {
-                        active = Instant::now();
-                        self.connection.note_active();
-                        calls.spawn(answered(Arc::clone(&self.api), Arc::clone(&self.connection), text));
-                        continue;
-                    }
-                    Ok(None) => continue,
-                    Err(end) => break end,
-                },
-                Some(answer) = calls.join_next() => match answer {
-                    Ok(Some(text)) => (text, None),
-                    Ok(None) | Err(_) => continue,
-                },
-                order = self.orders.recv() => match order {
-                    Some(Order::Send(text, done)) => (text, Some(done)),
-                    Some(Order::Close) => break End::because(1000, "Connection Closed Normally"),
-                    None => break End::lost(),
-                },
-                () = tokio::time::sleep_until(until) => break End::because(1001, "Going away"),
-                () = self.api.stopping.cancelled() => break End::because(1001, "Going away"),
+            let next = match self.next(socket, &mut calls, begun, active).await {
+                Ok(Some(next)) => next,
+                Ok(None) => continue,
+                Err(end) => break end,
             };
-            let (text, done) = message;
-            let sent = socket.send(Message::text(text));
-            match tokio::time::timeout(SEND_TIMEOUT, sent).await {
-                Ok(Ok(())) => active = Instant::now(),
-                Ok(Err(_)) | Err(_) => break End::lost(),
+            match next {
+                Next::Ask(text) => {
+                    let (api, connection) = (Arc::clone(&self.api), Arc::clone(&self.connection));
+                    calls.spawn(answered(api, connection, text));
+                }
+                Next::Send(text, done) => {
+                    if let Err(end) = self.send(socket, text).await {
+                        break end;
+                    }
+                    if let Some(done) = done {
+                        // Whoever posted may have gone.
+                        let _ = done.send(());
+                    }
+                }
             }
+            active = Instant::now();
             self.connection.note_active();
-            if let Some(done) = done {
-                // Whoever posted may have gone.
-                let _ = done.send(());
-            }
         };
         // The function works on, as it does on AWS.
         calls.detach_all();
         end
     }
+
+    /// What is to be done next, if anything.
+    async fn next(
+        &mut self,
+        socket: &mut Socket,
+        calls: &mut Calls,
+        begun: Instant,
+        active: Instant,
+    ) -> Result<Option<Next>, End> {
+        let times = self.api.times;
+        let until = (active + times.idle).min(begun + times.duration);
+        tokio::select! {
+            frame = socket.next(), if calls.len() < IN_FLIGHT => Ok(read(frame)?.map(Next::Ask)),
+            Some(answer) = calls.join_next() => Ok(answer.ok().flatten().map(|text| Next::Send(text, None))),
+            order = self.orders.recv() => match order {
+                Some(Order::Send(text, done)) => Ok(Some(Next::Send(text, Some(done)))),
+                Some(Order::Close) => Err(End::because(1000, "Connection Closed Normally")),
+                None => Err(End::lost()),
+            },
+            () = tokio::time::sleep_until(until) => Err(End::away()),
+            () = self.api.stopping.cancelled() => Err(End::away()),
+        }
+    }
+
+    async fn send(&self, socket: &mut Socket, text: String) -> Result<(), End> {
+        let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text)));
+        match self.api.stopping.run_until_cancelled(sent).await {
+            Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(_)) | Err(_)) => Err(End::lost()),
+            None => Err(End::away()),
+        }
+    }
+}
+
+/// The answers that are still to come.
+type Calls = JoinSet<Option<String>>;
+
+/// What a session does for one side or the other.
+enum Next {
+    /// The client's message goes to the function.
+    Ask(String),
+    /// This goes to the client; whoever posted it hears when it is written.
+    Send(String, Option<oneshot::Sender<()>>),
 }
 
 /// A message's text; nothing for a frame without one.
@@ -228,6 +262,10 @@ impl End {
             reason: reason.to_owned(),
             goodbye: Goodbye::Sent,
         }
+    }
+
+    fn away() -> Self {
+        Self::because(1001, "Going away")
     }
 
     fn closed(frame: Option<CloseFrame>) -> Self {
