@@ -133,20 +133,16 @@ fn a_bootstrap_serves_both_apis_and_goes_with_them() {
     let bootstrap = concat!("gateway-fn=", env!("CARGO_BIN_EXE_gateway-fn"));
     let mut started = Started::start("local-both.log", &["--bootstrap", bootstrap]);
     let (http, websocket) = (started.address("HTTP API"), started.address("WebSocket"));
-    let mut seen = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..10 {
         let answer = send(&http, "POST", "/post", POST);
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("hello from Flowgate"),
             "{answer}"
         );
-        seen.push(started.functions());
     }
-    assert_eq!(seen[0].len(), 1);
-    assert_eq!(
-        seen[0], seen[1],
-        "the second request wants no second process"
-    );
+    // One that has answered and not yet asked again is not idle.
+    let functions = started.functions().len();
+    assert!((1..10).contains(&functions), "{functions}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let heard = runtime.block_on(ask(&websocket));
     assert!(heard.contains("hello from Flowgate"), "{heard}");

@@ -17,6 +17,7 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     InvokeError, Outcome, Surroundings,
@@ -123,16 +124,15 @@ impl Processes {
         forward(name, child.stdout.take());
         forward(name, child.stderr.take());
         let api = RuntimeApi::new(Arc::clone(&self.queue), Some(start.number), self.arn());
-        // The Runtime API ends with the process.
-        let ended = self.surroundings.stopping.child_token();
+        // The Runtime API ends with the process and no sooner: one that is told to end may still answer.
+        let ended = CancellationToken::new();
         let serving = server.serve_until(RUNTIME_CONNECTIONS, ended.clone(), move |request, _| {
             let api = api.clone();
             async move { api.answer(request).await }
         });
         self.surroundings.tasks.spawn(serving);
-        let outcome = self.watch(&mut child, start).await;
-        ended.cancel();
-        outcome
+        let _ends = ended.drop_guard();
+        self.watch(&mut child, start).await
     }
 
     async fn watch(&self, child: &mut Child, start: Start) -> Outcome {
