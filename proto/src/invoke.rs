@@ -7,6 +7,8 @@ mod body;
 
 mod fault;
 
+mod fit;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use prost::Message;
@@ -16,6 +18,7 @@ use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
 pub use body::{compress, decompress};
 pub use fault::{FaultKind, FunctionFault, PayloadError};
+pub use fit::AnswerError;
 
 /// The version that is written here, and the only one that is read.
 pub const VERSION: u64 = 1;

@@ -1,12 +1,12 @@
 //! A protobuf message <-> the base64 text of a payload's body, compressed or not.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use flate2::{
     Compression as Level,
-    read::{GzDecoder, ZlibDecoder},
+    bufread::{MultiGzDecoder, ZlibDecoder},
     write::{GzEncoder, ZlibEncoder},
 };
 use prost::Message;
@@ -58,7 +58,7 @@ pub fn compress(bytes: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
 /// Undoes [`compress`], up to `limit` bytes of outcome.
 ///
 /// # Errors
-/// When the bytes are not compressed so, or become larger than the limit.
+/// When the bytes are not compressed so, something stands behind them, or they become larger than the limit.
 pub fn decompress(
     bytes: Vec<u8>,
     compression: Compression,
@@ -67,21 +67,36 @@ pub fn decompress(
     match compression {
         Compression::None if bytes.len() > limit => Err(PayloadError::TooLarge { limit }),
         Compression::None => Ok(bytes),
-        Compression::Gzip => read_within(GzDecoder::new(&*bytes), compression, limit),
-        Compression::Deflate => read_within(ZlibDecoder::new(&*bytes), compression, limit),
+        // Several members, or frames, one behind the other are one stream (RFC 1952, section 2.2; RFC 8878, section 3).
+        Compression::Gzip => read_within(&mut MultiGzDecoder::new(&*bytes), compression, limit),
+        Compression::Deflate => {
+            let mut decoder = ZlibDecoder::new(&*bytes);
+            let out = read_within(&mut decoder, compression, limit)?;
+            match decoder.into_inner() {
+                [] => Ok(out),
+                _ => Err(broken(compression)(io::ErrorKind::InvalidData.into())),
+            }
+        }
         Compression::Zstd => {
-            let broken = |source| PayloadError::Compressed {
-                compression: compression.name(),
-                source,
-            };
-            let decoder = zstd::stream::read::Decoder::with_buffer(&*bytes).map_err(broken)?;
-            read_within(decoder, compression, limit)
+            let decoder = zstd::stream::read::Decoder::with_buffer(&*bytes);
+            read_within(
+                &mut decoder.map_err(broken(compression))?,
+                compression,
+                limit,
+            )
         }
     }
 }
 
+fn broken(compression: Compression) -> impl Fn(io::Error) -> PayloadError {
+    move |source| PayloadError::Compressed {
+        compression: compression.name(),
+        source,
+    }
+}
+
 fn read_within(
-    decoder: impl io::Read,
+    decoder: &mut impl Read,
     compression: Compression,
     limit: usize,
 ) -> Result<Vec<u8>, PayloadError> {
@@ -91,10 +106,7 @@ fn read_within(
     decoder
         .take(most)
         .read_to_end(&mut out)
-        .map_err(|source| PayloadError::Compressed {
-            compression: compression.name(),
-            source,
-        })?;
+        .map_err(broken(compression))?;
     if out.len() > limit {
         return Err(PayloadError::TooLarge { limit });
     }

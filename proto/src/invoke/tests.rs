@@ -100,3 +100,39 @@ fn a_body_that_swells_beyond_the_limit_is_refused() {
         assert!(decompress(small, compression, 1 << 20).is_ok());
     }
 }
+
+#[test]
+fn compressed_bytes_are_read_to_their_end() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let mut sent = compress(b"ab", compression).expect("compressed");
+        sent.extend(compress(b"cd", compression).expect("compressed"));
+        let read = decompress(sent, compression, 4).expect("two of them");
+        assert_eq!(read, b"abcd");
+    }
+    for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
+        let mut sent = compress(b"ab", compression).expect("compressed");
+        sent.extend(b"left over");
+        let read = decompress(sent, compression, 100);
+        assert!(matches!(read, Err(PayloadError::Compressed { .. })));
+    }
+}
+
+#[test]
+fn an_answer_is_compressed_further_before_it_is_too_large() {
+    let zeros = vec![0; 1000];
+    let fitting = |message: &[u8]| Answer::fitting(message, Compression::None, false, 200);
+    let text = fitting(&zeros).expect("it fits when it is compressed");
+    assert!(text.contains("zstd") && text.len() <= 200, "{text}");
+    let noise: Vec<u8> = (0..1000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
+    let error = fitting(&noise).expect_err("it does not");
+    assert!(matches!(
+        error,
+        AnswerError::TooLarge {
+            bytes: 1000,
+            limit: 200,
+            ..
+        }
+    ));
+}
