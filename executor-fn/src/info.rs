@@ -197,6 +197,13 @@ impl Traffic {
         self.answers.count(raw, wire);
     }
 
+    /// Bytes of messages sent and received over gRPC, before compression.
+    #[must_use]
+    pub fn over_grpc(&self) -> (u64, u64) {
+        let total = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        (total(&self.sent), total(&self.received))
+    }
+
     /// The totals of invocations.
     #[must_use]
     pub fn invocations(&self) -> InvocationTotals {

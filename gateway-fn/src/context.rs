@@ -12,8 +12,10 @@ pub use record::{Kept, Record, Visit};
 /// What a request carries beside its content. By default it may take for ever and is part of no trace.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// When nobody waits for the answer any more: no call goes on beyond it.
+    /// When nobody waits for the answer any more: no call that the answer needs goes on beyond it.
     pub deadline: Option<Instant>,
+    /// When the host itself ends: until then goes on what nobody waits for.
+    pub end: Option<Instant>,
     /// Sent along with every call.
     pub trace: Trace,
     /// Where the host wants to find what became of the request.
@@ -44,6 +46,25 @@ impl Context {
         }
     }
 
+    /// Nobody waits longer than this either.
+    pub fn wait_at_most(&mut self, limit: Duration) {
+        // Beyond what a clock holds there is no end.
+        let limit = Instant::now().checked_add(limit);
+        self.deadline = self.deadline.into_iter().chain(limit).min();
+    }
+
+    /// The deadline of a call with so many others to come after it, one behind the other, before the answer is there.
+    /// Each of them is left a tenth of the time, but no more than a second, which is what a warm Executor needs; at
+    /// least half is for this call.
+    #[must_use]
+    pub fn deadline_before(&self, others: usize) -> Option<Instant> {
+        let left = self.left()?;
+        let kept = (left / 10).min(MOST_KEPT);
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let kept = kept.saturating_mul(others).min(left / 2);
+        self.deadline.map(|deadline| deadline - kept)
+    }
+
     /// How long until the deadline, if there is one; nothing when it has passed.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
@@ -57,6 +78,8 @@ impl Context {
         self.left().is_some_and(|left| left.is_zero())
     }
 }
+
+const MOST_KEPT: Duration = Duration::from_secs(1);
 
 impl Trace {
     /// W3C Trace Context's headers and X-Ray's own, in small letters.
@@ -109,6 +132,34 @@ mod tests {
         tokio::time::advance(4 * second).await;
         assert_eq!(context.time_for(Some(second)), Some(Duration::ZERO));
         assert!(context.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_leaves_time_for_those_behind_it() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let left = |whole: Duration, others| {
+            let context = Context {
+                deadline: Some(start + whole),
+                ..Context::default()
+            };
+            context.deadline_before(others).map(|end| end - start)
+        };
+        assert_eq!(left(30 * second, 0), Some(30 * second));
+        assert_eq!(left(30 * second, 2), Some(28 * second));
+        assert_eq!(left(second, 2), Some(second * 8 / 10));
+        assert_eq!(left(30 * second, 100), Some(15 * second));
+        assert_eq!(Context::default().deadline_before(3), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sooner_of_the_hosts_and_the_clients_end_counts() {
+        let second = Duration::from_secs(1);
+        let mut context = Context::default();
+        context.wait_at_most(Duration::MAX);
+        context.wait_at_most(3 * second);
+        context.wait_at_most(5 * second);
+        assert_eq!(context.left(), Some(3 * second));
     }
 
     #[test]

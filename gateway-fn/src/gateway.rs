@@ -26,7 +26,10 @@ use flowgate_proto::{
     jina::{HeaderProto, JinaInfoProto, StatusProto},
 };
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -108,13 +111,27 @@ impl Gateway {
         // keep their places meanwhile.
         let gateway = self.clone();
         let task = tokio::spawn(async move {
-            let admission = Arc::clone(&gateway.0.admission);
-            let admitted = admission.acquire_owned().await;
-            let admitted = admitted.map_err(|_| GatewayError::Internal)?;
+            let admitted = gateway.turn(context.deadline).await?;
             gateway.run(admitted, request, context).await
         });
         let outcome = AbortOnDropHandle::new(task).await;
         outcome.unwrap_or(Err(GatewayError::Internal))
+    }
+
+    /// A place among the requests under way, or the news that none was free in time.
+    async fn turn(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, GatewayError> {
+        let place = Arc::clone(&self.0.admission).acquire_owned();
+        let place = match deadline {
+            None => place.await,
+            Some(deadline) => {
+                let full = GatewayError::Overloaded {
+                    limit: self.0.max_concurrent_requests,
+                };
+                let in_time = tokio::time::timeout_at(deadline, place).await;
+                in_time.map_err(|_| full)?
+            }
+        };
+        place.map_err(|_| GatewayError::Internal)
     }
 
     async fn run(
@@ -129,8 +146,10 @@ impl Gateway {
         // A panic, a library's at what a peer sent for one, is this request's error and nobody else's.
         let driven = AssertUnwindSafe(self.drive(admitted, request, context)).catch_unwind();
         let outcome = driven.await.unwrap_or(Err(GatewayError::Internal));
-        record.note(&outcome);
-        outcome.inspect_err(|error| log(error, &request_id))
+        outcome.inspect_err(|error| {
+            record.note_failure(error.code(), error.executor());
+            log(error, &request_id);
+        })
     }
 
     async fn drive(

@@ -3,6 +3,8 @@
 
 pub mod connect;
 
+mod dialect;
+
 pub mod grpc;
 
 pub mod grpc_web;
@@ -10,3 +12,5 @@ pub mod grpc_web;
 pub mod http;
 
 pub mod websocket;
+
+pub use dialect::Dialect;

@@ -1,13 +1,13 @@
 //! What became of the requests that one host's call brought, for its metrics and its trace: off by default.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use flowgate_proto::{
-    DataRequest, GATEWAY_ROUTE, Timestamp,
-    jina::{RouteProto, status_proto::StatusCode},
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
-use crate::error::{ErrorCode, GatewayError};
+use flowgate_proto::Timestamp;
+
+use crate::error::ErrorCode;
 
 /// Keeps what became of requests, if it was made for that.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Record(Option<Arc<Mutex<Kept>>>);
 /// What is kept.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// The visits to Executors whose answers came.
+    /// The visits to Executors, in the order in which they began.
     pub visits: Vec<Visit>,
     /// The failures, each with the Executor at which the request failed, if it was at one.
     pub failures: Vec<(ErrorCode, Option<String>)>,
@@ -29,11 +29,15 @@ pub struct Visit {
     pub executor: String,
     /// When the request was sent to it.
     pub start: Timestamp,
-    /// When its answer was there; `None` for floating work under way.
+    /// When its answer was there, or it was known that none would come; `None` for a call under way.
     pub end: Option<Timestamp>,
-    /// Whether it answered with an error.
+    /// Whether it answered with an error, or not at all.
     pub failed: bool,
 }
+
+/// A visit that has begun; `None` where nothing is kept of it.
+#[derive(Debug)]
+pub(crate) struct Begun(Option<usize>);
 
 /// One stream may bring any number of requests; a metric of CloudWatch's takes 100 values at once.
 const MOST: usize = 100;
@@ -48,82 +52,80 @@ impl Record {
     /// What has been kept so far.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let Some(kept) = &self.0 else {
-            return Kept::default();
-        };
-        kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open().map_or_else(Kept::default, |kept| kept.clone())
     }
 
-    /// Notes how a request ended.
-    pub(crate) fn note(&self, outcome: &Result<DataRequest, GatewayError>) {
-        let Some(kept) = &self.0 else {
+    /// The Executors that are being waited for.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<String> {
+        let kept = self.kept();
+        let visits = kept.visits.into_iter();
+        let under_way = visits.filter(|visit| visit.end.is_none());
+        under_way.map(|visit| visit.executor).collect()
+    }
+
+    /// Notes that a request goes to an Executor.
+    pub(crate) fn begin(&self, executor: &str) -> Begun {
+        let Some(mut kept) = self.open().filter(|kept| kept.visits.len() < MOST) else {
+            return Begun(None);
+        };
+        kept.visits.push(Visit {
+            executor: executor.to_owned(),
+            start: SystemTime::now().into(),
+            end: None,
+            failed: false,
+        });
+        Begun(Some(kept.visits.len() - 1))
+    }
+
+    /// Notes that the Executor has answered, or that it does not.
+    pub(crate) fn end(&self, begun: &Begun, failed: bool) {
+        let (Some(place), Some(mut kept)) = (begun.0, self.open()) else {
             return;
         };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(answer) => {
-                let room = MOST.saturating_sub(kept.visits.len());
-                let visits = answer.routes.iter().filter_map(visit);
-                kept.visits.extend(visits.take(room));
-            }
-            Err(error) if kept.failures.len() < MOST => {
-                kept.failures
-                    .push((error.code(), error.executor().map(str::to_owned)));
-            }
-            Err(_) => {}
+        if let Some(visit) = kept.visits.get_mut(place) {
+            visit.end = Some(SystemTime::now().into());
+            visit.failed = failed;
         }
     }
-}
 
-fn visit(route: &RouteProto) -> Option<Visit> {
-    let executor = Some(&route.executor).filter(|executor| *executor != GATEWAY_ROUTE)?;
-    let code = route.status.as_ref().map(|status| status.code);
-    Some(Visit {
-        executor: executor.clone(),
-        start: route.start_time?,
-        end: route.end_time,
-        failed: code == Some(StatusCode::Error.into()),
-    })
+    /// Notes that a request failed, and at which Executor if it was at one.
+    pub(crate) fn note_failure(&self, code: ErrorCode, executor: Option<&str>) {
+        let Some(mut kept) = self.open() else { return };
+        if kept.failures.len() < MOST {
+            kept.failures.push((code, executor.map(str::to_owned)));
+        }
+    }
+
+    fn open(&self) -> Option<MutexGuard<'_, Kept>> {
+        let kept = self.0.as_ref()?;
+        Some(kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(executors: &[&str]) -> DataRequest {
-        let route = |executor: &&str| RouteProto {
-            executor: (*executor).to_owned(),
-            start_time: Some(Timestamp::default()),
-            ..Default::default()
-        };
-        DataRequest {
-            routes: executors.iter().map(route).collect(),
-            ..Default::default()
-        }
-    }
-
     #[test]
-    fn executors_are_kept_and_the_gateway_is_not() {
+    fn visits_are_kept_while_they_last_and_when_they_have_ended() {
         let record = Record::on();
-        record.note(&Ok(answer(&["gateway", "a", "b"])));
-        record.note(&Err(GatewayError::Internal));
+        let (a, _b) = (record.begin("a"), record.begin("b"));
+        record.end(&a, true);
+        record.note_failure(ErrorCode::Internal, None);
         let kept = record.kept();
-        let names: Vec<_> = kept
-            .visits
-            .iter()
-            .map(|visit| visit.executor.as_str())
-            .collect();
-        assert_eq!(names, ["a", "b"]);
+        assert!(kept.visits[0].failed && kept.visits[0].end.is_some());
+        assert_eq!(record.under_way(), ["b"]);
         assert_eq!(kept.failures, [(ErrorCode::Internal, None)]);
     }
 
     #[test]
     fn a_stream_of_requests_fills_no_memory() {
         let record = Record::on();
-        for _ in 0..MOST {
-            record.note(&Ok(answer(&["a", "b"])));
-            record.note(&Err(GatewayError::Internal));
-            record.note(&Err(GatewayError::Internal));
+        for _ in 0..=MOST {
+            let begun = record.begin("a");
+            record.end(&begun, false);
+            record.note_failure(ErrorCode::Internal, None);
         }
         let kept = record.kept();
         assert_eq!((kept.visits.len(), kept.failures.len()), (MOST, MOST));
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_unless_asked() {
         let record = Record::default();
-        record.note(&Ok(answer(&["a"])));
+        record.begin("a");
         assert!(record.kept().visits.is_empty());
     }
 }

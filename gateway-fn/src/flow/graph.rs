@@ -63,6 +63,8 @@ pub struct FlowGraph {
     order: Vec<NodeId>,
     /// By the index of the node.
     before: Vec<BTreeSet<NodeId>>,
+    /// By the index of the node.
+    behind: Vec<usize>,
     floats: bool,
     filters: bool,
 }
@@ -93,6 +95,7 @@ impl FlowGraph {
         }
         graph.mark_awaited();
         graph.mark_before();
+        graph.mark_behind();
         graph.order = graph.walk_depth_first();
         graph.floats = graph.nodes.iter().any(|node| !node.awaited);
         graph.filters = graph.nodes.iter().any(|node| node.filter.is_some());
@@ -176,6 +179,25 @@ impl FlowGraph {
                 }
             }
             self.before.push(before);
+        }
+    }
+
+    /// How many nodes the client's answer needs after this one, one behind the other, by the longest way.
+    #[must_use]
+    pub fn nodes_behind(&self, id: NodeId) -> usize {
+        self.behind[id.0]
+    }
+
+    fn mark_behind(&mut self) {
+        self.behind = vec![0; self.nodes.len()];
+        // A node needs more others than each of those, so that those behind a node come before it here.
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(self.before[*index].len()));
+        for index in order {
+            let followers = self.nodes[index].followers.iter();
+            let awaited = followers.filter(|next| self.nodes[next.0].awaited);
+            let longest = awaited.map(|next| self.behind[next.0] + 1).max();
+            self.behind[index] = longest.unwrap_or(0);
         }
     }
 
@@ -268,5 +290,33 @@ impl Node {
             ends: false,
             awaited: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_way_to_the_answer_is_known_of_every_node() {
+        let spec = |name: &str| NodeSpec {
+            name: name.to_owned(),
+            filter: None,
+            reduce: true,
+        };
+        let (a, b, c, d, floating) = (NodeId(0), NodeId(1), NodeId(2), NodeId(3), NodeId(4));
+        let nodes = ["a", "b", "c", "d", "floating"].map(spec);
+        let edges = [
+            Edge::Start(a),
+            Edge::Between(a, d),
+            Edge::Between(a, b),
+            Edge::Between(b, c),
+            Edge::Between(c, d),
+            Edge::Between(d, floating),
+            Edge::End(d),
+        ];
+        let graph = FlowGraph::new(nodes.into(), &edges).expect("no circle");
+        let behind = [a, b, c, d, floating].map(|id| graph.nodes_behind(id));
+        assert_eq!(behind, [3, 2, 1, 0, 0]);
     }
 }

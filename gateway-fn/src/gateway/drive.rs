@@ -68,9 +68,8 @@ impl Drive {
                 && self.shared.graph[*node].awaited
             {
                 let Step { node, parts } = ready.swap_remove(0);
-                let answer = self.shared.deployments[node.0]
-                    .call(parts, &self.context)
-                    .await;
+                let context = self.context_for(node);
+                let answer = visit(&self.shared, node, parts, &context).await;
                 self.note(node, answer)?;
                 continue;
             }
@@ -132,20 +131,37 @@ impl Drive {
         if ready.is_empty() {
             return;
         }
-        let calls = self.side_by_side.get_or_insert_default();
         for Step { node, parts } in ready {
-            let (shared, context) = (Arc::clone(&self.shared), Arc::clone(&self.context));
+            let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
             let awaited = shared.graph[node].awaited;
             let call: Call = Box::pin(async move {
-                let deployment = &shared.deployments[node.0];
-                (node, deployment.call(parts, &context).await)
+                let answer = visit(&shared, node, parts, &context).await;
+                (node, answer)
             });
+            let calls = self.side_by_side.get_or_insert_default();
             if awaited {
                 calls.awaited.push(call);
             } else {
                 calls.floating.push(call);
             }
         }
+    }
+
+    /// What goes with a call of this node: a deadline that leaves time for the nodes behind it, or, where nobody waits,
+    /// the host's own.
+    fn context_for(&self, node: NodeId) -> Arc<Context> {
+        let graph = &self.shared.graph;
+        let deadline = match graph[node].awaited {
+            true => self.context.deadline_before(graph.nodes_behind(node)),
+            false => self.context.end,
+        };
+        if deadline == self.context.deadline {
+            return Arc::clone(&self.context);
+        }
+        Arc::new(Context {
+            deadline,
+            ..(*self.context).clone()
+        })
     }
 
     async fn next_call(&mut self) -> Result<(), GatewayError> {
@@ -199,6 +215,20 @@ impl Drive {
             );
         }
     }
+}
+
+/// Sends a request to an Executor, and notes that it was there.
+async fn visit(
+    shared: &Shared,
+    node: NodeId,
+    parts: Vec<DataRequest>,
+    context: &Context,
+) -> Result<Answer, CallError> {
+    let begun = context.record.begin(&shared.graph[node].name);
+    let answer = shared.deployments[node.0].call(parts, context).await;
+    let failed = answer.as_ref().map_or(true, |answer| answer.is_error);
+    context.record.end(&begun, failed);
+    answer
 }
 
 fn now() -> Timestamp {

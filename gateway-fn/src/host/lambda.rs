@@ -26,6 +26,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+use flowgate_proto::limits::STREAMED_RESPONSE_BYTES;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -41,7 +43,11 @@ use self::{
 use crate::{
     config::Config,
     gateway::Gateway,
-    telemetry::{emf::Metrics, xray::XRay},
+    inbound::{Dialect, http::cors::Page},
+    telemetry::{
+        emf::{Metrics, Output},
+        xray::XRay,
+    },
 };
 
 /// A Gateway that serves the events of one function. Clones share it.
@@ -58,6 +64,8 @@ struct Shared {
     xray: Option<XRay>,
     /// Whether the process is frozen between invocations, and with it what is still under way.
     freezes: bool,
+    /// Whether the first invocation waited for INIT: with provisioned concurrency it was long before.
+    on_demand: bool,
 }
 
 /// What Lambda is given back.
@@ -71,15 +79,19 @@ impl Function {
             namespace: name.clone(),
             function: env("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
             flow: config.name.clone().unwrap_or_else(|| "Flow".to_owned()),
+            output: Output::default(),
         };
         let namespace = config.gateway.function.metrics_namespace.as_ref();
         // On Managed Instances several invocations run at once, and nothing is frozen (AWS Lambda, Managed Instances).
         let at_once = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
+        let on_demand =
+            env("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind == "on-demand");
         Self(Arc::new(Shared {
             routes: Routes::new(&gateway, &config.gateway),
             websocket: WebSocketEvents::new(gateway.clone(), &config.gateway, env),
             metrics: namespace.map(named),
             xray: XRay::of_environment(env),
+            on_demand,
             freezes: at_once.is_none_or(|number: u32| number <= 1),
             gateway,
             config,
@@ -107,17 +119,9 @@ impl Function {
             Sender::HttpApi
             | Sender::FunctionUrl { .. }
             | Sender::RestApi
+            | Sender::HttpApi1
             | Sender::LoadBalancer => self.http(sender, event, context).await,
-            Sender::WebSocketApi => {
-                let event = value(event)?;
-                let answer = self.0.websocket.handle(event, &context).await;
-                buffered(answer.to_string())
-            }
-            Sender::Push => {
-                let event = value(event)?;
-                self.0.websocket.pushed(event, &context).await;
-                buffered("null".to_owned())
-            }
+            Sender::WebSocketApi | Sender::Push => self.websocket(sender, event, context).await,
             Sender::Invocation | Sender::Json => self.direct(sender, event, context).await,
         }
     }
@@ -131,30 +135,74 @@ impl Function {
         let event = HttpEvent::read(event).map_err(|error| diagnostic(BROKEN, &error))?;
         let settings = &self.0.config.gateway.function;
         let invocation = Invocation::begin(&self.0, sender, lambda, event.arrived());
+        let page = self.0.config.gateway.http.cors.then(|| event.headers());
+        let page = page.and_then(|headers| Page::of(&headers));
+        let multi_value = event.is_multi_value();
+        let request = event.request(sender, settings.base_path.as_deref());
         let form = Form {
             sender,
-            multi_value: event.is_multi_value(),
+            multi_value,
+            dialect: request.as_ref().map_or(Dialect::Http, Dialect::of),
         };
-        let request = event.request(sender, settings.base_path.as_deref());
         let coding = request.as_ref().ok().and_then(|request| {
             Coding::asked_for(request.headers(), settings.compress_answers_from)
         });
-        let answer = match request {
+        // A REST API that knows no binary types would pass the base64 on as it is.
+        let coding = coding.filter(|_| sender != Sender::RestApi || settings.rest_binary);
+        let mut answer = match request {
             Ok(request) => invocation.answer(&self.0, request).await,
             Err(error) => routes::broken(&error),
         };
-        let streams = matches!(sender, Sender::FunctionUrl { .. } | Sender::RestApi);
-        if settings.response_streaming && streams {
-            let shared = Arc::clone(&self.0);
-            let after = async move { invocation.finish(&shared, (0, 0)).await };
-            return Ok(FunctionResponse::StreamingResponse(stream::response(
-                answer, after,
-            )));
+        let streams = settings.response_streaming
+            && matches!(sender, Sender::FunctionUrl { .. } | Sender::RestApi);
+        if streams {
+            if let Some(bytes) = stream::excess(&answer) {
+                answer = form.too_large(bytes, STREAMED_RESPONSE_BYTES);
+            }
+        } else {
+            answer = invocation.whole(answer, form.dialect).await;
+        }
+        if let Some(page) = page {
+            page.mark(answer.headers_mut());
+        }
+        if streams {
+            return Ok(self.streamed(invocation, answer));
         }
         let written = form.write(answer, coding).await;
         let written = written.map_err(|error| diagnostic(BROKEN, &error))?;
-        invocation.finish(&self.0, written.bytes).await;
+        invocation.finish(&self.0, Some(written.bytes)).await;
         buffered(written.text)
+    }
+
+    fn streamed(&self, invocation: Invocation, answer: axum::response::Response) -> Response {
+        let last = invocation.deadline.last;
+        let invocation = Arc::new(invocation);
+        let settle = {
+            let (shared, invocation) = (Arc::clone(&self.0), Arc::clone(&invocation));
+            async move { invocation.settle(&shared).await }
+        };
+        let shared = Arc::clone(&self.0);
+        let tell = move |bytes| invocation.tell(&shared, Some((bytes, bytes)));
+        let after = stream::After { last, settle, tell };
+        FunctionResponse::StreamingResponse(stream::response(answer, after))
+    }
+
+    async fn websocket(
+        &self,
+        sender: Sender,
+        event: &str,
+        lambda: lambda_runtime::Context,
+    ) -> Result<Response, Diagnostic> {
+        let event = value(event)?;
+        let invocation = Invocation::begin(&self.0, sender, lambda, None);
+        let (websocket, lambda) = (&self.0.websocket, &invocation.lambda);
+        let context = invocation.context(&headers(&event));
+        let answer = match sender {
+            Sender::Push => websocket.pushed(event, lambda, &context).await,
+            _ => websocket.handle(event, lambda, &context).await,
+        };
+        invocation.finish(&self.0, None).await;
+        buffered(answer.to_string())
     }
 
     async fn direct(
@@ -165,12 +213,22 @@ impl Function {
     ) -> Result<Response, Diagnostic> {
         let invocation = Invocation::begin(&self.0, sender, lambda, None);
         let limit = self.0.config.gateway.limits.max_message_bytes;
-        let context = invocation.context(&::http::HeaderMap::new());
+        let context = invocation.context(&HeaderMap::new());
         let answer = direct::answer(&self.0.gateway, event, context, limit).await;
-        let bytes = answer.as_ref().map_or(0, String::len);
-        invocation.finish(&self.0, (bytes, bytes)).await;
+        let bytes = answer.as_ref().ok().map(|text| (text.len(), text.len()));
+        invocation.finish(&self.0, bytes).await;
         buffered(answer?)
     }
+}
+
+/// The headers of a WebSocket API's event; only some have any.
+fn headers(event: &serde_json::Value) -> HeaderMap {
+    let headers = event["headers"].as_object().into_iter().flatten();
+    let pairs = headers.filter_map(|(name, value)| {
+        let name = HeaderName::try_from(name).ok()?;
+        Some((name, HeaderValue::try_from(value.as_str()?).ok()?))
+    });
+    pairs.collect()
 }
 
 /// An event whose sender is known and whose content cannot be read.

@@ -34,6 +34,9 @@ pub fn router(grpc: Router, limit: usize, cors: Cors) -> Router {
     }
 }
 
+/// The one method of Jina's that streams.
+const STREAMING: &str = "/jina.JinaRPC/Call";
+
 const PROTO: &str = "application/proto";
 
 /// The prefix of a gRPC message: a flag for compression, and the length in four bytes.
@@ -42,6 +45,11 @@ const PREFIX_BYTES: usize = 5;
 async fn call(State((grpc, limit)): State<(Router, usize)>, request: Request) -> Response {
     if request.method() != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    if request.uri().path() == STREAMING {
+        return failure(&Status::unimplemented(
+            "this method streams, and Connect serves unary calls here: call it by gRPC-Web",
+        ));
     }
     let outcome = async {
         let request = to_grpc(request, limit).await?;
@@ -75,10 +83,8 @@ async fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
     if let Some(coding) = coding {
         headers.insert("grpc-encoding", coding);
     }
-    if let Some(timeout) = headers.remove("connect-timeout-ms")
-        && let Ok(timeout) = HeaderValue::from_bytes(&[timeout.as_bytes(), b"m"].concat())
-    {
-        headers.insert("grpc-timeout", timeout);
+    if let Some(timeout) = headers.remove("connect-timeout-ms") {
+        headers.insert("grpc-timeout", grpc_timeout(&timeout)?);
     }
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(
@@ -87,6 +93,22 @@ async fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
     );
     head.version = Version::HTTP_2;
     Ok(Request::from_parts(head, Body::from(message.freeze())))
+}
+
+/// Milliseconds of at most ten digits, in eight digits and a unit (both protocols' documents).
+fn grpc_timeout(milliseconds: &HeaderValue) -> Result<HeaderValue, Status> {
+    let digits = milliseconds.to_str().unwrap_or("?");
+    let is_number =
+        (1..=10).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().unwrap_or_default();
+    let timeout = match number {
+        0..=99_999_999 => format!("{number}m"),
+        _ => format!("{}S", number / 1000),
+    };
+    HeaderValue::try_from(timeout)
+        .ok()
+        .filter(|_| is_number)
+        .ok_or_else(|| Status::invalid_argument("connect-timeout-ms: expected at most ten digits"))
 }
 
 async fn from_grpc(answer: Response) -> Result<Response, Status> {
@@ -126,7 +148,8 @@ fn put_trailers(headers: &mut HeaderMap, trailers: &HeaderMap) {
     }
 }
 
-fn failure(status: &Status) -> Response {
+/// A failed call's answer.
+pub(crate) fn failure(status: &Status) -> Response {
     let (code, http) = table(status.code());
     let error = json!({ "code": code, "message": status.message() });
     let mut response = (

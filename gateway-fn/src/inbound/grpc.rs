@@ -2,6 +2,8 @@
 
 mod call;
 
+mod timeout;
+
 use std::num::NonZeroUsize;
 
 use axum::Router;
@@ -138,11 +140,17 @@ impl JinaInfoRpc for Inbound {
     }
 }
 
-/// What the host knows about the request, or else the trace that its metadata names.
+/// What the host knows about the request, or else the trace that its metadata names; the client's own deadline counts in
+/// any case.
 fn context<T>(request: &Request<T>) -> Context {
+    let headers = request.metadata().as_ref();
     let told = request.extensions().get::<Context>().cloned();
-    told.unwrap_or_else(|| Context {
-        trace: Trace::from_headers(request.metadata().as_ref()),
+    let mut context = told.unwrap_or_else(|| Context {
+        trace: Trace::from_headers(headers),
         ..Context::default()
-    })
+    });
+    if let Some(limit) = timeout::of(headers) {
+        context.wait_at_most(limit);
+    }
+    context
 }

@@ -5,7 +5,7 @@
 
 mod body;
 
-pub(super) mod cors;
+pub(crate) mod cors;
 
 mod data;
 

@@ -2,7 +2,9 @@
 //! makes metrics of them without a call to any service.
 
 use std::{
-    io::Write as _,
+    fmt,
+    io::Write,
+    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::context::{Kept, Visit};
 
 /// Whose metrics they are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Metrics {
     /// The namespace in CloudWatch.
     pub namespace: String,
@@ -19,6 +21,31 @@ pub struct Metrics {
     pub function: String,
     /// The Flow's.
     pub flow: String,
+    /// Where the lines go.
+    pub output: Output,
+}
+
+/// Where lines go.
+pub struct Output(Mutex<Box<dyn Write + Send>>);
+
+impl Output {
+    /// Lines go there, those of one invocation in one write.
+    pub fn to(writer: impl Write + Send + 'static) -> Self {
+        Self(Mutex::new(Box::new(writer)))
+    }
+}
+
+impl Default for Output {
+    /// Standard output, where Lambda reads them.
+    fn default() -> Self {
+        Self::to(std::io::stdout())
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Output")
+    }
 }
 
 /// What one invocation did.
@@ -60,12 +87,13 @@ impl Metrics {
         lines
     }
 
-    /// Writes the lines where Lambda reads them.
+    /// Writes the lines.
     pub fn write(&self, measured: &Measured) {
         let mut text = self.lines(measured, SystemTime::now()).join("\n");
         text.push('\n');
         // One write for all, so that other requests' lines do not come between; a closed log has no reader.
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        let mut output = self.output.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = output.write_all(text.as_bytes());
     }
 
     fn line(&self, measured: &Measured, now: SystemTime) -> Line {
@@ -135,6 +163,10 @@ struct Line {
 
 impl Line {
     fn dimension(mut self, name: &'static str, value: &str) -> Self {
+        // CloudWatch takes no dimension without a value.
+        if value.is_empty() {
+            return self;
+        }
         self.dimensions.push(name);
         // A dimension's value has at most 1024 characters (embedded metric format).
         let value: String = value.chars().take(1024).collect();
@@ -180,6 +212,7 @@ mod tests {
             namespace: "Flowgate".to_owned(),
             function: "gateway-fn".to_owned(),
             flow: "search".to_owned(),
+            output: Output::default(),
         };
         let lines = metrics.lines(measured, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         let parse = |line: &String| serde_json::from_str(line).expect("JSON in one line");
@@ -232,6 +265,21 @@ mod tests {
         assert_eq!(lines[1]["NodeErrors"], 1.0);
         assert_eq!(lines[2]["Code"], "Unavailable");
         assert_eq!(lines[2]["Executor"], "indexer");
+    }
+
+    #[test]
+    fn a_function_without_a_name_has_no_dimension_for_it() {
+        let metrics = Metrics {
+            namespace: "Flowgate".to_owned(),
+            function: String::new(),
+            flow: "search".to_owned(),
+            output: Output::default(),
+        };
+        let lines = metrics.lines(&Measured::default(), SystemTime::UNIX_EPOCH);
+        let line: Value = serde_json::from_str(&lines[0]).expect("JSON");
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Dimensions"], json!([["Flow"]]));
+        assert!(line.get("FunctionName").is_none());
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub struct FunctionConfig {
     /// From how many bytes an answer is compressed for a client that takes it; `None` is never. 64 KiB by default: less
     /// is hardly faster on the way, and costs time that is paid for.
     pub compress_answers_from: Option<usize>,
+    /// Whether the REST API in front takes every media type as binary (`binaryMediaTypes: */*`). Only then does it decode
+    /// base64, so that answers may be compressed and gRPC-Web and Connect pass in binary. Off by default, as theirs is.
+    pub rest_binary: bool,
+    /// How long an answer waits at most for floating work, which the freeze after it would leave hanging; `None` is until
+    /// the deadline. The client waits as long.
+    pub wait_for_floating: Option<Duration>,
     /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` is no metrics.
     pub metrics_namespace: Option<String>,
     /// How messages of a WebSocket API are answered.
@@ -50,6 +56,8 @@ impl Default for FunctionConfig {
             base_path: None,
             public_url: false,
             compress_answers_from: Some(64 << 10),
+            rest_binary: false,
+            wait_for_floating: None,
             metrics_namespace: Some("Flowgate".to_owned()),
             websocket: WebSocketConfig::default(),
         }
@@ -73,6 +81,8 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> FunctionConfig
         public_url: section.flag(&["public_url"], report),
         compress_answers_from: compress_answers_from(&section, report)
             .unwrap_or(default.compress_answers_from),
+        rest_binary: section.flag(&["rest_binary"], report),
+        wait_for_floating: milliseconds(&section, "wait_for_floating", 0, report),
         metrics_namespace: metrics_namespace(&section, report)
             .or(default.metrics_namespace)
             .filter(|_| metrics),
@@ -140,5 +150,7 @@ const KEYS: &[&str] = &[
     "metrics_namespace",
     "public_url",
     "response_streaming",
+    "rest_binary",
+    "wait_for_floating",
     "websocket",
 ];

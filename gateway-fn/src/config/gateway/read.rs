@@ -40,7 +40,7 @@ pub(in crate::config) fn read(
         tls: tls(section, report),
         limits: limits(
             section,
-            most_by_default(is_function.then_some(&function)),
+            most_by_default(is_function.then_some(&function), env),
             report,
         ),
         shutdown_timeout: shutdown_timeout(section, report),
@@ -185,14 +185,36 @@ fn tls(section: &Section<'_>, report: &mut Report) -> Option<TlsFiles> {
 }
 
 /// What one message may have by default. What a Lambda function gives back is bounded, and its memory small, so there
-/// a message is ten times a payload: what a compressed one may hold, and what several nodes make of it on the way.
-fn most_by_default(function: Option<&FunctionConfig>) -> usize {
-    match function {
-        None => Limits::default().max_message_bytes,
-        Some(function) if function.response_streaming => STREAMED_RESPONSE_BYTES,
-        Some(_) => 10 * INVOKE_BYTES,
-    }
+/// a message is ten times a payload: what a compressed one may hold, and what several nodes make of it on the way; but
+/// no more than the share of the memory that an Executor's function gives its requests.
+fn most_by_default(
+    function: Option<&FunctionConfig>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> usize {
+    let Some(function) = function else {
+        return Limits::default().max_message_bytes;
+    };
+    let most = match function.response_streaming {
+        true => STREAMED_RESPONSE_BYTES,
+        false => 10 * INVOKE_BYTES,
+    };
+    let number = |name: &str| {
+        env(name)?
+            .parse::<usize>()
+            .ok()
+            .filter(|number| *number > 0)
+    };
+    let Some(megabytes) = number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") else {
+        return most;
+    };
+    let at_once = number("AWS_LAMBDA_MAX_CONCURRENCY").unwrap_or(1);
+    let bytes = megabytes.saturating_mul(1 << 20);
+    most.min(bytes / 100 * MEMORY_PERCENT / at_once).max(1)
 }
+
+/// Of a function's memory, for one message: it is there as a payload, as a message, and as documents of two to three
+/// times the size.
+const MEMORY_PERCENT: usize = 12;
 
 fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) -> Limits {
     let default = Limits {

@@ -8,10 +8,7 @@ use axum::{
 };
 use tower::ServiceExt as _;
 
-use crate::{
-    config::Protocol,
-    inbound::{connect, grpc_web},
-};
+use crate::{config::Protocol, inbound::Dialect};
 
 /// The routes of each protocol that a port speaks.
 #[derive(Clone, Debug, Default)]
@@ -71,14 +68,11 @@ impl Dispatch {
     fn router(&self, request: &Request<Body>) -> Option<&Router> {
         let headers = request.headers();
         let plain = self.http.as_ref().or(self.debug.as_ref());
-        if grpc_web::is(headers) {
-            return self.grpc_web.as_ref().or(plain);
-        }
-        if connect::is(request) {
-            return self.connect.as_ref().or(plain);
-        }
-        if is_grpc(headers) {
-            return self.grpc.as_ref().or(plain);
+        match Dialect::of(request) {
+            Dialect::GrpcWeb => return self.grpc_web.as_ref().or(plain),
+            Dialect::Connect => return self.connect.as_ref().or(plain),
+            Dialect::Grpc => return self.grpc.as_ref().or(plain),
+            Dialect::Http => {}
         }
         if is_upgrade(headers) {
             return self.websocket.as_ref().or(plain);
@@ -86,13 +80,6 @@ impl Dispatch {
         // A page asks before it calls; where HTTP is spoken, its routes answer that.
         plain.or_else(|| self.grpc_web.as_ref().filter(|_| is_preflight(request)))
     }
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.as_bytes());
-    content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
 fn is_preflight(request: &Request<Body>) -> bool {

@@ -20,7 +20,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::event::Sender;
-use crate::inbound::grpc_web;
+use crate::{
+    error::ErrorCode,
+    inbound::{Dialect, connect},
+};
 
 pub(super) use coding::Coding;
 
@@ -30,6 +33,7 @@ pub(super) struct Form {
     pub(super) sender: Sender,
     /// Whether a load balancer wants `multiValueHeaders`.
     pub(super) multi_value: bool,
+    pub(super) dialect: Dialect,
 }
 
 /// An answer as Lambda hands it on.
@@ -48,6 +52,7 @@ impl Form {
             Sender::HttpApi
             | Sender::FunctionUrl { .. }
             | Sender::RestApi
+            | Sender::HttpApi1
             | Sender::WebSocketApi
             | Sender::Push
             | Sender::Invocation
@@ -63,7 +68,6 @@ impl Form {
         coding: Option<Coding>,
     ) -> Result<Buffered, serde_json::Error> {
         let (mut head, body) = answer.into_parts();
-        let is_grpc_web = grpc_web::is(&head.headers);
         // It comes out of this process, where the routes bound what they write.
         let Ok(body) = body
             .collect()
@@ -88,12 +92,28 @@ impl Form {
             limit = self.limit(),
             "an answer is too large"
         );
-        let (head, body) = self.too_large(written.text.len(), is_grpc_web).into_parts();
+        let bytes = written.text.len();
+        let (mut error, body) = self.too_large(bytes, self.limit()).into_parts();
+        // What a page may read, it may read of this too.
+        for (name, value) in &head.headers {
+            if name.as_str().starts_with("access-control-") || name == header::VARY {
+                error.headers.append(name, value.clone());
+            }
+        }
         let body = body
             .collect()
             .await
             .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-        self.finish(&head, &body, before)
+        self.finish(&error, &body, before)
+    }
+
+    /// The error in place of an answer with so many bytes.
+    pub(super) fn too_large(self, bytes: usize, limit: usize) -> Response {
+        let detail = format!(
+            "the answer has {bytes} bytes as a payload, and {limit} is what Lambda hands on; ask for fewer documents \
+             or fewer of their fields, or for a compressed answer by accept-encoding"
+        );
+        failed(self.dialect, ErrorCode::TooLarge, &detail)
     }
 
     fn finish(
@@ -140,13 +160,22 @@ impl Form {
                     written.multi_value_headers = Some(listed(&head.headers));
                 } else {
                     let mut headers = joined(&head.headers);
-                    if let Some(cookie) = cookies(&head.headers).pop() {
+                    let mut cookies = cookies(&head.headers);
+                    if cookies.len() > 1 {
+                        tracing::warn!(
+                            cookies = cookies.len(),
+                            "only the last cookie of an answer passes: set the target group's attribute \
+                             lambda.multi_value_headers.enabled"
+                        );
+                    }
+                    if let Some(cookie) = cookies.pop() {
                         headers.insert("set-cookie", cookie);
                     }
                     written.headers = Some(headers);
                 }
             }
             Sender::RestApi
+            | Sender::HttpApi1
             | Sender::WebSocketApi
             | Sender::Push
             | Sender::Invocation
@@ -154,18 +183,20 @@ impl Form {
         }
         written
     }
+}
 
-    fn too_large(self, bytes: usize, is_grpc_web: bool) -> Response {
-        let limit = self.limit();
-        let detail = format!(
-            "the answer has {bytes} bytes as a payload, and {limit} is what Lambda hands on; ask for fewer documents \
-             or fewer of their fields, or for a compressed answer by accept-encoding"
-        );
-        if is_grpc_web {
-            let status = tonic::Status::resource_exhausted(detail);
-            return status.into_http::<tonic::body::Body>().map(Body::new);
+/// A failure that only the function knows of, as the routes of this dialect would tell it.
+pub(super) fn failed(dialect: Dialect, code: ErrorCode, detail: &str) -> Response {
+    let status = || tonic::Status::new(code.grpc_code(), detail);
+    match dialect {
+        Dialect::Connect => connect::failure(&status()),
+        Dialect::Grpc | Dialect::GrpcWeb => {
+            let mut response = status().into_http::<tonic::body::Body>().map(Body::new);
+            let kind = HeaderValue::from_static("application/grpc-web+proto");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
         }
-        error(StatusCode::INTERNAL_SERVER_ERROR, &detail)
+        Dialect::Http => error(code.http_status(), detail),
     }
 }
 
@@ -226,6 +257,8 @@ fn text_of(value: &HeaderValue) -> String {
 fn is_text(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.map_or("", |kind| kind.to_str().unwrap_or_default());
+    // gRPC-Web's text is base64 already.
+    let is_text = kind.starts_with("application/grpc-web-text");
     let is_binary = [
         "application/grpc",
         "application/proto",
@@ -233,7 +266,7 @@ fn is_text(headers: &HeaderMap) -> bool {
     ]
     .iter()
     .any(|binary| kind.starts_with(binary));
-    !is_binary && !headers.contains_key(header::CONTENT_ENCODING)
+    (is_text || !is_binary) && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
 #[derive(Serialize)]

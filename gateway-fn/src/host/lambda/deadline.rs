@@ -18,20 +18,16 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// `lambda` is the function's own end, in milliseconds since 1970; `arrived` is when the front door took the
-    /// request, as it says.
+    /// `arrived` is when the front door took the request, as it says.
     pub(super) fn of(
         sender: Sender,
         settings: &FunctionConfig,
-        lambda: u64,
+        lambda: &lambda_runtime::Context,
         arrived: Option<SystemTime>,
     ) -> Self {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let mut left = SystemTime::UNIX_EPOCH
-            .checked_add(Duration::from_millis(lambda))
-            .and_then(|end| end.duration_since(wall).ok())
-            .unwrap_or_default()
-            .min(MOST);
+        let end = end_of(lambda).unwrap_or(now + MOST);
+        let mut left = end.saturating_duration_since(now);
         if let Some(limit) = settings.front_door_timeout.or_else(|| patience(sender)) {
             left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
         }
@@ -44,6 +40,14 @@ impl Deadline {
     }
 }
 
+/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
+/// 1970: such an invocation has no end that is known.
+pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
+    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(lambda.deadline))?;
+    let left = end.duration_since(SystemTime::now()).ok()?;
+    Some(Instant::now() + left.min(MOST))
+}
+
 /// A function runs for at most 15 minutes (AWS Lambda quotas); a clock that says more is wrong.
 const MOST: Duration = Duration::from_secs(900);
 
@@ -51,7 +55,7 @@ const MOST: Duration = Duration::from_secs(900);
 /// long as its idle timeout, which is 60 s unless it is set (Application Load Balancers, connection idle timeout).
 const fn patience(sender: Sender) -> Option<Duration> {
     match sender {
-        Sender::HttpApi => Some(HTTP_API_TIMEOUT),
+        Sender::HttpApi | Sender::HttpApi1 => Some(HTTP_API_TIMEOUT),
         Sender::RestApi => Some(REST_API_TIMEOUT),
         Sender::LoadBalancer => Some(Duration::from_secs(60)),
         Sender::FunctionUrl { .. }
@@ -86,9 +90,15 @@ mod tests {
             .duration_since(SystemTime::UNIX_EPOCH)
             .expect("after 1970");
         let end = u64::try_from(end.as_millis()).expect("in time");
-        let deadline = Deadline::of(sender, settings, end, Some(wall - ago));
+        let deadline = Deadline::of(sender, settings, &context(end), Some(wall - ago));
         assert!(deadline.answer <= deadline.last);
         deadline.answer - Instant::now()
+    }
+
+    fn context(deadline: u64) -> lambda_runtime::Context {
+        let mut context = lambda_runtime::Context::default();
+        context.deadline = deadline;
+        context
     }
 
     #[track_caller]
@@ -114,7 +124,21 @@ mod tests {
         about(of(Sender::HttpApi, long, 4 * SECOND), 26 * SECOND - margin);
         about(of(Sender::HttpApi, long, long), 30 * SECOND - margin);
         about(of(Sender::HttpApi, SECOND / 2, none), SECOND / 4);
-        about(of(Sender::HttpApi, none, none), none);
+    }
+
+    /// `cargo lambda watch` says so.
+    #[tokio::test]
+    async fn an_end_that_has_passed_is_unknown() {
+        let emulators = context(600_000);
+        assert_eq!(end_of(&emulators), None);
+        let settings = FunctionConfig::default();
+        let left = |sender| {
+            let deadline = Deadline::of(sender, &settings, &emulators, None);
+            deadline.answer - Instant::now()
+        };
+        let margin = settings.answer_margin;
+        about(left(Sender::HttpApi), 30 * SECOND - margin);
+        about(left(Sender::Json), MOST - margin);
     }
 
     #[tokio::test]

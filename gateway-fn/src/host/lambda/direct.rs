@@ -29,18 +29,10 @@ pub(super) async fn answer(
     context: Context,
     limit: usize,
 ) -> Result<String, Diagnostic> {
-    let answer = match Payload::read(event).map_err(|error| bad(&error))? {
-        Payload::Json(text) => by_hand(gateway, text, context).await?,
-        Payload::Invocation(invocation) => by_gateway(gateway, &invocation, context, limit).await?,
-    };
-    if answer.len() <= INVOKE_BYTES {
-        return Ok(answer);
+    match Payload::read(event).map_err(|error| bad(&error))? {
+        Payload::Json(text) => by_hand(gateway, text, context).await,
+        Payload::Invocation(invocation) => by_gateway(gateway, &invocation, context, limit).await,
     }
-    let message = format!(
-        "the answer has {} bytes, and a payload at most {INVOKE_BYTES}",
-        answer.len()
-    );
-    Err(fault(FaultKind::AnswerTooLarge, message))
 }
 
 async fn by_gateway(
@@ -61,9 +53,8 @@ async fn by_gateway(
         }
         Call::Status => (gateway.info().encode_to_vec(), false),
     };
-    let answer = Answer::of(&message, invocation.encoding(), is_error);
-    let written = answer.map_err(|error| unwritten(&error))?.write();
-    written.map_err(|error| unwritten(&error))
+    let answer = Answer::fitting(&message, invocation.encoding(), is_error, INVOKE_BYTES);
+    answer.map_err(|error| fault(FaultKind::AnswerTooLarge, error.to_string()))
 }
 
 async fn process(
@@ -103,6 +94,13 @@ async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<Stri
     let answer = gateway.handle(request, context).await;
     let written = json::write_http(&answer.map_err(|error| failed(&error))?);
     let written = written.map_err(|error| unwritten(&error))?;
+    if written.len() > INVOKE_BYTES {
+        let message = format!(
+            "the answer has {} bytes, and a payload at most {INVOKE_BYTES}",
+            written.len()
+        );
+        return Err(fault(FaultKind::AnswerTooLarge, message));
+    }
     String::from_utf8(written).map_err(|error| unwritten(&error))
 }
 

@@ -13,8 +13,10 @@ pub(super) enum Sender {
         /// Whether somebody has checked who calls.
         authorized: bool,
     },
-    /// A REST API of API Gateway, or an HTTP API with payload version 1.0.
+    /// A REST API of API Gateway.
     RestApi,
+    /// An HTTP API with payload version 1.0, whose events and answers are a REST API's.
+    HttpApi1,
     /// An Application Load Balancer.
     LoadBalancer,
     /// A WebSocket API of API Gateway.
@@ -32,8 +34,8 @@ pub(super) enum Sender {
 #[error(
     "the event is none that this function knows: it has neither version 2.0 with requestContext.http (HTTP API, \
      function URL), nor requestContext.elb (load balancer), nor requestContext.connectionId with eventType (WebSocket \
-     API), nor httpMethod with requestContext (REST API), nor flowgate (an invocation), nor data or execEndpoint (the \
-     JSON of /post)"
+     API), nor httpMethod with requestContext (REST API), nor flowgate (an invocation), and it is not the JSON of /post: \
+     no object, or one with a key of another service's events"
 )]
 pub(super) struct UnknownEvent;
 
@@ -50,16 +52,10 @@ impl Sender {
         if let Some(context) = &tags.request_context {
             return Self::in_front(&tags, context).ok_or(UnknownEvent);
         }
-        let is_json = [
-            &tags.data,
-            &tags.exec_endpoint,
-            &tags.python_exec_endpoint,
-            &tags.parameters,
-        ];
-        match is_json.iter().any(|tag| tag.is_some()) {
-            true => Ok(Self::Json),
-            false => Err(UnknownEvent),
+        if tags.is_of_another_service() {
+            return Err(UnknownEvent);
         }
+        Ok(Self::Json)
     }
 
     fn in_front(tags: &Tags, context: &RequestContext) -> Option<Self> {
@@ -75,6 +71,7 @@ impl Sender {
                 authorized: context.authorizer.is_some(),
             }),
             (Some("2.0"), Some(_)) => Some(Self::HttpApi),
+            (Some("1.0"), _) if tags.http_method.is_some() => Some(Self::HttpApi1),
             _ if tags.http_method.is_some() => Some(Self::RestApi),
             _ => None,
         }
@@ -90,11 +87,31 @@ struct Tags {
     #[serde(rename = "flowgateWebSocket")]
     push: Option<IgnoredAny>,
     flowgate: Option<IgnoredAny>,
-    data: Option<IgnoredAny>,
-    exec_endpoint: Option<IgnoredAny>,
-    #[serde(rename = "exec_endpoint")]
-    python_exec_endpoint: Option<IgnoredAny>,
-    parameters: Option<IgnoredAny>,
+    #[serde(rename = "Records")]
+    records: Option<IgnoredAny>,
+    #[serde(rename = "detail-type")]
+    detail_type: Option<IgnoredAny>,
+    awslogs: Option<IgnoredAny>,
+    event_source: Option<IgnoredAny>,
+    trigger_source: Option<IgnoredAny>,
+    #[serde(rename = "RequestType")]
+    request_type: Option<IgnoredAny>,
+    raw_path: Option<IgnoredAny>,
+}
+
+impl Tags {
+    /// Queues, buckets, topics, tables and streams; EventBridge; CloudWatch Logs; Kafka; Cognito; `CloudFormation`; and
+    /// what is half an HTTP event (each service's page on Lambda).
+    const fn is_of_another_service(&self) -> bool {
+        self.records.is_some()
+            || self.detail_type.is_some()
+            || self.awslogs.is_some()
+            || self.event_source.is_some()
+            || self.trigger_source.is_some()
+            || self.request_type.is_some()
+            || self.http_method.is_some()
+            || self.raw_path.is_some()
+    }
 }
 
 #[derive(Deserialize)]
@@ -151,6 +168,12 @@ mod tests {
             (r#"{"flowgate":1,"call":"status"}"#, Sender::Invocation),
             (r#"{"data":[],"execEndpoint":"/"}"#, Sender::Json),
             (r#"{"exec_endpoint":"/"}"#, Sender::Json),
+            (r#"{"targetExecutor":"a","version":1}"#, Sender::Json),
+            ("{}", Sender::Json),
+            (
+                r#"{"version":"1.0","httpMethod":"GET","requestContext":{}}"#,
+                Sender::HttpApi1,
+            ),
         ] {
             assert_eq!(Sender::of(event).expect(event), sender, "{event}");
         }
@@ -159,12 +182,14 @@ mod tests {
     #[test]
     fn strangers_are_told_what_was_looked_for() {
         for event in [
-            "{}",
             "[]",
             "1",
             r#""text""#,
             "null",
             r#"{"Records":[]}"#,
+            r#"{"version":"0","detail-type":"Scheduled Event","detail":{}}"#,
+            r#"{"awslogs":{"data":""}}"#,
+            r#"{"httpMethod":"GET","path":"/"}"#,
             r#"{"version":2,"requestContext":{"http":{}}}"#,
             r#"{"requestContext":"text","httpMethod":"GET"}"#,
         ] {

@@ -132,7 +132,7 @@ impl<'a> HttpEvent<'a> {
             .map_err(|error| BrokenEvent::RequestLine(error.into()))
     }
 
-    fn headers(&self) -> HeaderMap {
+    pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         match &self.multi_value_headers {
             Some(many) => {

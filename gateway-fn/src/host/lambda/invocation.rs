@@ -2,13 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
 use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
 use super::{Shared, answer, deadline::Deadline, event::Sender};
 use crate::{
     context::{Context, Record, Trace},
+    error::ErrorCode,
+    inbound::Dialect,
     telemetry::{emf::Measured, xray::Segment},
 };
 
@@ -16,14 +22,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Invocation {
     sender: Sender,
-    lambda: lambda_runtime::Context,
+    pub(super) lambda: lambda_runtime::Context,
     started: Instant,
-    deadline: Deadline,
+    pub(super) deadline: Deadline,
     record: Record,
     /// How long INIT took, for the first invocation after it.
     cold: Option<Duration>,
     /// Bytes to and from Executors until now.
-    traffic: [u64; 2],
+    traffic: [u64; 4],
 }
 
 impl Invocation {
@@ -35,18 +41,19 @@ impl Invocation {
     ) -> Self {
         let settings = &shared.config.gateway.function;
         let facts = shared.gateway.facts();
+        let is_first = facts.note_invocation();
         let keeps = shared.metrics.is_some() || shared.xray.is_some();
         Self {
             sender,
             started: Instant::now(),
-            deadline: Deadline::of(sender, settings, lambda.deadline, arrived),
+            deadline: Deadline::of(sender, settings, &lambda, arrived),
             lambda,
             record: if keeps {
                 Record::on()
             } else {
                 Record::default()
             },
-            cold: facts.init().filter(|_| facts.note_invocation()),
+            cold: facts.init().filter(|_| is_first && shared.on_demand),
             traffic: traffic(shared),
         }
     }
@@ -63,6 +70,7 @@ impl Invocation {
         let xray = xray.or_else(|| pair(XRAY));
         Context {
             deadline: Some(self.deadline.answer),
+            end: Some(self.deadline.answer),
             trace: Trace::from_pairs(w3c.chain(xray)),
             record: self.record.clone(),
         }
@@ -70,28 +78,67 @@ impl Invocation {
 
     /// Sends a request through the routes. What does not keep to the deadline is given up before the front door does.
     pub(super) async fn answer(&self, shared: &Shared, mut request: Request<Body>) -> Response {
+        let dialect = Dialect::of(&request);
         let context = self.context(request.headers());
         request.extensions_mut().insert(context);
         let answer = shared.routes.answer(self.sender, request);
         let in_time = tokio::time::timeout_at(self.deadline.last, answer).await;
-        in_time.unwrap_or_else(|_| {
-            let detail = "the time that the request may take is over";
-            answer::error(StatusCode::GATEWAY_TIMEOUT, detail)
-        })
+        in_time.unwrap_or_else(|_| self.late(dialect))
     }
 
-    /// Waits for floating work, which the freeze would leave hanging, and tells what the invocation did. `bytes` are
-    /// those of the answer, before and after its compression.
-    pub(super) async fn finish(&self, shared: &Shared, bytes: (usize, usize)) {
-        let duration = self.started.elapsed();
-        if shared.freezes {
-            let settled = tokio::time::timeout_at(self.deadline.answer, shared.gateway.settled());
-            if settled.await.is_err() {
-                tracing::warn!(
-                    "floating work is not done in time, and waits for the next invocation"
-                );
-            }
+    /// The answer with all of its body, of which the rest may only be made while it is read.
+    pub(super) async fn whole(&self, answer: Response, dialect: Dialect) -> Response {
+        let (head, body) = answer.into_parts();
+        match tokio::time::timeout_at(self.deadline.last, body.collect()).await {
+            Ok(Ok(body)) => Response::from_parts(head, Body::from(body.to_bytes())),
+            // It comes out of this process, where the routes bound what they write.
+            Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Err(_) => self.late(dialect),
         }
+    }
+
+    fn late(&self, dialect: Dialect) -> Response {
+        let at = match self.record.under_way() {
+            names if names.is_empty() => String::new(),
+            names => format!(" at executor {}", names.join(", ")),
+        };
+        let detail = format!(
+            "the time that request {} may take is over{at}",
+            self.lambda.request_id
+        );
+        tracing::warn!("{detail}");
+        answer::failed(dialect, ErrorCode::DeadlineExceeded, &detail)
+    }
+
+    /// Waits for floating work, and tells what the invocation did. `bytes` are those of the answer, before and after its
+    /// compression, if they are known.
+    pub(super) async fn finish(&self, shared: &Shared, bytes: Option<(usize, usize)>) {
+        let duration = self.started.elapsed();
+        self.settle(shared).await;
+        self.tell_after(shared, duration, bytes);
+    }
+
+    /// Waits for floating work, which the freeze would leave hanging.
+    pub(super) async fn settle(&self, shared: &Shared) {
+        if !shared.freezes {
+            return;
+        }
+        let most = shared.config.gateway.function.wait_for_floating;
+        let most = most.and_then(|most| Instant::now().checked_add(most));
+        let until = self.deadline.answer;
+        let until = most.map_or(until, |most| most.min(until));
+        let settled = tokio::time::timeout_at(until, shared.gateway.settled());
+        if settled.await.is_err() {
+            tracing::warn!("floating work is not done in time, and waits for the next invocation");
+        }
+    }
+
+    /// Tells what the invocation did until now.
+    pub(super) fn tell(&self, shared: &Shared, bytes: Option<(usize, usize)>) {
+        self.tell_after(shared, self.started.elapsed(), bytes);
+    }
+
+    fn tell_after(&self, shared: &Shared, duration: Duration, bytes: Option<(usize, usize)>) {
         let kept = self.record.kept();
         let segment = self.lambda.xray_trace_id.as_deref();
         if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::sampled)) {
@@ -109,26 +156,39 @@ impl Invocation {
     }
 
     /// The Gateway's totals are of all invocations: where several run at once, each is told what came in between too.
-    fn bytes(&self, shared: &Shared, answer: (usize, usize)) -> Vec<(&'static str, u64)> {
-        let [sent, received] = traffic(shared);
-        let [sent_before, received_before] = self.traffic;
-        vec![
-            ("AnswerBytes", answer.0 as u64),
-            ("AnswerBytesCompressed", answer.1 as u64),
-            ("NodeBytesSent", sent.saturating_sub(sent_before)),
-            (
-                "NodeBytesReceived",
-                received.saturating_sub(received_before),
-            ),
-        ]
+    fn bytes(&self, shared: &Shared, answer: Option<(usize, usize)>) -> Vec<(&'static str, u64)> {
+        let answer = answer.into_iter().flat_map(|(before, after)| {
+            [
+                ("AnswerBytes", before as u64),
+                ("AnswerBytesCompressed", after as u64),
+            ]
+        });
+        let before = self.traffic.into_iter();
+        let since = before
+            .zip(traffic(shared))
+            .map(|(before, now)| now.saturating_sub(before));
+        answer.chain(TRAFFIC.into_iter().zip(since)).collect()
     }
 }
 
 const XRAY: &str = "x-amzn-trace-id";
 
-fn traffic(shared: &Shared) -> [u64; 2] {
-    ["JINA_GRPC_SEND_BYTES", "JINA_GRPC_RECV_BYTES"].map(|name| {
-        let total = shared.gateway.traffic().variable(name);
-        total.and_then(|total| total.parse().ok()).unwrap_or(0)
-    })
+/// Messages to and from Executors before compression, and the payloads of those that are functions as they travel.
+const TRAFFIC: [&str; 4] = [
+    "NodeBytesSent",
+    "NodeBytesReceived",
+    "PayloadBytesSent",
+    "PayloadBytesReceived",
+];
+
+fn traffic(shared: &Shared) -> [u64; 4] {
+    let traffic = shared.gateway.traffic();
+    let (sent, received) = traffic.over_grpc();
+    let invoked = traffic.invocations();
+    [
+        sent + invoked.raw_sent,
+        received + invoked.raw_received,
+        invoked.wire_sent,
+        invoked.wire_received,
+    ]
 }

@@ -3,16 +3,16 @@
 use std::sync::OnceLock;
 
 use axum::{Router, body::Body, response::Response};
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{answer, event::Sender, http::BrokenEvent};
 use crate::{
-    config::GatewayConfig,
+    config::{GatewayConfig, Protocol},
     gateway::Gateway,
     inbound::{
-        connect, grpc, grpc_web,
+        Dialect, connect, grpc, grpc_web,
         http::{Scripts, router},
     },
 };
@@ -51,17 +51,15 @@ impl Routes {
 
     /// Answers a request. One through a function URL that anyone may call is refused, unless that is meant.
     pub(super) async fn answer(&self, sender: Sender, request: Request<Body>) -> Response {
-        if sender == (Sender::FunctionUrl { authorized: false }) && !self.is_public() {
+        let dialect = Dialect::of(&request);
+        if sender == (Sender::FunctionUrl { authorized: false }) && !self.is_public(dialect) {
             return answer::error(StatusCode::FORBIDDEN, NOT_PUBLIC);
         }
-        let router = if grpc_web::is(request.headers()) {
-            &self.calls().grpc_web
-        } else if connect::is(&request) {
-            &self.calls().connect
-        } else if is_grpc(request.headers()) {
-            return answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC);
-        } else {
-            &self.http
+        let router = match dialect {
+            Dialect::GrpcWeb => &self.calls().grpc_web,
+            Dialect::Connect => &self.calls().connect,
+            Dialect::Grpc => return answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC),
+            Dialect::Http => &self.http,
         };
         match router.clone().oneshot(request).await {
             Ok(answer) => answer,
@@ -69,8 +67,14 @@ impl Routes {
         }
     }
 
-    fn is_public(&self) -> bool {
-        self.config.function.public_url || self.config.auth.is_on()
+    /// Whether anyone may call so: by the setting, or because these routes ask callers who they are.
+    fn is_public(&self, dialect: Dialect) -> bool {
+        let protocol = match dialect {
+            Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => Protocol::Grpc,
+            Dialect::Http => Protocol::Http,
+        };
+        let auth = &self.config.auth;
+        self.config.function.public_url || (auth.is_on() && auth.protocols.contains(&protocol))
     }
 
     fn calls(&self) -> &Calls {
@@ -97,13 +101,8 @@ pub(super) fn broken(error: &BrokenEvent) -> Response {
     answer::error(StatusCode::BAD_REQUEST, &error.to_string())
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
 const NOT_PUBLIC: &str = "this function URL has no authorizer, so that anyone could call it: give it AWS_IAM, turn on \
-                          the Gateway's own auth, or say `public_url: true` under `gateway.function` if it is meant";
+                          the Gateway's own auth for this protocol, or say `public_url: true` under `gateway.function` if it is meant";
 
 const NO_GRPC: &str =
     "gRPC does not pass a Lambda function: speak gRPC-Web or Connect (application/proto) here";

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::gateway::{Facts, Registry};
 
+mod told;
+
 const HTTP_API: &str = include_str!("../../../../tests/events/http_api.json");
 const REST_API: &str = include_str!("../../../../tests/events/rest_api.json");
 const FUNCTION_URL: &str = include_str!("../../../../tests/events/function_url.json");
@@ -30,11 +32,16 @@ fn function(settings: &str) -> Function {
 }
 
 fn flow(yaml: &str) -> Function {
+    flow_of(yaml, &|_| None)
+}
+
+/// With these variables as well.
+fn flow_of(yaml: &str, more: &dyn Fn(&str) -> Option<String>) -> Function {
     let env = |name: &str| {
         let value = match name {
             "AWS_LAMBDA_FUNCTION_NAME" => "gateway-fn",
             "AWS_REGION" => "eu-west-1",
-            _ => return None,
+            name => return more(name),
         };
         Some(value.to_owned())
     };
@@ -80,9 +87,21 @@ fn set_header(event: &mut Value, name: &str, value: &str) {
 }
 
 async fn respond(function: &Function, event: &Value) -> Result<Response, Diagnostic> {
+    respond_to(function, event, invocation()).await
+}
+
+fn invocation() -> lambda_runtime::Context {
     let mut context = lambda_runtime::Context::default();
     context.deadline = 4_000_000_000_000;
     context.request_id = "r-1".to_owned();
+    context
+}
+
+async fn respond_to(
+    function: &Function,
+    event: &Value,
+    context: lambda_runtime::Context,
+) -> Result<Response, Diagnostic> {
     let payload = RawValue::from_string(event.to_string()).expect("JSON");
     function.handle(LambdaEvent::new(payload, context)).await
 }
@@ -173,6 +192,33 @@ async fn a_function_url_for_anyone_is_refused_unless_it_is_meant() {
     );
     let meant = function("function: {public_url: true}");
     assert_eq!(answer(&meant, &open).await["statusCode"], 200);
+    open["rawPath"] = "/status".into();
+    let sha256 = "0".repeat(64);
+    for (protocol, status) in [("http", 401), ("grpc", 403)] {
+        let keys = format!("[{{name: a, sha256: '{sha256}'}}]");
+        let guarded = format!("auth: {{protocols: [{protocol}], api_keys: {keys}}}");
+        let answer = answer(&function(&guarded), &open).await;
+        assert_eq!(answer["statusCode"], status, "{protocol}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_read_the_functions_own_errors() {
+    let mut open = event(FUNCTION_URL, "GET", "/", "");
+    open["requestContext"]
+        .as_object_mut()
+        .expect("a map")
+        .remove("authorizer");
+    set_header(&mut open, "origin", "https://a.example");
+    let mut broken = event(HTTP_API, "POST", "/post", "?");
+    broken["isBase64Encoded"] = true.into();
+    set_header(&mut broken, "origin", "https://a.example");
+    let function = function("cors: true");
+    for (event, status) in [(open, 403), (broken, 400)] {
+        let answer = answer(&function, &event).await;
+        assert_eq!(answer["statusCode"], status, "{answer}");
+        assert!(answer["headers"]["access-control-allow-origin"].is_string());
+    }
 }
 
 #[tokio::test]
@@ -189,7 +235,7 @@ async fn status_tells_the_function_and_no_secret() {
 
 #[tokio::test]
 async fn compressed_bodies_go_both_ways() {
-    let function = function("function: {compress_answers_from: 10}");
+    let function = function("function: {compress_answers_from: 10, rest_binary: true}");
     for (compression, coding) in [
         (Compression::Gzip, "gzip"),
         (Compression::Deflate, "deflate"),
@@ -211,6 +257,19 @@ async fn compressed_bodies_go_both_ways() {
     }
 }
 
+/// It would hand the base64 on as it is.
+#[tokio::test]
+async fn a_rest_api_without_binary_types_gets_no_compressed_answer() {
+    let function = function("function: {compress_answers_from: 10}");
+    for (version, coded) in [(Value::Null, false), ("1.0".into(), true)] {
+        let mut event = event(REST_API, "POST", "/post", HELLO);
+        event["version"] = version;
+        set_header(&mut event, "accept-encoding", "gzip");
+        let answer = answer(&function, &event).await;
+        assert_eq!(answer["isBase64Encoded"], coded, "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_lambda_would_drop_is_an_error_that_says_so() {
     let function = function("");
@@ -218,7 +277,7 @@ async fn an_answer_that_lambda_would_drop_is_an_error_that_says_so() {
     let answer_of = async |sample| answer(&function, &event(sample, "POST", "/post", &large)).await;
     assert_eq!(answer_of(HTTP_API).await["statusCode"], 200);
     let refused = answer_of(LOAD_BALANCER).await;
-    assert_eq!(refused["statusCode"], 500);
+    assert_eq!(refused["statusCode"], 413);
     let detail = json_body(&refused)["detail"].to_string();
     assert!(detail.contains("1048576"), "{detail}");
     let mut compressed = event(LOAD_BALANCER, "POST", "/post", &large);
@@ -318,9 +377,11 @@ async fn connect_passes_with_its_own_errors() {
     assert_eq!(answer["headers"]["content-type"], "application/proto");
     let message = DataRequest::decode(&*body(&answer)).expect("a message");
     assert_eq!(message.documents.decode().expect("documents").len(), 2);
-    let unknown = call("/jina.Nobody/nothing", &sent).await;
-    assert_eq!(unknown["statusCode"], 501);
-    assert_eq!(json_body(&unknown)["code"], "unimplemented");
+    for path in ["/jina.Nobody/nothing", "/jina.JinaRPC/Call"] {
+        let unknown = call(path, &sent).await;
+        assert_eq!(unknown["statusCode"], 501, "{path}");
+        assert_eq!(json_body(&unknown)["code"], "unimplemented");
+    }
 }
 
 #[tokio::test]
@@ -477,4 +538,56 @@ async fn a_slow_executor_is_a_504_before_the_front_door_cuts() {
     assert!(started.elapsed() < std::time::Duration::from_millis(390));
     assert_eq!(answer["statusCode"], 504, "{answer}");
     assert!(json_body(&answer).to_string().contains("slow"));
+}
+
+/// `cargo lambda watch` says that every invocation has ended ten minutes after 1970.
+#[tokio::test]
+async fn an_emulators_clock_is_no_504() {
+    let mut context = invocation();
+    context.deadline = 600_000;
+    let by_hand: Value = serde_json::from_str(HELLO).expect("JSON");
+    for event in [event(HTTP_API, "POST", "/post", HELLO), by_hand] {
+        let answer = respond_to(&function(""), &event, context.clone()).await;
+        let Ok(FunctionResponse::BufferedResponse(answer)) = answer else {
+            panic!("no answer");
+        };
+        assert!(answer.get().contains("hello"), "{}", answer.get());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_no_longer_is_not_kept() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let function = flow(&format!(
+        "jtype: Flow\nexecutors: [{{name: slow, external: true, host: 127.0.0.1, port: {port}}}]\n"
+    ));
+    let sent = STANDARD.encode(hello().encode_to_vec());
+    let mut event = event(HTTP_API, "POST", SINGLE, &sent);
+    event["isBase64Encoded"] = true.into();
+    set_header(&mut event, "content-type", "application/proto");
+    set_header(&mut event, "connect-timeout-ms", "100");
+    let late = answer(&function, &event).await;
+    assert_eq!(late["statusCode"], 504, "{late}");
+    assert_eq!(json_body(&late)["code"], "deadline_exceeded");
+    set_header(&mut event, "connect-timeout-ms", "soon");
+    let refused = answer(&function, &event).await;
+    assert_eq!(refused["statusCode"], 400, "{refused}");
+}
+
+/// A gateway of another kind has to be able to read it, however it asks.
+#[tokio::test]
+async fn a_large_answer_to_a_gateway_is_compressed() {
+    let function = function("");
+    let mut request = hello();
+    request.header.request_id = "a".repeat(6 << 20);
+    let list = DataRequestListProto {
+        requests: vec![request],
+    };
+    let plain =
+        flowgate_proto::invoke::Invocation::process(&list.encode_to_vec(), Compression::None);
+    let sent = plain.expect("plain").write().expect("JSON");
+    let sent: Value = serde_json::from_slice(&sent).expect("JSON");
+    let answered = answer(&function, &sent).await;
+    assert_eq!(answered["encoding"], "zstd");
 }

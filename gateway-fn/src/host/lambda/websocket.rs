@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     config::{GatewayConfig, Protocol, WebSocketConfig},
-    context::{Context, Trace},
+    context::Context,
     gateway::Gateway,
     inbound::websocket::subprotocol::{Input, Subprotocol},
 };
@@ -87,7 +87,12 @@ impl WebSocketEvents {
     }
 
     /// Answers an event of API Gateway with what a Lambda proxy integration is to answer.
-    pub(super) async fn handle(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+    pub(super) async fn handle(
+        &self,
+        event: Value,
+        lambda: &lambda_runtime::Context,
+        context: &Context,
+    ) -> Value {
         let event: Event = match serde_json::from_value(event) {
             Ok(event) => event,
             Err(error) => {
@@ -105,17 +110,22 @@ impl WebSocketEvents {
                 let connection = self.connection(&event);
                 let until = event.cut().min(end_of(lambda).unwrap_or_else(far));
                 let time = Time::before(until);
-                Box::pin(self.message(&event, &connection, time, lambda)).await
+                Box::pin(self.message(&event, &connection, time, lambda, context)).await
             }
         }
     }
 
     /// Takes on a request that the function has handed to itself. What goes wrong is told to the client: if the
     /// invocation failed, AWS would do it all again.
-    pub(super) async fn pushed(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+    pub(super) async fn pushed(
+        &self,
+        event: Value,
+        lambda: &lambda_runtime::Context,
+        context: &Context,
+    ) -> Value {
         match HandedOver::read(event) {
             Ok(request) if self.taken_on.is_new(&request.id) => {
-                Box::pin(self.push(request, lambda)).await;
+                Box::pin(self.push(request, lambda, context)).await;
             }
             Ok(HandedOver { id, .. }) => tracing::info!(id, "an event came a second time"),
             Err(error) => tracing::error!(
@@ -160,6 +170,7 @@ impl WebSocketEvents {
         connection: &Connection,
         time: Time,
         lambda: &lambda_runtime::Context,
+        context: &Context,
     ) -> Value {
         let message = Message::of(event);
         let form = message.form;
@@ -190,7 +201,7 @@ impl WebSocketEvents {
         }
         let piece = self.work.begin(&connection.id);
         tokio::select! {
-            reply = self.ask(request, form, time, lambda) => {
+            reply = self.ask(request, form, time, context) => {
                 self.deliver(connection, reply, time).await
             }
             () = piece.gone() => done(),
@@ -203,14 +214,12 @@ impl WebSocketEvents {
         request: DataRequest,
         form: Subprotocol,
         time: Time,
-        lambda: &lambda_runtime::Context,
+        context: &Context,
     ) -> Reply {
         let id = request.header.request_id.clone();
-        let trace = lambda.xray_trace_id.clone();
         let context = Context {
             deadline: Some(time.work),
-            trace: Trace::from_pairs(trace.map(|trace| ("x-amzn-trace-id", trace))),
-            ..Context::default()
+            ..context.clone()
         };
         let asked = self.gateway.handle(request, context);
         let messages = match tokio::time::timeout_at(time.work, asked).await {
@@ -304,7 +313,12 @@ impl WebSocketEvents {
         self.deliver(connection, reply, time).await
     }
 
-    async fn push(&self, handed_over: HandedOver, lambda: &lambda_runtime::Context) {
+    async fn push(
+        &self,
+        handed_over: HandedOver,
+        lambda: &lambda_runtime::Context,
+        context: &Context,
+    ) {
         let HandedOver {
             connection,
             request_id,
@@ -321,7 +335,7 @@ impl WebSocketEvents {
         let time = Time::before(end_of(lambda).unwrap_or_else(far));
         let piece = self.work.begin(&connection.id);
         tokio::select! {
-            reply = self.ask(*request, message.form, time, lambda) => {
+            reply = self.ask(*request, message.form, time, context) => {
                 // What went wrong is logged, and there is no other way to the client.
                 let _ = self.send(&connection, reply.messages, time).await;
             }

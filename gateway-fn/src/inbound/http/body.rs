@@ -25,7 +25,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
         Some(_) => Rejection::BodyTooLarge { limit },
         None => Rejection::BodyUnreadable,
     })?;
-    let body = decoded(body.to_bytes(), &head.headers, limit)?;
+    let body = decoded(body.to_bytes(), &head.headers, limit).await?;
     match head.method {
         Method::DELETE | Method::GET | Method::HEAD if body.is_empty() => {
             Ok(Bytes::from_static(b"{}"))
@@ -38,7 +38,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
 
 /// Undoes `content-encoding`, which Jina's Gateway leaves to a proxy in front of it. A front door on Lambda counts the
 /// bytes of a request as they come, so that compression lets more of them through.
-fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+async fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
     let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(body);
     };
@@ -50,12 +50,23 @@ fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Reje
         "zstd" => Compression::Zstd,
         _ => return Err(Rejection::ContentEncoding { coding }),
     };
-    match decompress(body.into(), compression, limit) {
+    let body = Vec::from(body);
+    let decompressed = if body.len() <= AT_ONCE_BYTES {
+        decompress(body, compression, limit)
+    } else {
+        let work = move || decompress(body, compression, limit);
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| Rejection::BodyUnreadable)?
+    };
+    match decompressed {
         Ok(body) => Ok(body.into()),
         Err(PayloadError::TooLarge { limit }) => Err(Rejection::BodyTooLarge { limit }),
         Err(_) => Err(Rejection::BodyUnreadable),
     }
 }
+
+/// Ordinary JSON of this size takes a few milliseconds; more must not keep others waiting.
+const AT_ONCE_BYTES: usize = 128 << 10;
 
 /// Whether the content type is absent, empty, `application/json` or `application/*+json`.
 fn is_json(headers: &HeaderMap) -> bool {
@@ -84,24 +95,24 @@ mod tests {
         )])
     }
 
-    #[test]
-    fn compressed_bodies_are_read_within_the_limit() {
+    #[tokio::test]
+    async fn compressed_bodies_are_read_within_the_limit() {
         for (coding, compression) in [
             ("gzip", Compression::Gzip),
             ("Deflate", Compression::Deflate),
             ("zstd", Compression::Zstd),
         ] {
             let sent = Bytes::from(compress(&[b' '; 1000], compression).expect("compressed"));
-            let read = decoded(sent.clone(), &coded(coding), 1000);
+            let read = decoded(sent.clone(), &coded(coding), 1000).await;
             assert_eq!(read.expect(coding).len(), 1000);
-            let large = decoded(sent, &coded(coding), 999);
+            let large = decoded(sent, &coded(coding), 999).await;
             assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
-            let broken = decoded(Bytes::from_static(b"{}"), &coded(coding), 999);
+            let broken = decoded(Bytes::from_static(b"{}"), &coded(coding), 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
         }
-        let plain = decoded(Bytes::from_static(b"{}"), &coded("identity"), 999);
+        let plain = decoded(Bytes::from_static(b"{}"), &coded("identity"), 999).await;
         assert_eq!(plain.expect("as it is"), "{}");
-        let unknown = decoded(Bytes::new(), &coded("br"), 999);
+        let unknown = decoded(Bytes::new(), &coded("br"), 999).await;
         assert!(matches!(unknown, Err(Rejection::ContentEncoding { .. })));
     }
 

@@ -32,6 +32,29 @@ pub(in crate::inbound) async fn apply(request: Request<Body>, next: Next) -> Res
     response
 }
 
+/// What a request says of the page that sends it, for an answer that does not come from the routes.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    origin: HeaderValue,
+    has_cookie: bool,
+}
+
+impl Page {
+    pub(crate) fn of(asked: &HeaderMap) -> Option<Self> {
+        Some(Self {
+            origin: asked.get(header::ORIGIN)?.clone(),
+            has_cookie: asked.contains_key(header::COOKIE),
+        })
+    }
+
+    /// Lets the page read an answer that is not marked yet.
+    pub(crate) fn mark(self, reply: &mut HeaderMap) {
+        if !reply.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            mark(reply, self.origin, self.has_cookie);
+        }
+    }
+}
+
 fn preflight(origin: HeaderValue, method: &HeaderValue, headers: Option<&HeaderValue>) -> Response {
     let known = method
         .to_str()

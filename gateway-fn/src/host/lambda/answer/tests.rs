@@ -8,6 +8,7 @@ async fn written(sender: Sender, answer: Response) -> Value {
     let form = Form {
         sender,
         multi_value: false,
+        dialect: Dialect::GrpcWeb,
     };
     let written = form.write(answer, None).await.expect("JSON");
     serde_json::from_str(&written.text).expect("JSON")
@@ -24,6 +25,7 @@ async fn bytes_are_base64_and_text_is_text() {
         ("text/html; charset=utf-8", "ü".as_bytes(), false),
         ("text/plain", b"\xff", true),
         ("application/grpc-web+proto", b"abc", true),
+        ("application/grpc-web-text+proto", b"YWJj", false),
         ("application/proto", b"", true),
     ] {
         let written = written(Sender::HttpApi, of_kind(kind, body)).await;
@@ -60,4 +62,30 @@ async fn a_grpc_web_answer_that_is_too_large_is_a_grpc_status() {
     assert_eq!(written["headers"]["grpc-status"], "8");
     let message = written["headers"]["grpc-message"].as_str().expect("text");
     assert!(message.contains("6291456"), "{message}");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_function_is_told_as_the_client_speaks() {
+    for (dialect, status, said) in [
+        (Dialect::Http, 413, "detail"),
+        (Dialect::Connect, 429, "resource_exhausted"),
+    ] {
+        let answer = failed(dialect, ErrorCode::TooLarge, "too large");
+        let written = written(Sender::HttpApi, answer).await;
+        assert_eq!(written["statusCode"], status);
+        let body = written["body"].as_str().expect("text");
+        assert!(body.contains(said) && body.contains("too large"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_read_that_an_answer_is_too_large() {
+    static LARGE: [u8; 6 << 20] = [b'a'; 6 << 20];
+    let mut answer = of_kind("text/plain", &LARGE);
+    let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static("*"));
+    let written = written(Sender::HttpApi, answer).await;
+    assert_eq!(written["headers"]["access-control-allow-origin"], "*");
 }

@@ -8,7 +8,9 @@ use super::*;
 async fn answer(executor: &str, event: Value) -> Value {
     let aws = Aws::start().await;
     let events = events(executor, &aws, &WebSocketConfig::default());
-    let answer = events.handle(event, &lambda(LONG)).await;
+    let answer = events
+        .handle(event, &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(aws.asked(), [""; 0], "a route response needs no call");
     answer
 }
@@ -111,7 +113,11 @@ async fn work_is_cut_before_api_gateway_does_it() {
     let event = event("message", |_| {});
     let answer = body(
         &events
-            .handle(event, &lambda(Duration::from_millis(500)))
+            .handle(
+                event,
+                &lambda(Duration::from_millis(500)),
+                &Context::default(),
+            )
             .await,
     );
     assert_eq!(answer["error"]["status"], 504);
@@ -141,7 +147,9 @@ async fn the_end_of_input_ends_the_connection() {
     for end in ["{}", "AA=="] {
         let aws = Aws::start().await;
         let events = events("never", &aws, &WebSocketConfig::default());
-        let answer = events.handle(message(end), &lambda(LONG)).await;
+        let answer = events
+            .handle(message(end), &lambda(LONG), &Context::default())
+            .await;
         assert_eq!(answer, json!({"statusCode": 200}));
         let path = format!("DELETE /@connections/{}", CONNECTION.replace('=', "%3D"));
         assert_eq!(aws.asked(), [path]);
@@ -153,9 +161,12 @@ async fn a_client_that_leaves_stops_its_work() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &WebSocketConfig::default());
     let lambda = lambda(LONG);
-    let mut working = Box::pin(events.handle(event("message", |_| {}), &lambda));
+    let context = Context::default();
+    let mut working = Box::pin(events.handle(event("message", |_| {}), &lambda, &context));
     assert!(futures_util::poll!(&mut working).is_pending());
-    let left = events.handle(event("disconnect", |_| {}), &lambda).await;
+    let left = events
+        .handle(event("disconnect", |_| {}), &lambda, &Context::default())
+        .await;
     assert_eq!(left, json!({"statusCode": 200}));
     assert_eq!(working.await, json!({"statusCode": 200}));
 }

@@ -29,7 +29,9 @@ const GONE: (u16, &str) = (410, "");
 async fn without_a_route_response_an_answer_goes_by_connections() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &by_connections());
-    let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = events
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
         panic!("{:?}", aws.asked())
@@ -45,7 +47,9 @@ async fn an_emulator_that_knows_no_deadline_sets_none() {
     let events = events("pass_through", &aws, &by_connections());
     let mut lambda = lambda(LONG);
     lambda.deadline = 600_000;
-    events.handle(event("message", |_| {}), &lambda).await;
+    events
+        .handle(event("message", |_| {}), &lambda, &Context::default())
+        .await;
     assert_eq!(aws.asked(), [POST]);
 }
 
@@ -53,7 +57,9 @@ async fn an_emulator_that_knows_no_deadline_sets_none() {
 async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     let aws = Aws::start().await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = many
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let mut documents = Vec::new();
     for (index, (asked, sent)) in aws.calls().iter().enumerate() {
@@ -67,7 +73,9 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 
     let huge = events("huge", &aws, &WebSocketConfig::default());
-    let answer = huge.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = huge
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(body(&answer)["error"]["status"], 413);
 }
 
@@ -75,7 +83,9 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
 async fn throttling_is_waited_out() {
     let aws = Aws::saying(&[THROTTLED, (500, ""), THROTTLED]).await;
     let events = events("pass_through", &aws, &by_connections());
-    events.handle(event("message", |_| {}), &lambda(LONG)).await;
+    events
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(aws.asked(), [POST; 4]);
 }
 
@@ -83,7 +93,9 @@ async fn throttling_is_waited_out() {
 async fn a_client_that_is_gone_gets_no_further_parts() {
     let aws = Aws::saying(&[(200, ""), GONE]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = many
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(answer, json!({"statusCode": 200}));
     assert_eq!(aws.asked(), [POST; 2], "of four parts");
 }
@@ -92,7 +104,9 @@ async fn a_client_that_is_gone_gets_no_further_parts() {
 async fn a_client_is_told_of_parts_that_cannot_be_sent() {
     let aws = Aws::saying(&[(200, ""), (403, "")]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = many
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(aws.asked(), [POST; 2], "of four parts");
     let error = &body(&answer)["error"];
     assert_eq!(
@@ -109,7 +123,9 @@ async fn a_client_is_told_of_parts_that_cannot_be_sent() {
 async fn handed_over(executor: &str) -> Value {
     let aws = Aws::saying(&[(202, "")]).await;
     let events = events(executor, &aws, &pushing());
-    let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = events
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
         panic!("{:?}", aws.asked())
@@ -147,7 +163,9 @@ async fn a_request_that_is_handed_over_is_answered_once() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
     for _ in 0..3 {
-        let answer = events.pushed(at(&aws, event.clone()), &lambda(LONG)).await;
+        let answer = events
+            .pushed(at(&aws, event.clone()), &lambda(LONG), &Context::default())
+            .await;
         assert_eq!(answer, Value::Null);
     }
     let [answer] = &posted(&aws)[..] else {
@@ -163,7 +181,12 @@ async fn a_pushed_answer_that_comes_too_late_is_told_before_lambda_ends_the_run(
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let short = lambda(Duration::from_millis(1000));
-    assert_eq!(events.pushed(at(&aws, event), &short).await, Value::Null);
+    assert_eq!(
+        events
+            .pushed(at(&aws, event), &short, &Context::default())
+            .await,
+        Value::Null
+    );
     let [told] = &posted(&aws)[..] else {
         panic!("{:?}", aws.asked())
     };
@@ -176,7 +199,9 @@ async fn work_for_a_client_that_is_gone_stops() {
     let event = handed_over("never").await;
     let aws = Aws::saying(&[GONE]).await;
     let events = events("never", &aws, &pushing());
-    let pushed = events.pushed(at(&aws, event), &lambda(LONG)).await;
+    let pushed = events
+        .pushed(at(&aws, event), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(pushed, Value::Null, "long before its time is over");
     assert_eq!(aws.asked(), [GET]);
 }
@@ -187,10 +212,13 @@ async fn a_client_that_leaves_stops_its_pushed_work() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let lambda = lambda(LONG);
-    let pushed = events.pushed(at(&aws, asynchronous), &lambda);
+    let context = Context::default();
+    let pushed = events.pushed(at(&aws, asynchronous), &lambda, &context);
     let leave = async {
         aws.a_call().await;
-        events.handle(event("disconnect", |_| {}), &lambda).await
+        events
+            .handle(event("disconnect", |_| {}), &lambda, &Context::default())
+            .await
     };
     let (pushed, _) = tokio::join!(pushed, leave);
     assert_eq!(pushed, Value::Null);
@@ -201,7 +229,9 @@ async fn a_client_that_leaves_stops_its_pushed_work() {
 async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
     let aws = Aws::saying(&[(403, "")]).await;
     let events = events("pass_through", &aws, &pushing());
-    let answer = events.handle(event("message", |_| {}), &lambda(LONG)).await;
+    let answer = events
+        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
+        .await;
     let answer = body(&answer);
     assert_eq!(answer["error"]["request_id"], "mine");
     assert_eq!(answer["error"]["status"], 503);
@@ -215,9 +245,13 @@ async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
 async fn what_is_no_request_is_answered_at_once() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
-    let pong = events.handle(message("ping"), &lambda(LONG)).await;
+    let pong = events
+        .handle(message("ping"), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(pong["body"], "pong");
-    let wrong = events.handle(message("{\"a\":1}"), &lambda(LONG)).await;
+    let wrong = events
+        .handle(message("{\"a\":1}"), &lambda(LONG), &Context::default())
+        .await;
     assert_eq!(body(&wrong)["error"]["code"], 1008);
     assert_eq!(aws.asked(), [""; 0]);
 }
@@ -229,7 +263,12 @@ async fn an_event_that_cannot_be_taken_on_does_not_fail_the_function() {
     let mut newer = handed_over("pass_through").await;
     newer[push::KEY]["version"] = 2.into();
     for event in [newer, json!({push::KEY: {}}), json!({push::KEY: 1})] {
-        assert_eq!(events.pushed(event, &lambda(LONG)).await, Value::Null);
+        assert_eq!(
+            events
+                .pushed(event, &lambda(LONG), &Context::default())
+                .await,
+            Value::Null
+        );
     }
     assert_eq!(aws.asked(), [""; 0]);
 }

@@ -1,0 +1,52 @@
+//! `grpc-timeout` -> how long the client waits.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+/// How long a client waits, if it says so: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`). What is none
+/// counts as nothing said, as with tonic.
+pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let is_number =
+        (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_and_what_is_none_is_not() {
+        for (text, expected) in [
+            ("2H", Some(Duration::from_secs(7200))),
+            ("1M", Some(Duration::from_secs(60))),
+            ("99999999S", Some(Duration::from_secs(99_999_999))),
+            ("100m", Some(Duration::from_millis(100))),
+            ("5u", Some(Duration::from_micros(5))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("100000000m", None),
+            ("m", None),
+            ("", None),
+            ("+1S", None),
+            ("1s", None),
+        ] {
+            let value = HeaderValue::from_static(text);
+            let headers = HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), value)]);
+            assert_eq!(of(&headers), expected, "{text:?}");
+        }
+    }
+}
