@@ -5,9 +5,9 @@ use prost::{
     DecodeError, Message as _,
     encoding::{self, DecodeContext},
 };
-use prost_types::Struct;
+use prost_types::{Struct, Value, value::Kind};
 
-use crate::wire;
+use crate::{RESULTS_KEY, wire};
 
 /// The parameters of a request, absent or as they came.
 ///
@@ -74,6 +74,34 @@ impl Parameters {
             |wire| Struct::decode(wire.clone()),
         )
     }
+
+    /// The results maps that an answer carries under `__results__`; `None` when there are none. Nothing is decoded then.
+    ///
+    /// # Errors
+    /// When the bytes are not a `Struct`.
+    pub fn results(&self) -> Result<Option<Struct>, DecodeError> {
+        if !self.keys()?.iter().any(|key| key == RESULTS_KEY) {
+            return Ok(None);
+        }
+        let results = self.decode()?.fields.remove(RESULTS_KEY);
+        Ok(match results.and_then(|results| results.kind) {
+            Some(Kind::StructValue(results)) if !results.fields.is_empty() => Some(results),
+            _ => None,
+        })
+    }
+
+    /// The parameters with these results maps in the place of any that they had.
+    ///
+    /// # Errors
+    /// When the bytes are not a `Struct`.
+    pub fn with_results(&self, results: Struct) -> Result<Self, DecodeError> {
+        let mut parameters = self.decode()?;
+        let results = Value {
+            kind: Some(Kind::StructValue(results)),
+        };
+        parameters.fields.insert(RESULTS_KEY.to_owned(), results);
+        Ok(parameters.into())
+    }
 }
 
 impl From<Struct> for Parameters {
@@ -106,8 +134,6 @@ fn entry_key(entry: &mut Bytes) -> Result<String, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::{Value, value::Kind};
-
     use super::*;
 
     fn number(n: f64) -> Value {
@@ -144,5 +170,40 @@ mod tests {
     fn absent_and_empty_are_told_apart() {
         assert!(!Parameters::default().is_present());
         assert!(Parameters::EMPTY.is_present() && Parameters::EMPTY.is_empty());
+    }
+
+    fn object<const N: usize>(fields: [(&str, Value); N]) -> Struct {
+        let fields = fields.map(|(key, value)| (key.to_owned(), value));
+        Struct {
+            fields: fields.into(),
+        }
+    }
+
+    fn nested(object: Struct) -> Value {
+        Value {
+            kind: Some(Kind::StructValue(object)),
+        }
+    }
+
+    #[test]
+    fn results_are_an_object_with_something_in_it() {
+        let results = |value: Value| {
+            let parameters = Parameters::from(object([(RESULTS_KEY, value)]));
+            parameters.results().expect("a Struct")
+        };
+        assert_eq!(results(nested(Struct::default())), None);
+        assert_eq!(results(number(1.0)), None);
+        let some = object([("a/rep-0", number(1.0))]);
+        assert_eq!(results(nested(some.clone())), Some(some));
+        assert_eq!(Parameters::default().results(), Ok(None));
+    }
+
+    #[test]
+    fn results_take_the_place_of_the_clients() {
+        let client = Parameters::from(object([(RESULTS_KEY, number(1.0)), ("a", number(2.0))]));
+        let ours = object([("a/rep-0", number(1.0))]);
+        let answer = client.with_results(ours.clone()).expect("a Struct");
+        let expected = object([("a", number(2.0)), (RESULTS_KEY, nested(ours))]);
+        assert_eq!(answer.decode(), Ok(expected));
     }
 }

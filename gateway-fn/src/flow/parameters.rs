@@ -1,9 +1,8 @@
-//! A client's parameters -> what each node sees of them, and the results maps that travel under
-//! `__results__`.
+//! A client's parameters -> what each node sees of them.
 
 use std::collections::HashSet;
 
-use flowgate_proto::{Kind, Parameters, RESULTS_KEY, Struct, Value};
+use flowgate_proto::{Kind, Parameters, Struct};
 use prost::DecodeError;
 
 #[cfg(test)]
@@ -77,32 +76,6 @@ impl RequestParameters {
         }
         seen.into()
     }
-}
-
-/// The results maps that an answer carries; `None` when there are none. Nothing is decoded then.
-///
-/// # Errors
-/// When the parameters cannot be decoded.
-pub fn results_of(answer: &Parameters) -> Result<Option<Struct>, DecodeError> {
-    if !answer.keys()?.iter().any(|key| key == RESULTS_KEY) {
-        return Ok(None);
-    }
-    let results = answer.decode()?.fields.remove(RESULTS_KEY);
-    Ok(match results.and_then(|results| results.kind) {
-        Some(Kind::StructValue(results)) if !results.fields.is_empty() => Some(results),
-        _ => None,
-    })
-}
-
-/// The parameters with these results maps in the place of any that they had.
-///
-/// # Errors
-/// When the parameters cannot be decoded.
-pub fn with_results(client: &Parameters, results: Struct) -> Result<Parameters, DecodeError> {
-    let mut parameters = client.decode()?;
-    let results = Value::from(results.fields);
-    parameters.fields.insert(RESULTS_KEY.to_owned(), results);
-    Ok(parameters.into())
 }
 
 /// Whether a key is meant for one node only.

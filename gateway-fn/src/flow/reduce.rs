@@ -10,8 +10,6 @@ use flowgate_proto::{
     docarray::{DocumentProto, document_proto::Content},
 };
 
-use super::parameters::{results_of, with_results};
-
 #[cfg(test)]
 mod tests;
 
@@ -57,12 +55,12 @@ pub fn reduce_documents(parts: Vec<Vec<DocumentProto>>) -> Vec<DocumentProto> {
 fn united_parameters(parts: &[DataRequest]) -> Result<Parameters, DocumentsError> {
     let mut united = Struct::default();
     for part in parts {
-        if let Some(results) = results_of(&part.parameters)? {
+        if let Some(results) = part.parameters.results()? {
             united.fields.extend(results.fields);
         }
     }
     let first = parts.first().map(|part| &part.parameters);
-    Ok(with_results(first.unwrap_or(&Parameters::EMPTY), united)?)
+    Ok(first.unwrap_or(&Parameters::EMPTY).with_results(united)?)
 }
 
 /// All documents, taken out of the parts; `None`, and the parts as they were, when there is none.

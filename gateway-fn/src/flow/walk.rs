@@ -18,7 +18,7 @@ use super::{
     endpoints::KnownEndpoints,
     filter::{Filter, FilterError},
     graph::{FlowGraph, NodeId},
-    parameters::{RequestParameters, results_of},
+    parameters::RequestParameters,
     reduce::reduce,
     target::{TargetError, TargetExecutor},
 };
@@ -175,7 +175,7 @@ impl Walk {
         let visit = &mut self.visits[id.0];
         visit.ended = Some(now);
         // Unreadable results are an Executor's own affair and must not cost the client the documents.
-        visit.results = results_of(&answer.parameters).ok().flatten();
+        visit.results = answer.parameters.results().ok().flatten();
         answer.parameters = self.parameters.client().clone();
         if is_error {
             visit.status = Some(answer.header.status.clone().unwrap_or_default());

@@ -1,5 +1,7 @@
 //! The cases of `grpc/13-specific_parameters` and around them.
 
+use flowgate_proto::Value;
+
 use super::*;
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Struct {
@@ -93,30 +95,6 @@ fn absent_parameters_are_empty_for_a_node() {
         RequestParameters::new(Parameters::default(), std::iter::empty()).expect("absent");
     assert_eq!(parameters.for_node("exec0"), Parameters::EMPTY);
     assert!(!parameters.client().is_present());
-}
-
-#[test]
-fn results_are_an_object_with_something_in_it() {
-    let results =
-        |value: Value| results_of(&object([(RESULTS_KEY, value)]).into()).expect("a Struct");
-    assert_eq!(results(nested([])), None);
-    assert_eq!(results(1.0.into()), None);
-    assert_eq!(
-        results(nested([("a/rep-0", 1.0.into())])),
-        Some(object([("a/rep-0", 1.0.into())]))
-    );
-    assert_eq!(results_of(&Parameters::default()), Ok(None));
-}
-
-#[test]
-fn results_take_the_place_of_the_clients() {
-    let client: Parameters = object([(RESULTS_KEY, 1.0.into()), ("a", 2.0.into())]).into();
-    let ours = object([("a/rep-0", 1.0.into())]);
-    let answer = with_results(&client, ours.clone())
-        .expect("a Struct")
-        .decode();
-    let expected = object([("a", 2.0.into()), (RESULTS_KEY, Value::from(ours.fields))]);
-    assert_eq!(answer, Ok(expected));
 }
 
 /// The nodes are asked for no longer than needed.

@@ -122,7 +122,9 @@ fn part(route: &str, results: Option<f64>) -> DataRequest {
 fn results_of_all_parts_are_united() {
     let request =
         reduce(vec![part("b/rep-0", Some(1.0)), part("c/rep-0", Some(2.0))]).expect("decodes");
-    let results = results_of(&request.parameters)
+    let results = request
+        .parameters
+        .results()
         .expect("a Struct")
         .expect("results");
     let keys: Vec<_> = results.fields.into_keys().collect();

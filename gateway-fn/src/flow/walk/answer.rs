@@ -10,7 +10,6 @@ use super::{Walk, visit::Visit};
 use crate::flow::{
     filter::restore_order,
     graph::{FlowGraph, NodeId},
-    parameters::with_results,
 };
 
 impl Walk {
@@ -56,7 +55,7 @@ impl Walk {
             return present(client.clone(), &self.graph);
         }
         // Only the keys were read so far. A value that cannot be read goes back as it came.
-        with_results(client, results).unwrap_or_else(|_| client.clone())
+        client.with_results(results).unwrap_or_else(|_| client.clone())
     }
 
     fn put_in_order(&self, answer: &mut DataRequest) {

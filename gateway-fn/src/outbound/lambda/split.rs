@@ -3,7 +3,6 @@
 use flowgate_proto::{DataRequest, Documents, Parameters, Struct, docarray::DocumentProto};
 
 use super::fault::{InvokeFault, Undivided};
-use crate::flow::parameters::{results_of, with_results};
 
 /// Why a request is in too few parts to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +64,12 @@ pub(super) fn put_together(
     sent: &Parameters,
     answers: Vec<DataRequest>,
 ) -> Result<DataRequest, InvokeFault> {
-    let sent = results_of(sent).map_err(unreadable)?.unwrap_or_default();
+    let sent = sent.results().map_err(unreadable)?.unwrap_or_default();
     let mut united = sent.clone();
     let mut documents = Vec::new();
     let mut whole = None;
     for (part, mut answer) in answers.into_iter().enumerate() {
-        let results = results_of(&answer.parameters).map_err(unreadable)?;
+        let results = answer.parameters.results().map_err(unreadable)?;
         for (name, result) in results.unwrap_or_default().fields {
             if sent.fields.get(&name) != Some(&result) {
                 united.fields.insert(own_name(&united, name, part), result);
@@ -81,7 +80,7 @@ pub(super) fn put_together(
     }
     let mut whole = whole.unwrap_or_default();
     if !united.fields.is_empty() {
-        whole.parameters = with_results(&whole.parameters, united).map_err(unreadable)?;
+        whole.parameters = whole.parameters.with_results(united).map_err(unreadable)?;
     }
     whole.documents = documents.into();
     Ok(whole)
