@@ -42,6 +42,8 @@ pub mod outbound;
 
 pub mod error;
 
+mod code;
+
 mod aws;
 
 pub mod context;

@@ -7,7 +7,7 @@ use std::{
 
 use flowgate_proto::Timestamp;
 
-use crate::error::ErrorCode;
+use crate::code::ErrorCode;
 
 /// Keeps what became of requests, if it was made for that.
 #[derive(Clone, Debug, Default)]
