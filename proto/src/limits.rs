@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Bytes of a synchronous invocation's payload, each way, after JSON escaping (AWS Lambda quotas).
 pub const INVOKE_BYTES: usize = 6 << 20;
 
+/// The longest that a function may run (AWS Lambda quotas).
+pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// The longest that a function may take to start before Lambda starts it anew (AWS Lambda, "Lambda runtime environment
+/// lifecycle", Init phase).
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Bytes of an asynchronous invocation's event (AWS Lambda quotas).
 pub const ASYNC_INVOKE_BYTES: usize = 1 << 20;
 
@@ -14,6 +21,10 @@ pub const STREAMED_RESPONSE_BYTES: usize = 200 << 20;
 /// Bytes of a request's or an answer's JSON between an Application Load Balancer and a function (Elastic Load
 /// Balancing, Lambda functions as targets).
 pub const ALB_BYTES: usize = 1 << 20;
+
+/// How long an Application Load Balancer waits for an answer unless it is set (Elastic Load Balancing, Application Load
+/// Balancers, connection idle timeout).
+pub const ALB_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of one message of a WebSocket API, and of one to `@connections` (API Gateway quotas).
 pub const WEBSOCKET_MESSAGE_BYTES: usize = 128 << 10;

@@ -44,11 +44,29 @@ pub enum PayloadError {
     Protobuf(#[from] prost::DecodeError),
 }
 
+impl PayloadError {
+    /// What the function says to its caller.
+    #[must_use]
+    pub const fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooLarge { .. } => FaultKind::RequestTooLarge,
+            Self::Shape(_)
+            | Self::Version { .. }
+            | Self::NoAnswer
+            | Self::Base64(_)
+            | Self::Compressed { .. }
+            | Self::Protobuf(_) => FaultKind::BadPayload,
+        }
+    }
+}
+
 /// The kinds of failure of a function, as `errorType` of Lambda's error object names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// The payload cannot be read: the caller's fault.
     BadPayload,
+    /// The request is larger than the function takes.
+    RequestTooLarge,
     /// The answer does not fit into an invocation's payload.
     AnswerTooLarge,
     /// The time of the function or of its caller is over.
@@ -57,7 +75,7 @@ pub enum FaultKind {
     Panic,
     /// The command that the function wraps is not there, or not yet.
     Unavailable,
-    /// Anything else went wrong in the function.
+    /// Anything else went wrong; of a Gateway, the message begins with the kind of failure.
     Failed,
 }
 
@@ -75,8 +93,9 @@ pub struct FunctionFault {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadPayload,
+        Self::RequestTooLarge,
         Self::AnswerTooLarge,
         Self::OutOfTime,
         Self::Panic,
@@ -89,6 +108,7 @@ impl FaultKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BadPayload => "Flowgate.BadPayload",
+            Self::RequestTooLarge => "Flowgate.RequestTooLarge",
             Self::AnswerTooLarge => "Flowgate.AnswerTooLarge",
             Self::OutOfTime => "Flowgate.OutOfTime",
             Self::Panic => "Flowgate.Panic",

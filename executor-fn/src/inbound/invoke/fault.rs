@@ -20,7 +20,7 @@ pub fn fault(kind: FaultKind, text: impl Into<String>) -> FunctionFault {
 
 /// The fault of a payload that cannot be read, with its causes.
 pub(super) fn unreadable(error: &PayloadError) -> FunctionFault {
-    fault(FaultKind::BadPayload, with_causes(error))
+    fault(error.kind(), with_causes(error))
 }
 
 fn with_causes(error: &dyn Error) -> String {

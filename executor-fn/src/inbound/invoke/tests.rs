@@ -213,7 +213,7 @@ async fn a_body_that_swells_beyond_the_limit_is_refused() {
     let invocation = process(vec![request], Compression::Gzip);
     let fault = call(&function(greet::greeter()), &invocation).await;
     let fault = fault.expect_err("too large");
-    assert_eq!(fault.kind(), Some(FaultKind::BadPayload));
+    assert_eq!(fault.kind(), Some(FaultKind::RequestTooLarge));
     assert!(fault.error_message.contains("16777216"), "{fault:?}");
 }
 

@@ -130,15 +130,17 @@ fn with_callers(mut context: Context, invocation: &Invocation<'_>) -> Context {
 fn failed(error: &GatewayError) -> Diagnostic {
     let kind = match error.code() {
         ErrorCode::DeadlineExceeded => FaultKind::OutOfTime,
-        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest | ErrorCode::TooLarge => {
-            FaultKind::BadPayload
-        }
-        ErrorCode::Unavailable
-        | ErrorCode::Overloaded
+        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => FaultKind::BadPayload,
+        ErrorCode::Unavailable => FaultKind::Unavailable,
+        code @ (ErrorCode::Overloaded
+        | ErrorCode::TooLarge
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Refused
-        | ErrorCode::Internal => FaultKind::Unavailable,
+        | ErrorCode::Internal) => {
+            let text = format!("{code:?}: {}", error.detail());
+            return fault(FaultKind::Failed, text);
+        }
     };
     fault(kind, error.detail())
 }
@@ -146,14 +148,14 @@ fn failed(error: &GatewayError) -> Diagnostic {
 fn bad(error: &PayloadError) -> Diagnostic {
     let cause = std::error::Error::source(error);
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    fault(FaultKind::BadPayload, format!("{error}{cause}"))
+    fault(error.kind(), format!("{error}{cause}"))
 }
 
 fn unwritten(error: &(dyn std::error::Error + 'static)) -> Diagnostic {
     tracing::error!(error, "an answer could not be written");
     fault(
-        FaultKind::Unavailable,
-        "the answer cannot be written".to_owned(),
+        FaultKind::Failed,
+        "Internal: the answer cannot be written".to_owned(),
     )
 }
 
@@ -161,5 +163,20 @@ fn fault(kind: FaultKind, error_message: String) -> Diagnostic {
     Diagnostic {
         error_type: kind.name().to_owned(),
         error_message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_another_try_does_not_change_is_not_called_unavailable() {
+        let full = failed(&GatewayError::Overloaded { limit: 1 });
+        assert_eq!(full.error_type, "Flowgate.Failed");
+        assert!(full.error_message.starts_with("Overloaded: "));
+        let large = bad(&PayloadError::TooLarge { limit: 7 });
+        assert_eq!(large.error_type, "Flowgate.RequestTooLarge");
+        assert!(large.error_message.contains("than 7 bytes"));
     }
 }
