@@ -1,6 +1,8 @@
 //! The environment's AWS settings -> one configuration and one HTTPS client for every AWS client of the process.
 
-use std::sync::LazyLock;
+pub(crate) mod retry;
+
+use std::{sync::LazyLock, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
 use aws_sdk_lambda::config::SharedHttpClient;
@@ -12,8 +14,15 @@ use tokio::sync::OnceCell;
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
+/// How long a connection is kept that nothing goes over. A frozen function does not see its connections being closed,
+/// and what is sent over a dead one is lost: nobody can tell then whether the invocation ran, so it is not sent again.
+/// Connections of before the freeze are therefore not used; the clock that measures this goes on meanwhile. Five
+/// seconds are enough for the calls of one request, and for requests that follow each other.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
     Builder::new()
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
 });

@@ -82,8 +82,11 @@ impl Context {
 const MOST_KEPT: Duration = Duration::from_secs(1);
 
 impl Trace {
+    /// X-Ray's header, in small letters.
+    pub const XRAY: &str = "x-amzn-trace-id";
+
     /// W3C Trace Context's headers and X-Ray's own, in small letters.
-    pub const HEADERS: [&str; 3] = ["traceparent", "tracestate", "x-amzn-trace-id"];
+    pub const HEADERS: [&str; 3] = ["traceparent", "tracestate", Self::XRAY];
 
     /// The trace that a client's request names.
     #[must_use]
@@ -103,6 +106,13 @@ impl Trace {
             Some((known(name)?, value))
         });
         Self(pairs.collect())
+    }
+
+    /// The value of X-Ray's header.
+    #[must_use]
+    pub fn xray(&self) -> Option<&str> {
+        let found = self.iter().find(|(name, _)| *name == Self::XRAY);
+        found.map(|(_, value)| value)
     }
 
     /// Each header's name and value.

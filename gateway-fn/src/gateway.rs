@@ -42,7 +42,7 @@ use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
     flow::{endpoints::KnownEndpoints, graph::FlowGraph},
-    outbound::Deployment,
+    outbound::{Deployment, lambda::LambdaClient},
 };
 
 pub use facts::Facts;
@@ -73,6 +73,7 @@ struct Shared {
     auth: Auth,
     traffic: Arc<Traffic>,
     warm_up: WarmUp,
+    lambda: Arc<LambdaClient>,
     facts: OnceLock<Facts>,
 }
 
@@ -227,6 +228,11 @@ impl Gateway {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.0.traffic
+    }
+
+    /// The client of the Flow's functions, for a host that has one to invoke.
+    pub(crate) fn lambda_client(&self) -> &LambdaClient {
+        &self.0.lambda
     }
 
     /// Who may call. Every inbound asks; [`Gateway::handle`] does not.

@@ -8,7 +8,7 @@ pub mod grpc;
 pub mod lambda;
 
 use executor_fn::{Answer, Service};
-use flowgate_proto::{DataRequest, jina::JinaInfoProto};
+use flowgate_proto::DataRequest;
 
 use crate::context::Context;
 
@@ -63,18 +63,6 @@ impl Deployment {
             Self::Grpc(deployment) => deployment.endpoints().await,
             Self::Lambda(deployment) => Box::pin(deployment.endpoints()).await,
             Self::InProcess(service) => Ok(service.endpoints()),
-        }
-    }
-
-    /// What the Executor says about itself, `_status` in Jina.
-    ///
-    /// # Errors
-    /// As [`Deployment::call`].
-    pub async fn status(&self) -> Result<JinaInfoProto, CallError> {
-        match self {
-            Self::Grpc(deployment) => deployment.status().await,
-            Self::Lambda(deployment) => Box::pin(deployment.status()).await,
-            Self::InProcess(service) => Ok(service.info()),
         }
     }
 }

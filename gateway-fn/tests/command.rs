@@ -146,6 +146,47 @@ fn nobody_to_ping_is_1() {
     );
 }
 
+/// A function behind an Invoke API that answers once, with this status and JSON.
+fn ping_function(target: &str, status: u16, said: &str) -> Option<i32> {
+    let api = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", api.local_addr().expect("bound"));
+    let answer = format!(
+        "HTTP/1.1 {status} It\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
+        said.len()
+    );
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = api.accept().expect("a caller");
+        let mut asked = String::new();
+        let mut lines = BufReader::new(stream.try_clone().expect("a socket"));
+        lines.read_line(&mut asked).expect("a request");
+        stream.write_all(answer.as_bytes()).expect("an answer");
+        asked
+    });
+    let pinged = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["ping", target, "lambda://encoder:live"])
+        .env("AWS_ENDPOINT_URL_LAMBDA", url)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .output()
+        .expect("it runs");
+    let asked = serving.join().expect("served");
+    assert_eq!(
+        asked.trim_end(),
+        "POST /2015-03-31/functions/encoder/invocations?Qualifier=live HTTP/1.1"
+    );
+    pinged.status.code()
+}
+
+#[test]
+fn a_function_is_pinged_by_invoking_it() {
+    let status = r#"{"flowgate":1,"body":""}"#;
+    assert_eq!(ping_function("executor", 200, status), Some(0));
+    assert_eq!(ping_function("flow", 200, status), Some(0));
+    assert_eq!(ping_function("executor", 200, "{}"), Some(1));
+    assert_eq!(ping_function("executor", 403, "{}"), Some(1));
+}
+
 #[test]
 fn what_only_the_process_can_know_is_checked_too() {
     let unknown = "executors:\n  - {name: a, uses: 'inproc://nobody'}\n";

@@ -184,7 +184,10 @@ impl Scripted {
         let body = json!({"Message": format!("{code} at {ARN}"), "Type": "User"});
         Self {
             status,
-            headers: vec![("x-amzn-errortype", code.to_owned())],
+            // Without an error of its own it is not Lambda that answers.
+            headers: Vec::from_iter(
+                (!code.is_empty()).then(|| ("x-amzn-errortype", code.to_owned())),
+            ),
             body: body.to_string(),
         }
     }

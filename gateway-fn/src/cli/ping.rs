@@ -1,5 +1,7 @@
 //! `flowgate ping`: is an Executor, a Gateway or a whole Flow ready? By the arguments of `jina ping`.
 
+mod function;
+
 mod tls;
 
 use std::{error::Error, time::Duration};
@@ -18,15 +20,17 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
+use self::function::Function;
 use super::{Exit, exit};
-use crate::config::Protocol;
+use crate::config::{Address, Protocol};
 
 /// Arguments of `flowgate ping`.
 #[derive(Args, Debug)]
 pub(super) struct PingArgs {
     /// What to ask: one Executor, one Gateway, or the Gateway and every Executor behind it
     target: Target,
-    /// Where it is: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT else; grpcs://, https:// and wss:// for TLS
+    /// Where it is: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT else; grpcs://, https:// and wss:// for TLS;
+    /// lambda://NAME or an ARN for a function
     host: String,
     /// Milliseconds that one check may take; -1 waits for ever
     #[arg(long, default_value_t = 3000, allow_hyphen_values = true)]
@@ -56,7 +60,7 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 enum NotReady {
     #[error(
-        "{0} is no address: expected HOST:PORT, or grpc://, http:// or ws:// before it (grpcs://, https:// or wss:// for TLS)"
+        "{0} is no address: expected HOST:PORT, or grpc://, http:// or ws:// before it (grpcs://, https:// or wss:// for TLS), or lambda://NAME"
     )]
     Address(String),
     #[error("the trusted roots cannot be used: {0}")]
@@ -94,17 +98,39 @@ pub(super) async fn run(args: &PingArgs) -> Exit {
 
 impl PingArgs {
     async fn check(&self) -> Result<(), NotReady> {
-        let peer = Peer::parse(&self.host)?;
-        let check = async {
-            match (self.target, peer.protocol) {
-                (Target::Executor, _) | (Target::Gateway, Protocol::Grpc) => peer.health().await,
-                (Target::Gateway, Protocol::Http | Protocol::WebSocket) => {
-                    peer.fetch("/").await.map(drop)
-                }
-                (Target::Flow, Protocol::Grpc) => peer.grpc_dry_run().await,
-                (Target::Flow, Protocol::Http | Protocol::WebSocket) => peer.http_dry_run().await,
+        match Address::parse(&self.host, None, false) {
+            Ok(Address::Lambda { function }) => {
+                let function = Function::of(&function);
+                self.in_time(async {
+                    match self.target {
+                        Target::Executor | Target::Gateway => function.status().await,
+                        Target::Flow => function.dry_run().await,
+                    }
+                })
+                .await
             }
-        };
+            Ok(Address::Grpc { .. } | Address::InProcess { .. }) | Err(_) => {
+                self.in_time(self.check_peer()).await
+            }
+        }
+    }
+
+    async fn check_peer(&self) -> Result<(), NotReady> {
+        let peer = Peer::parse(&self.host)?;
+        match (self.target, peer.protocol) {
+            (Target::Executor, _) | (Target::Gateway, Protocol::Grpc) => peer.health().await,
+            (Target::Gateway, Protocol::Http | Protocol::WebSocket) => {
+                peer.fetch("/").await.map(drop)
+            }
+            (Target::Flow, Protocol::Grpc) => peer.grpc_dry_run().await,
+            (Target::Flow, Protocol::Http | Protocol::WebSocket) => peer.http_dry_run().await,
+        }
+    }
+
+    async fn in_time(
+        &self,
+        check: impl Future<Output = Result<(), NotReady>>,
+    ) -> Result<(), NotReady> {
         match u64::try_from(self.timeout) {
             Ok(millis) => tokio::time::timeout(Duration::from_millis(millis), check)
                 .await

@@ -59,7 +59,7 @@ impl Address {
     }
 
     /// Reads an address. What the text does not say itself, the keys beside it do: `port` and `tls`.
-    pub(super) fn parse(text: &str, port: Option<u16>, tls: bool) -> Result<Self, BadAddress> {
+    pub(crate) fn parse(text: &str, port: Option<u16>, tls: bool) -> Result<Self, BadAddress> {
         if text.starts_with("arn:") {
             return lambda(text);
         }

@@ -93,6 +93,7 @@ impl Gateway {
             stopping: CancellationToken::new(),
             streamer_args: streamer_args(config),
             warm_up: config.gateway.invoke.warm_up,
+            lambda: options.lambda.client,
             auth,
             traffic,
             facts: OnceLock::new(),

@@ -1,6 +1,6 @@
 //! What the first request would otherwise wait for, done at start: clients, credentials, connections, cold starts.
 
-use std::{error::Error, time::Duration};
+use std::{collections::HashSet, error::Error, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -20,14 +20,13 @@ impl Gateway {
     /// Makes ready at start what the first request would otherwise wait for; for a Flow without `lambda://` Executors
     /// that is nothing. What fails is logged, and met again by the first request.
     pub async fn warm_up(&self) {
-        let deployments = self.0.deployments.iter();
-        let lambdas: Vec<_> = deployments.filter_map(as_lambda).collect();
-        let Some(first) = lambdas.first() else { return };
+        let deployments = self.0.deployments.iter().filter_map(as_lambda);
+        let functions: Vec<_> = deployments.flat_map(LambdaDeployment::apart).collect();
         let warmed = async {
             match self.0.warm_up {
                 WarmUp::None => {}
-                WarmUp::Connect => log(first.connect().await),
-                WarmUp::DryRun => dry_run(&lambdas).await,
+                WarmUp::Connect => connect(&functions).await,
+                WarmUp::DryRun => dry_run(&functions).await,
             }
         };
         if tokio::time::timeout(LONGEST, warmed).await.is_err() {
@@ -36,12 +35,22 @@ impl Gateway {
     }
 }
 
-async fn dry_run(lambdas: &[&LambdaDeployment]) {
+/// A connection to each region; the functions of one share it.
+async fn connect(functions: &[LambdaDeployment]) {
+    let mut regions = HashSet::new();
+    let of_aws = functions.iter().filter(|function| function.is_of_aws());
+    let first = of_aws.filter(|function| regions.insert(function.region()));
+    let connected = first.map(LambdaDeployment::connect);
+    join_all(connected).await.into_iter().for_each(log);
+}
+
+/// Every function, and each replica is one.
+async fn dry_run(functions: &[LambdaDeployment]) {
     let context = Context {
         deadline: Some(Instant::now() + LONGEST),
         ..Context::default()
     };
-    let runs = lambdas.iter().map(|lambda| lambda.dry_run(&context));
+    let runs = functions.iter().map(|function| function.dry_run(&context));
     join_all(runs).await.into_iter().for_each(log);
 }
 

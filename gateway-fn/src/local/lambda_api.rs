@@ -17,6 +17,7 @@ use super::{
     function::{self, Functions, InvokeError, Outcome, Patience, Processes},
     server,
 };
+use crate::context::Trace;
 
 /// The Invoke API.
 #[derive(Clone, Debug)]
@@ -207,7 +208,7 @@ fn function_request(payload: Bytes, headers: &HeaderMap) -> function::Request {
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    let mut event = function::Request::new(payload, text("x-amzn-trace-id"));
+    let mut event = function::Request::new(payload, text(Trace::XRAY));
     event.client_context = text("x-amz-client-context")
         .and_then(|context| STANDARD.decode(context).ok())
         .and_then(|context| String::from_utf8(context).ok());

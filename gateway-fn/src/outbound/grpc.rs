@@ -13,7 +13,7 @@ mod rotation;
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
 use executor_fn::{Answer, info::Traffic};
-use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest, jina::JinaInfoProto};
+use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use tonic::metadata::MetadataMap;
 
 use self::{refusal::Refusal, replica::Replica, rotation::Rotation};
@@ -129,18 +129,6 @@ impl GrpcDeployment {
                 ..
             }) => Ok(vec![DEFAULT_ENDPOINT.to_owned()]),
             found => found,
-        }
-    }
-
-    /// What the next replica says about itself.
-    pub(super) async fn status(&self) -> Result<JinaInfoProto, CallError> {
-        let mut tries = Tries::of(self);
-        loop {
-            let replica = tries.next();
-            let answer = replica.peer.status().await;
-            if let ControlFlow::Break(done) = tries.note(replica, answer) {
-                break done;
-            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod client;
 
+mod event;
+
 mod fault;
 
 mod function;
@@ -9,8 +11,6 @@ mod function;
 mod payload;
 
 mod refusal;
-
-mod retry;
 
 mod split;
 
@@ -28,7 +28,7 @@ use flowgate_proto::{
     Compression, DRY_RUN_ENDPOINT, DataRequest, fresh_id,
     invoke::{Call, Invocation},
     jina::{EndpointsProto, HeaderProto, JinaInfoProto},
-    limits::INVOKE_BYTES,
+    limits::{FUNCTION_TIMEOUT, INVOKE_BYTES},
 };
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
@@ -38,13 +38,16 @@ use self::{
     function::Function,
     payload::{Ladder, Load, Piece, Received},
     refusal::Refusal,
-    retry::Retries,
     split::put_together,
 };
 use super::{CallError, Failure};
-use crate::context::Context;
+use crate::{
+    aws::retry::Retries,
+    context::{Context, Trace},
+};
 
 pub use client::LambdaClient;
+pub(crate) use event::hand_over;
 pub use fault::{ErrorType, InvokeFault, Undivided};
 
 /// How every Lambda deployment of a Flow is invoked.
@@ -121,8 +124,32 @@ impl LambdaDeployment {
     }
 
     /// What the Executor says about itself.
-    pub(super) async fn status(&self) -> Result<JinaInfoProto, CallError> {
+    ///
+    /// # Errors
+    /// When it gave no answer.
+    pub async fn status(&self) -> Result<JinaInfoProto, CallError> {
         self.ask(Call::Status).await
+    }
+
+    /// Each function as a deployment of its own.
+    pub(crate) fn apart(&self) -> impl Iterator<Item = Self> {
+        self.functions.iter().map(|function| Self {
+            name: self.name.clone(),
+            functions: vec![function.clone()],
+            turn: AtomicUsize::new(0),
+            tries: self.tries,
+            options: self.options.clone(),
+        })
+    }
+
+    /// Whether AWS itself is invoked, as far as the Flow says.
+    pub(crate) fn is_of_aws(&self) -> bool {
+        self.options.client.is_of_aws()
+    }
+
+    /// The region of the function that is next, if its address says one.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.functions.first()?.region.as_deref()
     }
 
     /// Has Lambda check that the function could be invoked: finds the credentials and makes the connection.
@@ -134,7 +161,7 @@ impl LambdaDeployment {
         let outcome = match payload {
             Ok(payload) => {
                 let tried = self.options.client.try_invoke(self.next(), payload).await;
-                tried.map(drop).map_err(Refusal::from)
+                tried.map(drop).map_err(|error| Refusal::of_sdk(&error, 0))
             }
             Err(refusal) => Err(refusal),
         };
@@ -242,7 +269,8 @@ impl LambdaDeployment {
             invocation.deadline = Some(unix_millis(time));
             let payload = written(&invocation)?;
             self.options.traffic.invoked(raw_bytes, payload.len());
-            let answer = tokio::time::timeout(time, self.try_once(function, payload, context));
+            let answer =
+                tokio::time::timeout(time, self.try_once(function, payload, raw_bytes, context));
             let refusal = match answer.await {
                 Ok(Ok(received)) => return Ok(received),
                 Ok(Err(refusal)) => refusal,
@@ -250,10 +278,7 @@ impl LambdaDeployment {
             };
             let (executor, function) = (&self.name, &function.address);
             tracing::debug!(executor, function, ?refusal, "an invocation failed");
-            match retries.pause_after(&refusal, context.left()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(refusal),
-            }
+            retries.wait_after(refusal, context.left()).await?;
         }
     }
 
@@ -261,21 +286,23 @@ impl LambdaDeployment {
         &self,
         function: &Function,
         payload: Vec<u8>,
+        raw_bytes: usize,
         context: &Context,
     ) -> Result<Received<M>, Refusal>
     where
         M: Message + Default + Send + 'static,
     {
-        let trace = context.trace.iter().find(|(name, _)| *name == XRAY);
-        let trace = trace.map(|(_, value)| value);
         let client = &self.options.client;
-        let output = client.invoke(function, payload, trace).await?;
+        let output = client
+            .invoke(function, payload, context.trace.xray())
+            .await
+            .map_err(|error| Refusal::of_sdk(&error, raw_bytes))?;
         let payload = output
             .payload
             .map(aws_sdk_lambda::primitives::Blob::into_inner);
         let payload = payload.unwrap_or_default();
         if output.function_error.is_some() {
-            return Err(Refusal::of_function(&payload));
+            return Err(Refusal::of_function(&payload, raw_bytes));
         }
         let (wire, limit) = (payload.len(), self.options.max_message_bytes);
         let received: Received<M> = worked(wire, move || payload::read(&payload, limit)).await?;
@@ -308,9 +335,12 @@ impl LambdaDeployment {
     }
 }
 
-/// The invocation with what goes with every call: the trace, and until when.
+/// The invocation with the trace that goes with every call: W3C's in the payload, X-Ray's is a header.
 fn framed<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'a> {
-    let w3c = context.trace.iter().filter(|(name, _)| *name != XRAY);
+    let w3c = context
+        .trace
+        .iter()
+        .filter(|(name, _)| *name != Trace::XRAY);
     invocation.trace = w3c
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
@@ -340,14 +370,11 @@ fn unix_millis(from_now: Duration) -> u64 {
     u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// X-Ray's header, which travels as one; W3C's travel in the payload.
-const XRAY: &str = "x-amzn-trace-id";
-
 /// For the keys that an empty invocation does not write: body, encoding and deadline.
 const FRAME_BYTES: usize = 128;
 
-/// A function runs 15 minutes at most (AWS Lambda quotas); a minute more for its start and the way.
-const LONGEST: Duration = Duration::from_secs(960);
+/// As long as a function can run, and a minute more for its start and the way.
+const LONGEST: Duration = FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
 
 /// How long a function may take to tell its endpoints or status: longer than a cold start, as for a gRPC peer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -47,8 +47,8 @@ pub enum Signing {
 pub enum WarmUp {
     /// Nothing.
     None,
-    /// The client is built, credentials are found, and a connection is made by Lambda's own dry run, which starts no
-    /// function and costs nothing.
+    /// The client is built, credentials are found, and a connection to each region is made by Lambda's own dry run, which
+    /// starts no function and costs nothing. Not with `endpoint_url`: an emulator may take a dry run for an invocation.
     #[default]
     Connect,
     /// As well, an empty request to every function at once, so that a chain of them pays for one cold start. Functions

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{InvokeError, Outcome};
-use crate::local::server;
+use crate::{context::Trace, local::server};
 
 /// A function somewhere else.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Endpoint {
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
             .header("x-amz-invocation-type", "RequestResponse")
-            .header("x-amzn-trace-id", trace)
+            .header(Trace::XRAY, trace)
             .body(Full::new(payload))?;
         Ok(client.send_request(request).await?)
     }

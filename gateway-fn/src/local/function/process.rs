@@ -7,9 +7,9 @@ use std::{
     path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
+use flowgate_proto::limits;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
@@ -28,10 +28,6 @@ use crate::local::{
     runtime_api::RuntimeApi,
     server::Server,
 };
-
-/// How long a process may take until it asks for its first invocation, beside the function's own timeout: Lambda's
-/// INIT phase (AWS Lambda, execution environment lifecycle).
-const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of one process to its Runtime API: one for each invocation that it may take at once, and one to spare.
 const RUNTIME_CONNECTIONS: usize = 64;
@@ -154,9 +150,9 @@ impl Processes {
         outcome
     }
 
-    /// Comes true when the process has not come up in time.
+    /// Comes true when the process has not asked for its first invocation in time: INIT's, and the function's own.
     async fn late(&self, number: usize) {
-        tokio::time::sleep(INIT_TIMEOUT.saturating_add(self.function.timeout)).await;
+        tokio::time::sleep(limits::INIT_TIMEOUT.saturating_add(self.function.timeout)).await;
         if self.queue.is_ready(number) {
             std::future::pending::<()>().await;
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::{
+    context::Trace,
     inbound::http::path::decode,
     local::{function::ACCOUNT, moment::Moment},
 };
@@ -34,7 +35,7 @@ impl<'a> Arrival<'a> {
         peer: SocketAddr,
     ) -> Self {
         let at = Moment::now();
-        let sent = parts.headers.get("x-amzn-trace-id");
+        let sent = parts.headers.get(Trace::XRAY);
         let trace = sent.map_or_else(|| at.trace(), |trace| text(trace).into_owned());
         Self {
             id,
@@ -118,7 +119,7 @@ impl<'a> Arrival<'a> {
             Some(before) => format!("{}, {from}", text(before)),
             None => from,
         };
-        headers.insert("x-amzn-trace-id".to_owned(), self.trace.as_str().into());
+        headers.insert(Trace::XRAY.to_owned(), self.trace.as_str().into());
         headers.insert("x-forwarded-for".to_owned(), from.into());
         headers.insert(
             "x-forwarded-port".to_owned(),

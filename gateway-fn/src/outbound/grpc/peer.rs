@@ -12,10 +12,10 @@ use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{
     Compression, DataRequest, IS_ERROR_TRAILER,
     jina::{
-        DataRequestListProto, JinaInfoProto,
+        DataRequestListProto,
         jina_data_request_rpc_client::JinaDataRequestRpcClient,
         jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient,
-        jina_info_rpc_client::JinaInfoRpcClient, jina_rpc_client::JinaRpcClient,
+        jina_rpc_client::JinaRpcClient,
         jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient,
     },
 };
@@ -30,8 +30,8 @@ use tonic::{
 use super::{ChannelError, GrpcAddress, GrpcOptions, channel, refusal::Refusal};
 use crate::context::Context;
 
-/// How long a peer may take to tell its endpoints or its status. Jina sets no deadline on the wire, and neither does this; but a
-/// peer that never answers must be asked again.
+/// How long a peer may take to tell its endpoints. Jina sets no deadline on the wire, and neither does this; but a peer
+/// that never answers must be asked again.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is behind one address.
@@ -118,14 +118,6 @@ impl Peer {
         let asked = tokio::time::timeout(DISCOVERY_TIMEOUT, client.endpoint_discovery(())).await;
         let answer = asked.map_err(|_| Refusal::deadline())??;
         Ok(answer.into_inner().endpoints)
-    }
-
-    /// Asks what the peer is.
-    pub(super) async fn status(&self) -> Result<JinaInfoProto, Refusal> {
-        let mut client = JinaInfoRpcClient::new(self.channel());
-        let asked = tokio::time::timeout(DISCOVERY_TIMEOUT, client.status(())).await;
-        let answer = asked.map_err(|_| Refusal::deadline())??;
-        Ok(answer.into_inner())
     }
 
     /// Sends one request in one way after the other, until the peer understands, and remembers which it was. A peer

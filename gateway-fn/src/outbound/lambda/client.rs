@@ -16,6 +16,7 @@ use super::function::Function;
 use crate::{
     aws,
     config::{InvokeConfig, Signing},
+    context::Trace,
 };
 
 /// The client of all `lambda://` Executors of a Flow.
@@ -59,6 +60,22 @@ impl LambdaClient {
             .await
     }
 
+    /// Has Lambda invoke a function later.
+    pub(super) async fn queue(
+        &self,
+        function: &Function,
+        event: Vec<u8>,
+        trace: Option<&str>,
+    ) -> Outcome {
+        self.send(function, event, trace, InvocationType::Event)
+            .await
+    }
+
+    /// Whether AWS itself is invoked, as far as the Flow says. An emulator may take a check for an invocation.
+    pub(crate) const fn is_of_aws(&self) -> bool {
+        self.endpoint_url.is_none()
+    }
+
     async fn send(
         &self,
         function: &Function,
@@ -79,9 +96,7 @@ impl LambdaClient {
         let request = match trace.map(str::to_owned) {
             Some(trace) => request.mutate_request(move |request| {
                 // A trace is made of header values; one that is none is left out.
-                let _ = request
-                    .headers_mut()
-                    .try_insert(TRACE_HEADER, trace.clone());
+                let _ = request.headers_mut().try_insert(Trace::XRAY, trace.clone());
             }),
             None => request,
         };
@@ -128,8 +143,6 @@ impl LambdaClient {
             .then(|| Region::new(region.to_owned()))
     }
 }
-
-const TRACE_HEADER: &str = "x-amzn-trace-id";
 
 /// An emulator that checks no signature does not look at the region either.
 const NOWHERE: &str = "us-east-1";

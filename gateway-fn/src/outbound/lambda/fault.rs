@@ -8,7 +8,7 @@ use flowgate_proto::{
     limits::INVOKE_BYTES,
 };
 
-use crate::error::ErrorCode;
+use crate::code::ErrorCode;
 
 /// Why an invocation gave no answer. The sentences name no function, account or address: clients may read them.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,14 @@ pub enum InvokeFault {
         limit: usize,
         /// Why several invocations do not help.
         undivided: Undivided,
+    },
+    /// The function took the request in, and its own limit is lower than the request is large.
+    #[error("the request is {bytes} bytes, the function takes {}", or_less(*.limit))]
+    RequestOverLimit {
+        /// Of the request, decompressed.
+        bytes: usize,
+        /// What the function says.
+        limit: Option<u64>,
     },
     /// Lambda's own word for it (413).
     #[error("Lambda refused the request as too large")]
@@ -46,6 +54,12 @@ pub enum InvokeFault {
     #[error("Lambda failed at the invocation with HTTP status {status}")]
     Service {
         /// Of Lambda's answer.
+        status: u16,
+    },
+    /// 5xx without an error of AWS's: something on the way gave up, and the request may have gone through before.
+    #[error("HTTP status {status} came instead of Lambda's answer; the function may have run")]
+    Intercepted {
+        /// Of the answer.
         status: u16,
     },
     /// The function is being made, changed or woken.
@@ -110,6 +124,9 @@ pub enum InvokeFault {
     /// The wrapped command is not there.
     #[error("the Executor behind the function is not there, or not yet")]
     ExecutorUnavailable,
+    /// The function is a Gateway, and its Flow failed.
+    #[error("the Flow behind the function failed")]
+    Failed,
     /// The process of the function is gone: it exited, crashed or used up its memory.
     #[error("the function's process ended before it answered ({kind})")]
     Exited {
@@ -164,11 +181,13 @@ impl InvokeFault {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::RequestTooLarge { .. }
+            | Self::RequestOverLimit { .. }
             | Self::PayloadRefused
             | Self::AnswerTooLarge
             | Self::AnswerOverLimit { .. } => ErrorCode::TooLarge,
             Self::Throttled => ErrorCode::Overloaded,
             Self::Service { .. }
+            | Self::Intercepted { .. }
             | Self::NotReady
             | Self::Unreachable
             | Self::Broken
@@ -187,6 +206,7 @@ impl InvokeFault {
             | Self::Unprepared => ErrorCode::Misconfigured,
             Self::BadPayload
             | Self::Panicked
+            | Self::Failed
             | Self::Exited { .. }
             | Self::Function { .. }
             | Self::NoPayload
@@ -211,12 +231,17 @@ impl InvokeFault {
             .map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
     }
 
-    /// What a function that failed says of itself, or Lambda of it.
-    pub(super) fn of_function(fault: &FunctionFault) -> Self {
+    /// What a function that failed says of itself, or Lambda of it. The request that it was sent has `bytes`.
+    pub(super) fn of_function(fault: &FunctionFault, bytes: usize) -> Self {
         let kind = || ErrorType::of(&fault.error_type);
         if let Some(ours) = fault.kind() {
             return match ours {
                 FaultKind::BadPayload => Self::BadPayload,
+                FaultKind::RequestTooLarge => Self::RequestOverLimit {
+                    bytes,
+                    limit: first_number(&fault.error_message),
+                },
+                FaultKind::Failed => Self::Failed,
                 FaultKind::AnswerTooLarge => Self::AnswerTooLarge,
                 FaultKind::OutOfTime => Self::OutOfTime,
                 FaultKind::Panic => Self::Panicked,
@@ -235,6 +260,16 @@ impl InvokeFault {
             _ => Self::Function { kind: kind() },
         }
     }
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let digits = text[start..].split(|c: char| !c.is_ascii_digit()).next();
+    digits?.parse().ok()
+}
+
+fn or_less(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "less".to_owned(), |limit| limit.to_string())
 }
 
 impl From<PayloadError> for InvokeFault {

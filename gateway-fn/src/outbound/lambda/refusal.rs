@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata as _, SdkError},
@@ -10,7 +11,10 @@ use aws_sdk_lambda::{
 use flowgate_proto::invoke::FunctionFault;
 
 use super::fault::InvokeFault;
-use crate::outbound::{Failure, error::TIMED_OUT};
+use crate::{
+    aws::retry::Failed,
+    outbound::{Failure, error::TIMED_OUT},
+};
 
 /// A try that failed.
 #[derive(Debug)]
@@ -31,26 +35,39 @@ impl Refusal {
         }
     }
 
-    pub(super) const fn is_retryable(&self) -> bool {
-        match &self.failure {
-            Failure::Invocation(fault) => fault.is_retryable(),
-            Failure::Unreachable | Failure::TimedOut | Failure::OutOfTime | Failure::Refused(_) => {
-                false
-            }
-        }
-    }
-
-    /// What came with `FunctionError`: Lambda's error object, if it is one.
-    pub(super) fn of_function(payload: &[u8]) -> Self {
+    /// What came with `FunctionError`: Lambda's error object, if it is one. The request that was sent has `bytes`.
+    pub(super) fn of_function(payload: &[u8], bytes: usize) -> Self {
         let fault = serde_json::from_slice(payload).unwrap_or_else(|_| FunctionFault {
             error_type: String::new(),
             error_message: String::new(),
         });
         Self {
-            failure: Failure::Invocation(InvokeFault::of_function(&fault).into()),
+            failure: Failure::Invocation(InvokeFault::of_function(&fault, bytes).into()),
             detail: cut(fault.error_message),
             retry_after: None,
         }
+    }
+
+    /// What the SDK says of a request of so many bytes.
+    pub(super) fn of_sdk(error: &SdkError<InvokeError, HttpResponse>, bytes: usize) -> Self {
+        let fault = match error {
+            SdkError::ServiceError(refused) => {
+                return of_service(refused.err(), refused.raw(), bytes);
+            }
+            SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+                // The SDK reports so what kept it from signing, too.
+                _ if lacks_credentials(error) => InvokeFault::Credentials,
+                // The only timeout that the SDK has here is that of connecting.
+                Some(error) if error.is_timeout() || is_connect(error) => InvokeFault::Unreachable,
+                Some(error) if error.is_user() => InvokeFault::Unprepared,
+                Some(_) => InvokeFault::Broken,
+                None => InvokeFault::Unprepared,
+            },
+            SdkError::ResponseError(_) | SdkError::TimeoutError(_) => InvokeFault::Broken,
+            _ if lacks_credentials(error) => InvokeFault::Credentials,
+            _ => InvokeFault::Unprepared,
+        };
+        Self::said(fault, chain(error))
     }
 
     fn said(fault: InvokeFault, detail: String) -> Self {
@@ -68,36 +85,23 @@ impl From<InvokeFault> for Refusal {
     }
 }
 
-impl From<SdkError<InvokeError, HttpResponse>> for Refusal {
-    fn from(error: SdkError<InvokeError, HttpResponse>) -> Self {
-        match &error {
-            SdkError::ServiceError(refused) => of_service(refused.err(), refused.raw()),
-            SdkError::DispatchFailure(failure) => {
-                let connector = failure.as_connector_error();
-                let fault = match connector {
-                    // The only timeout that the SDK has here is that of connecting.
-                    Some(error) if error.is_timeout() => InvokeFault::Unreachable,
-                    Some(error) if is_connect(error) => InvokeFault::Unreachable,
-                    Some(error) if error.is_user() => InvokeFault::Unprepared,
-                    // The SDK reports so what kept it from signing, too.
-                    Some(_) => match unsent(&error) {
-                        InvokeFault::Credentials => InvokeFault::Credentials,
-                        _ => InvokeFault::Broken,
-                    },
-                    None => unsent(&error),
-                };
-                Self::said(fault, chain(&error))
+impl Failed for Refusal {
+    fn is_retryable(&self) -> bool {
+        match &self.failure {
+            Failure::Invocation(fault) => fault.is_retryable(),
+            Failure::Unreachable | Failure::TimedOut | Failure::OutOfTime | Failure::Refused(_) => {
+                false
             }
-            SdkError::ResponseError(_) | SdkError::TimeoutError(_) => {
-                Self::said(InvokeFault::Broken, chain(&error))
-            }
-            _ => Self::said(unsent(&error), chain(&error)),
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
 /// Lambda answered with an error of its own.
-fn of_service(error: &InvokeError, response: &HttpResponse) -> Refusal {
+fn of_service(error: &InvokeError, response: &HttpResponse, bytes: usize) -> Refusal {
     let status = response.status().as_u16();
     let body = response.body().bytes().unwrap_or_default();
     // Emulators tell a function's failure so; Lambda itself says `FunctionError`.
@@ -105,9 +109,13 @@ fn of_service(error: &InvokeError, response: &HttpResponse) -> Refusal {
         && let Ok(fault) = serde_json::from_slice::<FunctionFault>(body)
         && !fault.error_type.is_empty()
     {
-        return Refusal::of_function(body);
+        return Refusal::of_function(body, bytes);
     }
-    let fault = of_code(error.code().unwrap_or_default(), status);
+    let fault = match error.code() {
+        Some(code) => of_code(code, status),
+        None if status >= 500 => InvokeFault::Intercepted { status },
+        None => of_status(status),
+    };
     let message = error.message().unwrap_or_default();
     let mut refusal = Refusal::said(
         fault,
@@ -177,37 +185,26 @@ const fn of_status(status: u16) -> InvokeFault {
     }
 }
 
-/// What kept a request from being made: as a rule there are no credentials to sign it with.
-fn unsent(error: &(dyn Error + 'static)) -> InvokeFault {
-    match chain(error).to_ascii_lowercase() {
-        text if text.contains("credential") || text.contains("identity") => {
-            InvokeFault::Credentials
-        }
-        _ => InvokeFault::Unprepared,
-    }
+/// Whether there was nothing to sign the request with.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 /// Whether it failed at making the connection, so that nothing was sent.
 fn is_connect(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        cause = error.source();
-    }
-    false
+    let mut found =
+        causes(error).filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
+    found.next().is_some_and(|error| error.is_connect())
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    let texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
+/// The error and what is behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// A function may say anything, at any length.
@@ -221,27 +218,115 @@ const MOST_DETAIL: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_lambda::error::ConnectorError;
+    use aws_credential_types::provider::future::ProvideCredentials as Provided;
+    use aws_sdk_lambda::{
+        Client,
+        config::{Builder, Credentials, ProvideCredentials, Region},
+        primitives::Blob,
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
+    use crate::{aws, code::ErrorCode};
+
+    /// What an invocation with these settings meets.
+    async fn met(settings: Builder) -> Refusal {
+        let config = settings
+            .behavior_version(aws::version())
+            .http_client(aws::https_client())
+            .retry_config(aws_sdk_lambda::config::retry::RetryConfig::disabled())
+            .region(Region::from_static("us-east-1"));
+        let invoke = Client::from_conf(config.build())
+            .invoke()
+            .function_name("f")
+            .payload(Blob::new("{}"));
+        Refusal::of_sdk(&invoke.send().await.expect_err("nobody is there"), 2)
+    }
+
+    fn fault(refusal: Refusal) -> InvokeFault {
+        match refusal.failure {
+            Failure::Invocation(fault) => *fault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn signed() -> Builder {
+        let nobody = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
+        Builder::new().credentials_provider(nobody)
+    }
+
+    /// A server that reads something of a request, answers this, and hangs up.
+    async fn saying(answer: &'static str) -> Builder {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a caller");
+            let mut asked = [0; 16 << 10];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+        signed().endpoint_url(url)
+    }
+
+    /// As a provider of the SDK does when it finds nothing.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl ProvideCredentials for Nothing {
+        fn provide_credentials<'a>(&'a self) -> Provided<'a>
+        where
+            Self: 'a,
+        {
+            Provided::ready(Err(CredentialsError::not_loaded("nowhere")))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_could_not_be_signed_was_not_sent() {
+        let nothing = met(Builder::new().credentials_provider(Nothing)).await;
+        assert!(matches!(fault(nothing), InvokeFault::Credentials));
+    }
+
+    #[tokio::test]
+    async fn what_may_have_run_is_not_tried_again() {
+        let broken = met(saying("").await).await;
+        assert!(!broken.is_retryable());
+        assert!(matches!(fault(broken), InvokeFault::Broken));
+        for status in [500, 502, 504] {
+            let answer = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n");
+            let refused = met(saying(answer.leak()).await).await;
+            assert!(!refused.is_retryable());
+            let InvokeFault::Intercepted { status: told } = fault(refused) else {
+                panic!("{status}")
+            };
+            assert_eq!(told, status);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_did_not_run_is_tried_again() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", closed.local_addr().expect("bound"));
+        drop(closed);
+        let unreachable = met(signed().endpoint_url(url)).await;
+        assert!(unreachable.is_retryable());
+        assert!(matches!(fault(unreachable), InvokeFault::Unreachable));
+        let answer = "HTTP/1.1 502 No\r\nx-amzn-errortype: EC2ThrottledException\r\ncontent-length: 0\r\n\r\n";
+        let throttled = met(saying(answer).await).await;
+        assert!(throttled.is_retryable());
+    }
 
     #[test]
-    fn a_request_that_could_not_be_signed_was_not_sent() {
-        let fault = |text: &str| {
-            let error = ConnectorError::other(text.into(), None);
-            let refusal = Refusal::from(SdkError::dispatch_failure(error));
-            match refusal.failure {
-                Failure::Invocation(fault) => *fault,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert!(matches!(
-            fault("no credentials found in chain"),
-            InvokeFault::Credentials
-        ));
-        assert!(matches!(
-            fault("connection closed before message completed"),
-            InvokeFault::Broken
-        ));
+    fn a_function_says_how_much_it_takes() {
+        let said = r#"{"errorType": "Flowgate.RequestTooLarge", "errorMessage": "the payload's body is larger than 16777216 bytes"}"#;
+        let refused = fault(Refusal::of_function(said.as_bytes(), 20_000_000));
+        assert_eq!(refused.code(), ErrorCode::TooLarge);
+        assert_eq!(
+            refused.to_string(),
+            "the request is 20000000 bytes, the function takes 16777216"
+        );
     }
 }
