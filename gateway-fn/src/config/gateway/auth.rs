@@ -22,7 +22,8 @@ pub struct AuthConfig {
     pub api_keys: Vec<ApiKeyConfig>,
     /// The tokens that open.
     pub jwt: Option<JwtConfig>,
-    /// Where something is demanded; everywhere by default.
+    /// Where something is demanded; everywhere by default. A WebSocket API of API Gateway asks at its route `$connect`,
+    /// which must have the function as its integration.
     pub protocols: Vec<Protocol>,
     /// What needs nothing, beside the health checks of HTTP and gRPC.
     pub open: OpenRoutes,

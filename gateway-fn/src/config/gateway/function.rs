@@ -24,7 +24,8 @@ pub struct FunctionConfig {
     /// of event.
     pub front_door_timeout: Option<Duration>,
     /// How much earlier than the front door's end or Lambda's own the answer has to be there. 500 ms by default: what
-    /// a small function needs to write and hand over an answer of 6 MB.
+    /// a small function needs to write and hand over an answer of 6 MB. Before Lambda's end, an answer to a WebSocket has
+    /// 10 ms more for each of its `websocket.max_parts`.
     pub answer_margin: Duration,
     /// What stands before every path: the mapping of a custom domain, or the path of a load balancer's rule. Begins
     /// with `/` and does not end with one.

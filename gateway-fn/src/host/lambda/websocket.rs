@@ -9,6 +9,8 @@ mod connect;
 
 mod connections;
 
+mod door;
+
 mod event;
 
 mod fault;
@@ -17,30 +19,36 @@ mod message;
 
 mod push;
 
+mod reply;
+
+mod time;
+
 mod work;
 
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use flowgate_proto::{DataRequest, limits};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use self::{
     answer::Bounds,
-    call::{CallError, Sdk},
+    call::{ConnectionsError, Sdk},
     connect::Choice,
-    connections::Connections,
+    connections::{Connections, Endpoints},
+    door::Door,
     event::{Connection, Event, Route},
     fault::Fault,
     message::{Meaning, Message},
-    push::{HandedOver, Itself},
+    push::HandedOver,
+    reply::Reply,
+    time::Time,
     work::{TakenOn, Work},
 };
 use crate::{
-    config::{GatewayConfig, Protocol, WebSocketConfig},
+    config::{FunctionConfig, GatewayConfig, Protocol},
     context::Context,
     gateway::Gateway,
     inbound::websocket::subprotocol::{Input, Subprotocol},
@@ -50,13 +58,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WebSocketEvents {
     gateway: Gateway,
-    config: WebSocketConfig,
-    /// Where `@connections` is, whatever an event says.
-    connections_url: Option<String>,
-    region: Option<String>,
+    settings: FunctionConfig,
     sdk: Sdk,
     connections: Connections,
-    itself: Itself,
+    door: Door,
     work: Work,
     taken_on: TakenOn,
 }
@@ -68,19 +73,18 @@ impl WebSocketEvents {
         config: &GatewayConfig,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        let config = config.function.websocket.clone();
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        let settings = config.function.clone();
+        let url = settings.websocket.connections_url.clone();
         Self {
             gateway,
-            connections_url: config
-                .connections_url
-                .clone()
-                .or_else(|| set("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")),
-            config,
-            region: set("AWS_REGION"),
             sdk: Sdk::OfProcess,
-            connections: Connections::default(),
-            itself: Itself::default(),
+            connections: Connections::at(Endpoints {
+                url: url.or_else(|| set("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")),
+                region: set("AWS_REGION"),
+            }),
+            settings,
+            door: Door::of(config),
             work: Work::default(),
             taken_on: TakenOn::default(),
         }
@@ -107,10 +111,12 @@ impl WebSocketEvents {
                 done()
             }
             Route::Message => {
-                let connection = self.connection(&event);
-                let until = event.cut().min(end_of(lambda).unwrap_or_else(far));
-                let time = Time::before(until);
-                Box::pin(self.message(&event, &connection, time, lambda, context)).await
+                self.door.passed();
+                let patience = self.settings.front_door_timeout;
+                let cut = event.cut(patience.unwrap_or(limits::WEBSOCKET_TIMEOUT));
+                let time = Time::of(lambda, Some(cut), &self.settings);
+                let context = within(time, context);
+                Box::pin(self.message(&event, time, &context, lambda)).await
             }
         }
     }
@@ -125,7 +131,8 @@ impl WebSocketEvents {
     ) -> Value {
         match HandedOver::read(event) {
             Ok(request) if self.taken_on.is_new(&request.id) => {
-                Box::pin(self.push(request, lambda, context)).await;
+                let time = Time::of(lambda, None, &self.settings);
+                Box::pin(self.push(request, time, &within(time, context))).await;
             }
             Ok(HandedOver { id, .. }) => tracing::info!(id, "an event came a second time"),
             Err(error) => tracing::error!(
@@ -138,6 +145,7 @@ impl WebSocketEvents {
 
     /// The one event with headers, and so the one at which a caller can be asked who it is.
     async fn connect(&self, event: &Event) -> Value {
+        self.door.asked();
         let headers = event.headers();
         let checked = self
             .gateway
@@ -155,23 +163,14 @@ impl WebSocketEvents {
         }
     }
 
-    fn connection(&self, event: &Event) -> Connection {
-        let context = &event.request_context;
-        let endpoint = self.connections_url.clone();
-        Connection {
-            id: context.connection_id.clone(),
-            endpoint: endpoint.unwrap_or_else(|| context.endpoint(self.region.as_deref())),
-        }
-    }
-
     async fn message(
         &self,
         event: &Event,
-        connection: &Connection,
         time: Time,
-        lambda: &lambda_runtime::Context,
         context: &Context,
+        lambda: &lambda_runtime::Context,
     ) -> Value {
+        let connection = &event.connection();
         let message = Message::of(event);
         let form = message.form;
         let meaning = match message.read() {
@@ -192,12 +191,12 @@ impl WebSocketEvents {
             Meaning::Input(Input::End) => return self.end(connection, time).await,
             Meaning::Input(Input::Request(request)) => *request,
         };
-        if self.config.push {
+        if self.settings.websocket.push {
             let text = message.into_text();
             let id = request.header.request_id;
-            return self
-                .hand_over(connection, id, text, form, time, lambda)
-                .await;
+            let request = HandedOver::new(connection.clone(), id, text);
+            let function = push::own_name(lambda);
+            return self.hand_over(request, function, form, time, context).await;
         }
         let piece = self.work.begin(&connection.id);
         tokio::select! {
@@ -217,11 +216,7 @@ impl WebSocketEvents {
         context: &Context,
     ) -> Reply {
         let id = request.header.request_id.clone();
-        let context = Context {
-            deadline: Some(time.work),
-            ..context.clone()
-        };
-        let asked = self.gateway.handle(request, context);
+        let asked = self.gateway.handle(request, context.clone());
         let messages = match tokio::time::timeout_at(time.work, asked).await {
             Ok(Ok(answer)) => answer::write(answer, form, self.bounds()),
             Ok(Err(error)) => Err(Fault::from(&error)),
@@ -236,7 +231,7 @@ impl WebSocketEvents {
     /// A single message is the function's own answer, if the API passes that on, and so is the news that others could
     /// not be sent.
     async fn deliver(&self, to: &Connection, mut reply: Reply, time: Time) -> Value {
-        if !self.config.route_response {
+        if !self.settings.websocket.route_response {
             // What went wrong is logged, and there is no other way to the client.
             let _ = self.send(to, reply.messages, time).await;
             return done();
@@ -247,8 +242,12 @@ impl WebSocketEvents {
             return json!({"statusCode": 200, "body": message});
         }
         match self.send(to, reply.messages, time).await {
-            Ok(()) | Err(CallError::Gone) => done(),
-            Err(error @ (CallError::Refused { .. } | CallError::NoAnswer)) => {
+            Ok(()) | Err(ConnectionsError::Gone) => done(),
+            Err(
+                error @ (ConnectionsError::Refused { .. }
+                | ConnectionsError::NoAnswer
+                | ConnectionsError::Nowhere),
+            ) => {
                 let fault = Fault::unavailable(format!("the answer could not be sent: {error}"));
                 json!({"statusCode": 200, "body": fault.message(&reply.request_id, reply.form)})
             }
@@ -262,15 +261,17 @@ impl WebSocketEvents {
         to: &Connection,
         messages: Vec<String>,
         time: Time,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), ConnectionsError> {
         let all = messages.len();
         for (sent, message) in messages.into_iter().enumerate() {
             let posted = self.connections.post(&self.sdk, to, message, time.end);
             let Err(error) = posted.await else { continue };
             match error {
-                CallError::Gone => self.work.stop(&to.id),
-                CallError::Refused { .. } | CallError::NoAnswer => {
-                    tracing::error!(%error, endpoint = to.endpoint, sent, all, "an answer could not be sent");
+                ConnectionsError::Gone => self.work.stop(&to.id),
+                ConnectionsError::Refused { .. }
+                | ConnectionsError::NoAnswer
+                | ConnectionsError::Nowhere => {
+                    tracing::error!(%error, api = to.api_id, sent, all, "an answer could not be sent");
                 }
             }
             return Err(error);
@@ -287,38 +288,29 @@ impl WebSocketEvents {
         }
         let deleted = self.connections.delete(&self.sdk, connection, time.end);
         if let Err(error) = deleted.await {
-            tracing::error!(%error, endpoint = connection.endpoint, "a connection could not be ended");
+            tracing::error!(%error, api = connection.api_id, "a connection could not be ended");
         }
         done()
     }
 
     async fn hand_over(
         &self,
-        connection: &Connection,
-        request_id: String,
-        text: String,
+        request: HandedOver,
+        function: &str,
         form: Subprotocol,
         time: Time,
-        lambda: &lambda_runtime::Context,
+        context: &Context,
     ) -> Value {
-        let request = HandedOver::new(connection.clone(), request_id, text);
-        let name = push::own_name(lambda);
-        let invoked = self.itself.invoke(&self.sdk, name, &request, time.end);
-        let Err(error) = invoked.await else {
+        let client = self.gateway.lambda_client();
+        let Err(error) = request.send(client, function, context).await else {
             return done();
         };
         tracing::error!(%error, "a request could not be handed over");
-        let fault = Fault::unavailable(error.to_string());
-        let reply = Reply::fault(request.request_id, form, &fault);
-        self.deliver(connection, reply, time).await
+        let reply = Reply::fault(request.request_id, form, &error.fault());
+        self.deliver(&request.connection, reply, time).await
     }
 
-    async fn push(
-        &self,
-        handed_over: HandedOver,
-        lambda: &lambda_runtime::Context,
-        context: &Context,
-    ) {
+    async fn push(&self, handed_over: HandedOver, time: Time, context: &Context) {
         let HandedOver {
             connection,
             request_id,
@@ -332,7 +324,6 @@ impl WebSocketEvents {
             return;
         };
         request.header.request_id = request_id;
-        let time = Time::before(end_of(lambda).unwrap_or_else(far));
         let piece = self.work.begin(&connection.id);
         tokio::select! {
             reply = self.ask(*request, message.form, time, context) => {
@@ -348,10 +339,14 @@ impl WebSocketEvents {
     async fn left(&self, connection: &Connection, time: Time) {
         loop {
             match self.connections.get(&self.sdk, connection, time.end).await {
-                Err(CallError::Gone) => return,
+                Err(ConnectionsError::Gone) => return,
                 // A policy or an emulator that knows no GET: asking again does not help.
-                Err(CallError::Refused { .. }) => std::future::pending().await,
-                Ok(()) | Err(CallError::NoAnswer) => tokio::time::sleep(GONE_INTERVAL).await,
+                Err(
+                    ConnectionsError::Refused { status: 403 | 404 } | ConnectionsError::Nowhere,
+                ) => std::future::pending().await,
+                Ok(()) | Err(ConnectionsError::Refused { .. } | ConnectionsError::NoAnswer) => {
+                    tokio::time::sleep(GONE_INTERVAL).await;
+                }
             }
         }
     }
@@ -359,75 +354,23 @@ impl WebSocketEvents {
     const fn bounds(&self) -> Bounds {
         Bounds {
             message_bytes: limits::WEBSOCKET_MESSAGE_BYTES,
-            parts: self.config.max_parts,
+            parts: self.settings.websocket.max_parts,
         }
     }
 }
 
-/// What a client is to be told, about which request.
-#[derive(Debug)]
-struct Reply {
-    request_id: String,
-    form: Subprotocol,
-    messages: Vec<String>,
-}
-
-impl Reply {
-    const fn new(request_id: String, form: Subprotocol, messages: Vec<String>) -> Self {
-        Self {
-            request_id,
-            form,
-            messages,
-        }
+/// What goes along with a request that may take until then.
+fn within(time: Time, context: &Context) -> Context {
+    Context {
+        deadline: Some(time.work),
+        ..context.clone()
     }
-
-    fn fault(request_id: String, form: Subprotocol, fault: &Fault) -> Self {
-        let told = fault.message(&request_id, form);
-        Self::new(request_id, form, vec![told])
-    }
-}
-
-/// Until when.
-#[derive(Clone, Copy, Debug)]
-struct Time {
-    /// There has to be an answer, or an error for one.
-    work: Instant,
-    /// It has to be on its way.
-    end: Instant,
-}
-
-impl Time {
-    /// A tenth of the time, but no more than a second, is for telling the client.
-    fn before(end: Instant) -> Self {
-        let left = end.saturating_duration_since(Instant::now());
-        let work = end.checked_sub((left / 10).min(MAX_MARGIN)).unwrap_or(end);
-        Self { work, end }
-    }
-}
-
-/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
-/// 1970: such an invocation has no end that is known.
-fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
-    let deadline = Duration::from_millis(lambda.deadline);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let left = deadline.checked_sub(now)?.min(MAX_TIMEOUT);
-    Some(Instant::now() + left)
-}
-
-fn far() -> Instant {
-    Instant::now() + MAX_TIMEOUT
 }
 
 /// Nothing more to say.
 fn done() -> Value {
     json!({"statusCode": 200})
 }
-
-/// A call of `@connections` and a way back of the function's answer.
-const MAX_MARGIN: Duration = Duration::from_secs(1);
-
-/// No function runs longer (AWS Lambda quotas).
-const MAX_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Between two questions whether a client is still there, each a call that costs.
 const GONE_INTERVAL: Duration = Duration::from_secs(30);

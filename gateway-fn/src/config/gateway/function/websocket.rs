@@ -6,7 +6,8 @@ use crate::config::{
     section::{Layer, Section},
 };
 
-/// How messages of an API Gateway WebSocket API are answered.
+/// How messages of an API Gateway WebSocket API are answered. Only `$connect` brings headers, so `auth` is asked there:
+/// the API's `$connect` route must have the function as its integration, or anybody can connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
     /// Whether an answer of one message goes back as the function's own answer, which is quicker and needs no call.
@@ -17,7 +18,8 @@ pub struct WebSocketConfig {
     /// invocation for every request.
     pub push: bool,
     /// Where `@connections` is, as `https://host/stage`. By default what the SDK's own
-    /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI` says, or else what the event says.
+    /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI` says, or else the API's own address in the function's region. To be set
+    /// where that one is switched off in favour of a custom domain.
     pub connections_url: Option<String>,
     /// Messages that one answer may be split into. 64 by default: 8 MB, more than an Executor's function can answer.
     /// At most 1024.

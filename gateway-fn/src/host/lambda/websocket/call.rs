@@ -6,7 +6,10 @@ use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{config::http::HttpResponse, error::SdkError};
 use tokio::time::Instant;
 
-use crate::aws;
+use crate::aws::{
+    self,
+    retry::{Failed, Retries},
+};
 
 /// Where clients have their configuration from.
 #[derive(Debug)]
@@ -27,9 +30,9 @@ impl Sdk {
     }
 }
 
-/// Why a call had no success.
+/// Why a call of `@connections` had no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CallError {
+pub(super) enum ConnectionsError {
     /// `@connections` does not know the connection (any more).
     #[error("the client is gone")]
     Gone,
@@ -42,6 +45,15 @@ pub(super) enum CallError {
     /// There was no answer, or no time to wait for one.
     #[error("AWS gave no answer")]
     NoAnswer,
+    /// The event does not say whose connection it is, or the region is not known.
+    #[error("the API of the connection is not known")]
+    Nowhere,
+}
+
+/// A try that failed.
+struct Tried {
+    error: ConnectionsError,
+    retry_after: Option<Duration>,
 }
 
 /// Calls until there is an answer that another try would not change. What was sent may arrive twice: a try whose answer
@@ -49,67 +61,79 @@ pub(super) enum CallError {
 ///
 /// # Errors
 /// The last try's.
-pub(super) async fn call<T, E, F>(until: Instant, one_try: impl Fn() -> F) -> Result<T, CallError>
+pub(super) async fn call<T, E, F>(
+    until: Instant,
+    one_try: impl Fn() -> F,
+) -> Result<T, ConnectionsError>
 where
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     E: Error + 'static,
 {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..TRIES {
-        let error = match attempt(until, one_try()).await {
+    let mut retries = Retries::new(TRIES, LONGEST_PAUSE);
+    loop {
+        let tried = match attempt(until, one_try()).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => error,
+            Err(tried) => tried,
         };
-        let pause_now = jittered(pause);
-        if !error.may_pass() || Instant::now() + pause_now >= until {
-            return Err(error);
-        }
-        tokio::time::sleep(pause_now).await;
-        pause *= 2;
+        let left = until.saturating_duration_since(Instant::now());
+        let again = retries.wait_after(tried, Some(left)).await;
+        again.map_err(|tried| tried.error)?;
     }
-    attempt(until, one_try()).await
 }
 
 async fn attempt<T, E: Error + 'static>(
     until: Instant,
     one_try: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, CallError> {
+) -> Result<T, Tried> {
     let until = until.min(Instant::now() + TRY_TIMEOUT);
     match tokio::time::timeout_at(until, one_try).await {
         Ok(Ok(answer)) => Ok(answer),
-        // By its status: emulators say 410 without the exception's name.
-        Ok(Err(error)) => match error.raw_response().map(|said| said.status().as_u16()) {
-            Some(410) => Err(CallError::Gone),
-            status => {
-                tracing::warn!(error = &error as &dyn Error, "a call of AWS failed");
-                let refused = status.map(|status| CallError::Refused { status });
-                Err(refused.unwrap_or(CallError::NoAnswer))
-            }
-        },
-        Err(_) => Err(CallError::NoAnswer),
+        Ok(Err(error)) => Err(Tried::of(&error)),
+        Err(_) => Err(Tried {
+            error: ConnectionsError::NoAnswer,
+            retry_after: None,
+        }),
     }
 }
 
-impl CallError {
-    const fn may_pass(self) -> bool {
-        match self {
-            Self::Gone => false,
-            Self::Refused { status } => status == 429 || status >= 500,
-            Self::NoAnswer => true,
+impl Tried {
+    /// By the status: emulators say 410 without the exception's name.
+    fn of<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        let said = error.raw_response();
+        let seconds = said.and_then(|said| said.headers().get("retry-after")?.parse().ok());
+        let status = said.map(|said| said.status().as_u16());
+        if status != Some(410) {
+            tracing::warn!(error = error as &dyn Error, "a call of AWS failed");
+        }
+        Self {
+            error: match status {
+                Some(410) => ConnectionsError::Gone,
+                Some(status) => ConnectionsError::Refused { status },
+                None => ConnectionsError::NoAnswer,
+            },
+            retry_after: seconds.map(Duration::from_secs),
         }
     }
 }
 
-/// Between half of it and all of it, so that many who were refused together do not come again together.
-fn jittered(pause: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_fields().0;
-    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX)) / 2
+impl Failed for Tried {
+    fn is_retryable(&self) -> bool {
+        match self.error {
+            ConnectionsError::Gone | ConnectionsError::Nowhere => false,
+            ConnectionsError::Refused { status } => status == 429 || status >= 500,
+            ConnectionsError::NoAnswer => true,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
 }
 
 /// A call takes some milliseconds; a client that reads slowly is API Gateway's affair.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const TRIES: u32 = 6;
+/// With their pauses up to 5 s in all: throttling is by the second.
+const TRIES: usize = 7;
 
-/// With its doublings 3.1 s in all: throttling is by the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use flowgate_proto::limits;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -34,8 +33,6 @@ pub(super) struct RequestContext {
     #[serde(default)]
     event_type: String,
     #[serde(default)]
-    domain_name: String,
-    #[serde(default)]
     stage: String,
     #[serde(default)]
     api_id: String,
@@ -57,11 +54,13 @@ pub(super) enum Route {
     Message,
 }
 
-/// A client's connection, and where `@connections` of its API is.
+/// A client's connection, and the API to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Connection {
     pub(super) id: String,
-    pub(super) endpoint: String,
+    pub(super) api_id: String,
+    pub(super) stage: String,
 }
 
 impl Event {
@@ -71,6 +70,15 @@ impl Event {
             ("CONNECT", _) | ("", "$connect") => Route::Connect,
             ("DISCONNECT", _) | ("", "$disconnect") => Route::Disconnect,
             _ => Route::Message,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Connection {
+        let context = &self.request_context;
+        Connection {
+            id: context.connection_id.clone(),
+            api_id: context.api_id.clone(),
+            stage: context.stage.clone(),
         }
     }
 
@@ -111,39 +119,16 @@ impl Event {
         Some(words.map(str::trim).collect())
     }
 
-    /// When API Gateway gives up on this event's answer. Without a believable time of arrival, it has just arrived.
-    pub(super) fn cut(&self) -> Instant {
+    /// When API Gateway gives up on this event's answer, which it waits for so long. Without a believable time of
+    /// arrival, it has just arrived.
+    pub(super) fn cut(&self, timeout: Duration) -> Instant {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let arrived = self.request_context.request_time_epoch;
         let age = match (since_1970, arrived.map(Duration::from_millis)) {
             (Ok(now), Some(arrived)) => now.saturating_sub(arrived),
             _ => Duration::ZERO,
         };
-        let age = Some(age).filter(|age| *age < limits::WEBSOCKET_TIMEOUT);
-        Instant::now() + limits::WEBSOCKET_TIMEOUT - age.unwrap_or_default()
-    }
-}
-
-impl RequestContext {
-    /// Where `@connections` is: at the API's own address. A custom domain's event does not say which path the API has
-    /// there, but it does say which API it is.
-    pub(super) fn endpoint(&self, region: Option<&str>) -> String {
-        let Self {
-            domain_name,
-            stage,
-            api_id,
-            ..
-        } = self;
-        let is_own = domain_name.contains(".amazonaws.com");
-        match region {
-            Some(region) if !is_own && !api_id.is_empty() => {
-                let suffix = match region.starts_with("cn-") {
-                    true => "amazonaws.com.cn",
-                    false => "amazonaws.com",
-                };
-                format!("https://{api_id}.execute-api.{region}.{suffix}/{stage}")
-            }
-            _ => format!("https://{domain_name}/{stage}"),
-        }
+        let age = Some(age).filter(|age| *age < timeout);
+        Instant::now() + timeout - age.unwrap_or_default()
     }
 }

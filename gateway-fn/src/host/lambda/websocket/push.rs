@@ -1,16 +1,15 @@
 //! A request that takes longer than API Gateway waits -> the function's own asynchronous event, and back.
 //!
-//! `{"flowgateWebSocket": {"version": 1, "id", "connection": {"id", "endpoint"}, "requestId", "message"}}`
+//! `{"flowgateWebSocket": {"version": 1, "id", "connection": {"id", "apiId", "stage"}, "requestId", "message"}}`
 
-use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use flowgate_proto::{fresh_id, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{sync::OnceCell, time::Instant};
 
-use super::{
-    call::{CallError, Sdk, call},
-    event::Connection,
+use super::{event::Connection, fault::Fault};
+use crate::{
+    context::Context,
+    outbound::lambda::{InvokeFault, LambdaClient, hand_over},
 };
 
 /// The key by which the event is known.
@@ -53,7 +52,19 @@ pub(super) enum PushError {
     },
     /// Lambda did not take it.
     #[error("the function could not be invoked asynchronously: {0}")]
-    Invoke(#[from] CallError),
+    Invoke(#[from] InvokeFault),
+}
+
+impl PushError {
+    /// What the client is told.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::TooLarge { .. } => Fault::too_large(self.to_string()),
+            Self::Unreadable(_) | Self::Version { .. } | Self::Invoke(_) => {
+                Fault::unavailable(self.to_string())
+            }
+        }
+    }
 }
 
 impl HandedOver {
@@ -67,6 +78,23 @@ impl HandedOver {
         }
     }
 
+    /// Has Lambda invoke the function with it.
+    ///
+    /// # Errors
+    /// When it is too large, or Lambda does not take it until the context's deadline.
+    pub(super) async fn send(
+        &self,
+        client: &LambdaClient,
+        function: &str,
+        context: &Context,
+    ) -> Result<(), PushError> {
+        let event = json!({KEY: self}).to_string();
+        if event.len() > limits::ASYNC_INVOKE_BYTES {
+            return Err(PushError::TooLarge { bytes: event.len() });
+        }
+        Ok(hand_over(client, function, &event, context).await?)
+    }
+
     /// # Errors
     /// When the event is not one that this version writes.
     pub(super) fn read(mut event: Value) -> Result<Self, PushError> {
@@ -75,40 +103,6 @@ impl HandedOver {
             VERSION => Ok(read),
             version => Err(PushError::Version { version }),
         }
-    }
-}
-
-/// The function itself, as one that can be invoked.
-#[derive(Debug, Default)]
-pub(super) struct Itself(OnceCell<Client>);
-
-impl Itself {
-    /// Hands a request over.
-    ///
-    /// # Errors
-    /// When it is too large, or Lambda does not take it until then.
-    pub(super) async fn invoke(
-        &self,
-        sdk: &Sdk,
-        function: &str,
-        request: &HandedOver,
-        until: Instant,
-    ) -> Result<(), PushError> {
-        let event = json!({KEY: request}).to_string();
-        if event.len() > limits::ASYNC_INVOKE_BYTES {
-            return Err(PushError::TooLarge { bytes: event.len() });
-        }
-        let client = self
-            .0
-            .get_or_init(|| async { Client::new(sdk.config().await) });
-        let invoke = client
-            .await
-            .invoke()
-            .function_name(function)
-            .invocation_type(InvocationType::Event)
-            .payload(Blob::new(event));
-        call(until, || invoke.clone().send()).await?;
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ mod messages;
 
 mod pushes;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use executor_fn::{Executor, Request};
 use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
@@ -14,7 +14,10 @@ use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
 use self::aws::Aws;
 use super::*;
 use crate::{
-    config::builder::{Deployment, Flow},
+    config::{
+        InvokeConfig, Signing, WebSocketConfig,
+        builder::{Deployment, Flow},
+    },
     gateway::Registry,
 };
 
@@ -38,7 +41,7 @@ const CONNECTION: &str = "J_qOZd8dIAMCJhw=";
 
 /// A Gateway over one of these: `pass_through`; `many` answers with ten documents of 40 kB, `huge` with one of 200 kB;
 /// `never` does not answer.
-fn gateway(executor: &str) -> Gateway {
+fn gateway(executor: &str, aws: &Aws) -> Gateway {
     let flow = Flow::new().add(Deployment::new("it").at(&format!("inproc://{executor}")));
     let documents = |number: usize, bytes: usize| {
         move || {
@@ -58,7 +61,13 @@ fn gateway(executor: &str) -> Gateway {
         .with("never", || {
             Executor::new("Never").on_default(|_: Request| std::future::pending())
         });
-    Gateway::new(&flow.build().expect("a Flow").config, &registry).expect("it can be served")
+    let mut config = flow.build().expect("a Flow").config;
+    config.gateway.invoke = InvokeConfig {
+        endpoint_url: Some(aws.url.clone()),
+        signing: Signing::Unsigned,
+        ..InvokeConfig::default()
+    };
+    Gateway::new(&config, &registry).expect("it can be served")
 }
 
 fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvents {
@@ -67,13 +76,13 @@ fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvent
         connections_url: Some(aws.url.clone()),
         ..config.clone()
     };
-    let mut events = WebSocketEvents::new(gateway(executor), &whole, &|_| None);
+    let mut events = WebSocketEvents::new(gateway(executor, aws), &whole, &|_| None);
     events.sdk = aws.sdk();
     events
 }
 
 /// An invocation that has this long.
-fn lambda(left: Duration) -> lambda_runtime::Context {
+pub(super) fn lambda(left: Duration) -> lambda_runtime::Context {
     let mut context = lambda_runtime::Context::default();
     let deadline = SystemTime::now() + left;
     let since_1970 = deadline.duration_since(UNIX_EPOCH).expect("after 1970");
@@ -81,6 +90,18 @@ fn lambda(left: Duration) -> lambda_runtime::Context {
     context.invoked_function_arn =
         "arn:aws:lambda:us-east-1:123456789012:function:gateway:live".to_owned();
     context
+}
+
+impl WebSocketEvents {
+    /// An event without a trace.
+    async fn take(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+        self.handle(event, lambda, &Context::default()).await
+    }
+
+    /// An asynchronous event without a trace.
+    async fn take_on(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+        self.pushed(event, lambda, &Context::default()).await
+    }
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -8,9 +8,7 @@ use super::*;
 async fn answer(executor: &str, event: Value) -> Value {
     let aws = Aws::start().await;
     let events = events(executor, &aws, &WebSocketConfig::default());
-    let answer = events
-        .handle(event, &lambda(LONG), &Context::default())
-        .await;
+    let answer = events.take(event, &lambda(LONG)).await;
     assert_eq!(aws.asked(), [""; 0], "a route response needs no call");
     answer
 }
@@ -113,11 +111,7 @@ async fn work_is_cut_before_api_gateway_does_it() {
     let event = event("message", |_| {});
     let answer = body(
         &events
-            .handle(
-                event,
-                &lambda(Duration::from_millis(500)),
-                &Context::default(),
-            )
+            .take(event, &lambda(Duration::from_millis(500)))
             .await,
     );
     assert_eq!(answer["error"]["status"], 504);
@@ -147,9 +141,7 @@ async fn the_end_of_input_ends_the_connection() {
     for end in ["{}", "AA=="] {
         let aws = Aws::start().await;
         let events = events("never", &aws, &WebSocketConfig::default());
-        let answer = events
-            .handle(message(end), &lambda(LONG), &Context::default())
-            .await;
+        let answer = events.take(message(end), &lambda(LONG)).await;
         assert_eq!(answer, json!({"statusCode": 200}));
         let path = format!("DELETE /@connections/{}", CONNECTION.replace('=', "%3D"));
         assert_eq!(aws.asked(), [path]);
@@ -161,12 +153,9 @@ async fn a_client_that_leaves_stops_its_work() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &WebSocketConfig::default());
     let lambda = lambda(LONG);
-    let context = Context::default();
-    let mut working = Box::pin(events.handle(event("message", |_| {}), &lambda, &context));
+    let mut working = Box::pin(events.take(event("message", |_| {}), &lambda));
     assert!(futures_util::poll!(&mut working).is_pending());
-    let left = events
-        .handle(event("disconnect", |_| {}), &lambda, &Context::default())
-        .await;
+    let left = events.take(event("disconnect", |_| {}), &lambda).await;
     assert_eq!(left, json!({"statusCode": 200}));
     assert_eq!(working.await, json!({"statusCode": 200}));
 }
@@ -185,30 +174,11 @@ async fn an_event_of_another_kind_is_refused() {
     }
 }
 
-#[test]
-fn connections_are_where_the_event_says_and_a_custom_domain_has_the_apis_own_address() {
-    let endpoint = |domain: &str, region: Option<&str>| {
-        let event = event("message", |event| {
-            event["requestContext"]["domainName"] = domain.into();
-        });
-        let event: Event = serde_json::from_value(event).expect("an event");
-        event.request_context.endpoint(region)
-    };
-    let own = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com";
-    assert_eq!(
-        endpoint(own, Some("us-east-1")),
-        format!("https://{own}/prod")
-    );
-    assert_eq!(
-        endpoint("ws.example.com", Some("us-east-1")),
-        format!("https://{own}/prod")
-    );
-    assert_eq!(
-        endpoint("ws.example.cn", Some("cn-north-1")),
-        "https://a1b2c3d4e5.execute-api.cn-north-1.amazonaws.com.cn/prod"
-    );
-    assert_eq!(
-        endpoint("ws.example.com", None),
-        "https://ws.example.com/prod"
-    );
+#[tokio::test]
+async fn the_front_doors_own_patience_counts() {
+    let aws = Aws::start().await;
+    let mut events = events("never", &aws, &WebSocketConfig::default());
+    events.settings.front_door_timeout = Some(Duration::from_millis(200));
+    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(body(&answer)["error"]["status"], 504, "long before 29 s");
 }

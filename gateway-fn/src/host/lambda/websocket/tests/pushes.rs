@@ -29,9 +29,7 @@ const GONE: (u16, &str) = (410, "");
 async fn without_a_route_response_an_answer_goes_by_connections() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &by_connections());
-    let answer = events
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
         panic!("{:?}", aws.asked())
@@ -47,9 +45,7 @@ async fn an_emulator_that_knows_no_deadline_sets_none() {
     let events = events("pass_through", &aws, &by_connections());
     let mut lambda = lambda(LONG);
     lambda.deadline = 600_000;
-    events
-        .handle(event("message", |_| {}), &lambda, &Context::default())
-        .await;
+    events.take(event("message", |_| {}), &lambda).await;
     assert_eq!(aws.asked(), [POST]);
 }
 
@@ -57,9 +53,7 @@ async fn an_emulator_that_knows_no_deadline_sets_none() {
 async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     let aws = Aws::start().await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let mut documents = Vec::new();
     for (index, (asked, sent)) in aws.calls().iter().enumerate() {
@@ -73,9 +67,7 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 
     let huge = events("huge", &aws, &WebSocketConfig::default());
-    let answer = huge
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = huge.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(body(&answer)["error"]["status"], 413);
 }
 
@@ -83,9 +75,7 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
 async fn throttling_is_waited_out() {
     let aws = Aws::saying(&[THROTTLED, (500, ""), THROTTLED]).await;
     let events = events("pass_through", &aws, &by_connections());
-    events
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    events.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(aws.asked(), [POST; 4]);
 }
 
@@ -93,9 +83,7 @@ async fn throttling_is_waited_out() {
 async fn a_client_that_is_gone_gets_no_further_parts() {
     let aws = Aws::saying(&[(200, ""), GONE]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     assert_eq!(aws.asked(), [POST; 2], "of four parts");
 }
@@ -104,9 +92,7 @@ async fn a_client_that_is_gone_gets_no_further_parts() {
 async fn a_client_is_told_of_parts_that_cannot_be_sent() {
     let aws = Aws::saying(&[(200, ""), (403, "")]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(aws.asked(), [POST; 2], "of four parts");
     let error = &body(&answer)["error"];
     assert_eq!(
@@ -123,25 +109,17 @@ async fn a_client_is_told_of_parts_that_cannot_be_sent() {
 async fn handed_over(executor: &str) -> Value {
     let aws = Aws::saying(&[(202, "")]).await;
     let events = events(executor, &aws, &pushing());
-    let answer = events
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
     assert_eq!(answer, json!({"statusCode": 200}));
     let [(asked, sent)] = &aws.calls()[..] else {
         panic!("{:?}", aws.asked())
     };
-    let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Agateway%3Alive";
+    let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Agateway";
     assert_eq!(
         *asked,
         format!("POST /2015-03-31/functions/{function}/invocations")
     );
     serde_json::from_str(sent).expect("JSON")
-}
-
-/// The event with its connection at another place.
-fn at(aws: &Aws, mut event: Value) -> Value {
-    event[push::KEY]["connection"]["endpoint"] = aws.url.clone().into();
-    event
 }
 
 /// What was posted, and that nothing else was asked but whether the client is there.
@@ -159,13 +137,12 @@ fn posted(aws: &Aws) -> Vec<Value> {
 async fn a_request_that_is_handed_over_is_answered_once() {
     let event = handed_over("pass_through").await;
     assert_eq!(event[push::KEY]["version"], 1);
-    assert_eq!(event[push::KEY]["connection"]["id"], CONNECTION);
+    let connection = json!({"id": CONNECTION, "apiId": "a1b2c3d4e5", "stage": "prod"});
+    assert_eq!(event[push::KEY]["connection"], connection, "and no host");
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
     for _ in 0..3 {
-        let answer = events
-            .pushed(at(&aws, event.clone()), &lambda(LONG), &Context::default())
-            .await;
+        let answer = events.take_on(event.clone(), &lambda(LONG)).await;
         assert_eq!(answer, Value::Null);
     }
     let [answer] = &posted(&aws)[..] else {
@@ -181,12 +158,7 @@ async fn a_pushed_answer_that_comes_too_late_is_told_before_lambda_ends_the_run(
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let short = lambda(Duration::from_millis(1000));
-    assert_eq!(
-        events
-            .pushed(at(&aws, event), &short, &Context::default())
-            .await,
-        Value::Null
-    );
+    assert_eq!(events.take_on(event, &short).await, Value::Null);
     let [told] = &posted(&aws)[..] else {
         panic!("{:?}", aws.asked())
     };
@@ -199,9 +171,7 @@ async fn work_for_a_client_that_is_gone_stops() {
     let event = handed_over("never").await;
     let aws = Aws::saying(&[GONE]).await;
     let events = events("never", &aws, &pushing());
-    let pushed = events
-        .pushed(at(&aws, event), &lambda(LONG), &Context::default())
-        .await;
+    let pushed = events.take_on(event, &lambda(LONG)).await;
     assert_eq!(pushed, Value::Null, "long before its time is over");
     assert_eq!(aws.asked(), [GET]);
 }
@@ -212,13 +182,10 @@ async fn a_client_that_leaves_stops_its_pushed_work() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let lambda = lambda(LONG);
-    let context = Context::default();
-    let pushed = events.pushed(at(&aws, asynchronous), &lambda, &context);
+    let pushed = events.take_on(asynchronous, &lambda);
     let leave = async {
         aws.a_call().await;
-        events
-            .handle(event("disconnect", |_| {}), &lambda, &Context::default())
-            .await
+        events.take(event("disconnect", |_| {}), &lambda).await
     };
     let (pushed, _) = tokio::join!(pushed, leave);
     assert_eq!(pushed, Value::Null);
@@ -229,29 +196,42 @@ async fn a_client_that_leaves_stops_its_pushed_work() {
 async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
     let aws = Aws::saying(&[(403, "")]).await;
     let events = events("pass_through", &aws, &pushing());
-    let answer = events
-        .handle(event("message", |_| {}), &lambda(LONG), &Context::default())
-        .await;
+    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
     let answer = body(&answer);
     assert_eq!(answer["error"]["request_id"], "mine");
     assert_eq!(answer["error"]["status"], 503);
     assert_eq!(
         answer["error"]["detail"],
-        "the function could not be invoked asynchronously: AWS refused the call with status 403"
+        "the function could not be invoked asynchronously: the Gateway is not allowed to invoke the function \
+         (lambda:InvokeFunction)"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_for_now_goes_on() {
+    let event = handed_over("never").await;
+    let aws = Aws::saying(&[(500, ""); 7]).await;
+    let events = events("never", &aws, &pushing());
+    let lambda = lambda(LONG);
+    let mut pushed = Box::pin(events.take_on(event, &lambda));
+    let asked_again = async {
+        while aws.asked().len() < 8 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        _ = &mut pushed => panic!("it goes on"),
+        () = asked_again => {}
+    }
 }
 
 #[tokio::test]
 async fn what_is_no_request_is_answered_at_once() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
-    let pong = events
-        .handle(message("ping"), &lambda(LONG), &Context::default())
-        .await;
+    let pong = events.take(message("ping"), &lambda(LONG)).await;
     assert_eq!(pong["body"], "pong");
-    let wrong = events
-        .handle(message("{\"a\":1}"), &lambda(LONG), &Context::default())
-        .await;
+    let wrong = events.take(message("{\"a\":1}"), &lambda(LONG)).await;
     assert_eq!(body(&wrong)["error"]["code"], 1008);
     assert_eq!(aws.asked(), [""; 0]);
 }
@@ -263,12 +243,7 @@ async fn an_event_that_cannot_be_taken_on_does_not_fail_the_function() {
     let mut newer = handed_over("pass_through").await;
     newer[push::KEY]["version"] = 2.into();
     for event in [newer, json!({push::KEY: {}}), json!({push::KEY: 1})] {
-        assert_eq!(
-            events
-                .pushed(event, &lambda(LONG), &Context::default())
-                .await,
-            Value::Null
-        );
+        assert_eq!(events.take_on(event, &lambda(LONG)).await, Value::Null);
     }
     assert_eq!(aws.asked(), [""; 0]);
 }

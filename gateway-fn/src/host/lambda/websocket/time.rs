@@ -1,0 +1,85 @@
+//! The limits of Lambda and of API Gateway -> until when a message is worked on, and until when its answer can be sent.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use flowgate_proto::limits;
+use tokio::time::Instant;
+
+use crate::config::FunctionConfig;
+
+/// Until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    /// There has to be an answer, or an error for one.
+    pub(super) work: Instant,
+    /// What goes by `@connections` has to be sent: that does not end when API Gateway waits no more.
+    pub(super) end: Instant,
+}
+
+impl Time {
+    /// For an invocation, and an event on whose answer API Gateway gives up at `cut`.
+    ///
+    /// Before API Gateway's end the margin is the front door's; before Lambda's it grows with the parts that an answer
+    /// may have. Of a short time at least half is for the Flow.
+    pub(super) fn of(
+        lambda: &lambda_runtime::Context,
+        cut: Option<Instant>,
+        settings: &FunctionConfig,
+    ) -> Self {
+        let now = Instant::now();
+        let end = end_of(lambda).unwrap_or(now + limits::FUNCTION_TIMEOUT);
+        let before = |end: Instant, margin: Duration| {
+            let left = end.saturating_duration_since(now);
+            now + (left - margin.min(left / 2))
+        };
+        let parts = u32::try_from(settings.websocket.max_parts).unwrap_or(u32::MAX);
+        let margin = settings.answer_margin;
+        let work = before(end, margin.saturating_add(PART_TIME.saturating_mul(parts)));
+        let cut = cut.map(|cut| before(cut, margin));
+        Self {
+            work: cut.map_or(work, |cut| cut.min(work)),
+            end: before(end, margin / 2),
+        }
+    }
+}
+
+/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
+/// 1970: such an invocation has no end that is known.
+fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
+    let deadline = Duration::from_millis(lambda.deadline);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let left = deadline.checked_sub(now)?.min(limits::FUNCTION_TIMEOUT);
+    Some(Instant::now() + left)
+}
+
+/// One call of `@connections` within a region.
+const PART_TIME: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::lambda, *};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Milliseconds for the work and until the end.
+    fn left(lambda_has: Duration, cut: Option<Duration>, settings: &FunctionConfig) -> [u128; 2] {
+        let now = Instant::now();
+        let cut = cut.map(|cut| now + cut);
+        let time = Time::of(&lambda(lambda_has), cut, settings);
+        [time.work, time.end].map(|then| (then - now).as_millis().div_ceil(10) * 10)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_margin_is_the_front_doors_and_grows_with_the_parts() {
+        let mut settings = FunctionConfig {
+            answer_margin: SECOND,
+            ..FunctionConfig::default()
+        };
+        settings.websocket.max_parts = 50;
+        let long = 60 * SECOND;
+        assert_eq!(left(long, None, &settings), [58_500, 59_500]);
+        assert_eq!(left(long, Some(29 * SECOND), &settings), [28_000, 59_500]);
+        assert_eq!(left(10 * SECOND, Some(long), &settings), [8_500, 9_500]);
+        assert_eq!(left(SECOND, None, &settings), [500, 500], "half of it");
+    }
+}
