@@ -55,7 +55,9 @@ impl Walk {
             return present(client.clone(), &self.graph);
         }
         // Only the keys were read so far. A value that cannot be read goes back as it came.
-        client.with_results(results).unwrap_or_else(|_| client.clone())
+        client
+            .with_results(results)
+            .unwrap_or_else(|_| client.clone())
     }
 
     fn put_in_order(&self, answer: &mut DataRequest) {

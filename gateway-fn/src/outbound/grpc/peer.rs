@@ -12,8 +12,7 @@ use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{
     Compression, DataRequest, IS_ERROR_TRAILER,
     jina::{
-        DataRequestListProto,
-        jina_data_request_rpc_client::JinaDataRequestRpcClient,
+        DataRequestListProto, jina_data_request_rpc_client::JinaDataRequestRpcClient,
         jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient,
         jina_rpc_client::JinaRpcClient,
         jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient,
