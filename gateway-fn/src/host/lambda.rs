@@ -42,7 +42,6 @@ use self::{
 };
 use crate::{
     config::Config,
-    context::{Context, Trace},
     gateway::Gateway,
     inbound::{Dialect, http::cors::Page},
     telemetry::{
@@ -238,14 +237,6 @@ const BROKEN: &str = "Flowgate.BrokenEvent";
 fn buffered(json: String) -> Result<Response, Diagnostic> {
     let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN, &error))?;
     Ok(FunctionResponse::BufferedResponse(raw))
-}
-
-fn traced(lambda: &lambda_runtime::Context) -> Context {
-    let xray = lambda.xray_trace_id.clone();
-    Context {
-        trace: Trace::from_pairs(xray.map(|id| (Trace::XRAY, id))),
-        ..Context::default()
-    }
 }
 
 fn value(event: &str) -> Result<serde_json::Value, Diagnostic> {

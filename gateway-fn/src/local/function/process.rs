@@ -7,6 +7,7 @@ use std::{
     path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use flowgate_proto::limits;

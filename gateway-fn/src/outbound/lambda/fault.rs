@@ -246,7 +246,6 @@ impl InvokeFault {
                 FaultKind::OutOfTime => Self::OutOfTime,
                 FaultKind::Panic => Self::Panicked,
                 FaultKind::Unavailable => Self::ExecutorUnavailable,
-                FaultKind::Failed => Self::Function { kind: kind() },
             };
         }
         match fault.error_type.as_str() {

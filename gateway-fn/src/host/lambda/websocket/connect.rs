@@ -44,6 +44,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
+        context::Context,
         gateway::{Gateway, Registry},
         host::lambda::websocket::WebSocketEvents,
     };
@@ -99,7 +100,7 @@ mod tests {
         event["headers"][name] = value.into();
         event["multiValueHeaders"][name] = json!([value]);
         let lambda = lambda_runtime::Context::default();
-        events.handle(event, &lambda).await
+        events.handle(event, &lambda, &Context::default()).await
     }
 
     #[tokio::test]
