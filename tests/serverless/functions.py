@@ -1,9 +1,11 @@
 """The release bootstraps as functions: under Lambda's runtime interface emulator, or behind `cargo lambda watch`."""
 
 import base64
+import http.server
 import json
 import os
 import re
+import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
@@ -92,6 +94,30 @@ def emulated(program, directory: Path, name="gateway-fn", cwd=None, **variables)
     with running(words, directory / "function.log", cwd=cwd, **everything) as emulator:
         emulator.wait_for_port(port)
         yield Emulated(emulator, port)
+
+
+@contextmanager
+def one_at_a_time(endpoint: str):
+    """The same endpoint with a queue before it: the emulator dies of a second invocation while one is under way."""
+    turn = threading.Lock()
+
+    class Forward(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            with turn:
+                answer = Answer(endpoint + self.path, body)
+            self.send_response(answer.status)
+            self.send_header("content-length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class Watched:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from executor_function import emulated, python_executor
-from functions import BOOTSTRAPS, HELLO, Answer, executors, texts
+from functions import BOOTSTRAPS, HELLO, Answer, executors, one_at_a_time, texts
 from processes import free_port, running
 
 FLOW = """
@@ -41,10 +41,11 @@ def test_it_answers(function):
 def gateway(function, tmp_path_factory):
     directory, port = tmp_path_factory.mktemp("gateway"), free_port()
     flow = directory / "flow.yml"
-    flow.write_text(FLOW.format(port=port, endpoint=function.endpoint))
-    with running([BOOTSTRAPS / "flowgate/bootstrap", "serve", flow], directory / "log") as program:
-        program.wait_for_port(port)
-        yield f"http://127.0.0.1:{port}"
+    with one_at_a_time(function.endpoint) as endpoint:
+        flow.write_text(FLOW.format(port=port, endpoint=endpoint))
+        with running([BOOTSTRAPS / "flowgate/bootstrap", "serve", flow], directory / "log") as program:
+            program.wait_for_port(port)
+            yield f"http://127.0.0.1:{port}"
 
 
 def test_our_gateway_invokes_it_through_the_sdk(gateway):

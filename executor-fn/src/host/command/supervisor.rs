@@ -103,7 +103,7 @@ impl Supervisor {
     pub(super) async fn run(self) -> Result<(), CommandError> {
         let mut starts = 0;
         loop {
-            let (why, lasted) = match self.once().await? {
+            let (why, lasted) = match self.once(starts + 1 < self.settings.starts).await? {
                 Run::Stopped => return Ok(()),
                 Run::Failed { why, lasted } => (why, lasted),
             };
@@ -116,8 +116,7 @@ impl Supervisor {
                 return Err(CommandError::GaveUp { starts, why });
             }
             tracing::warn!(starts, "the command is started again: {why}");
-            let absent = format!("{why}; it is being started again");
-            self.state.send_replace(State::Absent(absent));
+            self.state.send_replace(State::Absent(told(&why, true)));
             tokio::select! {
                 () = sleep(pause(starts)) => {}
                 _ = self.told_to_stop() => return Ok(()),
@@ -125,7 +124,8 @@ impl Supervisor {
         }
     }
 
-    async fn once(&self) -> Result<Run, CommandError> {
+    /// `again`: whether it will be started again when it has ended.
+    async fn once(&self, again: bool) -> Result<Run, CommandError> {
         let port = child::port(self.settings.port)?;
         let mut child = Child::start(&self.words, port)?;
         let started = Instant::now();
@@ -133,6 +133,7 @@ impl Supervisor {
         let why = tokio::select! {
             ended = child.ended() => ending(ended),
             why = self.serving(port, patience) => {
+                self.state.send_replace(State::Absent(told(&why, again)));
                 child.stop(Instant::now() + self.settings.stop_timeout).await;
                 why
             }
@@ -162,9 +163,7 @@ impl Supervisor {
                 if !self.calls.is_empty() {
                     continue;
                 }
-                let why = format!("it did not answer for {} s", patience.as_secs());
-                self.state.send_replace(State::Absent(why.clone()));
-                return why;
+                return format!("it did not answer for {} s", patience.as_secs());
             };
             tracing::info!(port, "the command is ready");
             // What broke before this is no doubt about it.
@@ -173,6 +172,14 @@ impl Supervisor {
             self.doubt.notified().await;
             patience = SECOND_CHANCE;
         }
+    }
+}
+
+/// Why the command is not there, for those who call it.
+fn told(why: &str, again: bool) -> String {
+    match again {
+        true => format!("{why}; it is being started again"),
+        false => why.to_owned(),
     }
 }
 
