@@ -54,17 +54,25 @@ const SECRETS: &[&str] = &["JINA_AUTH_TOKEN"];
 /// the caller knows better ([`Traffic::variable`], a Gateway's `JINA_STREAMER_ARGS`).
 #[must_use]
 pub fn jina_info(variable: impl Fn(&str) -> Option<String>) -> JinaInfoProto {
-    let envs = VARIABLES.iter().map(|key| {
-        let value = match variable(key) {
-            Some(_) if SECRETS.contains(key) => "(set)".to_owned(),
-            value => value.unwrap_or_else(|| UNSET.to_owned()),
-        };
-        ((*key).to_owned(), value)
-    });
+    let unset = VARIABLES
+        .iter()
+        .map(|key| ((*key).to_owned(), UNSET.to_owned()));
     JinaInfoProto {
         jina: versions(),
-        envs: envs.collect(),
+        envs: unset.chain(variables(variable)).collect(),
     }
+}
+
+/// The `JINA_*` variables that are set, as `_status` shows them.
+pub fn variables(
+    variable: impl Fn(&str) -> Option<String>,
+) -> impl Iterator<Item = (String, String)> {
+    VARIABLES.iter().filter_map(move |key| {
+        let value = variable(key)?;
+        let is_secret = SECRETS.contains(key);
+        let shown = if is_secret { "(set)".to_owned() } else { value };
+        Some(((*key).to_owned(), shown))
+    })
 }
 
 /// What is not part of this implementation is `(unset)`, or `not-available` where Jina says so.

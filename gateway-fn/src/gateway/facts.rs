@@ -23,15 +23,11 @@ impl Facts {
     /// What the environment says.
     #[must_use]
     pub fn of_environment(env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let jina = executor_fn::info::jina_info(env).envs.into_iter();
         let lambda = FUNCTION
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), env(name)?)));
         Self {
-            variables: jina
-                .filter(|(_, value)| value != "(unset)")
-                .chain(lambda)
-                .collect(),
+            variables: executor_fn::info::variables(env).chain(lambda).collect(),
             ..Self::default()
         }
     }
