@@ -4,7 +4,7 @@ mod record;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 pub use record::{Kept, Record, Visit};
@@ -29,10 +29,10 @@ pub struct Trace(Vec<(&'static str, HeaderValue)>);
 impl Context {
     /// What the host knows about a request, or else the trace that its headers name.
     #[must_use]
-    pub fn of<B>(request: &http::Request<B>) -> Self {
-        let told = request.extensions().get::<Self>().cloned();
+    pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Self {
+        let told = extensions.get::<Self>().cloned();
         told.unwrap_or_else(|| Self {
-            trace: Trace::from_headers(request.headers()),
+            trace: Trace::from_headers(headers),
             ..Self::default()
         })
     }
@@ -106,6 +106,16 @@ impl Trace {
             Some((known(name)?, value))
         });
         Self(pairs.collect())
+    }
+
+    /// This trace with the headers of another, which go before its own of the same name.
+    #[must_use]
+    pub fn overlaid(mut self, over: Self) -> Self {
+        let Self(over) = over;
+        let is_over = |name| over.iter().any(|(other, _)| *other == name);
+        self.0.retain(|(name, _)| !is_over(*name));
+        self.0.extend(over);
+        self
     }
 
     /// The value of X-Ray's header.
@@ -184,5 +194,24 @@ mod tests {
         );
         let broken = Trace::from_pairs([("tracestate", "a\nb".to_owned())]);
         assert_eq!(broken, Trace::default());
+    }
+
+    #[test]
+    fn of_two_traces_each_header_is_handed_on_once() {
+        let trace = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            Trace::from_pairs(pairs.map(|(name, value)| (*name, (*value).to_owned())))
+        };
+        let own = trace(&[("traceparent", "own"), (Trace::XRAY, "own")]);
+        let callers = trace(&[("traceparent", "caller's"), ("tracestate", "caller's")]);
+        let both = own.overlaid(callers);
+        assert_eq!(
+            both.iter().collect::<Vec<_>>(),
+            [
+                (Trace::XRAY, "own"),
+                ("traceparent", "caller's"),
+                ("tracestate", "caller's")
+            ]
+        );
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod array;
 
+mod causes;
+
 mod codec;
 
 mod compression;
@@ -52,6 +54,7 @@ mod r#gen {
     }
 }
 
+pub use causes::with_causes;
 pub use codec::{JinaCodec, UNDECODABLE};
 pub use compression::{Compression, UnknownCompression};
 pub use document::{normalise, normalise_all};

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use clap::Args;
+use flowgate_proto::with_causes;
 
 use super::{Exit, exit, flow_source};
 use crate::{
@@ -33,7 +34,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
         Err(exit) => return exit,
     };
     if let Err(error) = startable(&loaded.config) {
-        exit::say(&format!("{}: {}", args.flow, exit::with_causes(&*error)));
+        exit::say(&format!("{}: {}", args.flow, with_causes(&*error)));
         return Exit::Usage;
     }
     for warning in &loaded.warnings {

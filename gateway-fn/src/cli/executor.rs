@@ -1,8 +1,8 @@
 //! `flowgate executor`: one of the Executors that are compiled in, served over gRPC.
 
 use clap::Args;
-
 use executor_fn::{Identity, ServeError, ServeOptions};
+use flowgate_proto::with_causes;
 
 use super::{Exit, banner, exit};
 use crate::{config::Protocol, gateway::Registry};
@@ -76,6 +76,6 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
 }
 
 fn failed(error: &ServeError) -> Exit {
-    exit::say(&exit::with_causes(error));
+    exit::say(&with_causes(error));
     Exit::Failed
 }

@@ -1,6 +1,8 @@
 //! How a command ended -> the exit status and the lines on standard error that scripts rely on.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{io, process::ExitCode};
+
+use flowgate_proto::with_causes;
 
 use crate::{config::Faults, host::container::ContainerError};
 
@@ -71,47 +73,5 @@ pub(super) fn say(message: &str) {
 pub(super) fn say_faults(faults: &Faults) {
     for fault in &faults.0 {
         eprintln!("{fault}");
-    }
-}
-
-/// `error: cause: cause`, where a text that already ends with its cause is left as it is.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line.replace(['\n', '\r'], " ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Caused {
-        text: &'static str,
-        source: Option<Box<Self>>,
-    }
-
-    #[test]
-    fn every_cause_is_said_once() {
-        let caused = |text, source: Option<Caused>| Caused {
-            text,
-            source: source.map(Box::new),
-        };
-        let end = caused("no such file", None);
-        let middle = caused("the roots cannot be read", Some(end));
-        let error = caused("executor a: the roots cannot be read", Some(middle));
-        assert_eq!(
-            with_causes(&error),
-            "executor a: the roots cannot be read: no such file"
-        );
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{path::Path, process::ExitCode, time::Instant};
 
+use flowgate_proto::with_causes;
+
 use super::{Exit, env, exit, flow_source};
 use crate::{
     config::{Config, Loaded},
@@ -65,7 +67,7 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
     let gateway = match Gateway::new(&config, &Registry::default()) {
         Ok(gateway) => gateway,
         Err(error) => {
-            exit::say(&exit::with_causes(&error));
+            exit::say(&with_causes(&error));
             return Exit::Usage;
         }
     };
@@ -80,7 +82,7 @@ async fn run(gateway: Gateway, config: Config, started: Instant) -> Exit {
     match function.run().await {
         Ok(()) => Exit::Clean,
         Err(error) => {
-            exit::say(&exit::with_causes(&*error));
+            exit::say(&with_causes(&*error));
             Exit::Failed
         }
     }

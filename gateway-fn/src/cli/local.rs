@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use clap::{ArgGroup, Args};
+use flowgate_proto::with_causes;
 
 use super::{Exit, env, exit};
 use crate::local::{
@@ -102,7 +103,7 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
         Err(error) => {
-            exit::say(&exit::with_causes(&error));
+            exit::say(&with_causes(&error));
             return Exit::Failed;
         }
     };
@@ -116,7 +117,7 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
 }
 
 fn failed(error: &StartError) -> Exit {
-    exit::say(&exit::with_causes(error));
+    exit::say(&with_causes(error));
     match error {
         StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Exit::PortTaken

@@ -7,6 +7,7 @@ mod tls;
 use std::{error::Error, time::Duration};
 
 use clap::{Args, ValueEnum};
+use flowgate_proto::with_causes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -272,7 +273,7 @@ impl Peer {
 }
 
 fn lost(error: impl Error) -> NotReady {
-    NotReady::Connection(exit::with_causes(&error))
+    NotReady::Connection(with_causes(&error))
 }
 
 fn refused(status: &tonic::Status) -> NotReady {

@@ -1,6 +1,7 @@
 //! `flowgate serve`: a Flow served until the process is told to stop.
 
 use clap::Args;
+use flowgate_proto::with_causes;
 use tokio::sync::oneshot;
 
 use super::{Exit, banner, env, exit, flow_source};
@@ -40,7 +41,7 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
         Err(error) => {
-            exit::say(&exit::with_causes(&error));
+            exit::say(&with_causes(&error));
             return Exit::Failed;
         }
     };

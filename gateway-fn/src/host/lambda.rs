@@ -26,8 +26,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
-use flowgate_proto::limits::STREAMED_RESPONSE_BYTES;
+use ::http::HeaderMap;
+use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -196,7 +196,8 @@ impl Function {
         let event = value(event)?;
         let invocation = Invocation::begin(&self.0, sender, lambda, None);
         let (websocket, lambda) = (&self.0.websocket, &invocation.lambda);
-        let context = invocation.context(&headers(&event));
+        // Only `$connect` has headers, and nothing of it goes into the Flow.
+        let context = invocation.context(&HeaderMap::new());
         let answer = match sender {
             Sender::Push => websocket.pushed(event, lambda, &context).await,
             _ => websocket.handle(event, lambda, &context).await,
@@ -221,16 +222,6 @@ impl Function {
     }
 }
 
-/// The headers of a WebSocket API's event; only some have any.
-fn headers(event: &serde_json::Value) -> HeaderMap {
-    let headers = event["headers"].as_object().into_iter().flatten();
-    let pairs = headers.filter_map(|(name, value)| {
-        let name = HeaderName::try_from(name).ok()?;
-        Some((name, HeaderValue::try_from(value.as_str()?).ok()?))
-    });
-    pairs.collect()
-}
-
 /// An event whose sender is known and whose content cannot be read.
 const BROKEN: &str = "Flowgate.BrokenEvent";
 
@@ -244,10 +235,8 @@ fn value(event: &str) -> Result<serde_json::Value, Diagnostic> {
 }
 
 fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {
-    let cause = error.source();
-    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
     Diagnostic {
         error_type: error_type.to_owned(),
-        error_message: format!("{error}{cause}"),
+        error_message: with_causes(error),
     }
 }

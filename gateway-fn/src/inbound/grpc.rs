@@ -29,7 +29,7 @@ use self::call::Calls;
 use crate::{
     auth,
     config::{GatewayConfig, Limits},
-    context::{Context, Trace},
+    context::Context,
     gateway::Gateway,
 };
 
@@ -144,11 +144,7 @@ impl JinaInfoRpc for Inbound {
 /// any case.
 fn context<T>(request: &Request<T>) -> Context {
     let headers = request.metadata().as_ref();
-    let told = request.extensions().get::<Context>().cloned();
-    let mut context = told.unwrap_or_else(|| Context {
-        trace: Trace::from_headers(headers),
-        ..Context::default()
-    });
+    let mut context = Context::of(request.extensions(), headers);
     if let Some(limit) = timeout::of(headers) {
         context.wait_at_most(limit);
     }

@@ -131,7 +131,10 @@ impl Http {
         Ok(match action {
             Action::Health => json_reply("{}"),
             Action::DryRun => {
-                let status = self.gateway.dry_run(Context::of(&request)).await;
+                let status = self
+                    .gateway
+                    .dry_run(Context::of(request.extensions(), request.headers()))
+                    .await;
                 json_reply(json::write_status(&status, Form::Http))
             }
             Action::Status => json_reply(json::write_info(&self.gateway.info())),

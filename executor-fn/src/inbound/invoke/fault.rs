@@ -1,8 +1,9 @@
 //! What goes wrong with an invocation -> Lambda's error object.
 
-use std::error::Error;
-
-use flowgate_proto::invoke::{FaultKind, FunctionFault, PayloadError};
+use flowgate_proto::{
+    invoke::{FaultKind, FunctionFault, PayloadError},
+    with_causes,
+};
 
 /// The most of an error's text that travels: what is wrong shows in less, and a payload's own text that is
 /// quoted in it may be long.
@@ -21,15 +22,4 @@ pub fn fault(kind: FaultKind, text: impl Into<String>) -> FunctionFault {
 /// The fault of a payload that cannot be read, with its causes.
 pub(super) fn unreadable(error: &PayloadError) -> FunctionFault {
     fault(error.kind(), with_causes(error))
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -2,11 +2,10 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use flowgate_proto::Compression;
+use flowgate_proto::{Compression, with_causes};
 
 use super::NotReady;
 use crate::{
-    cli::exit,
     config::{InvokeConfig, Limits},
     context::Context,
     outbound::{
@@ -53,5 +52,5 @@ impl Function {
 }
 
 fn refused(error: &CallError) -> NotReady {
-    NotReady::Connection(exit::with_causes(error))
+    NotReady::Connection(with_causes(error))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use flowgate_proto::limits::{HTTP_API_TIMEOUT, REST_API_TIMEOUT};
+use flowgate_proto::limits::{ALB_TIMEOUT, FUNCTION_TIMEOUT, HTTP_API_TIMEOUT, REST_API_TIMEOUT};
 use tokio::time::Instant;
 
 use super::event::Sender;
@@ -26,7 +26,7 @@ impl Deadline {
         arrived: Option<SystemTime>,
     ) -> Self {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let end = end_of(lambda).unwrap_or(now + MOST);
+        let end = end_of(lambda).unwrap_or(now + FUNCTION_TIMEOUT);
         let mut left = end.saturating_duration_since(now);
         if let Some(limit) = settings.front_door_timeout.or_else(|| patience(sender)) {
             left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
@@ -41,23 +41,19 @@ impl Deadline {
 }
 
 /// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
-/// 1970: such an invocation has no end that is known.
+/// 1970: such an invocation has no end that is known. A clock that says more than a function may take is wrong.
 pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
     let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(lambda.deadline))?;
     let left = end.duration_since(SystemTime::now()).ok()?;
-    Some(Instant::now() + left.min(MOST))
+    Some(Instant::now() + left.min(FUNCTION_TIMEOUT))
 }
 
-/// A function runs for at most 15 minutes (AWS Lambda quotas); a clock that says more is wrong.
-const MOST: Duration = Duration::from_secs(900);
-
-/// How long the front door waits by default. A function URL waits as long as the function may run; a load balancer as
-/// long as its idle timeout, which is 60 s unless it is set (Application Load Balancers, connection idle timeout).
+/// How long the front door waits by default. A function URL waits as long as the function may run.
 const fn patience(sender: Sender) -> Option<Duration> {
     match sender {
         Sender::HttpApi | Sender::HttpApi1 => Some(HTTP_API_TIMEOUT),
         Sender::RestApi => Some(REST_API_TIMEOUT),
-        Sender::LoadBalancer => Some(Duration::from_secs(60)),
+        Sender::LoadBalancer => Some(ALB_TIMEOUT),
         Sender::FunctionUrl { .. }
         | Sender::WebSocketApi
         | Sender::Push
@@ -138,7 +134,7 @@ mod tests {
         };
         let margin = settings.answer_margin;
         about(left(Sender::HttpApi), 30 * SECOND - margin);
-        about(left(Sender::Json), MOST - margin);
+        about(left(Sender::Json), FUNCTION_TIMEOUT - margin);
     }
 
     #[tokio::test]

@@ -9,10 +9,10 @@ use flowgate_proto::{
     jina::{EndpointsProto, status_proto::StatusCode},
     json::{self, EndpointFrom},
     limits::INVOKE_BYTES,
+    with_causes,
 };
 use lambda_runtime::Diagnostic;
 use prost::Message as _;
-use tokio::time::Instant;
 
 use crate::{
     context::{Context, Trace},
@@ -110,20 +110,11 @@ fn with_callers(mut context: Context, invocation: &Invocation<'_>) -> Context {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
     });
     if let Some(end) = end {
-        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-        let end = Instant::now().checked_add(left);
-        context.deadline = match (context.deadline, end) {
-            (Some(deadline), Some(end)) => Some(deadline.min(end)),
-            (deadline, end) => deadline.or(end),
-        };
+        context.wait_at_most(end.duration_since(SystemTime::now()).unwrap_or_default());
     }
     let callers = invocation.trace.iter();
     let callers = callers.map(|(name, value)| (name.as_str(), value.clone()));
-    let own = context.trace.iter();
-    let own = own.map(|(name, value)| (name, value.to_owned()));
-    // Lambda's own header stays: the caller's `traceparent` is what no event brings.
-    let own = own.filter(|(name, _)| !invocation.trace.contains_key(*name));
-    context.trace = Trace::from_pairs(own.chain(callers));
+    context.trace = context.trace.overlaid(Trace::from_pairs(callers));
     context
 }
 
@@ -146,9 +137,7 @@ fn failed(error: &GatewayError) -> Diagnostic {
 }
 
 fn bad(error: &PayloadError) -> Diagnostic {
-    let cause = std::error::Error::source(error);
-    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    fault(error.kind(), format!("{error}{cause}"))
+    fault(error.kind(), with_causes(error))
 }
 
 fn unwritten(error: &(dyn std::error::Error + 'static)) -> Diagnostic {

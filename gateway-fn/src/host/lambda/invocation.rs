@@ -61,17 +61,12 @@ impl Invocation {
     /// What goes along with a request that has these headers. X-Ray's own header is Lambda's, which names the segment
     /// of this invocation.
     pub(super) fn context(&self, headers: &HeaderMap) -> Context {
-        let pair = |name: &'static str| {
-            let value = headers.get(name)?.to_str().ok()?;
-            Some((name, value.to_owned()))
-        };
-        let w3c = ["traceparent", "tracestate"].into_iter().filter_map(pair);
-        let xray = self.lambda.xray_trace_id.clone().map(|id| (XRAY, id));
-        let xray = xray.or_else(|| pair(XRAY));
+        let xray = self.lambda.xray_trace_id.clone();
+        let lambdas = Trace::from_pairs(xray.map(|id| (Trace::XRAY, id)));
         Context {
             deadline: Some(self.deadline.answer),
             end: Some(self.deadline.answer),
-            trace: Trace::from_pairs(w3c.chain(xray)),
+            trace: Trace::from_headers(headers).overlaid(lambdas),
             record: self.record.clone(),
         }
     }
@@ -170,8 +165,6 @@ impl Invocation {
         answer.chain(TRAFFIC.into_iter().zip(since)).collect()
     }
 }
-
-const XRAY: &str = "x-amzn-trace-id";
 
 /// Messages to and from Executors before compression, and the payloads of those that are functions as they travel.
 const TRAFFIC: [&str; 4] = [

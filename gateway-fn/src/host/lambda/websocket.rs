@@ -154,7 +154,7 @@ impl WebSocketEvents {
         if let Err(refusal) = checked.await {
             return json!({"statusCode": refusal.http_status().as_u16()});
         }
-        match connect::choose(event.offered()) {
+        match connect::choose(connect::offered(&headers)) {
             Choice::Unasked => done(),
             Choice::Answer(subprotocol) => {
                 json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}})

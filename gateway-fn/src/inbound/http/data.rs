@@ -23,7 +23,7 @@ pub(super) async fn post(
     limit: usize,
     request: Request,
 ) -> Result<Response, Rejection> {
-    let context = Context::of(&request);
+    let context = Context::of(request.extensions(), request.headers());
     let body = body::read(request, limit).await?;
     let sent = read(&body, endpoint)?;
     let request_id = sent.header.request_id.clone();

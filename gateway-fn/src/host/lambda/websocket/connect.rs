@@ -3,6 +3,8 @@
 //! What is chosen is not remembered, for a function has no connections: each message says by itself what it is (see
 //! `message.rs`). The choice is for the client, whose WebSocket fails if it offered some and none is answered.
 
+use http::{HeaderMap, header};
+
 use crate::auth::SUBPROTOCOL_PREFIX;
 
 /// What `$connect` is answered.
@@ -15,6 +17,14 @@ pub(super) enum Choice {
     Answer(&'static str),
     /// None of those offered is spoken here.
     Refuse,
+}
+
+/// What the client offers, in its order; `None` when it offers nothing.
+pub(super) fn offered(headers: &HeaderMap) -> Option<Vec<&str>> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let words = lines.iter().flat_map(|line| line.split(','));
+    (!lines.is_empty()).then(|| words.map(str::trim).collect())
 }
 
 /// The first of the client's that is known. A container takes whatever it does not know for JSON and names none in its

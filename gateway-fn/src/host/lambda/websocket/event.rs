@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -82,41 +82,23 @@ impl Event {
         }
     }
 
-    /// The headers of `$connect`; what no header can be is left out.
+    /// The headers of `$connect`, those of one value where there is no list of all; what no header can be is left out.
     pub(super) fn headers(&self) -> HeaderMap {
-        let several = self.multi_value_headers.iter().flatten();
-        let several =
-            several.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
-        let single = self.headers.iter().flatten();
-        let single = single.filter_map(|(name, value)| Some((name, value.as_ref()?)));
         let mut headers = HeaderMap::new();
-        for (name, value) in several.chain(single) {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(name), HeaderValue::try_from(value))
-                && !headers.get_all(&name).iter().any(|there| there == value)
-            {
-                headers.append(name, value);
+        for (name, values) in self.multi_value_headers.iter().flatten() {
+            if let Ok(name) = HeaderName::try_from(name) {
+                for value in values.iter().filter_map(|value| value.try_into().ok()) {
+                    headers.append(&name, value);
+                }
+            }
+        }
+        for (name, value) in self.headers.iter().flatten() {
+            let value = value.as_ref().and_then(|value| value.try_into().ok());
+            if let (Ok(name), Some(value)) = (HeaderName::try_from(name), value) {
+                headers.entry(name).or_insert(value);
             }
         }
         headers
-    }
-
-    /// The subprotocols that the client offers, in its order; `None` when it offers none.
-    pub(super) fn offered(&self) -> Option<Vec<&str>> {
-        let is_it = |name: &str| name.eq_ignore_ascii_case("sec-websocket-protocol");
-        let several = self.multi_value_headers.iter().flatten();
-        let mut values: Vec<&str> = several
-            .filter(|(name, _)| is_it(name))
-            .flat_map(|(_, values)| values.iter().map(String::as_str))
-            .collect();
-        if values.is_empty() {
-            let single = self.headers.iter().flatten();
-            let single = single.filter(|(name, _)| is_it(name));
-            values = single.filter_map(|(_, value)| value.as_deref()).collect();
-        }
-        let values = (!values.is_empty()).then_some(values)?;
-        let words = values.iter().flat_map(|value| value.split(','));
-        Some(words.map(str::trim).collect())
     }
 
     /// When API Gateway gives up on this event's answer, which it waits for so long. Without a believable time of

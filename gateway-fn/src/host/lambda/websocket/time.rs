@@ -1,11 +1,11 @@
 //! The limits of Lambda and of API Gateway -> until when a message is worked on, and until when its answer can be sent.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use flowgate_proto::limits;
 use tokio::time::Instant;
 
-use crate::config::FunctionConfig;
+use crate::{config::FunctionConfig, host::lambda::deadline::end_of};
 
 /// Until when.
 #[derive(Clone, Copy, Debug)]
@@ -41,15 +41,6 @@ impl Time {
             end: before(end, margin / 2),
         }
     }
-}
-
-/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
-/// 1970: such an invocation has no end that is known.
-fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
-    let deadline = Duration::from_millis(lambda.deadline);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let left = deadline.checked_sub(now)?.min(limits::FUNCTION_TIMEOUT);
-    Some(Instant::now() + left)
 }
 
 /// One call of `@connections` within a region.
