@@ -46,6 +46,8 @@ mod code;
 
 mod aws;
 
+mod fetch;
+
 pub mod context;
 
 pub mod config;

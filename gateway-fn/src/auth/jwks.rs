@@ -103,7 +103,7 @@ impl Jwks {
         match config.jwks.clone() {
             JwksSource::Url(uri) => Ok(Self::loading(cache, stale, move || {
                 let uri = uri.clone();
-                Box::pin(async move { KeySet::read(&source::url(uri).await?) })
+                Box::pin(async move { KeySet::read(&source::url(&uri).await?) })
             })),
             JwksSource::File(path) => {
                 let keys = KeySet::read(&source::file(&path)?)?;

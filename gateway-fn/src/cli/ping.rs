@@ -6,16 +6,10 @@ mod tls;
 
 use std::{error::Error, time::Duration};
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use flowgate_proto::with_causes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use rustls::RootCertStore;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -23,7 +17,10 @@ use tonic_health::pb::{
 
 use self::function::Function;
 use super::{Exit, exit};
-use crate::config::{Address, Protocol};
+use crate::{
+    config::{Address, Protocol},
+    fetch::{self, FetchError},
+};
 
 /// Arguments of `flowgate ping`.
 #[derive(Args, Debug)]
@@ -226,49 +223,19 @@ impl Peer {
 
     /// A GET over HTTP, which a Gateway's WebSocket port answers too.
     async fn fetch(&self, path: &str) -> Result<Bytes, NotReady> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(lost)?;
-        if self.tls {
-            let name = ServerName::try_from(self.host().to_owned()).map_err(lost)?;
-            let stream = tls::connector()?.connect(name, stream).await;
-            self.get(path, stream.map_err(lost)?).await
-        } else {
-            self.get(path, stream).await
-        }
-    }
-
-    async fn get(
-        &self,
-        path: &str,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<Bytes, NotReady> {
-        let (mut client, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-            .await
-            .map_err(lost)?;
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(Method::GET)
-            .uri(path)
-            .header(hyper::header::HOST, &self.authority)
-            .body(Empty::new())
-            .map_err(lost)?;
-        let response = client.send_request(request).await.map_err(lost)?;
-        if response.status() != StatusCode::OK {
-            return Err(NotReady::Answer(response.status().to_string()));
-        }
-        let body = Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await;
-        body.map(http_body_util::Collected::to_bytes)
-            .map_err(|error| NotReady::Connection(error.to_string()))
-    }
-
-    /// The name that the certificate has to be for.
-    fn host(&self) -> &str {
-        let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
-        let inner = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        inner.unwrap_or(host)
+        let scheme = if self.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}{path}", self.authority).parse();
+        let url = url.map_err(|_| NotReady::Address(self.authority.clone()))?;
+        let roots = match self.tls {
+            true => tls::roots()?,
+            false => RootCertStore::empty(),
+        };
+        let answer = fetch::get(&url, || roots, MAX_ANSWER).await;
+        answer.map_err(|error| match error {
+            FetchError::Status(status) => NotReady::Answer(status.to_string()),
+            FetchError::NoRoots => NotReady::Roots("there are none".to_owned()),
+            error => lost(error),
+        })
     }
 }
 

@@ -1,14 +1,12 @@
 //! A file or a URL -> the bytes of a JSON Web Key Set, bounded in size and time.
 
-use std::{fs::File, io::Read as _, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io::Read as _, path::Path, time::Duration};
 
 use bytes::Bytes;
-use http::{StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::Uri;
 
 use super::JwksError;
+use crate::fetch::{self, FetchError};
 
 /// Bytes of a key set. Issuers with several keys and their certificates have some ten thousand.
 const MOST_BYTES: usize = 256 << 10;
@@ -27,31 +25,16 @@ pub(super) fn file(path: &Path) -> Result<Bytes, JwksError> {
     Ok(bytes.into())
 }
 
-/// Asks a URL. Redirects are not followed: they could lead away from TLS.
-pub(super) async fn url(uri: Uri) -> Result<Bytes, JwksError> {
-    tokio::time::timeout(TIMEOUT, get(uri))
-        .await
-        .unwrap_or(Err(JwksError::TimedOut))
-}
-
-/// On a connection of its own, minutes after the last one, which a frozen function could not have kept open.
-async fn get(uri: Uri) -> Result<Bytes, JwksError> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(Arc::new(rustls::crypto::ring::default_provider()))
-        .map_err(|source| JwksError::File { source })?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = client.get(uri).await.map_err(|source| JwksError::Request {
-        source: source.into(),
-    })?;
-    if answer.status() != StatusCode::OK {
-        return Err(JwksError::Status {
-            status: answer.status(),
-        });
+/// Asks a URL, on a connection of its own: it is minutes after the last one, which a frozen function could not have kept
+/// open.
+pub(super) async fn url(url: &Uri) -> Result<Bytes, JwksError> {
+    let answer = fetch::get(url, fetch::system_roots, MOST_BYTES);
+    match tokio::time::timeout(TIMEOUT, answer).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(FetchError::Status(status))) => Err(JwksError::Status { status }),
+        Ok(Err(error)) => Err(JwksError::Request {
+            source: error.into(),
+        }),
+        Err(_) => Err(JwksError::TimedOut),
     }
-    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
-    let body = body.map_err(|source| JwksError::Request { source })?;
-    Ok(body.to_bytes())
 }

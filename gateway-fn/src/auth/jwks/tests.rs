@@ -281,10 +281,10 @@ async fn a_url_is_asked_and_anything_but_its_keys_is_an_error() {
         answer("200 OK", &large),
     ])
     .await;
-    let body = source::url(uri.clone()).await.expect("keys");
+    let body = source::url(&uri).await.expect("keys");
     assert_eq!(body, keys.as_bytes());
     for expected in ["Status", "Status", "Request", "Request"] {
-        let error = source::url(uri.clone()).await.expect_err("no keys");
+        let error = source::url(&uri).await.expect_err("no keys");
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
     }
 }
