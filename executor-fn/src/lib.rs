@@ -60,6 +60,7 @@ pub mod inbound;
 pub mod info;
 pub mod introspect;
 mod json;
+pub mod log;
 mod reply;
 mod request;
 pub mod tensor;

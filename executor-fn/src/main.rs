@@ -1,12 +1,9 @@
 //! The function `executor-fn`: an Executor that comes with the library, or a command that is one, on Lambda; the
 //! same over gRPC elsewhere.
 
-use std::{env, io, process::ExitCode};
+use std::{env, process::ExitCode};
 
-use executor_fn::{Ended, Executor, ServeError, greet};
-use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use executor_fn::{Ended, Executor, ServeError, greet, log};
 
 /// As sysexits.h has them: bad arguments, and a port that is taken.
 const USAGE: u8 = 64;
@@ -14,7 +11,7 @@ const UNAVAILABLE: u8 = 69;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    start_log();
+    log::start(log::Format::for_environment(&variable), &variable);
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -91,33 +88,5 @@ fn executor() -> Result<Executor, Failure> {
         None | Some("greet") => Ok(greet::greeter()),
         Some("pass_through") => Ok(greet::pass_through()),
         Some(other) => Err(Failure::Executor(other.to_owned())),
-    }
-}
-
-/// JSON on Lambda, text elsewhere, on standard error. `FLOWGATE_LOG` takes `level` and `target=level`, between commas.
-fn start_log() {
-    let wished = variable("FLOWGATE_LOG").or_else(|| variable("JINA_LOG_LEVEL"));
-    let read = wished
-        .as_deref()
-        .map(|wished| wished.to_lowercase().parse::<Targets>());
-    let (filter, fault) = match read {
-        Some(Ok(filter)) => (Some(filter), None),
-        Some(Err(fault)) => (None, Some(fault)),
-        None => (None, None),
-    };
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
-    let log = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    if variable("AWS_LAMBDA_FUNCTION_NAME").is_some() {
-        log.with(lines.json().flatten_event(true).with_current_span(false))
-            .init();
-    } else {
-        log.with(lines).init();
-    }
-    if let Some(fault) = fault {
-        tracing::warn!(
-            error = &fault as &dyn std::error::Error,
-            "the log's filter {wished:?} does not hold, and is info instead"
-        );
     }
 }

@@ -1,16 +1,25 @@
-//! The environment's AWS settings -> one configuration and one HTTPS client for every AWS client of the process.
+//! AWS settings and credentials -> one configuration and one HTTPS client for every AWS client of the process.
 
 pub(crate) mod retry;
 
-use std::{sync::LazyLock, time::Duration};
+mod source;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
+use std::{
+    sync::{LazyLock, OnceLock},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_lambda::config::SharedHttpClient;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use tokio::sync::OnceCell;
+
+pub(crate) use source::Source;
+
+static SOURCE: OnceLock<Source> = OnceLock::new();
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
@@ -27,18 +36,16 @@ static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
         .build_https()
 });
 
+/// Says where the configuration comes from, before it is first asked for; [`Source::FUNCTION`] if nobody says.
+pub(crate) fn take_from(source: Source) {
+    // The first counts.
+    let _ = SOURCE.set(source);
+}
+
 /// Loads the configuration when it is first asked for: a Flow that needs no AWS pays nothing for it.
-///
-/// The SDK tries nothing again by itself: who calls knows what may be tried again, and how much time is left.
 pub(crate) async fn sdk_config() -> &'static SdkConfig {
     CONFIG
-        .get_or_init(|| async {
-            aws_config::defaults(version())
-                .http_client(https_client())
-                .retry_config(RetryConfig::disabled())
-                .load()
-                .await
-        })
+        .get_or_init(|| SOURCE.get().unwrap_or(&Source::FUNCTION).load())
         .await
 }
 

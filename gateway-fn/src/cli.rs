@@ -23,11 +23,12 @@ mod serve;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use executor_fn::log;
 
 pub use exit::Exit;
 pub use function::run_function;
 
-use crate::telemetry::{self, LogFormat};
+use crate::aws::{self, Source};
 
 /// Serves a Jina 3.x Flow: one Flow YAML in, a Gateway for gRPC, HTTP and WebSocket clients out.
 #[derive(Debug, Parser)]
@@ -44,7 +45,7 @@ Without a subcommand, `flowgate [FLOW.yml]` is `flowgate serve [FLOW.yml]`.
 
 Environment:
   FLOWGATE_FLOW   the Flow: a path, or the YAML itself (an argument goes before it)
-  FLOWGATE_LOG    what is logged, in tracing's filter syntax: `debug`, `gateway=debug,warn`
+  FLOWGATE_LOG    what is logged: a level, or several for parts of it: `debug`, `gateway=debug,warn`
   JINA_LOG_LEVEL  Jina's level names, where FLOWGATE_LOG is not set
 
 Exit status:
@@ -74,7 +75,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return Exit::from_clap(&error).code(),
     };
-    telemetry::start(LogFormat::for_environment(&env), &env);
+    aws::take_from(Source::EVERYTHING);
+    log::start(log::Format::for_environment(&env), &env);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode, time::Instant};
 
+use executor_fn::log;
 use flowgate_proto::with_causes;
 
 use super::{Exit, env, exit, flow_source};
@@ -9,7 +10,6 @@ use crate::{
     config::{Config, Loaded},
     gateway::{Facts, Gateway, Registry},
     host::lambda::Function,
-    telemetry::{self, LogFormat},
 };
 
 /// Runs the function and says how it ended.
@@ -24,7 +24,7 @@ pub fn run_function() -> ExitCode {
         ));
         return Exit::Usage.code();
     }
-    telemetry::start(LogFormat::for_environment(&env), &env);
+    log::start(log::Format::for_environment(&env), &env);
     let loaded = match load() {
         Ok(loaded) => loaded,
         Err(exit) => return exit.code(),
