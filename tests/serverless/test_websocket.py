@@ -1,5 +1,5 @@
 """A WebSocket client in front of gateway-fn, through `flowgate local` and through serverless-offline: the same suite, so
-that the emulator is not judged by itself.
+that the emulator is not judged by itself; with answers by route response, and pushed by a second invocation.
 """
 
 import json
@@ -18,11 +18,14 @@ HERE = Path(__file__).parent
 NPM = Path(os.environ["SERVERLESS_NPM"])
 
 
+FLOW_PUSHING = FLOW_IN_PROCESS.replace("port: 8080}", "port: 8080, function: {websocket: {push: true}}}")
+
+
 @contextmanager
-def flowgate_local(directory: Path):
+def flowgate_local(directory: Path, yaml: str):
     ports = [free_port() for _ in range(3)]
     flow = directory / "flow.yml"
-    flow.write_text(FLOW_IN_PROCESS)
+    flow.write_text(yaml)
     words = [BOOTSTRAPS / "flowgate/bootstrap", "local", "--bootstrap", f"gateway-fn={bootstrap('gateway-fn')}"]
     words += ["--flow", flow, "--http", ports[0], "--websocket", ports[1], "--lambda", ports[2]]
     with running(words, directory / "local.log") as program:
@@ -31,16 +34,18 @@ def flowgate_local(directory: Path):
 
 
 @contextmanager
-def serverless_offline(directory: Path):
+def serverless_offline(directory: Path, yaml: str):
     if not (NPM / ".complete").exists():
         pytest.skip("serverless-offline is not installed: no npm here")
     http, websocket, control = (free_port() for _ in range(3))
     for name in ("serverless.yml", "forward.js"):
         shutil.copy(HERE / "offline" / name, directory)
     (directory / "node_modules").symlink_to(NPM / "node_modules")
-    # The function finds @connections here; serverless-offline's events name no address that could be reached.
+    # The function finds @connections here; serverless-offline's events name no address that could be reached. And it
+    # invokes itself by serverless-offline: `watch` would let it wait until an asynchronous invocation is done.
     variables = {
-        "FLOWGATE_FLOW": FLOW_IN_PROCESS,
+        "FLOWGATE_FLOW": yaml,
+        "AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{control}",
         "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": f"http://127.0.0.1:{websocket}",
     }
     with watched(directory, {"gateway-fn": (bootstrap("gateway-fn"), variables)}) as functions:
@@ -53,8 +58,13 @@ def serverless_offline(directory: Path):
 
 
 @pytest.fixture(scope="module", params=[flowgate_local, serverless_offline], ids=lambda host: host.__name__)
-def url(request, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp("websocket")) as url:
+def host(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[FLOW_IN_PROCESS, FLOW_PUSHING], ids=["answered", "pushed"])
+def url(request, host, tmp_path_factory):
+    with host(tmp_path_factory.mktemp("websocket"), request.param) as url:
         yield url
 
 
@@ -98,3 +108,22 @@ def test_what_is_no_json_is_an_error_and_the_connection_lives(url):
         socket.send("{")
         assert "error" in socket.recv(timeout=30).lower()
         assert texts(ask(socket, HELLO))[0] == "hello"
+
+
+def test_a_large_answer_comes_in_parts(url):
+    sent = [str(number) for number in range(2500)]
+    message = json.dumps({"data": [{"text": text} for text in sent], "execEndpoint": "/"})
+    # API Gateway takes frames of up to 32 KB, and messages of several.
+    frames = [message[start : start + 16384] for start in range(0, len(message), 16384)]
+    with connect(url) as socket:
+        socket.send(frames)
+        parts = [json.loads(socket.recv(timeout=30))]
+        while len(parts) < parts[0]["part"]["of"]:
+            parts.append(json.loads(socket.recv(timeout=30)))
+        # Each is a message of its own, and messages may overtake each other.
+        parts.sort(key=lambda part: part["part"]["index"])
+        assert len(parts) > 1
+        assert [part["part"]["index"] for part in parts] == list(range(len(parts)))
+        assert len({part["header"]["request_id"] for part in parts}) == 1
+        received = [text for part in parts for text in texts(part)]
+        assert received[: len(sent)] == sent

@@ -184,8 +184,7 @@ impl Split {
             ..Default::default()
         };
         let size = text(&alone, self.form)?.len().saturating_sub(self.around);
-        // And a comma.
-        Ok(size + 1)
+        Ok(size + SEPARATOR)
     }
 }
 
@@ -194,6 +193,9 @@ const PART_KEY: &str = "__part__";
 
 /// Bytes that a mark takes at most, in either form.
 const MARK: usize = 128;
+
+/// Bytes between two documents in JSON as Jina's WebSockets have it, a comma and a blank.
+const SEPARATOR: usize = 2;
 
 /// Bytes of a protobuf field's number and length, at most.
 const HEAD: usize = 11;

@@ -109,6 +109,21 @@ fn parts_in_protobuf_are_marked_in_their_parameters() {
     assert_eq!(documents, many());
 }
 
+/// What stands between two documents adds up.
+#[test]
+fn no_part_of_many_small_documents_is_too_large() {
+    let bounds = Bounds {
+        message_bytes: 128 << 10,
+        parts: 64,
+    };
+    let small: Vec<_> = (0..5000).map(|_| document("0", 2)).collect();
+    for form in [Subprotocol::Json, Subprotocol::Bytes] {
+        let parts = write(answer(small.clone()), form, bounds).expect("written");
+        let largest = parts.iter().map(String::len).max();
+        assert!(largest <= Some(bounds.message_bytes), "{largest:?}");
+    }
+}
+
 #[test]
 fn parts_are_as_full_as_they_can_be() {
     let equal: Vec<_> = (0..100).map(|_| document("0123", 40)).collect();
