@@ -4,6 +4,7 @@
 use std::{env, process::ExitCode};
 
 use executor_fn::{Ended, Executor, ServeError, greet, log};
+use flowgate_proto::with_causes;
 
 /// As sysexits.h has them: bad arguments, and a port that is taken.
 const USAGE: u8 = 64;
@@ -16,7 +17,7 @@ async fn main() -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %with_causes(&error),
                 "the Executor ended"
             );
             ExitCode::from(match error {

@@ -87,6 +87,19 @@ async fn a_missing_variable_of_lambdas_is_no_panic() {
     assert_eq!(function.exit_code().await, Some(64));
 }
 
+/// Lambda's log is JSON, in which an error alone would say only that something failed.
+#[tokio::test]
+async fn the_log_says_why_a_function_does_not_start() {
+    let api = RuntimeApi::start().await;
+    let said = Function::said(&api, &[("FLOWGATE_MEMORY_PERCENT", "500")]).await;
+    let line: serde_json::Value = serde_json::from_str(said.trim()).expect("a line of JSON");
+    let error = line["error"].as_str().expect("an error");
+    assert!(
+        error.contains("FLOWGATE_MEMORY_PERCENT") && error.contains("500"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_command_answers_and_is_started_again_when_it_dies() {
     let api = RuntimeApi::start().await;

@@ -2,6 +2,13 @@
 
 use std::error::Error;
 
+/// An error, and what is behind it.
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// `error: cause: cause`, where a text that already ends with its cause is left as it is.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {

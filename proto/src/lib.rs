@@ -54,7 +54,7 @@ mod r#gen {
     }
 }
 
-pub use causes::with_causes;
+pub use causes::{causes, with_causes};
 pub use codec::{JinaCodec, UNDECODABLE};
 pub use compression::{Compression, UnknownCompression};
 pub use document::{normalise, normalise_all};

@@ -27,6 +27,7 @@ use super::{
     container::{Ended, ServeError, stop_signal},
     lambda,
 };
+use flowgate_proto::with_causes;
 
 /// Where the command listens outside of Lambda unless the variable `PORT` says so: Flowgate's usual gRPC port.
 const PORT: u16 = 50051;
@@ -156,7 +157,7 @@ fn ended_by_itself(
     match ended {
         Ok(ended) => ended?,
         Err(error) => tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = %with_causes(&error),
             "nobody watches the command"
         ),
     }

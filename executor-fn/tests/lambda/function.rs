@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
@@ -26,6 +26,20 @@ pub(crate) struct Function(Child);
 
 impl Function {
     pub(crate) fn start(api: &RuntimeApi, arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_with(api, arguments, env, Stdio::null())
+    }
+
+    /// All that it prints until it ends.
+    pub(crate) async fn said(api: &RuntimeApi, env: &[(&str, &str)]) -> String {
+        let mut function = Self::start_with(api, &[], env, Stdio::piped());
+        let mut output = function.0.stderr.take().expect("piped");
+        let mut said = String::new();
+        let read = timeout(PATIENCE, output.read_to_string(&mut said)).await;
+        read.expect("in time").expect("text");
+        said
+    }
+
+    fn start_with(api: &RuntimeApi, arguments: &[&str], env: &[(&str, &str)], log: Stdio) -> Self {
         let child = Command::new(BIN)
             .args(arguments)
             .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
@@ -33,7 +47,7 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .envs(env.iter().copied())
-            .stderr(Stdio::null())
+            .stderr(log)
             .kill_on_drop(true)
             .spawn();
         Self(child.expect("the program starts"))

@@ -3,22 +3,26 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     process,
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{CommandError, logs, words::with_port};
+
+/// How long a pipe is read whose other end should be closed: what it still holds is read in milliseconds.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A running command. When it is dropped its whole group is killed.
 pub(super) struct Child {
     process: process::Child,
     group: Group,
-    _logs: JoinSet<()>,
+    logs: JoinSet<()>,
 }
 
 impl Child {
@@ -53,7 +57,7 @@ impl Child {
         Ok(Self {
             process,
             group: Group(id.and_then(Pid::from_raw)),
-            _logs: forwarded,
+            logs: forwarded,
         })
     }
 
@@ -62,12 +66,21 @@ impl Child {
         self.process.wait().await
     }
 
+    /// Ends what it has left behind, and forwards its last lines: they say as a rule why it ended.
+    pub(super) async fn bury(mut self) {
+        self.group.signal(Signal::KILL);
+        let forwarded = async { while self.logs.join_next().await.is_some() {} };
+        // Who left the group may hold the other end for ever.
+        let _ = timeout(LAST_WORDS, forwarded).await;
+    }
+
     /// Ends it: SIGTERM, and SIGKILL at `by`.
     pub(super) async fn stop(mut self, by: Instant) {
         self.group.signal(Signal::TERM);
         if timeout_at(by, self.process.wait()).await.is_err() {
             tracing::warn!("the command did not end in time after SIGTERM and is killed");
         }
+        self.bury().await;
     }
 }
 

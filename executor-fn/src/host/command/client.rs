@@ -121,8 +121,8 @@ impl Callee for Client {
         trace: &BTreeMap<String, String>,
     ) -> Result<Answer, FunctionFault> {
         let channel = self.channel().await?;
-        let sent = requests.first().map(|first| first.header.clone());
-        let metadata = metadata(sent.as_ref(), trace);
+        let sent = requests.first().cloned().unwrap_or_default();
+        let metadata = metadata(&sent.header, trace);
         let answered = if requests.len() == 1 {
             let mut client =
                 JinaSingleDataRequestRpcClient::new(channel).max_decoding_message_size(self.limit);
@@ -140,7 +140,7 @@ impl Callee for Client {
                 request: response.into_inner(),
             }),
             Err(Failure::Fault(fault)) => Err(fault),
-            Err(Failure::Status(status)) => Ok(failed(sent.unwrap_or_default(), &status)),
+            Err(Failure::Status(status)) => Ok(failed(sent, &status)),
         }
     }
 
@@ -193,7 +193,7 @@ fn failure(status: Status) -> Failure {
 }
 
 /// Whether the call ended without a word of the command: its own UNAVAILABLE says nothing about whether it is there.
-fn is_broken(status: &Status) -> bool {
+pub(super) fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
 
@@ -208,12 +208,8 @@ fn absent(why: &str) -> FunctionFault {
     )
 }
 
-/// A refused call is the Executor's failure.
-fn failed(header: HeaderProto, status: &Status) -> Answer {
-    let mut request = DataRequest {
-        header,
-        ..DataRequest::default()
-    };
+/// A refused call is the Executor's failure, told in the first request as it came.
+fn failed(mut request: DataRequest, status: &Status) -> Answer {
     Error::new("RpcError", told(status)).write(&mut request.header, "command");
     Answer {
         request,
@@ -226,9 +222,9 @@ fn call<T>(metadata: MetadataMap, message: T) -> tonic::Request<T> {
 }
 
 /// The endpoint, by which a Head chooses its polling, and the trace.
-fn metadata(header: Option<&HeaderProto>, trace: &BTreeMap<String, String>) -> MetadataMap {
+fn metadata(header: &HeaderProto, trace: &BTreeMap<String, String>) -> MetadataMap {
     let mut metadata = MetadataMap::new();
-    let endpoint = header.and_then(|header| header.exec_endpoint.as_deref());
+    let endpoint = header.exec_endpoint.as_deref();
     let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
     let pairs = trace.iter().map(|(name, value)| (&**name, &**value));
     for (name, value) in pairs.chain(endpoint.map(|endpoint| ("endpoint", endpoint))) {

@@ -1,6 +1,7 @@
 //! An internal extension of no events: only to a function that has one does Lambda send SIGTERM before it ends it
 //! (AWS Lambda, Extensions API, "Shutdown phase"). It costs one local call at the start and one that stays open.
 
+use flowgate_proto::with_causes;
 use http::{HeaderName, Method};
 use lambda_runtime::Error;
 use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
@@ -11,7 +12,7 @@ const IDENTIFIER: HeaderName = HeaderName::from_static("lambda-extension-identif
 /// Registers it. Where that fails, all goes on without SIGTERM.
 pub(super) async fn register() {
     if let Err(error) = try_register().await {
-        tracing::warn!(error, "Lambda will not tell before it ends this function");
+        tracing::warn!(error = %with_causes(&*error), "Lambda will not tell before it ends this function");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a command prints -> events of our log, line by line.
 
+use flowgate_proto::with_causes;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 /// Bytes of a line; more of it is the next event's. A traceback's longest lines fit.
@@ -27,7 +28,7 @@ pub(super) async fn forward(output: impl AsyncRead + Unpin, stream: &'static str
             Ok(0) => return,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %with_causes(&error),
                     stream,
                     "the command's output is lost"
                 );

@@ -10,14 +10,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tonic::{
-    Code,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::{Channel, Endpoint};
 
 use super::{
     CommandError, Settings,
     child::{self, Child},
+    client::is_broken,
 };
 
 /// A run that lasted so much longer than a start may take counts as good: the starts before it are forgiven.
@@ -131,7 +129,10 @@ impl Supervisor {
         let started = Instant::now();
         let patience = self.settings.start_timeout;
         let why = tokio::select! {
-            ended = child.ended() => ending(ended),
+            ended = child.ended() => {
+                child.bury().await;
+                ending(ended)
+            }
             why = self.serving(port, patience) => {
                 self.state.send_replace(State::Absent(told(&why, again)));
                 child.stop(Instant::now() + self.settings.stop_timeout).await;
@@ -227,7 +228,7 @@ async fn answering(endpoint: &Endpoint) -> Option<Channel> {
     let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
     match client.endpoint_discovery(()).await {
         Ok(_) => Some(channel),
-        Err(status) => (status.code() == Code::Unimplemented).then_some(channel),
+        Err(status) => (!is_broken(&status)).then_some(channel),
     }
 }
 

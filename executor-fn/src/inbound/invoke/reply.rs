@@ -5,6 +5,7 @@ use flowgate_proto::{
     invoke::{Answer, FaultKind, FunctionFault},
     json,
     limits::INVOKE_BYTES,
+    with_causes,
 };
 
 use super::fault;
@@ -23,7 +24,7 @@ pub(super) fn payload(
 pub(super) fn json(sent: &DataRequest, answer: &DataRequest) -> Result<String, FunctionFault> {
     let written = json::write_http(answer).unwrap_or_else(|error| {
         tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = %with_causes(&error),
             "an answer could not be written"
         );
         json::write_failure(sent, &error.to_string())
