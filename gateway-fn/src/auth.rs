@@ -131,6 +131,13 @@ impl Auth {
         self.0.is_some()
     }
 
+    /// Waits until no issuer is being asked for its keys, which goes on beside requests: before a host is frozen.
+    pub(crate) async fn settled(&self) {
+        if let Some(tokens) = self.0.as_ref().and_then(|door| door.tokens.as_ref()) {
+            tokens.settled().await;
+        }
+    }
+
     /// Who calls this path of a protocol (for gRPC, `/package.Service/Method`), by a request's headers.
     ///
     /// # Errors

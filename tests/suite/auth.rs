@@ -357,6 +357,31 @@ async fn what_grpc_or_http_demands_is_demanded_of_grpc_web_and_connect() {
     }
 }
 
+/// A caller that may not call cannot make the Gateway read its body first.
+#[tokio::test]
+async fn a_refusal_does_not_wait_for_the_body() {
+    let gateway = ServedGateway::start(&with_key("")).await;
+    let authority = gateway.authority(Http);
+    for (path, kind) in [
+        ("/post", "application/json"),
+        (SINGLE, "application/proto"),
+        (SINGLE, "application/grpc-web+proto"),
+    ] {
+        let mut stream = TcpStream::connect(&authority).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\nContent-Length: 1000000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        let status = String::from_utf8_lossy(&answer);
+        // gRPC-Web tells by a header.
+        let expected = if kind.contains("grpc") { "200" } else { "401" };
+        assert_eq!(status, format!("HTTP/1.1 {expected}"), "{kind}");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn executors_see_no_credentials() {
     let recorder = Recorder::start(&[Rpc::Single]).await;

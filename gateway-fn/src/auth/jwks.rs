@@ -24,6 +24,7 @@ use tokio::{
 
 pub(super) use self::key_set::{KeySet, Lookup};
 use crate::config::{JwksSource, JwtConfig};
+use flowgate_proto::with_causes;
 
 /// After an answer of the issuer, an unknown `kid` is believed to be unknown for so long: bad tokens, however many, must
 /// not become requests to the issuer.
@@ -35,13 +36,19 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 /// Why there is no key set.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// The file, or the system's certificates, cannot be read.
+    /// The file cannot be read.
     #[error("the file cannot be read")]
     File {
         /// Why not.
         source: std::io::Error,
     },
-    /// The issuer cannot be reached, or breaks off.
+    /// The file is no key set of any issuer's.
+    #[error("the file has more than {most} bytes")]
+    LargeFile {
+        /// Bytes that are read.
+        most: usize,
+    },
+    /// The issuer cannot be reached or trusted, or breaks off.
     #[error("the issuer cannot be reached")]
     Request {
         /// Why not.
@@ -149,6 +156,11 @@ impl Jwks {
         }
     }
 
+    /// Waits until nobody asks.
+    pub(super) async fn settled(&self) {
+        drop(self.0.asking.lock().await);
+    }
+
     /// Newer keys, after one was not found; none if the issuer answered lately. While it does not answer, nobody knows
     /// whether it has the key.
     pub(super) async fn newer(&self) -> Result<Option<Arc<KeySet>>, NoKeys> {
@@ -216,7 +228,7 @@ impl Jwks {
     async fn load(&self, turn: OwnedMutexGuard<()>) {
         let loaded = (self.0.load)().await;
         if let Err(error) = &loaded {
-            tracing::warn!(error = error as &dyn Error, "no keys of the issuer");
+            tracing::warn!(error = %with_causes(error), "no keys of the issuer");
         }
         self.0.state().note(loaded);
         drop(turn);

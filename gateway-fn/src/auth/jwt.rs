@@ -34,6 +34,11 @@ impl Tokens {
         })
     }
 
+    /// Waits until the issuer is not being asked.
+    pub(super) async fn settled(&self) {
+        self.jwks.settled().await;
+    }
+
     /// The token's subject.
     pub(super) async fn subject(&self, token: &str) -> Result<String, Refusal> {
         let header = decode_header(token).map_err(|_| UNREADABLE)?;

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
@@ -52,7 +53,7 @@ async fn call(State((grpc, limit)): State<(Router, usize)>, request: Request) ->
         ));
     }
     let outcome = async {
-        let request = to_grpc(request, limit).await?;
+        let request = to_grpc(request, limit)?;
         let answer = match grpc.oneshot(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
@@ -62,24 +63,14 @@ async fn call(State((grpc, limit)): State<(Router, usize)>, request: Request) ->
     outcome.await.unwrap_or_else(|status| failure(&status))
 }
 
-async fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
+/// The body is not read before the routes want it: they may ask first who calls.
+fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
     let (mut head, body) = request.into_parts();
-    let body = Limited::new(body, limit).collect().await.map_err(|_| {
-        Status::resource_exhausted(format!(
-            "the body is larger than the limit of {limit} bytes"
-        ))
-    })?;
-    let body = body.to_bytes();
-    let length = u32::try_from(body.len())
-        .map_err(|_| Status::resource_exhausted("the body is larger than a message may be"))?;
     let headers = &mut head.headers;
     let coding = headers
         .remove(header::CONTENT_ENCODING)
         .filter(|coding| coding != "identity");
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + body.len());
-    message.put_u8(u8::from(coding.is_some()));
-    message.put_u32(length);
-    message.put(body);
+    let message = stream::once(message(body, limit, coding.is_some()));
     if let Some(coding) = coding {
         headers.insert("grpc-encoding", coding);
     }
@@ -92,7 +83,24 @@ async fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
         HeaderValue::from_static("application/grpc+proto"),
     );
     head.version = Version::HTTP_2;
-    Ok(Request::from_parts(head, Body::from(message.freeze())))
+    Ok(Request::from_parts(head, Body::from_stream(message)))
+}
+
+/// A message as gRPC has it: with a prefix.
+async fn message(body: Body, limit: usize, is_compressed: bool) -> Result<Bytes, Status> {
+    let body = Limited::new(body, limit).collect().await.map_err(|_| {
+        Status::resource_exhausted(format!(
+            "the body is larger than the limit of {limit} bytes"
+        ))
+    })?;
+    let body = body.to_bytes();
+    let length = u32::try_from(body.len())
+        .map_err(|_| Status::resource_exhausted("the body is larger than a message may be"))?;
+    let mut message = BytesMut::with_capacity(PREFIX_BYTES + body.len());
+    message.put_u8(u8::from(is_compressed));
+    message.put_u32(length);
+    message.put(body);
+    Ok(message.freeze())
 }
 
 /// Milliseconds of at most ten digits, in eight digits and a unit (both protocols' documents).
@@ -113,6 +121,8 @@ fn grpc_timeout(milliseconds: &HeaderValue) -> Result<HeaderValue, Status> {
 
 async fn from_grpc(answer: Response) -> Result<Response, Status> {
     let (mut head, body) = answer.into_parts();
+    // gRPC's own; the other headers of a failure are its metadata.
+    head.headers.remove(header::CONTENT_TYPE);
     if let Some(status) = Status::from_header_map(&head.headers) {
         return Err(status);
     }

@@ -19,9 +19,13 @@ pub(super) fn file(path: &Path) -> Result<Bytes, JwksError> {
     let unreadable = |source| JwksError::File { source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MOST_BYTES as u64)
+    // One more tells a file that is too large.
+    file.take(MOST_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
+    if bytes.len() > MOST_BYTES {
+        return Err(JwksError::LargeFile { most: MOST_BYTES });
+    }
     Ok(bytes.into())
 }
 

@@ -102,6 +102,18 @@ async fn keys_are_asked_for_again_in_the_background_before_they_are_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_is_about_to_freeze_waits_for_them() {
+    let issuer = Issuer::with("a");
+    let jwks = issuer.jwks();
+    assert!(has(&jwks, "a").await);
+    issuer.turn_to(Some("b"));
+    advance(CACHE / 4 * 3).await;
+    assert!(has(&jwks, "a").await);
+    jwks.settled().await;
+    assert!(has(&jwks, "b").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_that_are_too_old_are_waited_for() {
     let issuer = Issuer::with("a");
     let jwks = issuer.jwks();
