@@ -211,7 +211,13 @@ impl LocalArgs {
         function.concurrency = self.concurrency;
         let inherited = INHERITED.iter();
         let inherited = inherited.filter_map(|&name| Some((name.to_owned(), env(name)?)));
-        function.env.extend(inherited);
+        function.env.extend(inherited.map(|(name, value)| {
+            // The function has a folder of its own.
+            let is_file = name == "FLOWGATE_FLOW" && Path::new(&value).is_file();
+            let absolute = is_file.then(|| std::path::absolute(&value).ok()).flatten();
+            let absolute = absolute.map(|path| path.to_string_lossy().into_owned());
+            (name, absolute.unwrap_or(value))
+        }));
         Ok(function)
     }
 
@@ -243,6 +249,10 @@ impl LocalArgs {
             lines.push(format!("\nThe runtime of {name} needs:"));
             lines.extend(self.variables(name, &api, &websocket, lambda.as_deref()));
         }
+        if self.endpoint.is_some() {
+            lines.push("\nA function that answers WebSockets needs:".to_owned());
+            lines.push(format!("  export {}", connections(&websocket)));
+        }
         let body = "{\"data\":[{\"text\":\"hello\"}],\"execEndpoint\":\"/\"}";
         lines.extend([
             "\nTry it:".to_owned(),
@@ -265,7 +275,7 @@ impl LocalArgs {
             "AWS_LAMBDA_FUNCTION_VERSION='$LATEST'".to_owned(),
             format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", self.memory),
             "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local".to_owned(),
-            format!("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI=http://{websocket}"),
+            connections(websocket),
         ];
         variables.extend(lambda.map(|lambda| format!("AWS_ENDPOINT_URL_LAMBDA=http://{lambda}")));
         variables
@@ -273,6 +283,10 @@ impl LocalArgs {
             .map(|line| format!("  export {line}"))
             .collect()
     }
+}
+
+fn connections(websocket: &str) -> String {
+    format!("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI=http://{websocket}")
 }
 
 /// `[NAME=]PATH`: cargo-lambda puts a function's bootstrap into a folder of the function's name.

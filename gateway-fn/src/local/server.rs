@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Local, StartError, answer::Answer};
+use flowgate_proto::with_causes;
 
 /// How long a connection may stay without a request: a little longer than a function may run (900 s), because a
 /// runtime's connection is silent for as long as its function works.
@@ -102,7 +103,7 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, error = &error as &dyn Error, "no TCP_NODELAY");
+        tracing::debug!(%peer, error = %with_causes(&error), "no TCP_NODELAY");
     }
     let service = service_fn(move |request| {
         let answer = service(request, peer);
@@ -115,7 +116,7 @@ where
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%peer, error = &error as &dyn Error, "a connection ended early");
+        tracing::debug!(%peer, error = %with_causes(&error), "a connection ended early");
     }
 }
 

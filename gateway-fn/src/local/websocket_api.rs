@@ -80,17 +80,14 @@ impl WebSocketApi {
 
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let path = self.path(request.uri().path());
-        match path.as_deref() {
-            Some("" | "/") => self.connect(request, peer).await,
-            Some(path) => match path.strip_prefix("/@connections/") {
-                Some(id) => self.api.connections.answer(id, request).await,
-                None => refused(
-                    StatusCode::FORBIDDEN,
-                    "Forbidden",
-                    &moment::id(),
-                    &moment::id(),
-                ),
-            },
+        if let Some("" | "/") = path.as_deref() {
+            return self.connect(request, peer).await;
+        }
+        match path
+            .as_deref()
+            .and_then(|path| path.strip_prefix("/@connections/"))
+        {
+            Some(id) => self.api.connections.answer(id, request).await,
             None => refused(
                 StatusCode::FORBIDDEN,
                 "Forbidden",

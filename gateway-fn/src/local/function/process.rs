@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use flowgate_proto::limits;
+use flowgate_proto::{limits, with_causes};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
@@ -162,11 +162,10 @@ impl Processes {
     /// The process with the environment that Lambda gives it (AWS Lambda, defined runtime environment variables), and
     /// with this machine in the place of AWS. The credentials are nobody's.
     fn command(&self, path: &Path, server: &Server) -> Command {
-        let root = path.parent().filter(|root| !root.as_os_str().is_empty());
-        let root = root.unwrap_or_else(|| Path::new("."));
         // Relative to where it was named, not to the folder that it runs in.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut command = Command::new(program);
+        let root = program.parent().unwrap_or_else(|| Path::new("/"));
+        let mut command = Command::new(&program);
         command
             .env_clear()
             .env("LAMBDA_TASK_ROOT", root)
@@ -232,7 +231,7 @@ async fn end(name: &str, child: &mut Child) {
     }
     signal(child, Signal::KILL);
     if let Err(error) = child.kill().await {
-        tracing::warn!(function = %name, error = &error as &dyn Error, "not killed");
+        tracing::warn!(function = %name, error = %with_causes(&error), "not killed");
     }
 }
 

@@ -116,6 +116,7 @@ impl Queue {
         patience: Patience,
     ) -> Result<(oneshot::Receiver<Outcome>, Option<Start>), InvokeError> {
         let mut state = self.state();
+        state.forget_the_gone();
         let free = match (self.processes, patience) {
             (Some(most), Patience::None) => state.room() + most - state.processes.len(),
             (None, _) | (_, Patience::Waits) => self.most,
@@ -227,6 +228,7 @@ impl Queue {
 
     fn try_take(self: &Arc<Self>, process: Option<usize>) -> Option<Taken> {
         let mut state = self.state();
+        state.forget_the_gone();
         let (request, answer) = state.waiting.pop_front()?;
         let (queue, id, timeout) = (Arc::downgrade(self), request.id.clone(), self.timeout);
         let timer = tokio::spawn(async move {
@@ -270,6 +272,11 @@ impl Queue {
 }
 
 impl State {
+    /// Those whose front door has waited long enough and answered by itself: what waits here for them is nobody's.
+    fn forget_the_gone(&mut self) {
+        self.waiting.retain(|(_, answer)| !answer.is_closed());
+    }
+
     /// Runtimes that will take an invocation: those that wait for one, and those that are coming up.
     fn expected(&self) -> usize {
         let starting = self.processes.values().filter(|process| !process.is_ready);
@@ -402,6 +409,19 @@ mod tests {
         assert!(!queue.finish(&taken.request.id, late));
     }
 
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_run() {
+        let queue = Arc::new(Queue::new(LONG, 1, None));
+        let (gone, _) = queue.submit(request(), Patience::Waits).expect("taken");
+        drop(gone);
+        let waiting = queue.submit(request(), Patience::Waits);
+        let (mut waiting, _) = waiting.expect("its place is free");
+        let taken = queue.take(None).await;
+        let answer = Outcome::Answered(Bytes::new());
+        assert!(queue.finish(&taken.request.id, answer.clone()));
+        assert_eq!(waiting.try_recv().expect("told"), answer);
+    }
+
     /// Two that look at the same moment, and two requests at the same moment: neither is forgotten.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_news_are_lost() {
@@ -413,9 +433,8 @@ mod tests {
                     tokio::spawn(async move { queue.take(None).await })
                 })
                 .collect();
-            for _ in 0..2 {
-                queue.submit(request(), Patience::Waits).expect("taken");
-            }
+            let submit = || queue.submit(request(), Patience::Waits).expect("taken");
+            let _callers = [submit(), submit()];
             for taker in takers {
                 let taken = tokio::time::timeout(Duration::from_secs(20), taker).await;
                 let taken = taken.unwrap_or_else(|_| panic!("lost in round {round}"));
