@@ -5,19 +5,22 @@ pub(crate) mod retry;
 mod source;
 
 use std::{
+    error::Error,
     sync::{LazyLock, OnceLock},
     time::Duration,
 };
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::config::SharedHttpClient;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use flowgate_proto::causes;
 use tokio::sync::OnceCell;
 
-pub(crate) use source::Source;
+pub(crate) use source::{Source, has_emulator};
 
 static SOURCE: OnceLock<Source> = OnceLock::new();
 
@@ -52,6 +55,11 @@ pub(crate) async fn sdk_config() -> &'static SdkConfig {
 /// The one HTTPS client.
 pub(crate) fn https_client() -> SharedHttpClient {
     HTTPS.clone()
+}
+
+/// Whether there was nothing to sign a request with.
+pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 /// Whose defaults the SDK takes.

@@ -15,7 +15,6 @@ mod streamer_args;
 mod warm_up;
 
 use std::{
-    error::Error,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, atomic::AtomicBool},
 };
@@ -24,6 +23,7 @@ use executor_fn::info::Traffic;
 use flowgate_proto::{
     DRY_RUN_ENDPOINT, DataRequest, Documents, fresh_id,
     jina::{HeaderProto, JinaInfoProto, StatusProto},
+    with_causes,
 };
 use futures_util::FutureExt as _;
 use tokio::{
@@ -271,10 +271,9 @@ impl Gateway {
 /// The chain of causes goes to the log. What the client did wrong is the client's affair and must not fill it.
 fn log(error: &GatewayError, request_id: &str) {
     let code = error.code();
-    let cause = error as &dyn Error;
     match code {
         ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => {
-            tracing::debug!(request_id, ?code, error = cause, "a request was refused");
+            tracing::debug!(request_id, ?code, error = %with_causes(error), "a request was refused");
         }
         ErrorCode::Unavailable
         | ErrorCode::DeadlineExceeded
@@ -284,7 +283,7 @@ fn log(error: &GatewayError, request_id: &str) {
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
-            tracing::warn!(request_id, ?code, error = cause, "a request failed");
+            tracing::warn!(request_id, ?code, error = %with_causes(error), "a request failed");
         }
     }
 }

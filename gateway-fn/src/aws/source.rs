@@ -23,7 +23,7 @@ pub(crate) struct Source(fn() -> BoxFuture<'static, SdkConfig>);
 impl Source {
     /// What Lambda gives a function: variables, and an endpoint for credentials where they do not last as long as the
     /// function.
-    pub(crate) const FUNCTION: Self = Self(|| Box::pin(std::future::ready(of_function())));
+    pub(crate) const FUNCTION: Self = Self(|| Box::pin(std::future::ready(of_function(process))));
 
     /// Wherever the SDK looks by default: for machines, containers and people.
     pub(crate) const EVERYTHING: Self = Self(|| Box::pin(of_everything()));
@@ -41,8 +41,21 @@ async fn of_everything() -> SdkConfig {
         .await
 }
 
-fn of_function() -> SdkConfig {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+/// The environment.
+type Env = fn(&str) -> Option<String>;
+
+fn process(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether the environment has an emulator in the place of Lambda.
+pub(crate) fn has_emulator() -> bool {
+    let is_set = |name| process(name).is_some_and(|url| !url.is_empty());
+    is_set("AWS_ENDPOINT_URL_LAMBDA") || is_set("AWS_ENDPOINT_URL")
+}
+
+fn of_function(env: Env) -> SdkConfig {
+    let variable = |name| env(name).filter(|value| !value.is_empty());
     let is_true = |name| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
     let given = ProviderConfig::without_region().with_http_client(https_client());
     let credentials = CredentialsProviderChain::first_try(
@@ -59,7 +72,7 @@ fn of_function() -> SdkConfig {
         .identity_cache(IdentityCache::lazy().build())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::disabled())
-        .service_config(Variables)
+        .service_config(Variables(env))
         .region(variable("AWS_REGION").map(Region::new));
     config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
     config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
@@ -69,11 +82,45 @@ fn of_function() -> SdkConfig {
 
 /// Settings of one service, `AWS_ENDPOINT_URL_LAMBDA` for example (AWS SDKs and Tools, "Service-specific endpoints").
 #[derive(Debug)]
-struct Variables;
+struct Variables(Env);
 
 impl LoadServiceConfig for Variables {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let Self(env) = self;
         let service = key.service_id().replace(' ', "_").to_uppercase();
-        std::env::var(format!("{}_{service}", key.env())).ok()
+        env(&format!("{}_{service}", key.env())).filter(|value| !value.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        let value = match name {
+            "AWS_REGION" => "eu-central-1",
+            "AWS_ENDPOINT_URL" => "http://127.0.0.1:1",
+            "AWS_ENDPOINT_URL_LAMBDA" => "http://127.0.0.1:2",
+            "AWS_USE_FIPS_ENDPOINT" => "true",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn a_function_is_set_up_by_its_variables() {
+        let config = of_function(env);
+        assert_eq!(config.region().map(AsRef::as_ref), Some("eu-central-1"));
+        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:1"));
+        assert_eq!(config.use_fips(), Some(true));
+        assert_eq!(config.use_dual_stack(), None);
+        let url_of = |service| {
+            let key = ServiceConfigKey::builder();
+            let key = key.service_id(service).env("AWS_ENDPOINT_URL");
+            let key = key.profile("endpoint_url").build().expect("a key");
+            config.service_config().expect("one").load_config(key)
+        };
+        assert_eq!(url_of("Lambda").as_deref(), Some("http://127.0.0.1:2"));
+        assert_eq!(url_of("ApiGatewayManagementApi"), None);
     }
 }

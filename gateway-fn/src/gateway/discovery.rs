@@ -7,6 +7,7 @@ use std::{
 
 use super::{Gateway, Shared};
 use crate::flow::graph::NodeId;
+use flowgate_proto::with_causes;
 
 /// The pause after a failed try doubles from the first to the last of these: an Executor that is starting is soon
 /// asked again, one that is down is not bothered.
@@ -44,7 +45,7 @@ async fn ask_until_told(shared: Arc<Shared>, id: NodeId) {
                 }
                 Err(error) => {
                     tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = %with_causes(&error),
                         ?pause,
                         "endpoints not learnt yet"
                     );

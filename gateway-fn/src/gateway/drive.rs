@@ -1,10 +1,10 @@
 //! Drives one request's walk: makes the calls that are ready, tells the walk what came of them, until the answer is
 //! there, and floating work after it.
 
-use std::{error::Error, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use executor_fn::Answer;
-use flowgate_proto::{DataRequest, Timestamp};
+use flowgate_proto::{DataRequest, Timestamp, with_causes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -120,7 +120,7 @@ impl Drive {
             };
             if let Err(error) = self.note(node, answer) {
                 tracing::warn!(
-                    error = &error as &dyn Error,
+                    error = %with_causes(&error),
                     "floating work of a request failed"
                 );
             }
@@ -197,7 +197,7 @@ impl Drive {
             Err(error) if node.awaited => Err(error.into()),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn Error,
+                    error = %with_causes(&error),
                     "a floating executor gave no answer"
                 );
                 Ok(())
@@ -210,7 +210,7 @@ impl Drive {
             let executor = &self.shared.graph[id].name;
             tracing::warn!(
                 executor,
-                error = &error as &dyn Error,
+                error = %with_causes(&error),
                 "a request did not reach a floating executor"
             );
         }

@@ -38,9 +38,15 @@ impl Facts {
         let _ = self.init.set(took);
     }
 
-    /// Notes one more invocation, and says whether it is the first.
+    /// Notes one more invocation, and says whether it waited for INIT: it is the first, and of a process that was not
+    /// started long before, as with provisioned concurrency.
     pub fn note_invocation(&self) -> bool {
-        self.invocations.fetch_add(1, Ordering::Relaxed) == 0
+        self.invocations.fetch_add(1, Ordering::Relaxed) == 0 && self.is_on_demand()
+    }
+
+    fn is_on_demand(&self) -> bool {
+        let kind = self.variables.get("AWS_LAMBDA_INITIALIZATION_TYPE");
+        kind.is_none_or(|kind| kind == "on-demand")
     }
 
     /// How long INIT took, on Lambda.
@@ -59,8 +65,9 @@ impl Facts {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), self.variable(name)?)));
         let started = self.init.get().into_iter().flat_map(|init| {
-            let first = self.invocations.load(Ordering::Relaxed) <= 1;
-            let start = if first { "cold" } else { "warm" };
+            let is_first = self.invocations.load(Ordering::Relaxed) <= 1;
+            let is_cold = is_first && self.is_on_demand();
+            let start = if is_cold { "cold" } else { "warm" };
             [
                 ("FLOWGATE_START".to_owned(), start.to_owned()),
                 (
@@ -110,5 +117,18 @@ mod tests {
         assert!(!facts.note_invocation());
         assert_eq!(told()["FLOWGATE_START"], "warm");
         assert_eq!(told()["FLOWGATE_INIT_MS"], "12.0");
+    }
+
+    #[test]
+    fn a_provisioned_function_is_warm_from_the_first() {
+        let kind = |name: &str| {
+            let is_kind = name == "AWS_LAMBDA_INITIALIZATION_TYPE";
+            is_kind.then(|| "provisioned-concurrency".to_owned())
+        };
+        let facts = Facts::of_environment(&kind);
+        facts.note_init(Duration::from_millis(12));
+        assert!(!facts.note_invocation());
+        let told: BTreeMap<_, _> = facts.of_function().collect();
+        assert_eq!(told["FLOWGATE_START"], "warm");
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     outbound::{Deployment, LambdaDeployment},
 };
+use flowgate_proto::with_causes;
 
 /// Lambda allows INIT ten seconds in all (AWS Lambda, runtime environment), and what is not done by then may as well be
 /// done by the first request.
@@ -63,6 +64,6 @@ const fn as_lambda(deployment: &Deployment) -> Option<&LambdaDeployment> {
 
 fn log<E: Error + 'static>(outcome: Result<(), E>) {
     if let Err(error) = outcome {
-        tracing::warn!(error = &error as &dyn Error, "the warm-up failed");
+        tracing::warn!(error = %with_causes(&error), "the warm-up failed");
     }
 }

@@ -24,7 +24,10 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::http::HeaderMap;
 use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
@@ -64,8 +67,6 @@ struct Shared {
     xray: Option<XRay>,
     /// Whether the process is frozen between invocations, and with it what is still under way.
     freezes: bool,
-    /// Whether the first invocation waited for INIT: with provisioned concurrency it was long before.
-    on_demand: bool,
 }
 
 /// What Lambda is given back.
@@ -84,14 +85,11 @@ impl Function {
         let namespace = config.gateway.function.metrics_namespace.as_ref();
         // On Managed Instances several invocations run at once, and nothing is frozen (AWS Lambda, Managed Instances).
         let at_once = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
-        let on_demand =
-            env("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind == "on-demand");
         Self(Arc::new(Shared {
             routes: Routes::new(&gateway, &config.gateway),
             websocket: WebSocketEvents::new(gateway.clone(), &config.gateway, env),
             metrics: namespace.map(named),
             xray: XRay::of_environment(env),
-            on_demand,
             freezes: at_once.is_none_or(|number: u32| number <= 1),
             gateway,
             config,
@@ -156,11 +154,19 @@ impl Function {
         let streams = settings.response_streaming
             && matches!(sender, Sender::FunctionUrl { .. } | Sender::RestApi);
         if streams {
+            if let Some(coding) = coding {
+                answer = coding.of_one_piece(answer).await;
+            }
             if let Some(bytes) = stream::excess(&answer) {
                 answer = form.too_large(bytes, STREAMED_RESPONSE_BYTES);
+                invocation.note_too_large();
             }
         } else {
-            answer = invocation.whole(answer, form.dialect).await;
+            let most = match coding {
+                Some(_) => self.0.config.gateway.limits.max_message_bytes,
+                None => form.limit(),
+            };
+            answer = invocation.whole(answer, form, most).await;
         }
         if let Some(page) = page {
             page.mark(answer.headers_mut());
@@ -170,6 +176,9 @@ impl Function {
         }
         let written = form.write(answer, coding).await;
         let written = written.map_err(|error| diagnostic(BROKEN, &error))?;
+        if written.is_too_large {
+            invocation.note_too_large();
+        }
         invocation.finish(&self.0, Some(written.bytes)).await;
         buffered(written.text)
     }
@@ -194,7 +203,9 @@ impl Function {
         lambda: lambda_runtime::Context,
     ) -> Result<Response, Diagnostic> {
         let event = value(event)?;
-        let invocation = Invocation::begin(&self.0, sender, lambda, None);
+        let arrived = event["requestContext"]["requestTimeEpoch"].as_u64();
+        let arrived = arrived.and_then(since_1970);
+        let invocation = Invocation::begin(&self.0, sender, lambda, arrived);
         let (websocket, lambda) = (&self.0.websocket, &invocation.lambda);
         // Only `$connect` has headers, and nothing of it goes into the Flow.
         let context = invocation.context(&HeaderMap::new());
@@ -212,10 +223,17 @@ impl Function {
         event: &str,
         lambda: lambda_runtime::Context,
     ) -> Result<Response, Diagnostic> {
-        let invocation = Invocation::begin(&self.0, sender, lambda, None);
+        let mut invocation = Invocation::begin(&self.0, sender, lambda, None);
         let limit = self.0.config.gateway.limits.max_message_bytes;
-        let context = invocation.context(&HeaderMap::new());
-        let answer = direct::answer(&self.0.gateway, event, context, limit).await;
+        let answer = match direct::read(event) {
+            Ok(payload) => {
+                let end = direct::end(&payload);
+                invocation.at_most(end);
+                let context = invocation.context(&HeaderMap::new());
+                direct::answer(&self.0.gateway, payload, context, limit).await
+            }
+            Err(fault) => Err(fault),
+        };
         let bytes = answer.as_ref().ok().map(|text| (text.len(), text.len()));
         invocation.finish(&self.0, bytes).await;
         buffered(answer?)
@@ -228,6 +246,10 @@ const BROKEN: &str = "Flowgate.BrokenEvent";
 fn buffered(json: String) -> Result<Response, Diagnostic> {
     let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN, &error))?;
     Ok(FunctionResponse::BufferedResponse(raw))
+}
+
+fn since_1970(milliseconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
 }
 
 fn value(event: &str) -> Result<serde_json::Value, Diagnostic> {

@@ -142,12 +142,12 @@ impl LambdaDeployment {
         })
     }
 
-    /// Whether AWS itself is invoked, as far as the Flow says.
+    /// Whether AWS itself is invoked.
     pub(crate) fn is_of_aws(&self) -> bool {
         self.options.client.is_of_aws()
     }
 
-    /// The region of the function that is next, if its address says one.
+    /// The region of the first function, if its address says one.
     pub(crate) fn region(&self) -> Option<&str> {
         self.functions.first()?.region.as_deref()
     }

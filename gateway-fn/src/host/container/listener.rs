@@ -1,6 +1,6 @@
 //! A bound port -> connections, each served by a task of its own.
 
-use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connection, dispatch::Dispatch};
 use crate::config::Protocol;
+use flowgate_proto::with_causes;
 
 /// A TLS handshake that takes longer is a client that has gone or means harm.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ impl Listener {
                     });
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(address = %self.address, error = &error as &dyn Error, "no connection taken");
+                    tracing::warn!(address = %self.address, error = %with_causes(&error), "no connection taken");
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             }
@@ -62,7 +63,7 @@ impl Listener {
 impl Door {
     async fn open(self, stream: TcpStream, peer: SocketAddr, stopping: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, error = &error as &dyn Error, "no TCP_NODELAY");
+            tracing::debug!(%peer, error = %with_causes(&error), "no TCP_NODELAY");
         }
         let Self { dispatch, tls } = self;
         let Some(tls) = tls else {

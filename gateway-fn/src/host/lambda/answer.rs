@@ -5,7 +5,7 @@ mod coding;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 
 use axum::{
     body::Body,
@@ -42,11 +42,13 @@ pub(super) struct Buffered {
     pub(super) text: String,
     /// Of the body, before and after its compression.
     pub(super) bytes: (usize, usize),
+    /// Whether it is an error in place of one that was too large.
+    pub(super) is_too_large: bool,
 }
 
 impl Form {
     /// What the answer's JSON may have.
-    const fn limit(self) -> usize {
+    pub(super) const fn limit(self) -> usize {
         match self.sender {
             Sender::LoadBalancer => ALB_BYTES,
             Sender::HttpApi
@@ -104,13 +106,17 @@ impl Form {
             .collect()
             .await
             .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-        self.finish(&error, &body, before)
+        let written = self.finish(&error, &body, before)?;
+        Ok(Buffered {
+            is_too_large: true,
+            ..written
+        })
     }
 
     /// The error in place of an answer with so many bytes.
-    pub(super) fn too_large(self, bytes: usize, limit: usize) -> Response {
+    pub(super) fn too_large(self, bytes: impl Display, limit: usize) -> Response {
         let detail = format!(
-            "the answer has {bytes} bytes as a payload, and {limit} is what Lambda hands on; ask for fewer documents \
+            "the answer has {bytes} bytes as a payload, and {limit} is what is handed on; ask for fewer documents \
              or fewer of their fields, or for a compressed answer by accept-encoding"
         );
         failed(self.dialect, ErrorCode::TooLarge, &detail)
@@ -130,6 +136,7 @@ impl Form {
         Ok(Buffered {
             text,
             bytes: (before, body.len()),
+            is_too_large: false,
         })
     }
 
@@ -187,17 +194,24 @@ impl Form {
 
 /// A failure that only the function knows of, as the routes of this dialect would tell it.
 pub(super) fn failed(dialect: Dialect, code: ErrorCode, detail: &str) -> Response {
-    let status = || tonic::Status::new(code.grpc_code(), detail);
     match dialect {
-        Dialect::Connect => connect::failure(&status()),
-        Dialect::Grpc | Dialect::GrpcWeb => {
-            let mut response = status().into_http::<tonic::body::Body>().map(Body::new);
-            let kind = HeaderValue::from_static("application/grpc-web+proto");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
         Dialect::Http => error(code.http_status(), detail),
+        Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+            refused(dialect, &tonic::Status::new(code.grpc_code(), detail))
+        }
     }
+}
+
+/// A failed call of gRPC-Web or Connect.
+pub(super) fn refused(dialect: Dialect, status: &tonic::Status) -> Response {
+    if dialect == Dialect::Connect {
+        return connect::failure(status);
+    }
+    let response = status.clone().into_http::<tonic::body::Body>();
+    let mut response = response.map(Body::new);
+    let kind = HeaderValue::from_static("application/grpc-web+proto");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// An answer of the function itself, in the form of the HTTP routes' own.

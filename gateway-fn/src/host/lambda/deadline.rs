@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use flowgate_proto::limits::{ALB_TIMEOUT, FUNCTION_TIMEOUT, HTTP_API_TIMEOUT, REST_API_TIMEOUT};
+use flowgate_proto::limits::{
+    ALB_TIMEOUT, FUNCTION_TIMEOUT, HTTP_API_TIMEOUT, REST_API_TIMEOUT, WEBSOCKET_TIMEOUT,
+};
 use tokio::time::Instant;
 
 use super::event::Sender;
@@ -28,7 +30,7 @@ impl Deadline {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let end = end_of(lambda).unwrap_or(now + FUNCTION_TIMEOUT);
         let mut left = end.saturating_duration_since(now);
-        if let Some(limit) = settings.front_door_timeout.or_else(|| patience(sender)) {
+        if let Some(limit) = patience(sender, settings) {
             left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
         }
         // Of a short time at least half is for the Flow.
@@ -40,6 +42,14 @@ impl Deadline {
     }
 }
 
+impl Deadline {
+    /// Nobody waits longer than this either: a Gateway that invokes this one knows how long somebody waits.
+    pub(super) fn at_most(&mut self, end: Instant) {
+        self.answer = self.answer.min(end);
+        self.last = self.last.min(end);
+    }
+}
+
 /// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
 /// 1970: such an invocation has no end that is known. A clock that says more than a function may take is wrong.
 pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
@@ -48,18 +58,23 @@ pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
     Some(Instant::now() + left.min(FUNCTION_TIMEOUT))
 }
 
-/// How long the front door waits by default. A function URL waits as long as the function may run.
-const fn patience(sender: Sender) -> Option<Duration> {
-    match sender {
-        Sender::HttpApi | Sender::HttpApi1 => Some(HTTP_API_TIMEOUT),
-        Sender::RestApi => Some(REST_API_TIMEOUT),
-        Sender::LoadBalancer => Some(ALB_TIMEOUT),
-        Sender::FunctionUrl { .. }
-        | Sender::WebSocketApi
-        | Sender::Push
-        | Sender::Invocation
-        | Sender::Json => None,
-    }
+/// How long the front door waits, as it is set or by default. A function URL waits as long as the function may run, and
+/// so does who invokes it.
+pub(super) fn patience(sender: Sender, settings: &FunctionConfig) -> Option<Duration> {
+    let set = settings.front_door_timeout;
+    let most = match sender {
+        Sender::HttpApi | Sender::HttpApi1 => HTTP_API_TIMEOUT,
+        Sender::RestApi => REST_API_TIMEOUT,
+        Sender::LoadBalancer => ALB_TIMEOUT,
+        // This quota cannot be raised (API Gateway quotas, WebSocket APIs).
+        Sender::WebSocketApi => {
+            return Some(WEBSOCKET_TIMEOUT.min(set.unwrap_or(WEBSOCKET_TIMEOUT)));
+        }
+        Sender::FunctionUrl { .. } | Sender::Push | Sender::Invocation | Sender::Json => {
+            return None;
+        }
+    };
+    Some(set.unwrap_or(most))
 }
 
 /// What a cold start and the way here have taken of the front door's patience. Clocks differ, and an event may be an
@@ -143,7 +158,11 @@ mod tests {
             front_door_timeout: Some(120 * SECOND),
             ..FunctionConfig::default()
         };
-        let found = left(Sender::RestApi, &settings, 600 * SECOND, Duration::ZERO);
-        about(found, 120 * SECOND - settings.answer_margin);
+        let left = |sender| left(sender, &settings, 600 * SECOND, Duration::ZERO);
+        let margin = settings.answer_margin;
+        about(left(Sender::RestApi), 120 * SECOND - margin);
+        about(left(Sender::WebSocketApi), 29 * SECOND - margin);
+        let url = Sender::FunctionUrl { authorized: true };
+        about(left(url), 600 * SECOND - margin);
     }
 }

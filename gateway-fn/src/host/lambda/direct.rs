@@ -1,10 +1,10 @@
 //! A direct invocation -> the Flow -> its answer: by a Gateway to which this function is an Executor, or by hand with
 //! the JSON of `/post`.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use flowgate_proto::{
-    DEFAULT_ENDPOINT, DataRequest,
+    DEFAULT_ENDPOINT,
     invoke::{Answer, Call, FaultKind, Invocation, Payload, PayloadError},
     jina::{EndpointsProto, status_proto::StatusCode},
     json::{self, EndpointFrom},
@@ -13,7 +13,9 @@ use flowgate_proto::{
 };
 use lambda_runtime::Diagnostic;
 use prost::Message as _;
+use tokio::time::Instant;
 
+use super::since_1970;
 use crate::{
     context::{Context, Trace},
     error::{ErrorCode, GatewayError},
@@ -21,15 +23,30 @@ use crate::{
     gateway::Gateway,
 };
 
+/// Reads a payload; one that is none is a function error.
+pub(super) fn read(event: &str) -> Result<Payload<'_>, Diagnostic> {
+    Payload::read(event).map_err(|error| bad(&error))
+}
+
+/// Until when a caller waits who says so.
+pub(super) fn end(payload: &Payload<'_>) -> Option<Instant> {
+    let Payload::Invocation(invocation) = payload else {
+        return None;
+    };
+    let end = since_1970(invocation.deadline?)?;
+    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now().checked_add(left)
+}
+
 /// Answers a direct invocation with the JSON of its answer; a failure is told by a function error whose type says what
 /// kind it is. `limit` bounds a body when it is decompressed.
 pub(super) async fn answer(
     gateway: &Gateway,
-    event: &str,
+    payload: Payload<'_>,
     context: Context,
     limit: usize,
 ) -> Result<String, Diagnostic> {
-    match Payload::read(event).map_err(|error| bad(&error))? {
+    match payload {
         Payload::Json(text) => by_hand(gateway, text, context).await,
         Payload::Invocation(invocation) => by_gateway(gateway, &invocation, context, limit).await,
     }
@@ -43,7 +60,7 @@ async fn by_gateway(
 ) -> Result<String, Diagnostic> {
     let (message, is_error) = match invocation.call {
         Call::Process => {
-            let context = with_callers(context, invocation);
+            let context = with_callers_trace(context, invocation);
             process(gateway, invocation, context, limit).await?
         }
         // Whatever is asked for goes into the Flow, whose Executors know what they serve.
@@ -65,16 +82,13 @@ async fn process(
 ) -> Result<(Vec<u8>, bool), Diagnostic> {
     let parts = invocation.requests(limit).map_err(|error| bad(&error))?;
     let request = reduce(parts).map_err(|error| fault(FaultKind::BadPayload, error.to_string()))?;
-    let header = request.header.clone();
+    let kept = request.clone();
     let answer = match gateway.handle(request, context).await {
         Ok(answer) => answer,
         Err(error) if error.code() == ErrorCode::DeadlineExceeded => return Err(failed(&error)),
-        // To the caller this Flow is one Executor, whose failures are told in the answer's header.
+        // To the caller this Flow is one Executor, whose failures are told in the header of the request as it came.
         Err(error) => {
-            let mut answer = DataRequest {
-                header,
-                ..Default::default()
-            };
+            let mut answer = kept;
             answer.header.status = Some(error.status());
             answer
         }
@@ -104,14 +118,8 @@ async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<Stri
     String::from_utf8(written).map_err(|error| unwritten(&error))
 }
 
-/// The caller's own end and trace go before Lambda's: it knows how long somebody waits.
-fn with_callers(mut context: Context, invocation: &Invocation<'_>) -> Context {
-    let end = invocation.deadline.and_then(|milliseconds| {
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
-    });
-    if let Some(end) = end {
-        context.wait_at_most(end.duration_since(SystemTime::now()).unwrap_or_default());
-    }
+/// The caller's own trace goes before Lambda's.
+fn with_callers_trace(mut context: Context, invocation: &Invocation<'_>) -> Context {
     let callers = invocation.trace.iter();
     let callers = callers.map(|(name, value)| (name.as_str(), value.clone()));
     context.trace = context.trace.overlaid(Trace::from_pairs(callers));
@@ -141,7 +149,7 @@ fn bad(error: &PayloadError) -> Diagnostic {
 }
 
 fn unwritten(error: &(dyn std::error::Error + 'static)) -> Diagnostic {
-    tracing::error!(error, "an answer could not be written");
+    tracing::error!(error = %with_causes(error), "an answer could not be written");
     fault(
         FaultKind::Failed,
         "Internal: the answer cannot be written".to_owned(),

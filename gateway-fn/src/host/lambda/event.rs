@@ -42,6 +42,10 @@ pub(super) struct UnknownEvent;
 impl Sender {
     /// Tells the sender by the event's tags.
     pub(super) fn of(event: &str) -> Result<Self, UnknownEvent> {
+        // serde would read the tags from a list too.
+        if !event.trim_start().starts_with('{') {
+            return Err(UnknownEvent);
+        }
         let tags: Tags = serde_json::from_str(event).map_err(|_| UnknownEvent)?;
         if tags.push.is_some() {
             return Ok(Self::Push);

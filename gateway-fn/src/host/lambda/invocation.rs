@@ -7,10 +7,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
 
-use super::{Shared, answer, deadline::Deadline, event::Sender};
+use super::{
+    Shared,
+    answer::{self, Form},
+    deadline::Deadline,
+    event::Sender,
+};
 use crate::{
     context::{Context, Record, Trace},
     error::ErrorCode,
@@ -41,7 +46,7 @@ impl Invocation {
     ) -> Self {
         let settings = &shared.config.gateway.function;
         let facts = shared.gateway.facts();
-        let is_first = facts.note_invocation();
+        let is_cold = facts.note_invocation();
         let keeps = shared.metrics.is_some() || shared.xray.is_some();
         Self {
             sender,
@@ -53,7 +58,7 @@ impl Invocation {
             } else {
                 Record::default()
             },
-            cold: facts.init().filter(|_| is_first && shared.on_demand),
+            cold: facts.init().filter(|_| is_cold),
             traffic: traffic(shared),
         }
     }
@@ -71,6 +76,18 @@ impl Invocation {
         }
     }
 
+    /// Nobody waits longer than until `end` either.
+    pub(super) fn at_most(&mut self, end: Option<Instant>) {
+        if let Some(end) = end {
+            self.deadline.at_most(end);
+        }
+    }
+
+    /// Notes that an error went in place of an answer that was too large.
+    pub(super) fn note_too_large(&self) {
+        self.record.note_failure(ErrorCode::TooLarge, None);
+    }
+
     /// Sends a request through the routes. What does not keep to the deadline is given up before the front door does.
     pub(super) async fn answer(&self, shared: &Shared, mut request: Request<Body>) -> Response {
         let dialect = Dialect::of(&request);
@@ -81,14 +98,19 @@ impl Invocation {
         in_time.unwrap_or_else(|_| self.late(dialect))
     }
 
-    /// The answer with all of its body, of which the rest may only be made while it is read.
-    pub(super) async fn whole(&self, answer: Response, dialect: Dialect) -> Response {
+    /// The answer with all of its body, of which the rest may only be made while it is read: each message of a stream is
+    /// bounded, and this bounds their sum.
+    pub(super) async fn whole(&self, answer: Response, form: Form, most: usize) -> Response {
         let (head, body) = answer.into_parts();
-        match tokio::time::timeout_at(self.deadline.last, body.collect()).await {
+        let body = Limited::new(body, most).collect();
+        match tokio::time::timeout_at(self.deadline.last, body).await {
             Ok(Ok(body)) => Response::from_parts(head, Body::from(body.to_bytes())),
-            // It comes out of this process, where the routes bound what they write.
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                self.note_too_large();
+                form.too_large(format_args!("more than {most}"), most)
+            }
             Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Err(_) => self.late(dialect),
+            Err(_) => self.late(form.dialect),
         }
     }
 
@@ -102,6 +124,7 @@ impl Invocation {
             self.lambda.request_id
         );
         tracing::warn!("{detail}");
+        self.record.note_failure(ErrorCode::DeadlineExceeded, None);
         answer::failed(dialect, ErrorCode::DeadlineExceeded, &detail)
     }
 
@@ -113,11 +136,13 @@ impl Invocation {
         self.tell_after(shared, duration, bytes);
     }
 
-    /// Waits for floating work, which the freeze would leave hanging.
+    /// Waits for what the freeze would leave hanging: floating work, and for a moment an issuer's new keys, which would
+    /// have timed out at the thaw.
     pub(super) async fn settle(&self, shared: &Shared) {
         if !shared.freezes {
             return;
         }
+        let _ = tokio::time::timeout(FOR_KEYS, shared.gateway.auth().settled()).await;
         let most = shared.config.gateway.function.wait_for_floating;
         let most = most.and_then(|most| Instant::now().checked_add(most));
         let until = self.deadline.answer;
@@ -165,6 +190,9 @@ impl Invocation {
         answer.chain(TRAFFIC.into_iter().zip(since)).collect()
     }
 }
+
+/// An issuer that answers does so within some hundred milliseconds; of one that does not, the old keys serve on.
+const FOR_KEYS: Duration = Duration::from_secs(1);
 
 /// Messages to and from Executors before compression, and the payloads of those that are functions as they travel.
 const TRAFFIC: [&str; 4] = [

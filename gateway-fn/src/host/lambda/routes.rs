@@ -16,6 +16,7 @@ use crate::{
         http::{Scripts, router},
     },
 };
+use flowgate_proto::with_causes;
 
 /// The routes of HTTP, and those of gRPC for clients that come through a front door.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Routes {
     pub(super) async fn answer(&self, sender: Sender, request: Request<Body>) -> Response {
         let dialect = Dialect::of(&request);
         if sender == (Sender::FunctionUrl { authorized: false }) && !self.is_public(dialect) {
-            return answer::error(StatusCode::FORBIDDEN, NOT_PUBLIC);
+            return not_public(dialect);
         }
         let router = match dialect {
             Dialect::GrpcWeb => &self.calls().grpc_web,
@@ -69,12 +70,15 @@ impl Routes {
 
     /// Whether anyone may call so: by the setting, or because these routes ask callers who they are.
     fn is_public(&self, dialect: Dialect) -> bool {
-        let protocol = match dialect {
-            Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => Protocol::Grpc,
-            Dialect::Http => Protocol::Http,
+        let asked = |protocol| self.config.auth.protocols.contains(&protocol);
+        let is_asked = match dialect {
+            // What either demands is demanded of them (`auth::layer::grpc_over_http`).
+            Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+                asked(Protocol::Grpc) || asked(Protocol::Http)
+            }
+            Dialect::Http => asked(Protocol::Http),
         };
-        let auth = &self.config.auth;
-        self.config.function.public_url || (auth.is_on() && auth.protocols.contains(&protocol))
+        self.config.function.public_url || (self.config.auth.is_on() && is_asked)
     }
 
     fn calls(&self) -> &Calls {
@@ -92,10 +96,19 @@ impl Routes {
     }
 }
 
+fn not_public(dialect: Dialect) -> Response {
+    match dialect {
+        Dialect::Http => answer::error(StatusCode::FORBIDDEN, NOT_PUBLIC),
+        Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+            answer::refused(dialect, &tonic::Status::permission_denied(NOT_PUBLIC))
+        }
+    }
+}
+
 /// An event whose request cannot be made out: what the front door let through, the client has sent.
 pub(super) fn broken(error: &BrokenEvent) -> Response {
     tracing::debug!(
-        error = error as &dyn std::error::Error,
+        error = %with_causes(error),
         "a request was refused"
     );
     answer::error(StatusCode::BAD_REQUEST, &error.to_string())

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{body::HttpBody as _, response::Response};
 use bytes::Bytes;
-use flowgate_proto::limits::STREAMED_RESPONSE_BYTES;
+use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_runtime::{MetadataPrelude, StreamResponse};
@@ -130,8 +130,7 @@ fn cut(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
 /// The piece; `None` ends the body where it breaks or goes beyond what Lambda streams.
 fn within(left: &mut usize, piece: Result<Bytes, axum::Error>) -> Option<Bytes> {
     let piece = piece.inspect_err(|error| {
-        let error = error as &dyn std::error::Error;
-        tracing::error!(error, "an answer broke while it was streamed");
+        tracing::error!(error = %with_causes(error), "an answer broke while it was streamed");
     });
     let piece = piece.ok()?;
     match left.checked_sub(piece.len()) {

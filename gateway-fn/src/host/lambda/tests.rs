@@ -3,8 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_proto::{
     Compression, DataRequest,
-    docarray::DocumentProto,
-    invoke::{Answer, Call, compress},
+    docarray::{DocumentProto, document_proto::Content},
+    invoke::{Answer, Call, compress, decompress},
     jina::{DataRequestListProto, EndpointsProto, JinaInfoProto},
 };
 use futures_util::StreamExt as _;
@@ -50,9 +50,7 @@ fn flow_of(yaml: &str, more: &dyn Fn(&str) -> Option<String>) -> Function {
         .config;
     let gateway = Gateway::new(&config, &Registry::default()).expect("starts");
     gateway.tell(Facts::of_environment(&env));
-    gateway
-        .facts()
-        .note_init(std::time::Duration::from_millis(5));
+    gateway.facts().note_init(Duration::from_millis(5));
     Function::new(gateway, config, &env)
 }
 
@@ -194,11 +192,23 @@ async fn a_function_url_for_anyone_is_refused_unless_it_is_meant() {
     assert_eq!(answer(&meant, &open).await["statusCode"], 200);
     open["rawPath"] = "/status".into();
     let sha256 = "0".repeat(64);
-    for (protocol, status) in [("http", 401), ("grpc", 403)] {
+    for (protocol, status, by_connect) in [
+        ("http", 401, 401),
+        ("grpc", 403, 401),
+        ("websocket", 403, 403),
+    ] {
         let keys = format!("[{{name: a, sha256: '{sha256}'}}]");
         let guarded = format!("auth: {{protocols: [{protocol}], api_keys: {keys}}}");
-        let answer = answer(&function(&guarded), &open).await;
-        assert_eq!(answer["statusCode"], status, "{protocol}: {answer}");
+        let guarded = function(&guarded);
+        let refused = answer(&guarded, &open).await;
+        assert_eq!(refused["statusCode"], status, "{protocol}: {refused}");
+        let mut call = event(FUNCTION_URL, "POST", SINGLE, "");
+        call["requestContext"] = open["requestContext"].clone();
+        call["requestContext"]["http"]["method"] = "POST".into();
+        set_header(&mut call, "content-type", "application/proto");
+        let refused = answer(&guarded, &call).await;
+        assert_eq!(refused["statusCode"], by_connect, "{protocol}: {refused}");
+        assert!(json_body(&refused)["code"].is_string(), "as Connect has it");
     }
 }
 
@@ -251,7 +261,7 @@ async fn compressed_bodies_go_both_ways() {
         let headers = &answer["multiValueHeaders"];
         assert_eq!(headers["content-encoding"], json!([coding]));
         let limit = 1 << 20;
-        let read = flowgate_proto::invoke::decompress(body(&answer), compression, limit);
+        let read = decompress(body(&answer), compression, limit);
         let read: Value = serde_json::from_slice(&read.expect(coding)).expect("JSON");
         assert_eq!(read["data"][0]["text"], "hello");
     }
@@ -444,6 +454,57 @@ async fn a_stream_is_for_front_doors_that_can() {
 }
 
 #[tokio::test]
+async fn a_streamed_answer_is_compressed_too() {
+    let settings = "function: {response_streaming: true, compress_answers_from: 1}";
+    let mut event = event(FUNCTION_URL, "POST", "/post", HELLO);
+    set_header(&mut event, "accept-encoding", "gzip");
+    let answer = respond(&function(settings), &event).await;
+    let Ok(FunctionResponse::StreamingResponse(response)) = answer else {
+        panic!("no stream");
+    };
+    let headers = response.metadata_prelude.headers;
+    assert_eq!(headers["content-encoding"], "gzip");
+    assert!(!headers.contains_key("content-length"));
+    let chunks: Vec<_> = response.stream.collect().await;
+    let chunks = chunks.into_iter().flat_map(|chunk| chunk.expect("bytes"));
+    let body = decompress(chunks.collect(), Compression::Gzip, 1 << 20).expect("gzip");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(body["data"][0]["text"], "hello");
+}
+
+/// Each message of a stream is small; all of them together are not.
+#[tokio::test]
+async fn the_sum_of_a_streams_answers_is_bounded() {
+    let mut one = hello();
+    one.documents = vec![DocumentProto {
+        content: Some(Content::Text("x".repeat(1000))),
+        ..Default::default()
+    }]
+    .into();
+    let many = framed(&one.encode_to_vec()).repeat(8000);
+    let mut event = event(HTTP_API, "POST", "/jina.JinaRPC/Call", "");
+    event["body"] = STANDARD
+        .encode(compress(&many, Compression::Gzip).expect("gzip"))
+        .into();
+    event["isBase64Encoded"] = true.into();
+    set_header(&mut event, "content-type", "application/grpc-web+proto");
+    set_header(&mut event, "content-encoding", "gzip");
+    let refused = answer(&function(""), &event).await;
+    assert_eq!(refused["headers"]["grpc-status"], "8", "{refused}");
+    let said = refused["headers"]["grpc-message"].as_str().expect("why");
+    assert!(said.contains("more%20than%206291456"), "{said}");
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_object_has_no_sender() {
+    let list = json!([
+        null, null, null, 1, null, null, null, null, null, null, null, null
+    ]);
+    let error = respond(&function(""), &list).await.err().expect("an error");
+    assert_eq!(error.error_type, "Flowgate.UnknownEvent");
+}
+
+#[tokio::test]
 async fn the_function_is_an_executor_of_other_gateways() {
     let function = function("");
     let list = DataRequestListProto {
@@ -535,7 +596,7 @@ async fn a_slow_executor_is_a_504_before_the_front_door_cuts() {
     ));
     let started = std::time::Instant::now();
     let answer = answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
-    assert!(started.elapsed() < std::time::Duration::from_millis(390));
+    assert!(started.elapsed() < Duration::from_millis(390));
     assert_eq!(answer["statusCode"], 504, "{answer}");
     assert!(json_body(&answer).to_string().contains("slow"));
 }

@@ -30,7 +30,7 @@ mod tests;
 
 use std::time::Duration;
 
-use flowgate_proto::{DataRequest, limits};
+use flowgate_proto::{DataRequest, limits, with_causes};
 use serde_json::{Value, json};
 
 use self::{
@@ -47,6 +47,7 @@ use self::{
     time::Time,
     work::{TakenOn, Work},
 };
+use super::{deadline, event::Sender};
 use crate::{
     config::{FunctionConfig, GatewayConfig, Protocol},
     context::Context,
@@ -80,7 +81,9 @@ impl WebSocketEvents {
             gateway,
             sdk: Sdk::OfProcess,
             connections: Connections::at(Endpoints {
-                url: url.or_else(|| set("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")),
+                url: url
+                    .or_else(|| set("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
+                    .or_else(|| set("AWS_ENDPOINT_URL")),
                 region: set("AWS_REGION"),
             }),
             settings,
@@ -112,9 +115,9 @@ impl WebSocketEvents {
             }
             Route::Message => {
                 self.door.passed();
-                let patience = self.settings.front_door_timeout;
-                let cut = event.cut(patience.unwrap_or(limits::WEBSOCKET_TIMEOUT));
-                let time = Time::of(lambda, Some(cut), &self.settings);
+                let patience = deadline::patience(Sender::WebSocketApi, &self.settings);
+                let cut = patience.map(|patience| event.cut(patience));
+                let time = Time::of(lambda, cut, &self.settings);
                 let context = within(time, context);
                 Box::pin(self.message(&event, time, &context, lambda)).await
             }
@@ -136,7 +139,7 @@ impl WebSocketEvents {
             }
             Ok(HandedOver { id, .. }) => tracing::info!(id, "an event came a second time"),
             Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %with_causes(&error),
                 "an asynchronous event cannot be taken on"
             ),
         }
@@ -246,6 +249,7 @@ impl WebSocketEvents {
             Err(
                 error @ (ConnectionsError::Refused { .. }
                 | ConnectionsError::NoAnswer
+                | ConnectionsError::NotMade
                 | ConnectionsError::Nowhere),
             ) => {
                 let fault = Fault::unavailable(format!("the answer could not be sent: {error}"));
@@ -270,6 +274,7 @@ impl WebSocketEvents {
                 ConnectionsError::Gone => self.work.stop(&to.id),
                 ConnectionsError::Refused { .. }
                 | ConnectionsError::NoAnswer
+                | ConnectionsError::NotMade
                 | ConnectionsError::Nowhere => {
                     tracing::error!(%error, api = to.api_id, sent, all, "an answer could not be sent");
                 }
@@ -342,7 +347,9 @@ impl WebSocketEvents {
                 Err(ConnectionsError::Gone) => return,
                 // A policy or an emulator that knows no GET: asking again does not help.
                 Err(
-                    ConnectionsError::Refused { status: 403 | 404 } | ConnectionsError::Nowhere,
+                    ConnectionsError::Refused { status: 403 | 404 }
+                    | ConnectionsError::NotMade
+                    | ConnectionsError::Nowhere,
                 ) => std::future::pending().await,
                 Ok(()) | Err(ConnectionsError::Refused { .. } | ConnectionsError::NoAnswer) => {
                     tokio::time::sleep(GONE_INTERVAL).await;

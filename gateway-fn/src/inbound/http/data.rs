@@ -1,11 +1,10 @@
 //! The data routes: a JSON body through the Flow, and the answer or the failure back as JSON.
 
-use std::error::Error;
-
 use axum::{extract::Request, response::Response};
 use flowgate_proto::{
     DataRequest,
     json::{self, EndpointFrom},
+    with_causes,
 };
 use http::StatusCode;
 
@@ -44,8 +43,7 @@ fn read(body: &[u8], endpoint: &Endpoint) -> Result<DataRequest, Rejection> {
 
 fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
     json::write_http(answer).map(json_reply).map_err(|error| {
-        let cause = &error as &dyn Error;
-        tracing::error!(request_id, error = cause, "an answer could not be written");
+        tracing::error!(request_id, error = %with_causes(&error), "an answer could not be written");
         Rejection::Failed {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             detail: error.to_string(),

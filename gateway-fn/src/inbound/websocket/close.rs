@@ -40,7 +40,7 @@ impl Close {
     }
 
     /// A request that can be read and does not hold.
-    pub(super) fn invalid(reason: &str) -> Self {
+    pub(crate) fn invalid(reason: &str) -> Self {
         Self::because(1008, reason)
     }
 

@@ -8,6 +8,7 @@ use crate::outbound::{
     Failure,
     error::{TIMED_OUT, UNREACHABLE},
 };
+use flowgate_proto::with_causes;
 
 /// A try that failed.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl From<Status> for Refusal {
         }
         // A status with a source was made on this side: the connection failed, no peer said anything.
         if status.source().is_some() {
-            tracing::debug!(error = &status as &dyn Error, "the connection failed");
+            tracing::debug!(error = %with_causes(&status), "the connection failed");
             return Self::of_our_own(Code::Unavailable, UNREACHABLE);
         }
         Self {

@@ -71,9 +71,9 @@ impl LambdaClient {
             .await
     }
 
-    /// Whether AWS itself is invoked, as far as the Flow says. An emulator may take a check for an invocation.
-    pub(crate) const fn is_of_aws(&self) -> bool {
-        self.endpoint_url.is_none()
+    /// Whether AWS itself is invoked. An emulator may take a check for an invocation.
+    pub(crate) fn is_of_aws(&self) -> bool {
+        self.endpoint_url.is_none() && !aws::has_emulator()
     }
 
     async fn send(

@@ -2,16 +2,16 @@
 
 use std::{error::Error, time::Duration};
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata as _, SdkError},
     operation::invoke::InvokeError,
 };
-use flowgate_proto::invoke::FunctionFault;
+use flowgate_proto::{causes, invoke::FunctionFault};
 
 use super::fault::InvokeFault;
 use crate::{
+    aws,
     aws::retry::Failed,
     outbound::{Failure, error::TIMED_OUT},
 };
@@ -56,7 +56,7 @@ impl Refusal {
             }
             SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
                 // The SDK reports so what kept it from signing, too.
-                _ if lacks_credentials(error) => InvokeFault::Credentials,
+                _ if aws::lacks_credentials(error) => InvokeFault::Credentials,
                 // The only timeout that the SDK has here is that of connecting.
                 Some(error) if error.is_timeout() || is_connect(error) => InvokeFault::Unreachable,
                 Some(error) if error.is_user() => InvokeFault::Unprepared,
@@ -64,7 +64,7 @@ impl Refusal {
                 None => InvokeFault::Unprepared,
             },
             SdkError::ResponseError(_) | SdkError::TimeoutError(_) => InvokeFault::Broken,
-            _ if lacks_credentials(error) => InvokeFault::Credentials,
+            _ if aws::lacks_credentials(error) => InvokeFault::Credentials,
             _ => InvokeFault::Unprepared,
         };
         Self::said(fault, chain(error))
@@ -185,11 +185,6 @@ const fn of_status(status: u16) -> InvokeFault {
     }
 }
 
-/// Whether there was nothing to sign the request with.
-fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<CredentialsError>())
-}
-
 /// Whether it failed at making the connection, so that nothing was sent.
 fn is_connect(error: &(dyn Error + 'static)) -> bool {
     let mut found =
@@ -200,11 +195,6 @@ fn is_connect(error: &(dyn Error + 'static)) -> bool {
 fn chain(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<_> = causes(error).map(ToString::to_string).collect();
     texts.join(": ")
-}
-
-/// The error and what is behind it.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// A function may say anything, at any length.
@@ -218,7 +208,9 @@ const MOST_DETAIL: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use aws_credential_types::provider::future::ProvideCredentials as Provided;
+    use aws_credential_types::provider::{
+        error::CredentialsError, future::ProvideCredentials as Provided,
+    };
     use aws_sdk_lambda::{
         Client,
         config::{Builder, Credentials, ProvideCredentials, Region},

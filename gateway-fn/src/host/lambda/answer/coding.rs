@@ -1,8 +1,13 @@
 //! `accept-encoding` -> how an answer is compressed, if it is worth it.
 
+use axum::{
+    body::HttpBody as _,
+    response::{IntoResponse as _, Response},
+};
 use bytes::Bytes;
 use flowgate_proto::{Compression, invoke::compress};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
 
 /// A compression that a client takes, and from how many bytes on it gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,23 @@ impl Coding {
             compression,
             from: from?,
         })
+    }
+
+    /// Compresses an answer whose body is there as a whole; one that is still being made goes on as it comes.
+    pub(in crate::host::lambda) async fn of_one_piece(self, answer: Response) -> Response {
+        if answer.body().size_hint().exact().is_none() {
+            return answer;
+        }
+        let (mut head, body) = answer.into_parts();
+        match body.collect().await {
+            Ok(body) => {
+                let body = self.apply(&mut head.headers, body.to_bytes());
+                // It is no longer what was said of it.
+                head.headers.remove(header::CONTENT_LENGTH);
+                Response::from_parts(head, body.into())
+            }
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 
     /// Compresses a body and says so in its headers; a small one, and one that is compressed already, stays.

@@ -165,3 +165,33 @@ async fn floating_work_is_waited_for_as_long_as_the_flow_says() {
     answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+/// What waits longer than the caller would lose an answer that is there.
+#[tokio::test]
+async fn floating_work_does_not_outlast_the_callers_patience() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let function = flow(&format!(
+        "jtype: Flow\ngateway: {{function: {{front_door_timeout: 300}}}}\nexecutors:\n\
+         - {{name: greeter, uses: 'inproc://greet'}}\n\
+         - {{name: slow, external: true, host: 127.0.0.1, port: {port}, needs: [gateway], floating: true}}\n"
+    ));
+    let soon = SystemTime::now() + Duration::from_millis(300);
+    let soon = soon.duration_since(SystemTime::UNIX_EPOCH).expect("now");
+    let mut by_gateway = invoke(
+        &DataRequestListProto {
+            requests: vec![hello()],
+        }
+        .encode_to_vec(),
+    );
+    by_gateway["deadline"] = u64::try_from(soon.as_millis()).expect("in time").into();
+    let websocket = json!({
+        "requestContext": {"connectionId": "c", "eventType": "MESSAGE", "routeKey": "$default", "apiId": "a", "stage": "s"},
+        "body": HELLO,
+    });
+    for event in [websocket, by_gateway] {
+        let started = Instant::now();
+        respond(&function, &event).await.expect("an answer");
+        assert!(started.elapsed() < Duration::from_secs(5), "{event}");
+    }
+}

@@ -10,6 +10,7 @@ use crate::aws::{
     self,
     retry::{Failed, Retries},
 };
+use flowgate_proto::with_causes;
 
 /// Where clients have their configuration from.
 #[derive(Debug)]
@@ -45,6 +46,9 @@ pub(super) enum ConnectionsError {
     /// There was no answer, or no time to wait for one.
     #[error("AWS gave no answer")]
     NoAnswer,
+    /// There are no credentials, or the client is not set up as it should be.
+    #[error("the call of AWS could not be made")]
+    NotMade,
     /// The event does not say whose connection it is, or the region is not known.
     #[error("the API of the connection is not known")]
     Nowhere,
@@ -103,12 +107,13 @@ impl Tried {
         let seconds = said.and_then(|said| said.headers().get("retry-after")?.parse().ok());
         let status = said.map(|said| said.status().as_u16());
         if status != Some(410) {
-            tracing::warn!(error = error as &dyn Error, "a call of AWS failed");
+            tracing::warn!(error = %with_causes(error), "a call of AWS failed");
         }
         Self {
             error: match status {
                 Some(410) => ConnectionsError::Gone,
                 Some(status) => ConnectionsError::Refused { status },
+                None if is_not_made(error) => ConnectionsError::NotMade,
                 None => ConnectionsError::NoAnswer,
             },
             retry_after: seconds.map(Duration::from_secs),
@@ -116,10 +121,15 @@ impl Tried {
     }
 }
 
+/// Another try does not change what this process lacks.
+fn is_not_made<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(error, SdkError::ConstructionFailure(_)) || aws::lacks_credentials(error)
+}
+
 impl Failed for Tried {
     fn is_retryable(&self) -> bool {
         match self.error {
-            ConnectionsError::Gone | ConnectionsError::Nowhere => false,
+            ConnectionsError::Gone | ConnectionsError::NotMade | ConnectionsError::Nowhere => false,
             ConnectionsError::Refused { status } => status == 429 || status >= 500,
             ConnectionsError::NoAnswer => true,
         }

@@ -121,7 +121,11 @@ impl Connections {
         if let Some(client) = clients.get(&endpoint) {
             return Ok(client.clone());
         }
-        let config = config::Builder::from(sdk.config().await).endpoint_url(&endpoint);
+        // Either would be a host of its own making, and the SDK refuses to have both.
+        let config = config::Builder::from(sdk.config().await)
+            .endpoint_url(&endpoint)
+            .use_fips(false)
+            .use_dual_stack(false);
         let client = Client::from_conf(config.build());
         // APIs are named by events.
         if clients.len() == MOST_CLIENTS {

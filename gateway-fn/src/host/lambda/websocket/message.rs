@@ -86,7 +86,14 @@ impl Message {
                 let bytes = BASE64.decode(text).map_err(|_| {
                     Close::unreadable("the message is neither a JSON object nor base64")
                 })?;
-                subprotocol::read_bytes(&bytes.into()).map(Meaning::Input)
+                let input = subprotocol::read_bytes(&bytes.into())?;
+                match &input {
+                    Input::Request(request) if request.header.request_id.len() > MAX_ID => {
+                        let reason = format!("the request's id has more than {MAX_ID} bytes");
+                        Err(Close::invalid(&reason))
+                    }
+                    _ => Ok(Meaning::Input(input)),
+                }
             }
         }
     }
@@ -185,6 +192,12 @@ mod tests {
         assert_eq!(meaning(""), "1007 the message is empty");
         assert!(meaning("{").starts_with("1007 invalid JSON"));
         assert_eq!(meaning(r#"{"a":1}"#), "1008 data: field required");
+        let mut long = DataRequest::default();
+        long.header.request_id = "x".repeat(MAX_ID + 1);
+        assert_eq!(
+            meaning(&BASE64.encode(long.encode_to_vec())),
+            "1008 the request's id has more than 128 bytes"
+        );
         assert_eq!(
             meaning("hello there"),
             "1007 the message is neither a JSON object nor base64"
