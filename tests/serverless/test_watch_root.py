@@ -1,0 +1,37 @@
+"""`cargo lambda watch` in the root of the tree, without flags: it builds and starts both functions when they are invoked."""
+
+import subprocess
+
+import pytest
+
+from functions import HELLO, ROOT, Answer, executors, texts
+from processes import running
+
+#: Where `watch` listens by default, and where `gateway-fn` looks for Lambda under it.
+PORT = 9000
+
+#: It compiles what `cargo test` has not.
+BUILD_SECONDS = 900
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    log = tmp_path_factory.mktemp("watch") / "watch.log"
+    with running(["cargo", "lambda", "watch"], log, cwd=ROOT) as program:
+        program.wait_for_port(PORT)
+        yield f"http://127.0.0.1:{PORT}"
+
+
+def test_an_executor_is_invoked_by_hand(watch):
+    words = ["cargo", "lambda", "invoke", "executor-fn", "--data-ascii"]
+    words += ['{"data":[{"text":"hello"}],"execEndpoint":"/"}']
+    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_SECONDS)
+    assert answer.returncode == 0, answer.stderr
+    assert '"hello"' in answer.stdout
+
+
+def test_the_gateway_invokes_the_executor(watch):
+    answer = Answer(f"{watch}/lambda-url/gateway-fn/post", HELLO, seconds=BUILD_SECONDS)
+    assert answer.status == 200, answer.body
+    assert executors(answer.json()) == ["gateway", "executor"]
+    assert texts(answer.json())[0] == "hello"
