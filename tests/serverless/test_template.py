@@ -33,7 +33,7 @@ def made(**parameters) -> dict:
     return transform(template, parameters, NoPolicies())["Resources"]
 
 
-CHOICES = ("HttpAuthorization", "WebSocketAuthorization", "WebSocketPush")
+CHOICES = ("HttpAuthorization", "WebSocketAuthorization", "WebSocketPush", "WebSocketAccessLog")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,7 @@ def holds(condition: str, values: dict) -> bool:
         "HasJwt": at("HttpAuthorization") == "JWT",
         "HasCors": at("CorsOrigins") != "",
         "HasPush": at("WebSocketPush") == "on",
+        "HasWebSocketAccessLog": at("WebSocketAccessLog") == "on",
     }[condition]
 
 
@@ -121,6 +122,17 @@ def test_the_flow_pushes_where_the_template_lets_it():
         assert holds("HasPush", values) == (says == "true")
     flow = (ROOT / "infra/flows/lambda.yml").read_text()
     assert "push: ${{ ENV.WEBSOCKET_PUSH }}" in flow
+
+
+def access_log(api: str, **values):
+    return resolved(made(**values)[api]["Properties"].get("AccessLogSettings"), values)
+
+
+def test_a_websocket_api_logs_only_where_that_is_chosen():
+    # A fresh account has no role for it, and the stack would fail; an HTTP API needs none.
+    assert access_log("WebSocketApiDefaultStage") is None
+    assert "$context.connectionId" in access_log("WebSocketApiDefaultStage", WebSocketAccessLog="on")["Format"]
+    assert access_log("HttpApiApiGatewayDefaultStage")["DestinationArn"] == {"Fn::GetAtt": ["ApiLogs", "Arn"]}
 
 
 def test_nothing_is_public_by_default():
