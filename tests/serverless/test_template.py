@@ -124,6 +124,15 @@ def test_the_flow_pushes_where_the_template_lets_it():
     assert "push: ${{ ENV.WEBSOCKET_PUSH }}" in flow
 
 
+def test_an_executor_has_as_long_as_the_gateway_less_a_little():
+    for choice in ("on", "off"):
+        gateway, executor = (
+            resolved(SAM["Resources"][name]["Properties"]["Timeout"], {"WebSocketPush": choice})
+            for name in ("WebSocketFunction", "ExecutorFunction")
+        )
+        assert 0 < gateway - executor <= 10
+
+
 def access_log(api: str, **values):
     return resolved(made(**values)[api]["Properties"].get("AccessLogSettings"), values)
 
