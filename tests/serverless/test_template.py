@@ -11,6 +11,7 @@ from samtranslator.yaml_helper import yaml_parse
 from functions import ROOT
 
 SAM = yaml_parse((ROOT / "infra/template.yaml").read_text())
+PYTHON = yaml_parse((ROOT / "infra/python-executor/template.yaml").read_text())
 CONTAINER = yaml_parse((ROOT / "infra/container.yaml").read_text())
 
 # What the AWS SDK reads and what the bundled Flow names.
@@ -165,6 +166,18 @@ def test_a_function_may_do_what_the_flow_needs_and_nothing_else():
     allowed = {statement["Action"]: statement["Resource"] for statement in statements}
     assert set(allowed) == {"lambda:InvokeFunction", "execute-api:ManageConnections"}
     assert all(resource != "*" for resource in allowed.values())
+
+
+@pytest.mark.parametrize("template", [SAM, PYTHON], ids=["flow", "python"])
+def test_errors_and_throttles_of_every_function_raise_an_alarm(template):
+    resources = template["Resources"]
+    functions = {name for name, resource in resources.items() if resource["Type"].endswith("::Function")}
+    watched = set()
+    for resource in resources.values():
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and resource["Properties"]["Namespace"] == "AWS/Lambda":
+            (dimension,) = resource["Properties"]["Dimensions"]
+            watched.add((dimension["Value"]["Ref"], resource["Properties"]["MetricName"]))
+    assert watched == set(itertools.product(functions, ("Errors", "Throttles")))
 
 
 def variables() -> set:
