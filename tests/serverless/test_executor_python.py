@@ -2,7 +2,10 @@
 Jina's calls it through our Gateway, which invokes it through the AWS SDK.
 """
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +86,31 @@ def test_it_is_started_again_when_it_dies(function):
     assert "being started again" in died["errorMessage"]
     after = call(function)["data"][0]["tags"]["pid"]
     assert after != before
+
+
+def process(number) -> tuple:
+    """A process's state, parent and group; of one that is gone, nothing."""
+    try:
+        state, parent, group = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:3]
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    # A zombie is gone, though whoever took it over may not have looked yet.
+    return () if state == "Z" else (state, int(parent), int(group))
+
+
+def test_it_is_started_in_init_and_ends_with_the_function(tmp_path):
+    # Unlike Lambda, the emulator gives INIT as long as it takes.
+    with emulated(tmp_path, python_executor(), FLOWGATE_COMMAND_START_TIMEOUT=60) as function:
+        answer = call(function)["data"][0]
+        assert answer["text"] == "HELLO"
+        assert function.log().index("the command is ready") < function.log().index("INIT RTDONE")
+        # Jina has a process for the Executor beside its own, which leads their group and which the function started.
+        leader = process(answer["tags"]["pid"])[2]
+        program = process(leader)[1]
+        # As Lambda does before it ends an environment. The emulator, told to stop, does not say how the function ended.
+        os.kill(program, signal.SIGTERM)
+        function.program.wait_for_log("exited: exit status 0", 10)
+        assert not process(leader) and not process(answer["tags"]["pid"])
 
 
 def test_what_takes_too_long_is_given_up_in_time(tmp_path):
