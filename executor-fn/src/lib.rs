@@ -64,6 +64,7 @@ pub mod log;
 mod reply;
 mod request;
 pub mod tensor;
+pub mod variables;
 
 pub use batch::{Batch, Batching};
 pub use dispatch::{Answer, Service};

@@ -3,7 +3,7 @@
 
 use std::{env, process::ExitCode};
 
-use executor_fn::{Ended, Executor, ServeError, greet, log};
+use executor_fn::{Ended, Executor, ServeError, greet, log, variables};
 use flowgate_proto::with_causes;
 
 /// As sysexits.h has them: bad arguments, and a port that is taken.
@@ -13,6 +13,8 @@ const UNAVAILABLE: u8 = 69;
 #[tokio::main]
 async fn main() -> ExitCode {
     log::start(log::Format::for_environment(&variable), &variable);
+    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    variables::warn_of_unknown(names);
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -23,7 +23,7 @@ mod serve;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use executor_fn::log;
+use executor_fn::{log, variables};
 
 pub use exit::Exit;
 pub use function::run_function;
@@ -76,7 +76,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return Exit::from_clap(&error).code(),
     };
     aws::take_from(Source::EVERYTHING);
-    log::start(log::Format::for_environment(&env), &env);
+    start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -100,6 +100,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Work that outlived its deadline must not hold the process.
     runtime.shutdown_background();
     exit.code()
+}
+
+/// Starts the log, and says in it first what of the environment nothing will read.
+fn start_log() {
+    log::start(log::Format::for_environment(&env), &env);
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    variables::warn_of_unknown(names);
 }
 
 /// The process's environment, in the form in which everything below takes it.

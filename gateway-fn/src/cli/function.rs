@@ -2,10 +2,9 @@
 
 use std::{path::Path, process::ExitCode, time::Instant};
 
-use executor_fn::log;
 use flowgate_proto::with_causes;
 
-use super::{Exit, env, exit, flow_source};
+use super::{Exit, env, exit, flow_source, start_log};
 use crate::{
     config::{Config, Loaded},
     gateway::{Facts, Gateway, Registry},
@@ -24,7 +23,7 @@ pub fn run_function() -> ExitCode {
         ));
         return Exit::Usage.code();
     }
-    log::start(log::Format::for_environment(&env), &env);
+    start_log();
     let loaded = match load() {
         Ok(loaded) => loaded,
         Err(exit) => return exit.code(),

@@ -39,8 +39,13 @@ impl Gateway {
 /// A connection to each region; the functions of one share it.
 async fn connect(functions: &[LambdaDeployment]) {
     let mut regions = HashSet::new();
-    let of_aws = functions.iter().filter(|function| function.is_of_aws());
-    let first = of_aws.filter(|function| regions.insert(function.region()));
+    // All have one client.
+    if !functions.first().is_some_and(LambdaDeployment::is_of_aws) {
+        return;
+    }
+    let first = functions
+        .iter()
+        .filter(|function| regions.insert(function.region()));
     let connected = first.map(LambdaDeployment::connect);
     join_all(connected).await.into_iter().for_each(log);
 }

@@ -23,7 +23,7 @@ use tonic::{
 
 use super::{
     CommandError,
-    supervisor::{State, Watch},
+    supervisor::{State, Watch, is_broken},
 };
 use crate::{
     Answer, Error,
@@ -190,11 +190,6 @@ fn failure(status: Status) -> Failure {
         _ => return Failure::Status(status),
     };
     Failure::Fault(fault(kind, format!("the command: {}", told(&status))))
-}
-
-/// Whether the call ended without a word of the command: its own UNAVAILABLE says nothing about whether it is there.
-pub(super) fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
 }
 
 fn told(status: &Status) -> String {

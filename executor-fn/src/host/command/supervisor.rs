@@ -10,12 +10,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
 use super::{
     CommandError, Settings,
     child::{self, Child},
-    client::is_broken,
 };
 
 /// A run that lasted so much longer than a start may take counts as good: the starts before it are forgiven.
@@ -230,6 +232,11 @@ async fn answering(endpoint: &Endpoint) -> Option<Channel> {
         Ok(_) => Some(channel),
         Err(status) => (!is_broken(&status)).then_some(channel),
     }
+}
+
+/// Whether the call ended without a word of the command: its own UNAVAILABLE says nothing about whether it is there.
+pub(super) fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 #[cfg(test)]

@@ -35,18 +35,13 @@ pub(super) struct HttpEvent<'a> {
     multi_value_query_string_parameters: Option<HashMap<String, Option<Vec<String>>>>,
     headers: Option<HashMap<String, Option<String>>>,
     multi_value_headers: Option<HashMap<String, Option<Vec<String>>>>,
-    #[serde(borrow, default)]
-    body: Body64<'a>,
-    #[serde(default)]
+    #[serde(borrow)]
+    body: Option<Text<'a>>,
     is_base64_encoded: Option<bool>,
     request_context: RequestContext,
 }
 
 /// A body's text, not copied where the JSON has it without escapes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-struct Body64<'a>(#[serde(borrow)] Option<Text<'a>>);
-
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -188,7 +183,7 @@ impl<'a> HttpEvent<'a> {
     }
 
     fn body(self) -> Result<Vec<u8>, BrokenEvent> {
-        let Some(Text(text)) = self.body.0 else {
+        let Some(Text(text)) = self.body else {
             return Ok(Vec::new());
         };
         if self.is_base64_encoded == Some(true) {
