@@ -57,13 +57,15 @@ fn colours(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
 /// `FLOWGATE_LOG` takes levels and `target=level`, between commas. One that does not parse falls back to the level
 /// `info`, and what to say about it comes along.
 fn filter(env: &dyn Fn(&str) -> Option<String>) -> (Targets, Option<String>) {
-    let is_set = |name| env(name).filter(|value| !value.is_empty());
+    let is_set = |name| env(name).filter(|value| value.contains(|letter| !" ,".contains(letter)));
     let directives = is_set("FLOWGATE_LOG").unwrap_or_else(|| {
         let jinas = is_set("JINA_LOG_LEVEL");
         jinas.as_deref().map_or("info", level).to_owned()
     });
-    let unspaced: String = directives.split_whitespace().collect();
-    match unspaced.parse() {
+    // To the parser an empty directive is the level `error`.
+    let parts = directives.split(',').map(str::trim);
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+    match parts.join(",").parse() {
         Ok(filter) => (filter, None),
         Err(error) => {
             let complaint =
@@ -118,6 +120,8 @@ mod tests {
             "gateway=trace"
         );
         assert_eq!(filter_of(&[("FLOWGATE_LOG", "")]), "info");
+        assert_eq!(filter_of(&[("FLOWGATE_LOG", " ,")]), "info");
+        assert_eq!(filter_of(&[("FLOWGATE_LOG", "debug,")]), "debug");
         assert_eq!(
             filter_of(&[("FLOWGATE_LOG", "warn, a=DEBUG")]),
             "a=debug,warn"

@@ -14,7 +14,7 @@ const UNAVAILABLE: u8 = 69;
 async fn main() -> ExitCode {
     log::start(log::Format::for_environment(&variable), &variable);
     let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    variables::warn_of_unknown(names);
+    variables::warn_of_misspelt(names);
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

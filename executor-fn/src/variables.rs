@@ -1,4 +1,4 @@
-//! Variables with our prefix -> a warning for each that nothing reads: a slip of the pen would be taken for the default.
+//! Variables with our prefix -> a warning for each that is misspelt: a slip of the pen would be taken for the default.
 
 const PREFIX: &str = "FLOWGATE_";
 
@@ -17,29 +17,45 @@ const KNOWN: [&str; 11] = [
     "FLOWGATE_MEMORY_PERCENT",
 ];
 
-/// Warns of the names that are nobody's. A Flow may refer to a variable of any name, so that it is no error.
-pub fn warn_of_unknown(names: impl IntoIterator<Item = String>) {
-    for name in unknown(names) {
-        tracing::warn!(
-            "{name} is read by nothing here: there are {}",
-            KNOWN.join(", ")
-        );
+/// Warns of names that are nearly one of them. Others are somebody's: a Flow may refer to any, and Kubernetes makes
+/// `FLOWGATE_PORT_8080_TCP` and more for a Service of the name `flowgate`.
+pub fn warn_of_misspelt(names: impl IntoIterator<Item = String>) {
+    for (name, meant) in misspelt(names) {
+        tracing::warn!("{name} is read by nothing here: did you mean {meant}?");
     }
 }
 
-fn unknown(names: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
+fn misspelt(
+    names: impl IntoIterator<Item = String>,
+) -> impl Iterator<Item = (String, &'static str)> {
     let ours = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    ours.filter(|name| !KNOWN.contains(&name.as_str()))
+    ours.filter_map(|name| {
+        let distances = KNOWN.map(|known| (strsim::damerau_levenshtein(known, &name), known));
+        let (distance, meant) = distances.into_iter().min()?;
+        (1..=MOST_SLIPS)
+            .contains(&distance)
+            .then_some((name, meant))
+    })
 }
+
+/// Letters left out, added, changed or exchanged.
+const MOST_SLIPS: usize = 2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_look_like_ours_and_are_not_are_unknown() {
-        let names = ["FLOWGATE_COMAND_START", "FLOWGATE_FLOW", "PATH", "FLOWGATE"];
-        let found: Vec<_> = unknown(names.map(str::to_owned)).collect();
-        assert_eq!(found, ["FLOWGATE_COMAND_START"]);
+    fn only_what_is_nearly_ours_is_misspelt() {
+        let names = [
+            "FLOWGATE_COMAND_START",
+            "FLOWGATE_FLOW",
+            "FLOWGATE_PORT",
+            "FLOWGATE_SERVICE_HOST",
+            "PATH",
+        ];
+        let found: Vec<_> = misspelt(names.map(str::to_owned)).collect();
+        let expected = ("FLOWGATE_COMAND_START".to_owned(), "FLOWGATE_COMMAND_START");
+        assert_eq!(found, [expected]);
     }
 }

@@ -102,11 +102,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.code()
 }
 
-/// Starts the log, and says in it first what of the environment nothing will read.
+/// Starts the log, and says in it first which variables are misspelt.
 fn start_log() {
     log::start(log::Format::for_environment(&env), &env);
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    variables::warn_of_unknown(names);
+    variables::warn_of_misspelt(names);
 }
 
 /// The process's environment, in the form in which everything below takes it.

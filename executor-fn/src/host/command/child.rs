@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     process,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{CommandError, logs, words::with_port};
@@ -67,11 +67,15 @@ impl Child {
     }
 
     /// Ends what it has left behind, and forwards its last lines: they say as a rule why it ended.
-    pub(super) async fn bury(mut self) {
-        self.group.signal(Signal::KILL);
+    pub(super) async fn bury(self) {
+        self.bury_by(Instant::now() + LAST_WORDS).await;
+    }
+
+    async fn bury_by(mut self, by: Instant) {
+        drop(self.group);
         let forwarded = async { while self.logs.join_next().await.is_some() {} };
         // Who left the group may hold the other end for ever.
-        let _ = timeout(LAST_WORDS, forwarded).await;
+        let _ = timeout_at(by, forwarded).await;
     }
 
     /// Ends it: SIGTERM, and SIGKILL at `by`.
@@ -80,7 +84,7 @@ impl Child {
         if timeout_at(by, self.process.wait()).await.is_err() {
             tracing::warn!("the command did not end in time after SIGTERM and is killed");
         }
-        self.bury().await;
+        self.bury_by(by.min(Instant::now() + LAST_WORDS)).await;
     }
 }
 

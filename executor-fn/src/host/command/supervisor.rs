@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use tonic::{
-    Status,
+    Code, Status,
     transport::{Channel, Endpoint},
 };
 
@@ -132,8 +132,10 @@ impl Supervisor {
         let patience = self.settings.start_timeout;
         let why = tokio::select! {
             ended = child.ended() => {
+                let why = ending(ended);
+                self.state.send_replace(State::Absent(told(&why, again)));
                 child.bury().await;
-                ending(ended)
+                why
             }
             why = self.serving(port, patience) => {
                 self.state.send_replace(State::Absent(told(&why, again)));
@@ -161,8 +163,9 @@ impl Supervisor {
     /// does not answer although it runs, and no call runs either: one that is busy may be slow to say that it is
     /// there, and the calls end with their invocations.
     async fn serving(&self, port: u16, mut patience: Duration) -> String {
+        let mut is_sign: Sign = is_answer;
         loop {
-            let Some(channel) = ready(port, patience).await else {
+            let Some(channel) = ready(port, patience, is_sign).await else {
                 if !self.calls.is_empty() {
                     continue;
                 }
@@ -173,7 +176,7 @@ impl Supervisor {
             let _ = self.doubt.notified().now_or_never();
             self.state.send_replace(State::Ready(channel));
             self.doubt.notified().await;
-            patience = SECOND_CHANCE;
+            (patience, is_sign) = (SECOND_CHANCE, is_word);
         }
     }
 }
@@ -205,7 +208,7 @@ fn pause(starts: u64) -> Duration {
 
 /// A connection to the command once it answers; none if it does not within so much time of this process's own: a
 /// function that nobody calls is frozen, and its clock may go on.
-async fn ready(port: u16, patience: Duration) -> Option<Channel> {
+async fn ready(port: u16, patience: Duration, is_sign: Sign) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
     let endpoint = endpoint
         .expect("an address of this machine is a URI")
@@ -215,7 +218,7 @@ async fn ready(port: u16, patience: Duration) -> Option<Channel> {
     let mut spent = Duration::ZERO;
     while spent < patience {
         let begin = Instant::now();
-        if let Ok(Some(channel)) = timeout(POLL_TIMEOUT, answering(&endpoint)).await {
+        if let Ok(Some(channel)) = timeout(POLL_TIMEOUT, answering(&endpoint, is_sign)).await {
             return Some(channel);
         }
         sleep(POLL).await;
@@ -224,13 +227,26 @@ async fn ready(port: u16, patience: Duration) -> Option<Channel> {
     None
 }
 
-/// A connection, if what is there answers a call, whatever it says: then it is a gRPC server at work.
-async fn answering(endpoint: &Endpoint) -> Option<Channel> {
+/// Whether a refused call is a sign that the command is at work.
+type Sign = fn(&Status) -> bool;
+
+/// One that starts may be there before what it depends on: a Head answers so while its workers load.
+fn is_answer(status: &Status) -> bool {
+    is_word(status) && !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+}
+
+/// Of one that was ready any word will do.
+fn is_word(status: &Status) -> bool {
+    !is_broken(status)
+}
+
+/// A connection, if what is there answers a call: then it is a gRPC server at work.
+async fn answering(endpoint: &Endpoint, is_sign: Sign) -> Option<Channel> {
     let channel = endpoint.connect().await.ok()?;
     let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
     match client.endpoint_discovery(()).await {
         Ok(_) => Some(channel),
-        Err(status) => (!is_broken(&status)).then_some(channel),
+        Err(status) => is_sign(&status).then_some(channel),
     }
 }
 
