@@ -1,7 +1,7 @@
 //! A URL -> the bounded body of the answer to a GET, over HTTP/1.1 and a connection of its own: for what is asked once
 //! in a while.
 
-use std::{error::Error, io, sync::Arc};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header, uri::Scheme};
@@ -11,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
@@ -52,8 +53,7 @@ pub(crate) async fn get(
     let host = url.host().ok_or(FetchError::Host)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port));
-    let stream = stream.await.map_err(FetchError::Connect)?;
+    let stream = connect(host, port).await.map_err(FetchError::Connect)?;
     if is_tls {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| FetchError::Host)?;
         let stream = connector(roots())?.connect(name, stream).await;
@@ -62,6 +62,22 @@ pub(crate) async fn get(
         over(stream, url, most).await
     }
 }
+
+/// One address after the other: a family of which nothing comes back must not use up all of the time.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in lookup_host((host, port)).await? {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
+/// One address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whom the system trusts.
 pub(crate) fn system_roots() -> RootCertStore {

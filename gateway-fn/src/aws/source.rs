@@ -48,10 +48,15 @@ fn process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether the environment has an emulator in the place of Lambda.
+/// Whether the environment has an emulator in the place of Lambda: they speak HTTP, and AWS's own endpoints, those of a
+/// VPC among them, HTTPS.
 pub(crate) fn has_emulator() -> bool {
-    let is_set = |name| process(name).is_some_and(|url| !url.is_empty());
-    is_set("AWS_ENDPOINT_URL_LAMBDA") || is_set("AWS_ENDPOINT_URL")
+    let names = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
+    let url = names
+        .into_iter()
+        .filter_map(process)
+        .find(|url| !url.is_empty());
+    url.is_some_and(|url| url.starts_with("http://"))
 }
 
 fn of_function(env: Env) -> SdkConfig {
