@@ -1,5 +1,6 @@
 """`cargo lambda watch` in the root of the tree, without flags: it builds and starts both functions when they are invoked."""
 
+import socket
 import subprocess
 
 import pytest
@@ -16,6 +17,9 @@ BUILD_SECONDS = 900
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory):
+    with socket.socket() as somebody:
+        if somebody.connect_ex(("127.0.0.1", PORT)) == 0:
+            pytest.skip(f"port {PORT} is taken, and no flag may give another")
     log = tmp_path_factory.mktemp("watch") / "watch.log"
     with running(["cargo", "lambda", "watch"], log, cwd=ROOT) as program:
         program.wait_for_port(PORT)

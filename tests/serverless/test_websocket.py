@@ -21,6 +21,9 @@ NPM = Path(os.environ["SERVERLESS_NPM"])
 FLOW_PUSHING = FLOW_IN_PROCESS.replace("port: 8080}", "port: 8080, function: {websocket: {push: true}}}")
 
 
+assert FLOW_PUSHING != FLOW_IN_PROCESS
+
+
 @contextmanager
 def flowgate_local(directory: Path, yaml: str):
     ports = [free_port() for _ in range(3)]

@@ -30,6 +30,7 @@ use std::{
 };
 
 use ::http::HeaderMap;
+use axum::body::HttpBody as _;
 use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -153,9 +154,13 @@ impl Function {
         };
         let streams = settings.response_streaming
             && matches!(sender, Sender::FunctionUrl { .. } | Sender::RestApi);
+        let mut before = None;
         if streams {
             if let Some(coding) = coding {
+                let plain = answer.body().size_hint().exact();
                 answer = coding.of_one_piece(answer).await;
+                let is_other = |plain: &u64| answer.body().size_hint().exact() != Some(*plain);
+                before = plain.filter(is_other);
             }
             if let Some(bytes) = stream::excess(&answer) {
                 answer = form.too_large(bytes, STREAMED_RESPONSE_BYTES);
@@ -163,7 +168,14 @@ impl Function {
             }
         } else {
             let most = match coding {
-                Some(_) => self.0.config.gateway.limits.max_message_bytes,
+                // Compressed it may fit all the same.
+                Some(_) => self
+                    .0
+                    .config
+                    .gateway
+                    .limits
+                    .max_message_bytes
+                    .max(form.limit()),
                 None => form.limit(),
             };
             answer = invocation.whole(answer, form, most).await;
@@ -172,7 +184,7 @@ impl Function {
             page.mark(answer.headers_mut());
         }
         if streams {
-            return Ok(self.streamed(invocation, answer));
+            return Ok(self.streamed(invocation, answer, before));
         }
         let written = form.write(answer, coding).await;
         let written = written.map_err(|error| diagnostic(BROKEN, &error))?;
@@ -183,7 +195,14 @@ impl Function {
         buffered(written.text)
     }
 
-    fn streamed(&self, invocation: Invocation, answer: axum::response::Response) -> Response {
+    /// `before` are the bytes of an answer before it was compressed, if it was.
+    fn streamed(
+        &self,
+        invocation: Invocation,
+        answer: axum::response::Response,
+        before: Option<u64>,
+    ) -> Response {
+        let before = before.and_then(|before| usize::try_from(before).ok());
         let last = invocation.deadline.last;
         let invocation = Arc::new(invocation);
         let settle = {
@@ -191,7 +210,7 @@ impl Function {
             async move { invocation.settle(&shared).await }
         };
         let shared = Arc::clone(&self.0);
-        let tell = move |bytes| invocation.tell(&shared, Some((bytes, bytes)));
+        let tell = move |bytes| invocation.tell(&shared, Some((before.unwrap_or(bytes), bytes)));
         let after = stream::After { last, settle, tell };
         FunctionResponse::StreamingResponse(stream::response(answer, after))
     }
@@ -228,7 +247,7 @@ impl Function {
         let answer = match direct::read(event) {
             Ok(payload) => {
                 let end = direct::end(&payload);
-                invocation.at_most(end);
+                invocation.at_most(end, &self.0);
                 let context = invocation.context(&HeaderMap::new());
                 direct::answer(&self.0.gateway, payload, context, limit).await
             }

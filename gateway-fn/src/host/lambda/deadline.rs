@@ -17,6 +17,8 @@ pub(super) struct Deadline {
     pub(super) answer: Instant,
     /// For what does not keep to the first.
     pub(super) last: Instant,
+    /// When Lambda ends the invocation, less the margin: until then goes on what nobody waits for.
+    pub(super) end: Instant,
 }
 
 impl Deadline {
@@ -30,23 +32,30 @@ impl Deadline {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let end = end_of(lambda).unwrap_or(now + FUNCTION_TIMEOUT);
         let mut left = end.saturating_duration_since(now);
+        // Of a short time at least half is for the Flow.
+        let margin = |left: Duration| settings.answer_margin.min(left / 2);
+        let end = now + (left - margin(left));
         if let Some(limit) = patience(sender, settings) {
             left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
         }
-        // Of a short time at least half is for the Flow.
-        let margin = settings.answer_margin.min(left / 2);
+        let margin = margin(left);
         Self {
             answer: now + (left - margin),
             last: now + (left - margin / 2),
+            end,
         }
     }
 }
 
 impl Deadline {
-    /// Nobody waits longer than this either: a Gateway that invokes this one knows how long somebody waits.
-    pub(super) fn at_most(&mut self, end: Instant) {
-        self.answer = self.answer.min(end);
-        self.last = self.last.min(end);
+    /// Nobody waits longer than this either: a Gateway that invokes this one knows how long somebody waits. The answer
+    /// has to be there before it stops waiting, and of a short time three quarters are for the Flow.
+    pub(super) fn at_most(&mut self, end: Instant, settings: &FunctionConfig) {
+        let now = Instant::now();
+        let left = end.saturating_duration_since(now);
+        let margin = settings.answer_margin.min(left / 4);
+        self.answer = self.answer.min(now + (left - margin));
+        self.last = self.last.min(now + (left - margin / 2));
     }
 }
 

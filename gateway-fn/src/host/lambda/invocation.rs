@@ -70,16 +70,17 @@ impl Invocation {
         let lambdas = Trace::from_pairs(xray.map(|id| (Trace::XRAY, id)));
         Context {
             deadline: Some(self.deadline.answer),
-            end: Some(self.deadline.answer),
+            end: Some(self.deadline.end),
             trace: Trace::from_headers(headers).overlaid(lambdas),
             record: self.record.clone(),
         }
     }
 
     /// Nobody waits longer than until `end` either.
-    pub(super) fn at_most(&mut self, end: Option<Instant>) {
+    pub(super) fn at_most(&mut self, end: Option<Instant>, shared: &Shared) {
         if let Some(end) = end {
-            self.deadline.at_most(end);
+            let settings = &shared.config.gateway.function;
+            self.deadline.at_most(end, settings);
         }
     }
 
@@ -142,13 +143,15 @@ impl Invocation {
         if !shared.freezes {
             return;
         }
-        let _ = tokio::time::timeout(FOR_KEYS, shared.gateway.auth().settled()).await;
+        let (now, until) = (Instant::now(), self.deadline.answer);
+        let keys = shared.gateway.auth().settled();
+        let keys = tokio::time::timeout_at(until.min(now + FOR_KEYS), keys);
         let most = shared.config.gateway.function.wait_for_floating;
-        let most = most.and_then(|most| Instant::now().checked_add(most));
-        let until = self.deadline.answer;
+        let most = most.and_then(|most| now.checked_add(most));
         let until = most.map_or(until, |most| most.min(until));
-        let settled = tokio::time::timeout_at(until, shared.gateway.settled());
-        if settled.await.is_err() {
+        let floating = tokio::time::timeout_at(until, shared.gateway.settled());
+        let (_, floating) = tokio::join!(keys, floating);
+        if floating.is_err() {
             tracing::warn!("floating work is not done in time, and waits for the next invocation");
         }
     }
