@@ -30,7 +30,6 @@ use std::{
 };
 
 use ::http::HeaderMap;
-use axum::body::HttpBody as _;
 use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -157,10 +156,7 @@ impl Function {
         let mut before = None;
         if streams {
             if let Some(coding) = coding {
-                let plain = answer.body().size_hint().exact();
-                answer = coding.of_one_piece(answer).await;
-                let is_other = |plain: &u64| answer.body().size_hint().exact() != Some(*plain);
-                before = plain.filter(is_other);
+                (answer, before) = coding.of_one_piece(answer).await;
             }
             if let Some(bytes) = stream::excess(&answer) {
                 answer = form.too_large(bytes, STREAMED_RESPONSE_BYTES);
@@ -200,9 +196,8 @@ impl Function {
         &self,
         invocation: Invocation,
         answer: axum::response::Response,
-        before: Option<u64>,
+        before: Option<usize>,
     ) -> Response {
-        let before = before.and_then(|before| usize::try_from(before).ok());
         let last = invocation.deadline.last;
         let invocation = Arc::new(invocation);
         let settle = {

@@ -7,7 +7,7 @@ use flowgate_proto::limits::{
 };
 use tokio::time::Instant;
 
-use super::event::Sender;
+use super::{event::Sender, since_1970};
 use crate::config::FunctionConfig;
 
 /// When the answer has to be there, and when nobody waits for one any more.
@@ -45,9 +45,7 @@ impl Deadline {
             end,
         }
     }
-}
 
-impl Deadline {
     /// Nobody waits longer than this either: a Gateway that invokes this one knows how long somebody waits. The answer
     /// has to be there before it stops waiting, and of a short time three quarters are for the Flow.
     pub(super) fn at_most(&mut self, end: Instant, settings: &FunctionConfig) {
@@ -62,14 +60,14 @@ impl Deadline {
 /// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
 /// 1970: such an invocation has no end that is known. A clock that says more than a function may take is wrong.
 pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
-    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(lambda.deadline))?;
+    let end = since_1970(lambda.deadline)?;
     let left = end.duration_since(SystemTime::now()).ok()?;
     Some(Instant::now() + left.min(FUNCTION_TIMEOUT))
 }
 
 /// How long the front door waits, as it is set or by default. A function URL waits as long as the function may run, and
 /// so does who invokes it.
-pub(super) fn patience(sender: Sender, settings: &FunctionConfig) -> Option<Duration> {
+fn patience(sender: Sender, settings: &FunctionConfig) -> Option<Duration> {
     let set = settings.front_door_timeout;
     let most = match sender {
         Sender::HttpApi | Sender::HttpApi1 => HTTP_API_TIMEOUT,

@@ -5,18 +5,14 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, collections::HashMap, time::SystemTime};
 
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::Scheme};
 use serde::Deserialize;
 
-use super::event::Sender;
+use super::{event::Sender, since_1970};
 use crate::inbound::http::Prefix;
 
 /// An event with a request in it, of any of the three forms. What a form does not have is absent.
@@ -92,7 +88,7 @@ impl<'a> HttpEvent<'a> {
     pub(super) fn arrived(&self) -> Option<SystemTime> {
         let context = &self.request_context;
         let milliseconds = context.time_epoch.or(context.request_time_epoch)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+        since_1970(milliseconds)
     }
 
     /// The request, with the prefix of the front door taken off its path and kept for redirects.

@@ -47,7 +47,6 @@ use self::{
     time::Time,
     work::{TakenOn, Work},
 };
-use super::{deadline, event::Sender};
 use crate::{
     config::{FunctionConfig, GatewayConfig, Protocol},
     context::Context,
@@ -115,9 +114,7 @@ impl WebSocketEvents {
             }
             Route::Message => {
                 self.door.passed();
-                let patience = deadline::patience(Sender::WebSocketApi, &self.settings);
-                let cut = patience.map(|patience| event.cut(patience));
-                let time = Time::of(lambda, cut, &self.settings);
+                let time = Time::of(lambda, context.deadline, &self.settings);
                 let context = within(time, context);
                 Box::pin(self.message(&event, time, &context, lambda)).await
             }
@@ -134,7 +131,7 @@ impl WebSocketEvents {
     ) -> Value {
         match HandedOver::read(event) {
             Ok(request) if self.taken_on.is_new(&request.id) => {
-                let time = Time::of(lambda, None, &self.settings);
+                let time = Time::of(lambda, context.deadline, &self.settings);
                 Box::pin(self.push(request, time, &within(time, context))).await;
             }
             Ok(HandedOver { id, .. }) => tracing::info!(id, "an event came a second time"),

@@ -31,21 +31,27 @@ impl Coding {
         })
     }
 
-    /// Compresses an answer whose body is there as a whole; one that is still being made goes on as it comes.
-    pub(in crate::host::lambda) async fn of_one_piece(self, answer: Response) -> Response {
+    /// Compresses an answer whose body is there as a whole, and says how many bytes it had; one that is still being made
+    /// goes on as it comes.
+    pub(in crate::host::lambda) async fn of_one_piece(
+        self,
+        answer: Response,
+    ) -> (Response, Option<usize>) {
         if answer.body().size_hint().exact().is_none() {
-            return answer;
+            return (answer, None);
         }
         let (mut head, body) = answer.into_parts();
-        match body.collect().await {
-            Ok(body) => {
-                let body = self.apply(&mut head.headers, body.to_bytes());
-                // It is no longer what was said of it.
-                head.headers.remove(header::CONTENT_LENGTH);
-                Response::from_parts(head, body.into())
-            }
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
+        let Ok(body) = body.collect().await else {
+            return (StatusCode::INTERNAL_SERVER_ERROR.into_response(), None);
+        };
+        let plain = body.to_bytes();
+        let before = plain.len();
+        let body = self.apply(&mut head.headers, plain);
+        // It is no longer what was said of it.
+        head.headers.remove(header::CONTENT_LENGTH);
+        let is_other = body.len() != before;
+        let answer = Response::from_parts(head, body.into());
+        (answer, is_other.then_some(before))
     }
 
     /// Compresses a body and says so in its headers; a small one, and one that is compressed already, stays.

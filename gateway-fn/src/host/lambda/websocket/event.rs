@@ -1,14 +1,10 @@
 //! An event of an API Gateway WebSocket API (API Gateway, "Lambda proxy integration for WebSocket APIs") -> what is
 //! used of it. Emulators leave fields out, so only what nothing can be done without is demanded.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 /// An event as API Gateway sends it.
 #[derive(Debug, Deserialize)]
@@ -39,8 +35,6 @@ pub(super) struct RequestContext {
     /// API Gateway's own, which its error messages name too.
     #[serde(default)]
     pub(super) request_id: String,
-    /// Milliseconds since 1970.
-    request_time_epoch: Option<u64>,
 }
 
 /// What the event is about.
@@ -99,18 +93,5 @@ impl Event {
             }
         }
         headers
-    }
-
-    /// When API Gateway gives up on this event's answer, which it waits for so long. Without a believable time of
-    /// arrival, it has just arrived.
-    pub(super) fn cut(&self, timeout: Duration) -> Instant {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let arrived = self.request_context.request_time_epoch;
-        let age = match (since_1970, arrived.map(Duration::from_millis)) {
-            (Ok(now), Some(arrived)) => now.saturating_sub(arrived),
-            _ => Duration::ZERO,
-        };
-        let age = Some(age).filter(|age| *age < timeout);
-        Instant::now() + timeout - age.unwrap_or_default()
     }
 }

@@ -12,7 +12,10 @@ use executor_fn::{Executor, Request};
 use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
 
 use self::aws::Aws;
-use super::*;
+use super::{
+    super::{deadline::Deadline, event::Sender},
+    *,
+};
 use crate::{
     config::{
         InvokeConfig, Signing, WebSocketConfig,
@@ -95,12 +98,22 @@ pub(super) fn lambda(left: Duration) -> lambda_runtime::Context {
 impl WebSocketEvents {
     /// An event without a trace.
     async fn take(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
-        self.handle(event, lambda, &Context::default()).await
+        let context = self.context(Sender::WebSocketApi, lambda);
+        self.handle(event, lambda, &context).await
     }
 
     /// An asynchronous event without a trace.
     async fn take_on(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
-        self.pushed(event, lambda, &Context::default()).await
+        let context = self.context(Sender::Push, lambda);
+        self.pushed(event, lambda, &context).await
+    }
+
+    fn context(&self, sender: Sender, lambda: &lambda_runtime::Context) -> Context {
+        let deadline = Deadline::of(sender, &self.settings, lambda, None);
+        Context {
+            deadline: Some(deadline.answer),
+            ..Context::default()
+        }
     }
 }
 

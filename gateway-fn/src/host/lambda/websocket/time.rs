@@ -17,13 +17,13 @@ pub(super) struct Time {
 }
 
 impl Time {
-    /// For an invocation, and an event on whose answer API Gateway gives up at `cut`.
+    /// For an invocation, and an event whose answer has to be there by `deadline`, before API Gateway gives up on it.
     ///
-    /// Before API Gateway's end the margin is the front door's; before Lambda's it grows with the parts that an answer
-    /// may have. Of a short time at least half is for the Flow.
+    /// Before Lambda's end the margin grows with the parts that an answer may have. Of a short time at least half is for
+    /// the Flow.
     pub(super) fn of(
         lambda: &lambda_runtime::Context,
-        cut: Option<Instant>,
+        deadline: Option<Instant>,
         settings: &FunctionConfig,
     ) -> Self {
         let now = Instant::now();
@@ -35,9 +35,8 @@ impl Time {
         let parts = u32::try_from(settings.websocket.max_parts).unwrap_or(u32::MAX);
         let margin = settings.answer_margin;
         let work = before(end, margin.saturating_add(PART_TIME.saturating_mul(parts)));
-        let cut = cut.map(|cut| before(cut, margin));
         Self {
-            work: cut.map_or(work, |cut| cut.min(work)),
+            work: deadline.map_or(work, |deadline| deadline.min(work)),
             end: before(end, margin / 2),
         }
     }
@@ -53,15 +52,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Milliseconds for the work and until the end.
-    fn left(lambda_has: Duration, cut: Option<Duration>, settings: &FunctionConfig) -> [u128; 2] {
+    fn left(
+        lambda_has: Duration,
+        deadline: Option<Duration>,
+        settings: &FunctionConfig,
+    ) -> [u128; 2] {
         let now = Instant::now();
-        let cut = cut.map(|cut| now + cut);
-        let time = Time::of(&lambda(lambda_has), cut, settings);
+        let deadline = deadline.map(|deadline| now + deadline);
+        let time = Time::of(&lambda(lambda_has), deadline, settings);
         [time.work, time.end].map(|then| (then - now).as_millis().div_ceil(10) * 10)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_margin_is_the_front_doors_and_grows_with_the_parts() {
+    async fn the_margin_before_lambdas_end_grows_with_the_parts() {
         let mut settings = FunctionConfig {
             answer_margin: SECOND,
             ..FunctionConfig::default()
@@ -69,7 +72,7 @@ mod tests {
         settings.websocket.max_parts = 50;
         let long = 60 * SECOND;
         assert_eq!(left(long, None, &settings), [58_500, 59_500]);
-        assert_eq!(left(long, Some(29 * SECOND), &settings), [28_000, 59_500]);
+        assert_eq!(left(long, Some(28 * SECOND), &settings), [28_000, 59_500]);
         assert_eq!(left(10 * SECOND, Some(long), &settings), [8_500, 9_500]);
         assert_eq!(left(SECOND, None, &settings), [500, 500], "half of it");
     }
