@@ -13,8 +13,7 @@ const UNAVAILABLE: u8 = 69;
 #[tokio::main]
 async fn main() -> ExitCode {
     log::start(log::Format::for_environment(&variable), &variable);
-    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    variables::warn_of_misspelt(names);
+    variables::warn_of_misspelt(env::vars_os().map(|(name, _)| name));
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,7 @@
 //! Variables with our prefix -> a warning for each that is misspelt: a slip of the pen would be taken for the default.
 
+use std::ffi::OsString;
+
 const PREFIX: &str = "FLOWGATE_";
 
 /// Those of both programs, so that one template may set them for all of its functions.
@@ -19,7 +21,8 @@ const KNOWN: [&str; 11] = [
 
 /// Warns of names that are nearly one of them. Others are somebody's: a Flow may refer to any, and Kubernetes makes
 /// `FLOWGATE_PORT_8080_TCP` and more for a Service of the name `flowgate`.
-pub fn warn_of_misspelt(names: impl IntoIterator<Item = String>) {
+pub fn warn_of_misspelt(names: impl IntoIterator<Item = OsString>) {
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
     for (name, meant) in misspelt(names) {
         tracing::warn!("{name} is read by nothing here: did you mean {meant}?");
     }

@@ -105,8 +105,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Starts the log, and says in it first which variables are misspelt.
 fn start_log() {
     log::start(log::Format::for_environment(&env), &env);
-    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    variables::warn_of_misspelt(names);
+    variables::warn_of_misspelt(std::env::vars_os().map(|(name, _)| name));
 }
 
 /// The process's environment, in the form in which everything below takes it.

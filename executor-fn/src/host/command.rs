@@ -11,6 +11,7 @@ mod words;
 
 use std::{os::unix::process::CommandExt as _, pin::pin, time::Duration};
 
+use flowgate_proto::with_causes;
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
@@ -27,7 +28,6 @@ use super::{
     container::{Ended, ServeError, stop_signal},
     lambda,
 };
-use flowgate_proto::with_causes;
 
 /// Where the command listens outside of Lambda unless the variable `PORT` says so: Flowgate's usual gRPC port.
 const PORT: u16 = 50051;

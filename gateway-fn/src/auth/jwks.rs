@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use flowgate_proto::with_causes;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use tokio::{
@@ -24,7 +25,6 @@ use tokio::{
 
 pub(super) use self::key_set::{KeySet, Lookup};
 use crate::config::{JwksSource, JwtConfig};
-use flowgate_proto::with_causes;
 
 /// After an answer of the issuer, an unknown `kid` is believed to be unknown for so long: bad tokens, however many, must
 /// not become requests to the issuer.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, error::Error, time::Duration};
 
+use flowgate_proto::with_causes;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -11,7 +12,6 @@ use crate::{
     context::Context,
     outbound::{Deployment, LambdaDeployment},
 };
-use flowgate_proto::with_causes;
 
 /// Lambda allows INIT ten seconds in all (AWS Lambda, runtime environment), and what is not done by then may as well be
 /// done by the first request.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use flowgate_proto::with_causes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
@@ -23,7 +24,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Local, StartError, answer::Answer};
-use flowgate_proto::with_causes;
 
 /// How long a connection may stay without a request: a little longer than a function may run (900 s), because a
 /// runtime's connection is silent for as long as its function works.

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use flowgate_proto::with_causes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -11,7 +12,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connection, dispatch::Dispatch};
 use crate::config::Protocol;
-use flowgate_proto::with_causes;
 
 /// A TLS handshake that takes longer is a client that has gone or means harm.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use axum::{Router, body::Body, response::Response};
+use flowgate_proto::with_causes;
 use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -16,7 +17,6 @@ use crate::{
         http::{Scripts, router},
     },
 };
-use flowgate_proto::with_causes;
 
 /// The routes of HTTP, and those of gRPC for clients that come through a front door.
 #[derive(Debug)]

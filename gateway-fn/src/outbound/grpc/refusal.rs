@@ -2,13 +2,13 @@
 
 use std::{error::Error, fmt};
 
+use flowgate_proto::with_causes;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::outbound::{
     Failure,
     error::{TIMED_OUT, UNREACHABLE},
 };
-use flowgate_proto::with_causes;
 
 /// A try that failed.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::{error::Error, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{config::http::HttpResponse, error::SdkError};
+use flowgate_proto::with_causes;
 use tokio::time::Instant;
 
 use crate::aws::{
     self,
     retry::{Failed, Retries},
 };
-use flowgate_proto::with_causes;
 
 /// Where clients have their configuration from.
 #[derive(Debug)]
