@@ -1,7 +1,7 @@
 //! Where AWS settings and credentials are -> the configuration of the SDK.
 //!
 //! The SDK's default chain knows profiles, roles to assume, web identities and instances. A function is given all that
-//! it needs in its environment; without the chain it is a quarter of a megabyte smaller to fetch.
+//! it needs in its environment, and is smaller to fetch without the chain.
 
 use aws_config::{
     Region, SdkConfig, ecs::EcsCredentialsProvider,
