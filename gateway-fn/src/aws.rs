@@ -20,7 +20,8 @@ use aws_smithy_http_client::{
 use flowgate_proto::causes;
 use tokio::sync::OnceCell;
 
-pub(crate) use source::{Source, has_emulator};
+pub use source::Source;
+pub(crate) use source::has_emulator;
 
 static SOURCE: OnceLock<Source> = OnceLock::new();
 
@@ -40,7 +41,7 @@ static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
 });
 
 /// Says where the configuration comes from, before it is first asked for; [`Source::FUNCTION`] if nobody says.
-pub(crate) fn take_from(source: Source) {
+pub fn take_from(source: Source) {
     // The first counts.
     let _ = SOURCE.set(source);
 }

@@ -1,15 +1,13 @@
 //! What can go wrong with a request, and what clients are told of it.
 
+use flowgate_flow::walk::WalkError;
 use flowgate_proto::jina::{
     StatusProto,
     status_proto::{ExceptionProto, StatusCode},
 };
 use tonic::metadata::MetadataMap;
 
-use crate::{
-    flow::walk::WalkError,
-    outbound::{CallError, Failure},
-};
+use crate::outbound::{CallError, Failure};
 
 pub use crate::code::ErrorCode;
 

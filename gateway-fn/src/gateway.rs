@@ -20,6 +20,9 @@ use std::{
 };
 
 use executor_fn::info::Traffic;
+use flowgate_auth::Auth;
+use flowgate_config::WarmUp;
+use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
 use flowgate_proto::{
     DRY_RUN_ENDPOINT, DataRequest, Documents, fresh_id,
     jina::{HeaderProto, JinaInfoProto, StatusProto},
@@ -37,11 +40,8 @@ use tokio_util::{
 
 use self::drive::Drive;
 use crate::{
-    auth::Auth,
-    config::WarmUp,
     context::Context,
     error::{ErrorCode, GatewayError},
-    flow::{endpoints::KnownEndpoints, graph::FlowGraph},
     outbound::{Deployment, lambda::LambdaClient},
 };
 

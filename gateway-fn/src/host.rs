@@ -1,5 +1,6 @@
-//! How the process is run: who owns the sockets, what comes in on them, and how it ends.
-
-pub mod container;
+//! How the process is run on AWS Lambda, and what the programs of every host share. The long-running host is the
+//! package `flowgate`.
 
 pub mod lambda;
+
+pub mod program;

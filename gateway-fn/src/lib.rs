@@ -8,11 +8,11 @@
 //! gRPC to the replica whose turn it is, or to an Executor compiled in. When nothing that the client waits for is under
 //! way any more, `flow/walk/answer.rs` puts the answer together, and it goes back the way it came.
 //!
-//! [`config`] makes all of this out of a Flow, once, at start:
+//! [`flowgate_config`] makes all of this out of a Flow, once, at start:
 //!
 //! ```
 //! use flowgate_proto::DataRequest;
-//! use gateway::config::builder::{Deployment, Flow};
+//! use flowgate_config::builder::{Deployment, Flow};
 //! use gateway::context::Context;
 //! use gateway::gateway::{Gateway, Registry};
 //!
@@ -28,15 +28,11 @@
 //! # }
 //! ```
 
-pub mod auth;
-
 pub mod host;
 
 pub mod inbound;
 
 pub mod gateway;
-
-pub mod flow;
 
 pub mod outbound;
 
@@ -44,16 +40,8 @@ pub mod error;
 
 mod code;
 
-mod aws;
-
-mod fetch;
+pub mod aws;
 
 pub mod context;
 
-pub mod config;
-
 pub mod telemetry;
-
-pub mod local;
-
-pub mod cli;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gateway::cli::run_function()
+    gateway::host::lambda::run()
 }

@@ -7,11 +7,9 @@ use std::{
 };
 
 use executor_fn::{Executor, Identity, ServeOptions};
-use gateway::{
-    config::{Config, Protocol},
-    gateway::Registry,
-    host::container::{Container, ContainerError, Ended},
-};
+use flowgate::container::{Container, ContainerError, Ended};
+use flowgate_config::{Config, Protocol};
+use gateway::gateway::Registry;
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},

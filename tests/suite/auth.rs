@@ -2,13 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use bytes::Bytes;
+use flowgate_config::Protocol::{Grpc, Http, WebSocket};
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
     client::{HttpAnswer, RawGrpc, http},
     flow::ServedGateway,
     recorder::{Recorder, Rpc},
 };
-use gateway::config::Protocol::{Grpc, Http, WebSocket};
 use http::{Request, header};
 use prost::Message as _;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};

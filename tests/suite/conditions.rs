@@ -7,13 +7,14 @@ use std::sync::{
 
 use bytes::Bytes;
 use executor_fn::{Executor, Reply, Request, structure};
+use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, docarray::DocumentProto, jina::HeaderProto};
 use flowgate_tests::{
     client::{RawGrpc, post},
     executors::{tag, text, text_of},
     flow::ServedGateway,
 };
-use gateway::{config::Protocol, gateway::Registry};
+use gateway::gateway::Registry;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use flowgate_config::Protocol;
 use flowgate_proto::{
     DataRequest, Struct, docarray::DocumentProto, jina::HeaderProto, jina::RouteProto,
 };
@@ -11,7 +12,6 @@ use flowgate_tests::{
     flow::eventually,
     golden::{Recording, masked, masked_ports, recordings},
 };
-use gateway::config::Protocol;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status, metadata::MetadataMap};

@@ -1,10 +1,10 @@
 //! The HTTP recordings, sent to our Gateway.
 
+use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{HttpAnswer, http},
     golden::{Recording, masked, recordings},
 };
-use gateway::config::Protocol;
 use http::{Request, header};
 use serde_json::{Value, json};
 

@@ -1,12 +1,12 @@
 //! The WebSocket recordings, sent to our Gateway.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flowgate_config::Protocol;
 use flowgate_proto::DataRequest;
 use flowgate_tests::{
     client::websocket,
     golden::{Recording, masked, recordings},
 };
-use gateway::config::Protocol;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;

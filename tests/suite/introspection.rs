@@ -1,7 +1,7 @@
 //! What a Gateway says about itself: health, and reflection as Jina's own peers read it.
 
+use flowgate_config::Protocol;
 use flowgate_tests::flow::ServedGateway;
-use gateway::config::Protocol;
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},

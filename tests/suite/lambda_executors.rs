@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use executor_fn::{Error, Executor, Reply, Request};
+use flowgate_config::Protocol;
 use flowgate_proto::{
     Compression, DataRequest,
     docarray::{DocumentProto, document_proto::Content},
@@ -16,7 +17,7 @@ use flowgate_tests::{
     flow::{ClosedPort, ServedGateway, eventually},
     lambda_api::{ARN, LambdaApi, Scripted},
 };
-use gateway::{config::Protocol, gateway::Registry};
+use gateway::gateway::Registry;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use executor_fn::{Executor, Reply};
+use flowgate_config::Protocol;
 use flowgate_proto::{
     DataRequest,
     jina::{HeaderProto, jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient},
@@ -13,7 +14,7 @@ use flowgate_tests::{
     executors::text,
     flow::{ServedExecutor, ServedGateway, eventually},
 };
-use gateway::{config::Protocol, gateway::Registry};
+use gateway::gateway::Registry;
 use prost::Message as _;
 use serde_json::json;
 use tokio::sync::Semaphore;

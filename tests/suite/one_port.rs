@@ -1,12 +1,12 @@
 //! Protocols that are given one port share it: each request is told apart.
 
 use bytes::Bytes;
+use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
     client::{RawGrpc, http, post, websocket},
     flow::ServedGateway,
 };
-use gateway::config::Protocol;
 use http::Request;
 use prost::Message as _;
 use serde_json::{Value, json};

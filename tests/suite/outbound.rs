@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use executor_fn::structure;
+use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
     client::RawGrpc,
@@ -11,7 +12,7 @@ use flowgate_tests::{
     flow::{ServedGateway, eventually},
     recorder::{Recorder, Rpc, Sent},
 };
-use gateway::{config::Protocol, gateway::Registry};
+use gateway::gateway::Registry;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gateway::config::{Config, Protocol};
+use flowgate_config::{Config, Protocol};
 
 /// The first fenced block of YAML that is a Flow.
 fn flow_of_the_readme() -> String {

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use executor_fn::{Executor, Reply};
+use flowgate_config::Protocol;
 use flowgate_tests::{
     client::post,
     flow::{ClosedPort, MortalExecutor, ServedExecutor, ServedGateway},
     gate::Gate,
 };
 use futures_util::future::join_all;
-use gateway::config::Protocol;
 use serde_json::json;
 
 fn counting(calls: &Arc<AtomicUsize>) -> Executor {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use flowgate::container::Ended;
+use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{RawGrpc, open_websocket, post},
     flow::{ServedGateway, eventually},
     gate::Gate,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
-use gateway::{config::Protocol, host::container::Ended};
 use serde_json::json;
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;

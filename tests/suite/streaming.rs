@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use executor_fn::{Executor, Reply, Request};
+use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
     client::RawGrpc,
     flow::{ClosedPort, ServedExecutor, ServedGateway},
 };
-use gateway::config::Protocol;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::{Code, Streaming, metadata::MetadataMap};

@@ -2,12 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
+use flowgate::container::{Container, ContainerError};
+use flowgate_config::{Config, Protocol};
 use flowgate_tests::{client::post, flow::ServedGateway};
-use gateway::{
-    config::{Config, Protocol},
-    gateway::Registry,
-    host::container::{Container, ContainerError},
-};
+use gateway::gateway::Registry;
 use serde_json::json;
 
 /// A certificate for `localhost`, in files of its own.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{Socket, open_websocket, websocket},
     flow::{ServedGateway, eventually},
     gate::Gate,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
-use gateway::config::Protocol;
 use tokio_tungstenite::tungstenite::Message;
 
 const FLOW: &str = "jtype: Flow\ngateway: {protocol: websocket, port: 0}\nexecutors:\n  - {name: g, uses: 'inproc://greet'}\n";

@@ -18,15 +18,15 @@ use super::{https_client, version};
 /// Where AWS settings and credentials are. The SDK tries nothing again by itself: who calls knows what may be tried
 /// again, and how much time is left.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source(fn() -> BoxFuture<'static, SdkConfig>);
+pub struct Source(fn() -> BoxFuture<'static, SdkConfig>);
 
 impl Source {
     /// What Lambda gives a function: variables, and an endpoint for credentials where they do not last as long as the
     /// function.
-    pub(crate) const FUNCTION: Self = Self(|| Box::pin(std::future::ready(of_function(process))));
+    pub const FUNCTION: Self = Self(|| Box::pin(std::future::ready(of_function(process))));
 
     /// Wherever the SDK looks by default: for machines, containers and people.
-    pub(crate) const EVERYTHING: Self = Self(|| Box::pin(of_everything()));
+    pub const EVERYTHING: Self = Self(|| Box::pin(of_everything()));
 
     pub(super) fn load(self) -> BoxFuture<'static, SdkConfig> {
         (self.0)()

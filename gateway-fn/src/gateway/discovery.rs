@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
+use flowgate_flow::graph::NodeId;
 use flowgate_proto::with_causes;
 
 use super::{Gateway, Shared};
-use crate::flow::graph::NodeId;
 
 /// The pause after a failed try doubles from the first to the last of these: an Executor that is starting is soon
 /// asked again, one that is down is not bothered.

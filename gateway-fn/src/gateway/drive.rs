@@ -4,20 +4,16 @@
 use std::{sync::Arc, time::SystemTime};
 
 use executor_fn::Answer;
+use flowgate_flow::{
+    graph::NodeId,
+    walk::{Step, Walk},
+};
 use flowgate_proto::{DataRequest, Timestamp, with_causes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Shared;
-use crate::{
-    context::Context,
-    error::GatewayError,
-    flow::{
-        graph::NodeId,
-        walk::{Step, Walk},
-    },
-    outbound::CallError,
-};
+use crate::{context::Context, error::GatewayError, outbound::CallError};
 
 /// A call under way, and whose it is.
 type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;

@@ -28,7 +28,9 @@ impl Registry {
         self
     }
 
-    pub(crate) fn make(&self, name: &str) -> Option<Executor> {
+    /// Makes the Executor of this name.
+    #[must_use]
+    pub fn make(&self, name: &str) -> Option<Executor> {
         self.0.get(name).map(|make| make())
     }
 

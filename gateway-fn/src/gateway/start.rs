@@ -6,20 +6,18 @@ use std::{
 };
 
 use executor_fn::{Identity, info::Traffic};
+use flowgate_auth::{Auth, AuthError};
+use flowgate_config::{Address, Config, ExecutorConfig, GatewayConfig, Retries};
+use flowgate_flow::{endpoints::KnownEndpoints, graph::NodeId};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 use super::{Gateway, Registry, Shared, streamer_args::streamer_args};
-use crate::{
-    auth::{Auth, AuthError},
-    config::{Address, Config, ExecutorConfig, GatewayConfig, Retries},
-    flow::{endpoints::KnownEndpoints, graph::NodeId},
-    outbound::{
-        Deployment, GrpcDeployment, LambdaDeployment,
-        grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
-        lambda::{LambdaClient, LambdaOptions},
-    },
+use crate::outbound::{
+    Deployment, GrpcDeployment, LambdaDeployment,
+    grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
+    lambda::{LambdaClient, LambdaOptions},
 };
 
 /// Why a Flow that holds as a file cannot be served by this process.

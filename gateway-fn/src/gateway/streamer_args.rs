@@ -1,12 +1,9 @@
 //! The running Flow as Jina's Gateway tells it in `/status`, under `JINA_STREAMER_ARGS`.
 
+use flowgate_config::{Config, Retries};
+use flowgate_flow::graph::{FlowGraph, Node};
 use flowgate_proto::Compression;
 use serde_json::{Map, Value, json};
-
-use crate::{
-    config::{Config, Retries},
-    flow::graph::{FlowGraph, Node},
-};
 
 /// The JSON text. Values of `grpc_metadata` are tokens as a rule, so that only their keys are told, and addresses are
 /// left out where they are not to be shown.

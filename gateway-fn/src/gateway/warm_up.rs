@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, error::Error, time::Duration};
 
+use flowgate_config::WarmUp;
 use flowgate_proto::with_causes;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Gateway;
 use crate::{
-    config::WarmUp,
     context::Context,
     outbound::{Deployment, LambdaDeployment},
 };

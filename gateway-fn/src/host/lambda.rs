@@ -17,6 +17,8 @@ mod invocation;
 
 mod routes;
 
+mod start;
+
 mod stream;
 
 mod websocket;
@@ -30,9 +32,12 @@ use std::{
 };
 
 use ::http::HeaderMap;
+use flowgate_config::Config;
 use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
+
+pub use start::run;
 
 use self::{
     answer::{Coding, Form},
@@ -44,7 +49,6 @@ use self::{
     websocket::WebSocketEvents,
 };
 use crate::{
-    config::Config,
     gateway::Gateway,
     inbound::{Dialect, http::cors::Page},
     telemetry::{

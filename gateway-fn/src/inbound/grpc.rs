@@ -8,6 +8,8 @@ use std::num::NonZeroUsize;
 
 use axum::Router;
 use executor_fn::introspect::{HealthSwitch, Introspection};
+use flowgate_auth::layer;
+use flowgate_config::{GatewayConfig, Limits};
 use flowgate_proto::{
     DataRequest,
     docarray::DocumentProto,
@@ -26,12 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
 use self::call::Calls;
-use crate::{
-    auth,
-    config::{GatewayConfig, Limits},
-    context::Context,
-    gateway::Gateway,
-};
+use crate::{context::Context, gateway::Gateway};
 
 /// What reflection lists, and health knows: what Jina's own Gateway serves (facts of Jina 3.13).
 const SERVICES: &[&str] = &[
@@ -92,8 +89,8 @@ pub fn routers(
         );
     let routes = introspection.add_to(routes).into_axum_router();
     let routers = Routers {
-        grpc: auth::layer::grpc(routes.clone(), gateway.auth()),
-        over_http: auth::layer::grpc_over_http(routes, gateway.auth()),
+        grpc: layer::grpc(routes.clone(), gateway.auth()),
+        over_http: layer::grpc_over_http(routes, gateway.auth()),
     };
     (routers, introspection.health())
 }

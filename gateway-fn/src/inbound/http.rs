@@ -30,16 +30,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use flowgate_auth::{Caller, Refusal};
+use flowgate_config::{HttpConfig, Limits, Protocol};
 use flowgate_proto::json::{self, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
 use tracing::Instrument as _;
 
-use crate::{
-    auth::{Caller, Refusal},
-    config::{HttpConfig, Limits, Protocol},
-    context::Context,
-    gateway::Gateway,
-};
+use crate::{context::Context, gateway::Gateway};
 pub use docs::Scripts;
 use openapi::About;
 use reject::Rejection;

@@ -17,11 +17,13 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use flowgate_auth::layer;
+use flowgate_config::GatewayConfig;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{session::Session, subprotocol::Subprotocol};
-use crate::{auth, config::GatewayConfig, gateway::Gateway};
+use crate::gateway::Gateway;
 
 /// The open WebSockets of a host: how it asks them to end, and waits until they have.
 #[derive(Clone, Debug)]
@@ -77,7 +79,7 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) ->
         .route("/dry_run", get(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
         .with_state(inbound);
-    auth::layer::websocket(routes, gateway.auth())
+    layer::websocket(routes, gateway.auth())
 }
 
 #[derive(Clone, Debug)]

@@ -172,7 +172,7 @@ impl LambdaDeployment {
     ///
     /// # Errors
     /// When it gave no answer.
-    pub(crate) async fn dry_run(&self, context: &Context) -> Result<(), CallError> {
+    pub async fn dry_run(&self, context: &Context) -> Result<(), CallError> {
         let request = DataRequest {
             header: HeaderProto {
                 request_id: fresh_id(),

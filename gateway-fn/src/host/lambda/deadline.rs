@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use flowgate_config::FunctionConfig;
 use flowgate_proto::limits::{
     ALB_TIMEOUT, FUNCTION_TIMEOUT, HTTP_API_TIMEOUT, REST_API_TIMEOUT, WEBSOCKET_TIMEOUT,
 };
 use tokio::time::Instant;
 
 use super::{event::Sender, since_1970};
-use crate::config::FunctionConfig;
 
 /// When the answer has to be there, and when nobody waits for one any more.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use flowgate_flow::reduce::reduce;
 use flowgate_proto::{
     DEFAULT_ENDPOINT,
     invoke::{Answer, Call, FaultKind, Invocation, Payload, PayloadError},
@@ -19,7 +20,6 @@ use super::since_1970;
 use crate::{
     context::{Context, Trace},
     error::{ErrorCode, GatewayError},
-    flow::reduce::reduce,
     gateway::Gateway,
 };
 

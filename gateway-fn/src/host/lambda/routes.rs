@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use axum::{Router, body::Body, response::Response};
+use flowgate_config::{GatewayConfig, Protocol};
 use flowgate_proto::with_causes;
 use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,6 @@ use tower::ServiceExt as _;
 
 use super::{answer, event::Sender, http::BrokenEvent};
 use crate::{
-    config::{GatewayConfig, Protocol},
     gateway::Gateway,
     inbound::{
         Dialect, connect, grpc, grpc_web,

@@ -30,6 +30,7 @@ mod tests;
 
 use std::time::Duration;
 
+use flowgate_config::{FunctionConfig, GatewayConfig, Protocol};
 use flowgate_proto::{DataRequest, limits, with_causes};
 use serde_json::{Value, json};
 
@@ -48,7 +49,6 @@ use self::{
     work::{TakenOn, Work},
 };
 use crate::{
-    config::{FunctionConfig, GatewayConfig, Protocol},
     context::Context,
     gateway::Gateway,
     inbound::websocket::subprotocol::{Input, Subprotocol},

@@ -5,11 +5,11 @@ mod schemas;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use flowgate_config::HttpConfig;
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::routes::{Operation, Route};
-use crate::config::HttpConfig;
 
 /// What heads the document.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use fancy_regex::Regex;
+use percent_encoding::percent_decode_str;
 
 /// The path of a route.
 #[derive(Debug)]
@@ -68,24 +69,7 @@ fn class(kind: &str) -> Option<&'static str> {
 
 /// A request's path with its `%XX` decoded; sequences that are none stay, and what is no UTF-8 is replaced.
 pub(crate) fn decode(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') {
-        return path.into();
-    }
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%')
-            .then(|| tail.first_chunk().and_then(byte))
-            .flatten();
-        decoded.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&decoded).into_owned().into()
-}
-
-fn byte(&[high, low]: &[u8; 2]) -> Option<u8> {
-    let digit = |ascii| char::from(ascii).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+    percent_decode_str(path).decode_utf8_lossy()
 }
 
 #[cfg(test)]

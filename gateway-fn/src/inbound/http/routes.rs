@@ -1,13 +1,13 @@
 //! A Gateway's settings -> its HTTP routes, each with what `/openapi.json` says of it, in the order in
 //! which Jina 3.13 registers them.
 
+use flowgate_config::{ExposedEndpoint, HttpConfig};
 use http::Method;
 
 use super::{
     docs::{Asset, Page, Scripts},
     path::Path,
 };
-use crate::config::{ExposedEndpoint, HttpConfig};
 
 /// One route.
 #[derive(Debug)]

@@ -2,16 +2,14 @@
 //! expected are Jina 3.13.2's, but where a test says that they are ours.
 
 use axum::body::Body;
+use flowgate_config::{Config, ExposedEndpoint};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{
-    config::{Config, ExposedEndpoint},
-    gateway::Registry,
-};
+use crate::gateway::Registry;
 
 const LIMIT: usize = 1000;
 

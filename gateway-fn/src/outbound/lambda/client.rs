@@ -10,14 +10,11 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::InvocationType,
 };
+use flowgate_config::{InvokeConfig, Signing};
 use tokio::sync::OnceCell;
 
 use super::function::Function;
-use crate::{
-    aws,
-    config::{InvokeConfig, Signing},
-    context::Trace,
-};
+use crate::{aws, context::Trace};
 
 /// The client of all `lambda://` Executors of a Flow.
 #[derive(Debug)]

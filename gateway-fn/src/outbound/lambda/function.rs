@@ -14,7 +14,7 @@ pub(super) struct Function {
 }
 
 impl Function {
-    /// Of a name or an ARN, with or without a qualifier, as [`crate::config::Address`] has checked it.
+    /// Of a name or an ARN, with or without a qualifier, as [`flowgate_config::Address`] has checked it.
     pub(super) fn of(text: &str) -> Self {
         let is_arn = text.starts_with("arn:");
         let colons = if is_arn { ARN_COLONS } else { 0 };

@@ -3,9 +3,8 @@
 //! What is chosen is not remembered, for a function has no connections: each message says by itself what it is (see
 //! `message.rs`). The choice is for the client, whose WebSocket fails if it offered some and none is answered.
 
+use flowgate_auth::SUBPROTOCOL_PREFIX;
 use http::{HeaderMap, header};
-
-use crate::auth::SUBPROTOCOL_PREFIX;
 
 /// What `$connect` is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +52,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Config,
         context::Context,
         gateway::{Gateway, Registry},
         host::lambda::websocket::WebSocketEvents,
     };
+    use flowgate_config::Config;
 
     const KEY: &str = "a-key-of-some-length";
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::{GatewayConfig, Protocol};
+use flowgate_config::{GatewayConfig, Protocol};
 
 /// Whether callers of this process are asked who they are: only `$connect` brings what tells it.
 #[derive(Debug)]

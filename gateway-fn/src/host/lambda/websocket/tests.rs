@@ -9,6 +9,10 @@ mod pushes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use executor_fn::{Executor, Request};
+use flowgate_config::{
+    InvokeConfig, Signing, WebSocketConfig,
+    builder::{Deployment, Flow},
+};
 use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
 
 use self::aws::Aws;
@@ -16,13 +20,7 @@ use super::{
     super::{deadline::Deadline, event::Sender},
     *,
 };
-use crate::{
-    config::{
-        InvokeConfig, Signing, WebSocketConfig,
-        builder::{Deployment, Flow},
-    },
-    gateway::Registry,
-};
+use crate::gateway::Registry;
 
 /// A sample event, changed.
 fn event(name: &str, change: impl FnOnce(&mut Value)) -> Value {

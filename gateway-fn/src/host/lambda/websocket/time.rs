@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use flowgate_config::FunctionConfig;
 use flowgate_proto::limits;
 use tokio::time::Instant;
 
-use crate::{config::FunctionConfig, host::lambda::deadline::end_of};
+use crate::host::lambda::deadline::end_of;
 
 /// Until when.
 #[derive(Clone, Copy, Debug)]

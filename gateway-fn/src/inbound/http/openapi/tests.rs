@@ -1,12 +1,10 @@
 //! `/openapi.json` against those of Jina 3.13.2 (`jina-3.13.2/*.json`, recorded).
 
+use flowgate_config::ExposedEndpoint;
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    config::ExposedEndpoint,
-    inbound::http::{docs::Scripts, routes},
-};
+use crate::inbound::http::{docs::Scripts, routes};
 
 const JINA: &str = "3.13.2";
 

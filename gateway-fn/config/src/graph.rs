@@ -1,0 +1,132 @@
+//! The last step of every source: conditions are compiled, the graph is made, circles are found.
+
+use flowgate_flow::{
+    filter::{Filter, FilterFault},
+    graph::{Edge, FlowGraph, NodeSpec},
+};
+
+use super::{
+    executor::ExecutorConfig,
+    fault::{Place, Report},
+    node::{Node, Value},
+    section::Entry,
+};
+
+/// One deployment, ready for the graph.
+pub(super) struct Part {
+    pub(super) executor: ExecutorConfig,
+    pub(super) filter: Option<Filter>,
+    pub(super) reduce: bool,
+}
+
+/// Makes the graph. `places` are those of the parts.
+pub(super) fn compile(
+    parts: Vec<Part>,
+    edges: &[Edge],
+    places: &[Place],
+    report: &mut Report,
+) -> Option<(Vec<ExecutorConfig>, FlowGraph)> {
+    if parts.len() > MOST_EXECUTORS {
+        report.fault(
+            &Place::default(),
+            format!("{} executors", parts.len()),
+            format!("at most {MOST_EXECUTORS}"),
+        );
+        return None;
+    }
+    let spec = |part: Part| {
+        (
+            NodeSpec {
+                name: part.executor.name.clone(),
+                filter: part.filter,
+                reduce: part.reduce,
+            },
+            part.executor,
+        )
+    };
+    let (nodes, executors): (Vec<_>, Vec<_>) = parts.into_iter().map(spec).unzip();
+    match FlowGraph::new(nodes, edges) {
+        Ok(graph) => Some((executors, graph)),
+        Err(circle) => {
+            let first = executors
+                .iter()
+                .position(|executor| Some(&executor.name) == circle.0.first());
+            let place = first
+                .and_then(|index| places.get(index))
+                .cloned()
+                .unwrap_or_default();
+            report.fault(
+                &place.key("needs", None),
+                format!("a circle: {}", circle.0.join(" -> ")),
+                "executors that do not wait for each other",
+            );
+            None
+        }
+    }
+}
+
+/// Compiles a condition; its faults are put where in the file they stand.
+pub(super) fn filter(
+    entry: &Entry<'_>,
+    condition: &serde_json::Value,
+    report: &mut Report,
+) -> Option<Filter> {
+    match Filter::compile(condition) {
+        Ok(filter) => Some(filter),
+        Err(faults) => {
+            for FilterFault {
+                path,
+                found,
+                expected,
+                detail,
+            } in faults
+            {
+                let (place, variable) = locate(entry, &path);
+                // A detail may repeat pieces of a variable's value.
+                let detail = detail.filter(|_| variable.is_none());
+                let found = variable.map_or(found, Node::found);
+                let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+                report.fault(&place, found, format!("{expected}{detail}"));
+            }
+            None
+        }
+    }
+}
+
+/// The place at the end of a path below an entry; where the path leads into what variables stand for, the place and the
+/// node that is made of them.
+fn locate<'a>(entry: &Entry<'a>, path: &[String]) -> (Place, Option<&'a Node>) {
+    let mut place = entry.place.clone();
+    let mut node = Some(entry.node);
+    for step in path {
+        if node.is_some_and(|node| node.variables.is_some()) {
+            break;
+        }
+        (place, node) = below(&place, node, step);
+    }
+    (place, node.filter(|node| node.variables.is_some()))
+}
+
+/// One step of a path.
+fn below<'a>(place: &Place, node: Option<&'a Node>, step: &str) -> (Place, Option<&'a Node>) {
+    match node.map(|node| &node.value) {
+        Some(Value::List(items)) => {
+            let index = step.parse().unwrap_or(usize::MAX);
+            let item = items.get(index);
+            (place.item(index, item.and_then(|item| item.line)), item)
+        }
+        Some(Value::Map(entries)) => {
+            let (line, node) = entries
+                .iter()
+                .rev()
+                .find(|(key, _)| key.text == step)
+                .map(|(key, node)| (key.line, node))
+                .unzip();
+            (place.key(step, line.flatten()), node)
+        }
+        _ => (place.key(step, None), None),
+    }
+}
+
+/// Jina's own Flows have a handful; checks that compare each with each stay quick.
+pub(super) const MOST_EXECUTORS: usize = 1000;

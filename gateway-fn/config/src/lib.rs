@@ -1,0 +1,99 @@
+//! A Flow as it is written, in YAML, in the arguments of `jina gateway` or in Rust, to what the program runs.
+//!
+//! All three become one tree of keys and values, which one set of checks turns into a [`Config`] that cannot be
+//! invalid, or into every fault there is at once. The environment is a parameter; nothing here opens files or sockets.
+
+mod address;
+
+mod arguments;
+
+pub mod builder;
+
+mod executor;
+
+mod fault;
+
+mod flow_file;
+
+mod gateway;
+
+mod graph;
+
+mod known;
+
+mod node;
+
+mod scalar;
+
+mod section;
+
+mod topology;
+
+mod variables;
+
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{Address, BadAddress};
+pub use arguments::GatewayArgs;
+pub use executor::ExecutorConfig;
+pub use fault::{Fault, Faults};
+pub use gateway::{
+    ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
+    HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
+    Retries, Signing, TlsFiles, WarmUp, WebSocketConfig,
+};
+pub use gateway::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
+
+use std::sync::Arc;
+
+use flowgate_flow::graph::FlowGraph;
+
+/// A Flow that holds.
+#[derive(Debug)]
+pub struct Config {
+    /// The Flow's name, if it has one.
+    pub name: Option<String>,
+    /// How the Gateway serves and calls.
+    pub gateway: GatewayConfig,
+    /// The deployments; an index is a [`flowgate_flow::graph::NodeId`].
+    pub executors: Vec<ExecutorConfig>,
+    /// Who waits for whom.
+    pub graph: Arc<FlowGraph>,
+}
+
+/// A Flow that holds, and what in it has no effect.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the program runs.
+    pub config: Config,
+    /// What Jina would ignore as well, like unknown keys, and what is probably meant differently.
+    pub warnings: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads a Flow file. `file` is its name in faults; `env` gives the environment's variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the Flow.
+    pub fn from_yaml(
+        text: &str,
+        file: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Loaded, Faults> {
+        flow_file::load(text, file, env)
+    }
+
+    /// Reads the arguments of `jina gateway`, as Jina's exports to Kubernetes and Docker Compose have them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the arguments.
+    pub fn from_gateway_args(
+        args: &GatewayArgs,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Loaded, Faults> {
+        arguments::load(args, env)
+    }
+}

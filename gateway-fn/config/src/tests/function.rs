@@ -1,0 +1,96 @@
+//! The key `function`, and what is otherwise by default where the Gateway is a Lambda function.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{FunctionConfig, GatewayConfig};
+
+fn gateway(keys: &str) -> GatewayConfig {
+    config(&format!("jtype: Flow\ngateway: {{{keys}}}\n")).gateway
+}
+
+#[test]
+fn every_key_of_function_is_read() {
+    let read = gateway(
+        "function: {response_streaming: true, front_door_timeout: 120000, answer_margin: 0, base_path: /v1/, \
+         public_url: true, compress_answers_from: 0, metrics_namespace: Search/Flows, \
+         rest_binary: true, wait_for_floating: 0}",
+    );
+    let expected = FunctionConfig {
+        response_streaming: true,
+        front_door_timeout: Some(Duration::from_secs(120)),
+        answer_margin: Duration::ZERO,
+        base_path: Some("/v1".to_owned()),
+        public_url: true,
+        compress_answers_from: None,
+        rest_binary: true,
+        wait_for_floating: Some(Duration::ZERO),
+        metrics_namespace: Some("Search/Flows".to_owned()),
+        ..FunctionConfig::default()
+    };
+    assert_eq!(read.function, expected);
+    assert_eq!(gateway("").function, FunctionConfig::default());
+    let silent = gateway("function: {metrics: false, base_path: /}").function;
+    assert_eq!((silent.metrics_namespace, silent.base_path), (None, None));
+}
+
+#[test]
+fn what_function_cannot_be_is_a_fault() {
+    for (value, key) in [
+        ("{answer_margin: -1}", "answer_margin"),
+        ("{front_door_timeout: 0}", "front_door_timeout"),
+        ("{base_path: v1}", "base_path"),
+        ("{wait_for_floating: -1}", "wait_for_floating"),
+        ("{base_path: '/a b'}", "base_path"),
+        ("{metrics_namespace: AWS/Lambda}", "metrics_namespace"),
+        ("{public_url: perhaps}", "public_url"),
+        ("{response_steaming: true}", "response_steaming"),
+    ] {
+        let faults = faults(&format!("jtype: Flow\ngateway:\n  function: {value}\n"));
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, [format!("gateway.function.{key}")], "{value}");
+    }
+}
+
+#[test]
+fn a_function_shows_less_and_takes_less() {
+    let on_lambda = |keys: &str| {
+        let env = |name: &str| (name == "AWS_LAMBDA_FUNCTION_NAME").then(|| "f".to_owned());
+        let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &env);
+        loaded.expect("holds").config.gateway
+    };
+    let here = gateway("");
+    let there = on_lambda("");
+    assert!(here.internal_addresses_in_errors && !there.internal_addresses_in_errors);
+    assert_eq!(here.limits.max_message_bytes, 256 << 20);
+    assert_eq!(there.limits.max_message_bytes, 60 << 20);
+    let streaming = on_lambda("function: {response_streaming: true}");
+    assert_eq!(streaming.limits.max_message_bytes, 200 << 20);
+    let of_memory = |keys: &str, megabytes: &str, at_once: &str| {
+        let env = |name: &str| match name {
+            "AWS_LAMBDA_FUNCTION_NAME" => Some("f".to_owned()),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(megabytes.to_owned()),
+            "AWS_LAMBDA_MAX_CONCURRENCY" => Some(at_once.to_owned()),
+            _ => None,
+        };
+        let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &env);
+        loaded
+            .expect("holds")
+            .config
+            .gateway
+            .limits
+            .max_message_bytes
+    };
+    let eighth = |megabytes: usize| (megabytes << 20) / 100 * 12;
+    assert_eq!(of_memory("", "128", "1"), eighth(128));
+    assert_eq!(of_memory("", "10240", "1"), 60 << 20);
+    assert_eq!(of_memory("", "1024", "4"), eighth(1024) / 4);
+    let streaming = "function: {response_streaming: true}";
+    assert_eq!(of_memory(streaming, "1024", "1"), eighth(1024));
+    assert_eq!(of_memory("limits: {max_message_bytes: 5}", "128", "1"), 5);
+    let said = on_lambda("internal_addresses_in_errors: true, limits: {max_message_bytes: 5}");
+    assert!(said.internal_addresses_in_errors);
+    assert_eq!(said.limits.max_message_bytes, 5);
+}

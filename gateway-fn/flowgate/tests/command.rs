@@ -1,0 +1,356 @@
+//! The command line as scripts see it: exit status, and what is said where.
+
+#[path = "command/local.rs"]
+mod local;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+fn flowgate(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+    command
+        .args(args)
+        .env_remove("FLOWGATE_FLOW")
+        .output()
+        .expect("the command runs")
+}
+
+/// A Flow that is served until a signal or the test's end.
+struct Served {
+    child: Child,
+    /// The addresses that it says it listens at, `SCHEME://localhost:PORT`.
+    urls: Vec<String>,
+}
+
+impl Served {
+    fn start(flow: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+            .env("FLOWGATE_FLOW", flow)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = said.lines().map(|line| line.expect("text"));
+        // The banner's second part, between empty lines, has the addresses.
+        let endpoints = lines.skip(2).take_while(|line| !line.is_empty());
+        let url = |line: String| line.split_whitespace().nth(1).map(str::to_owned);
+        let urls = endpoints.filter_map(url).collect();
+        Self { child, urls }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let killed = Command::new("sh").args(["-c", &kill]).status();
+        assert!(killed.expect("a shell").success());
+    }
+
+    /// Reads the log until it says this.
+    fn wait_for(&mut self, said: &str) {
+        let log = BufReader::new(self.child.stderr.as_mut().expect("piped"));
+        let found = log
+            .lines()
+            .any(|line| line.is_ok_and(|line| line.contains(said)));
+        assert!(found, "it ended without saying {said:?}");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_flow_that_holds_is_0() {
+    let output = flowgate(&[
+        "check",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/flows/default.yml"),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+}
+
+#[test]
+fn a_flow_that_does_not_hold_is_64_with_one_line_a_fault() {
+    let flow = "jtype: Flow\ngateway: {port: 99999}\nexecutors:\n  - {name: a, needs: b}\n";
+    let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .env("FLOWGATE_FLOW", flow)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(64));
+    let said = errors(&output);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(
+        said.contains("FLOWGATE_FLOW:2: gateway.port") && said.contains(":4: executors[0].needs"),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_arguments_are_64_and_help_is_0() {
+    assert_eq!(flowgate(&["serve", "--nonsense"]).status.code(), Some(64));
+    assert_eq!(flowgate(&["ping", "nobody", "h:1"]).status.code(), Some(64));
+    let help = flowgate(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Exit status"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_69() {
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let flow = format!("jtype: Flow\ngateway: {{port: {port}}}\n");
+    let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .env("FLOWGATE_FLOW", flow)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(69), "{}", errors(&output));
+    assert!(errors(&output).contains(&port.to_string()));
+}
+
+#[test]
+fn nobody_to_ping_is_1() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("bound").to_string();
+    drop(free);
+    assert_eq!(
+        flowgate(&["ping", "gateway", &format!("http://{address}")])
+            .status
+            .code(),
+        Some(1)
+    );
+}
+
+/// A function behind an Invoke API that answers once, with this status and JSON.
+fn ping_function(target: &str, status: u16, said: &str) -> Option<i32> {
+    let api = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", api.local_addr().expect("bound"));
+    let answer = format!(
+        "HTTP/1.1 {status} It\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
+        said.len()
+    );
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = api.accept().expect("a caller");
+        let mut asked = String::new();
+        let mut lines = BufReader::new(stream.try_clone().expect("a socket"));
+        lines.read_line(&mut asked).expect("a request");
+        stream.write_all(answer.as_bytes()).expect("an answer");
+        asked
+    });
+    let pinged = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["ping", target, "lambda://encoder:live"])
+        .env("AWS_ENDPOINT_URL_LAMBDA", url)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .output()
+        .expect("it runs");
+    let asked = serving.join().expect("served");
+    assert_eq!(
+        asked.trim_end(),
+        "POST /2015-03-31/functions/encoder/invocations?Qualifier=live HTTP/1.1"
+    );
+    pinged.status.code()
+}
+
+#[test]
+fn a_function_is_pinged_by_invoking_it() {
+    let status = r#"{"flowgate":1,"body":""}"#;
+    assert_eq!(ping_function("executor", 200, status), Some(0));
+    assert_eq!(ping_function("flow", 200, status), Some(0));
+    assert_eq!(ping_function("executor", 200, "{}"), Some(1));
+    assert_eq!(ping_function("executor", 403, "{}"), Some(1));
+}
+
+#[test]
+fn what_only_the_process_can_know_is_checked_too() {
+    let unknown = "executors:\n  - {name: a, uses: 'inproc://nobody'}\n";
+    let no_file = "gateway: {ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
+    for (name, part, said) in [
+        (
+            "unknown.yml",
+            unknown,
+            "no executor \"nobody\" is compiled in",
+        ),
+        (
+            "no_file.yml",
+            no_file,
+            "the PEM file /no/cert.pem cannot be read",
+        ),
+    ] {
+        let flow = file(name, &format!("jtype: Flow\n{part}"));
+        let path = flow.to_str().expect("UTF-8");
+        for command in ["check", "serve"] {
+            let output = flowgate(&[command, path]);
+            assert_eq!(
+                output.status.code(),
+                Some(64),
+                "{command}: {}",
+                errors(&output)
+            );
+            let lines = errors(&output);
+            assert_eq!(lines.lines().count(), 1, "{lines}");
+            assert!(lines.contains(said), "{lines}");
+        }
+    }
+}
+
+#[test]
+fn an_argument_without_its_value_is_64() {
+    let output = flowgate(&["gateway", "--port"]);
+    assert_eq!(output.status.code(), Some(64));
+    let said = errors(&output);
+    assert_eq!(
+        said,
+        "flowgate: argument --port: expected at least one argument\n"
+    );
+}
+
+#[test]
+fn a_log_filter_that_does_not_parse_is_said_in_one_line() {
+    let flow = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/flows/default.yml");
+    let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .args(["check", flow])
+        .env("FLOWGATE_LOG", "gateway=loud")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let said = errors(&output);
+    assert!(
+        said.lines().count() == 1 && said.contains("FLOWGATE_LOG"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_log_that_is_no_terminal_has_no_colours() {
+    let mut served = Served::start("jtype: Flow\ngateway: {protocl: http, port: 0}\n");
+    served.signal("TERM");
+    let mut log = String::new();
+    let stderr = served.child.stderr.as_mut().expect("piped");
+    std::io::Read::read_to_string(stderr, &mut log).expect("text");
+    assert!(
+        log.contains("protocl") && !log.contains('\u{1b}'),
+        "{log:?}"
+    );
+    assert_eq!(served.ended().code(), Some(0));
+}
+
+/// A request whose body never comes holds the drain for as long as it may take.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut served = Served::start(
+        "jtype: Flow\ngateway: {protocol: http, port: 0, shutdown_timeout: 600000}\n",
+    );
+    let port = served.urls[0].rsplit(':').next().expect("a port").parse();
+    let mut client = TcpStream::connect(("127.0.0.1", port.expect("a number"))).expect("listening");
+    let head = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+        expect: 100-continue\r\n\r\n";
+    client.write_all(head).expect("sent");
+    // Told to go on, so the request is under way.
+    let mut answer = String::new();
+    BufReader::new(&client)
+        .read_line(&mut answer)
+        .expect("an answer");
+    assert!(answer.contains("100"), "{answer}");
+    served.signal("TERM");
+    served.wait_for("finishing what is under way");
+    served.signal("INT");
+    assert_eq!(served.ended().code(), Some(1));
+}
+
+#[test]
+fn a_gateway_behind_tls_is_pinged() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = file("ping_cert.pem", &cert.pem());
+    let key = file("ping_key.pem", &signing_key.serialize_pem());
+    let served = Served::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: [grpc, http, websocket], port: [0, 0, 0], ssl_certfile: {}, ssl_keyfile: {}}}\n",
+        certificate.display(),
+        key.display()
+    ));
+    assert_eq!(served.urls.len(), 3, "{:?}", served.urls);
+    for url in &served.urls {
+        for target in ["gateway", "flow"] {
+            let ping = |roots: &str| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+                command.args(["ping", target, url]);
+                command.env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", roots);
+                command.output().expect("it runs")
+            };
+            let trusting = ping(certificate.to_str().expect("UTF-8"));
+            assert_eq!(
+                trusting.status.code(),
+                Some(0),
+                "{url}: {}",
+                errors(&trusting)
+            );
+            let lost = ping("/no/roots.pem");
+            assert_eq!(lost.status.code(), Some(1));
+            assert!(errors(&lost).contains("trusted roots"), "{}", errors(&lost));
+        }
+    }
+}
+
+/// What a Gateway says in its log, at its most talkative, from start to end.
+fn whole_log(flow: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        .env("FLOWGATE_FLOW", flow)
+        .env("FLOWGATE_LOG", "debug")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let said = BufReader::new(child.stdout.take().expect("piped"));
+    let url = said.lines().map(|line| line.expect("text"));
+    let url = url
+        .skip(2)
+        .find_map(|line| line.split_whitespace().nth(1).map(str::to_owned));
+    // A request that is answered comes after what is done at start has begun.
+    flowgate(&["ping", "flow", &url.expect("an endpoint")]);
+    let kill = format!("kill -TERM {}", child.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.expect("a shell").success());
+    errors(&child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn only_a_flow_with_lambda_executors_has_to_do_with_aws() {
+    let gateway = "jtype: Flow\ngateway: {protocol: grpc, port: 0";
+    let without = whole_log(&format!(
+        "{gateway}}}\nexecutors: [{{name: e, uses: 'inproc://greet'}}]\n"
+    ));
+    assert!(without.contains("stopped"), "{without}");
+    assert!(
+        !without.contains("aws") && !without.contains("Lambda"),
+        "{without}"
+    );
+    let with = whole_log(&format!(
+        "{gateway}, retries: 0, invoke: {{endpoint_url: 'http://127.0.0.1:9', sign: false}}}}\n\
+         executors: [{{name: e, host: 'lambda://e'}}]\n"
+    ));
+    assert!(with.contains("the client of Lambda was built"), "{with}");
+}

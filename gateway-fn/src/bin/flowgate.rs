@@ -1,7 +1,0 @@
-//! The command `flowgate`: see [`gateway::cli`].
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    gateway::cli::run(std::env::args_os())
-}
