@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use flowgate_config::{ApiKeyConfig, ApiKeySource, MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
+use flowgate_config::{
+    ApiKeyConfig, ApiKeySource, MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest,
+};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::AuthError;
@@ -36,8 +38,8 @@ impl ApiKeys {
             keys.names.extend(digests.iter().map(|_| name.clone()));
             keys.digests.extend(digests);
         }
-        if keys.digests.len() > MOST_KEYS {
-            return Err(AuthError::TooManyKeys { most: MOST_KEYS });
+        if keys.digests.len() > MAX_API_KEYS {
+            return Err(AuthError::TooManyKeys { most: MAX_API_KEYS });
         }
         Ok(keys)
     }
@@ -49,7 +51,7 @@ impl ApiKeys {
     /// The name of a key. All are compared in full, so that neither which one matched nor how far one did shows in the
     /// time.
     pub(super) fn name(&self, presented: &str) -> Option<&str> {
-        let presented = digest_of(presented.as_bytes());
+        let presented = sha256_digest(presented.as_bytes());
         let mut found = Choice::from(0);
         let mut at = 0_u64;
         for (index, digest) in (0_u64..).zip(&self.digests) {
@@ -86,8 +88,8 @@ fn of_file(path: &Path) -> Result<Vec<[u8; 32]>, AuthError> {
     let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let digests: Result<Vec<_>, _> = keys
         .map(|(index, key)| {
-            let fits = key.len() >= SHORTEST_KEY && is_visible(key);
-            fits.then(|| digest_of(key.as_bytes()))
+            let fits = key.len() >= MIN_API_KEY_BYTES && is_visible_ascii(key);
+            fits.then(|| sha256_digest(key.as_bytes()))
                 .ok_or_else(|| AuthError::KeyLine {
                     path: path.display().to_string(),
                     line: index + 1,
@@ -109,7 +111,7 @@ mod tests {
     fn named(name: &str, key: &str) -> ApiKeyConfig {
         ApiKeyConfig {
             name: name.to_owned(),
-            source: ApiKeySource::Sha256(digest_of(key.as_bytes())),
+            source: ApiKeySource::Sha256(sha256_digest(key.as_bytes())),
         }
     }
 

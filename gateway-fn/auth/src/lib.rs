@@ -115,7 +115,7 @@ impl Auth {
     /// # Errors
     /// When one of them does not serve.
     pub fn new(config: &AuthConfig) -> Result<Self, AuthError> {
-        if !config.is_on() {
+        if !config.is_enabled() {
             return Ok(Self(None));
         }
         let tokens = config.jwt.as_ref().map(Tokens::new).transpose();

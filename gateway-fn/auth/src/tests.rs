@@ -8,7 +8,9 @@ use ::ring::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
-use flowgate_config::{ApiKeyConfig, ApiKeySource, JwksSource, JwtConfig, OpenRoutes, digest_of};
+use flowgate_config::{
+    ApiKeyConfig, ApiKeySource, JwksSource, JwtConfig, OpenRoutes, sha256_digest,
+};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -155,7 +157,7 @@ async fn bearer(auth: &Auth, token: &str) -> Result<Caller, Refusal> {
 }
 
 fn keys() -> AuthConfig {
-    let source = ApiKeySource::Sha256(digest_of(KEY.as_bytes()));
+    let source = ApiKeySource::Sha256(sha256_digest(KEY.as_bytes()));
     AuthConfig {
         api_keys: vec![ApiKeyConfig {
             name: "shop".to_owned(),
@@ -340,7 +342,7 @@ async fn a_refusal_says_what_is_missing_and_nothing_of_a_key() {
     }
     assert!(
         !format!("{:?} {auth:?}", keys())
-            .contains(&format!("{:?}", &digest_of(KEY.as_bytes())[..4]))
+            .contains(&format!("{:?}", &sha256_digest(KEY.as_bytes())[..4]))
     );
 }
 

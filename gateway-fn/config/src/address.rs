@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-use super::fault::nearest;
+use super::diagnostic::nearest;
 
 /// The address of one replica of an Executor. Displayed as its URI.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub enum Address {
 /// A text that is no address. It does not repeat the text, which may come from a variable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an address: expected {expected}")]
-pub struct BadAddress {
+pub struct AddressError {
     /// What is expected instead.
     pub expected: String,
 }
@@ -59,7 +59,7 @@ impl Address {
     }
 
     /// Reads an address. What the text does not say itself, the keys beside it do: `port` and `tls`.
-    pub fn parse(text: &str, port: Option<u16>, tls: bool) -> Result<Self, BadAddress> {
+    pub fn parse(text: &str, port: Option<u16>, tls: bool) -> Result<Self, AddressError> {
         if text.starts_with("arn:") {
             return lambda(text);
         }
@@ -83,9 +83,9 @@ impl Address {
 }
 
 impl FromStr for Address {
-    type Err = BadAddress;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, BadAddress> {
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         Self::parse(text, None, false)
     }
 }
@@ -108,7 +108,7 @@ fn grpc(
     port: Option<u16>,
     tls: bool,
     usual: Option<u16>,
-) -> Result<Address, BadAddress> {
+) -> Result<Address, AddressError> {
     let (host, own_port) = split_port(text.strip_suffix('/').unwrap_or(text));
     let host = host
         .strip_prefix('[')
@@ -126,7 +126,7 @@ fn grpc(
             Some(
                 self::port(text)
                     .filter(|port| *port > 0)
-                    .ok_or_else(|| BadAddress {
+                    .ok_or_else(|| AddressError {
                         expected: A_PORT.to_owned(),
                     })?,
             )
@@ -159,7 +159,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
         .then(|| text.parse().ok())?
 }
 
-fn in_process(name: &str) -> Result<Address, BadAddress> {
+fn in_process(name: &str) -> Result<Address, AddressError> {
     if !name.is_empty()
         && name
             .bytes()
@@ -173,7 +173,7 @@ fn in_process(name: &str) -> Result<Address, BadAddress> {
 }
 
 /// `name`, `name:qualifier`, or a function's ARN with or without a qualifier.
-fn lambda(text: &str) -> Result<Address, BadAddress> {
+fn lambda(text: &str) -> Result<Address, AddressError> {
     let parts: Vec<&str> = text.split(':').collect();
     let fits = match parts.as_slice() {
         [name] => is_function(name),
@@ -232,8 +232,8 @@ fn is_account(account: &str) -> bool {
     account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn bad<T>(expected: impl Into<String>) -> Result<T, BadAddress> {
-    Err(BadAddress {
+fn bad<T>(expected: impl Into<String>) -> Result<T, AddressError> {
+    Err(AddressError {
         expected: expected.into(),
     })
 }

@@ -9,9 +9,9 @@ use flowgate_flow::graph::{Edge, FlowGraph, NodeId};
 
 use super::{
     Config, Loaded,
-    address::BadAddress,
+    address::AddressError,
+    diagnostic::{ConfigErrors, Place, Report, nearest, quoted},
     executor::{self, ExecutorConfig},
-    fault::{Faults, Place, Report, nearest, quoted},
     flow_file, gateway,
     graph::{self, Part},
     node::{Key, Node, Typing, Value},
@@ -98,7 +98,7 @@ impl fmt::Debug for GatewayArgs {
 pub(super) fn load(
     args: &GatewayArgs,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, Faults> {
+) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::new("the command line");
     let entries = args.entries(&mut report);
     let place = Place::default();
@@ -201,7 +201,7 @@ fn json(name: &str, text: &str, report: &mut Report) -> Value {
                 "deployments_metadata" => "text that is no JSON".to_owned(),
                 _ => quoted(text),
             };
-            report.fault(
+            report.error(
                 &Place::new(&format!("--{}", name.replace('_', "-")), None),
                 found,
                 format!("JSON ({error})"),
@@ -238,11 +238,11 @@ impl<'a> Described<'a> {
 
     fn compile(&self, report: &mut Report) -> Option<(Vec<ExecutorConfig>, FlowGraph)> {
         let names = self.names();
-        if names.len() > graph::MOST_EXECUTORS {
-            report.fault(
+        if names.len() > graph::MAX_EXECUTORS {
+            report.error(
                 &place(GRAPH),
                 format!("{} executors", names.len()),
-                format!("at most {}", graph::MOST_EXECUTORS),
+                format!("at most {}", graph::MAX_EXECUTORS),
             );
             return None;
         }
@@ -313,7 +313,7 @@ impl<'a> Described<'a> {
         let words = find(&self.addresses, name)
             .map_or_else(Vec::new, |entry| entry.words(Commas::Split, report));
         if words.is_empty() {
-            report.fault(
+            report.error(
                 &place("--deployments-addresses"),
                 format!("no address of {}", quoted(name)),
                 "a list of at least one",
@@ -321,7 +321,7 @@ impl<'a> Described<'a> {
         }
         let address = |word: &Word<'_>| match word.text.parse() {
             Ok(address) => Some(address),
-            Err(BadAddress { expected }) => word.entry.wrong(expected, report),
+            Err(AddressError { expected }) => word.entry.wrong(expected, report),
         };
         let addresses = words.iter().filter_map(address).collect();
         let metadata = find(&self.metadata, name)
@@ -374,7 +374,7 @@ fn report_unreachable(names: &[&str], edges: &[Edge], report: &mut Report) {
         .collect();
     for (index, name) in names.iter().enumerate() {
         if !reached.contains(&NodeId(index)) {
-            report.fault(
+            report.error(
                 &place(GRAPH),
                 format!("no way to {}", quoted(name)),
                 format!("it behind {START} or another executor"),

@@ -7,7 +7,7 @@ use flowgate_proto::Compression;
 
 use super::{
     Loaded,
-    fault::{Faults, Report},
+    diagnostic::{ConfigErrors, Report},
     flow_file,
     gateway::Protocol,
     node::{Key, Node, Typing, Value},
@@ -16,11 +16,11 @@ use super::{
 /// A Flow in the making.
 ///
 /// ```
-/// use gateway::config::Protocol::{Grpc, Http};
-/// use gateway::config::builder::{Deployment, Flow, GatewayOptions};
+/// use flowgate_config::Protocol::{Grpc, Http};
+/// use flowgate_config::builder::{Deployment, Flow, GatewayOptions};
 /// use serde_json::json;
 ///
-/// # fn main() -> Result<(), gateway::config::Faults> {
+/// # fn main() -> Result<(), flowgate_config::ConfigErrors> {
 /// let loaded = Flow::new()
 ///     .config_gateway(GatewayOptions::new().protocol([Grpc, Http]).port([50051, 8080]))
 ///     .add(Deployment::new("encoder").external("encoder-0", 9001).external("encoder-1", 9001))
@@ -105,7 +105,7 @@ impl Flow {
     ///
     /// # Errors
     /// All that is wrong with it, by the keys that a Flow file has.
-    pub fn build(self) -> Result<Loaded, Faults> {
+    pub fn build(self) -> Result<Loaded, ConfigErrors> {
         self.build_in(&|_| None)
     }
 
@@ -114,7 +114,7 @@ impl Flow {
     ///
     /// # Errors
     /// All that is wrong with it, by the keys that a Flow file has.
-    pub fn build_in(self, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Faults> {
+    pub fn build_in(self, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
         let entries = vec![
             entry("with", Value::Map(self.with)),
             entry("gateway", Value::Map(self.gateway)),

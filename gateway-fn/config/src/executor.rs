@@ -4,8 +4,8 @@
 use std::{fmt, mem};
 
 use super::{
-    address::{self, A_PORT, Address, BadAddress},
-    fault::Report,
+    address::{self, A_PORT, Address, AddressError},
+    diagnostic::Report,
     gateway::default_host,
     node::{Typing, Value},
     section::{Commas, Entry, Section, Word},
@@ -86,7 +86,7 @@ pub(super) fn metadata(section: &Section<'_>, report: &mut Report) -> Vec<(Strin
 pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, String)> {
     let Value::Map(entries) = &entry.node.value else {
         // Not what stands there, which may be a secret.
-        report.fault(&entry.place, entry.node.kind(), "a map");
+        report.error(&entry.place, entry.node.kind(), "a map");
         return Vec::new();
     };
     let mut pairs = Vec::with_capacity(entries.len());
@@ -97,13 +97,13 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte)
             })
         {
-            report.fault(
+            report.error(
                 &entry.place,
                 "a key that gRPC cannot send",
                 "small letters, digits, `-`, `_` and `.`",
             );
         } else if key.text.ends_with("-bin") {
-            report.fault(
+            report.error(
                 &entry.place,
                 "a key that ends in `-bin`",
                 "another key: gRPC keeps this ending for bytes, and metadata here is text",
@@ -125,7 +125,7 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
                 pairs.push((key.text.clone(), text));
             }
             // The value itself may be a secret.
-            None => report.fault(
+            None => report.error(
                 &entry.place,
                 "a value that gRPC cannot send",
                 "text of printable ASCII characters",
@@ -154,7 +154,7 @@ fn compiled_in(
     report: &mut Report,
 ) -> Vec<Address> {
     if section.find(HOST).is_some_and(|host| host.own) {
-        report.fault(
+        report.error(
             &entry.place,
             "an address in `uses` and one in `host`",
             "one of them",
@@ -162,7 +162,7 @@ fn compiled_in(
     }
     match uri.parse() {
         Ok(address) => vec![address],
-        Err(BadAddress { expected }) => entry.wrong(expected, report).unwrap_or_default(),
+        Err(AddressError { expected }) => entry.wrong(expected, report).unwrap_or_default(),
     }
 }
 
@@ -184,7 +184,7 @@ fn replicas(
         let place = section
             .find(PORT)
             .map_or_else(|| section.place(), |entry| entry.place);
-        report.fault(
+        report.error(
             &place,
             format!("{} ports for {} hosts", ports.len(), hosts.len()),
             "as many of the one as of the other, or one for all",
@@ -216,7 +216,7 @@ fn replicas(
                 addresses.push(address);
             }
             (Err(bad), Some(host)) => drop(host.entry.wrong::<()>(bad.expected, report)),
-            (Err(bad), None) => report.fault(&section.place(), "no address", bad.expected),
+            (Err(bad), None) => report.error(&section.place(), "no address", bad.expected),
         }
     }
     check_transport(&addresses, section, report);
@@ -230,7 +230,7 @@ fn check_transport(addresses: &[Address], section: &Section<'_>, report: &mut Re
         let place = section
             .find(HOST)
             .map_or_else(|| section.place(), |entry| entry.place);
-        report.fault(
+        report.error(
             &place,
             "replicas that are called in different ways",
             "addresses of one kind: all lambda://, or all behind gRPC",
@@ -258,7 +258,7 @@ fn check_replicas(section: &Section<'_>, count: usize, report: &mut Report) {
         return;
     }
     if let Some(entry) = section.find(&["replicas"]) {
-        report.fault(
+        report.error(
             &entry.place,
             format!("{} replicas for {count} addresses", entry.node.found()),
             "as many as there are addresses, or 1",

@@ -2,7 +2,7 @@
 
 use super::{
     Config, Loaded,
-    fault::{Fault, Faults, Place, Report},
+    diagnostic::{ConfigErrors, Diagnostic, Place, Report},
     gateway, graph, known,
     node::{Node, Typing, Value},
     section::{Layer, Section},
@@ -16,7 +16,7 @@ pub(super) fn load(
     text: &str,
     file: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, Faults> {
+) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::new(file);
     let config = yaml::read(text, &mut report).and_then(|document| {
         let mut root = flow(document, &mut report)?;
@@ -69,11 +69,11 @@ pub(super) fn read(
 }
 
 /// The outcome of reading: all faults, or the Flow with the warnings.
-pub(super) fn loaded(config: Option<Config>, report: Report) -> Result<Loaded, Faults> {
-    let warnings: Vec<Fault> = report.finish()?;
+pub(super) fn loaded(config: Option<Config>, report: Report) -> Result<Loaded, ConfigErrors> {
+    let warnings: Vec<Diagnostic> = report.finish()?;
     config
         .map(|config| Loaded { config, warnings })
-        .ok_or_else(|| Faults(Vec::new()))
+        .ok_or_else(|| ConfigErrors(Vec::new()))
 }
 
 /// The root of a file that is a Flow, by its tag or its `jtype`.
@@ -86,7 +86,7 @@ fn flow(document: Document, report: &mut Report) -> Option<Node> {
         (Value::Map(_), None) if tagged => Some(root),
         (Value::Map(_), Some(jtype)) if jtype.text().as_deref() == Some("Flow") => Some(root),
         (Value::Map(_), Some(jtype)) => {
-            report.fault(
+            report.error(
                 &Place {
                     line: jtype.line.or(place.line),
                     ..place
@@ -97,7 +97,7 @@ fn flow(document: Document, report: &mut Report) -> Option<Node> {
             None
         }
         (Value::Map(_), None) => {
-            report.fault(
+            report.error(
                 &place,
                 tag.map_or_else(|| "no `jtype`".to_owned(), |tag| format!("the tag !{tag}")),
                 "`jtype: Flow` at the top",
@@ -105,7 +105,7 @@ fn flow(document: Document, report: &mut Report) -> Option<Node> {
             None
         }
         _ => {
-            report.fault(
+            report.error(
                 &Place::new("", root.line),
                 root.found(),
                 "a Flow: a map that begins with `jtype: Flow`",
@@ -143,14 +143,14 @@ fn executors<'a>(top: &Section<'a>, report: &mut Report) -> Vec<Layer<'a>> {
     };
     let place = Place::new(&key.text, key.line);
     let Value::List(items) = &node.value else {
-        report.fault(&place, node.found(), "a list of executors (`[]` for none)");
+        report.error(&place, node.found(), "a list of executors (`[]` for none)");
         return Vec::new();
     };
-    if items.len() > graph::MOST_EXECUTORS {
-        report.fault(
+    if items.len() > graph::MAX_EXECUTORS {
+        report.error(
             &place,
             format!("{} executors", items.len()),
-            format!("at most {}", graph::MOST_EXECUTORS),
+            format!("at most {}", graph::MAX_EXECUTORS),
         );
         return Vec::new();
     }
@@ -162,7 +162,7 @@ fn executors<'a>(top: &Section<'a>, report: &mut Report) -> Vec<Layer<'a>> {
                 known::check(&place, entries, report);
                 layers.push(Layer::of_file(place, entries));
             }
-            _ => report.fault(&place, item.found(), "a map with the keys of an executor"),
+            _ => report.error(&place, item.found(), "a map with the keys of an executor"),
         }
     }
     layers

@@ -17,7 +17,7 @@ mod listeners;
 mod read;
 
 pub use auth::{ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes};
-pub use auth::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
+pub use auth::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 pub use function::{FunctionConfig, WebSocketConfig};
 pub use invoke::{InvokeConfig, Signing, WarmUp};
 pub(super) use read::{default_host, read, warn_of_zstd};

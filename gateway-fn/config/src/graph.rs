@@ -6,8 +6,8 @@ use flowgate_flow::{
 };
 
 use super::{
+    diagnostic::{Place, Report},
     executor::ExecutorConfig,
-    fault::{Place, Report},
     node::{Node, Value},
     section::Entry,
 };
@@ -26,11 +26,11 @@ pub(super) fn compile(
     places: &[Place],
     report: &mut Report,
 ) -> Option<(Vec<ExecutorConfig>, FlowGraph)> {
-    if parts.len() > MOST_EXECUTORS {
-        report.fault(
+    if parts.len() > MAX_EXECUTORS {
+        report.error(
             &Place::default(),
             format!("{} executors", parts.len()),
-            format!("at most {MOST_EXECUTORS}"),
+            format!("at most {MAX_EXECUTORS}"),
         );
         return None;
     }
@@ -55,7 +55,7 @@ pub(super) fn compile(
                 .and_then(|index| places.get(index))
                 .cloned()
                 .unwrap_or_default();
-            report.fault(
+            report.error(
                 &place.key("needs", None),
                 format!("a circle: {}", circle.0.join(" -> ")),
                 "executors that do not wait for each other",
@@ -86,7 +86,7 @@ pub(super) fn filter(
                 let detail = detail.filter(|_| variable.is_none());
                 let found = variable.map_or(found, Node::found);
                 let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
-                report.fault(&place, found, format!("{expected}{detail}"));
+                report.error(&place, found, format!("{expected}{detail}"));
             }
             None
         }
@@ -129,4 +129,4 @@ fn below<'a>(place: &Place, node: Option<&'a Node>, step: &str) -> (Place, Optio
 }
 
 /// Jina's own Flows have a handful; checks that compare each with each stay quick.
-pub(super) const MOST_EXECUTORS: usize = 1000;
+pub(super) const MAX_EXECUTORS: usize = 1000;

@@ -2,7 +2,7 @@
 //! that was probably meant.
 
 use super::{
-    fault::{Place, Report, nearest},
+    diagnostic::{Place, Report, nearest},
     node::{Key, Node},
     section::plain_name,
 };
@@ -55,7 +55,7 @@ pub(super) fn check_own(
     for (key, _) in entries {
         let name = plain_name(&key.text);
         if !known.contains(&name.as_str()) {
-            report.fault(
+            report.error(
                 &place.key(&key.text, key.line),
                 "an unknown key",
                 format!(

@@ -11,7 +11,7 @@ pub mod builder;
 
 mod executor;
 
-mod fault;
+mod diagnostic;
 
 mod flow_file;
 
@@ -36,16 +36,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use address::{Address, BadAddress};
+pub use address::{Address, AddressError};
 pub use arguments::GatewayArgs;
+pub use diagnostic::{ConfigErrors, Diagnostic};
 pub use executor::ExecutorConfig;
-pub use fault::{Fault, Faults};
 pub use gateway::{
     ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
     HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
     Retries, Signing, TlsFiles, WarmUp, WebSocketConfig,
 };
-pub use gateway::{MOST_KEYS, SHORTEST_KEY, digest_of, is_visible};
+pub use gateway::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub struct Loaded {
     /// What the program runs.
     pub config: Config,
     /// What Jina would ignore as well, like unknown keys, and what is probably meant differently.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
@@ -82,7 +82,7 @@ impl Config {
         text: &str,
         file: &str,
         env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Loaded, Faults> {
+    ) -> Result<Loaded, ConfigErrors> {
         flow_file::load(text, file, env)
     }
 
@@ -93,7 +93,7 @@ impl Config {
     pub fn from_gateway_args(
         args: &GatewayArgs,
         env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Loaded, Faults> {
+    ) -> Result<Loaded, ConfigErrors> {
         arguments::load(args, env)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::{fault::quoted, scalar::guess, variables::Variables};
+use super::{diagnostic::quoted, scalar::guess, variables::Variables};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, Default, PartialEq)]

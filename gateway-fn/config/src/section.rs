@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    fault::{Place, Report},
+    diagnostic::{Place, Report},
     node::{Key, Node, Value},
     variables::Kind,
 };
@@ -154,7 +154,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let Value::Map(entries) = &entry.node.value else {
-            report.fault(&entry.place, entry.node.kind(), "a map");
+            report.error(&entry.place, entry.node.kind(), "a map");
             return Vec::new();
         };
         let child = |(key, node): &'a (Key, Node)| {
@@ -222,7 +222,7 @@ impl<'a> Entry<'a> {
         {
             expected = format!("{expected}, and for that {}", missing.wanted());
         }
-        report.fault(&self.place, self.node.found(), expected);
+        report.error(&self.place, self.node.found(), expected);
         None
     }
 
@@ -239,7 +239,7 @@ impl<'a> Entry<'a> {
                 Kind::Environment | Kind::Context => {
                     report.warn(&self.place, self.node.found(), missing.wanted())
                 }
-                Kind::Expression => report.fault(&self.place, self.node.found(), missing.wanted()),
+                Kind::Expression => report.error(&self.place, self.node.found(), missing.wanted()),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Flows that Jina 3.13 accepts, Flows that do not hold, and text that is no Flow at all.
 
-use super::{Config, Fault, Faults, Loaded};
+use super::{Config, ConfigErrors, Diagnostic, Loaded};
 
 mod accepted;
 
@@ -10,7 +10,7 @@ mod auth;
 
 mod builder;
 
-mod faults;
+mod errors;
 
 mod function;
 
@@ -26,7 +26,7 @@ fn no_variables(_: &str) -> Option<String> {
     None
 }
 
-fn load(yaml: &str) -> Result<Loaded, Faults> {
+fn load(yaml: &str) -> Result<Loaded, ConfigErrors> {
     Config::from_yaml(yaml, "flow.yml", &no_variables)
 }
 
@@ -39,10 +39,10 @@ fn config(yaml: &str) -> Config {
 }
 
 /// The faults of a Flow that has to have some.
-fn faults(yaml: &str) -> Vec<Fault> {
+fn faults(yaml: &str) -> Vec<Diagnostic> {
     match load(yaml) {
         Ok(loaded) => panic!("{yaml}\nholds: {loaded:?}"),
-        Err(Faults(faults)) => faults,
+        Err(ConfigErrors(faults)) => faults,
     }
 }
 

@@ -7,8 +7,8 @@ use flowgate_flow::graph::FlowGraph;
 
 use self::deployment::{Deployment, Need};
 use super::{
+    diagnostic::{Place, Report},
     executor::{self, ExecutorConfig},
-    fault::{Place, Report},
     graph::{self, Part},
     node::Typing,
     section::{Commas, Entry, Section},
@@ -147,7 +147,7 @@ impl<'e> Topology<'e> {
             if is_text {
                 report.warn(&place, "one name for `method: needs`", expected)
             } else {
-                report.fault(&place, "too few names for `method: needs`", expected)
+                report.error(&place, "too few names for `method: needs`", expected)
             }
         }
         self.push(section, "joiner", needs, report);
@@ -169,7 +169,7 @@ impl<'e> Topology<'e> {
             .map(|one| Need::of(Some(&one.part.executor.name), &section.place()))
             .collect();
         if needs.is_empty() {
-            report.fault(
+            report.error(
                 &section.place(),
                 "`method: needs_all` with nothing before it",
                 "executors that nobody needs yet",
@@ -227,7 +227,7 @@ impl<'e> Topology<'e> {
             .iter()
             .find(|need| need.name.as_deref() == Some(&name));
         if let Some(need) = itself {
-            report.fault(
+            report.error(
                 &need.place,
                 &need.found,
                 "another executor: none can wait for itself",
@@ -339,7 +339,7 @@ impl<'e> Topology<'e> {
 
     fn refuse_needs(&self, section: &Section<'_>, report: &mut Report) {
         if let Some(entry) = section.find(&["needs"]) {
-            report.fault(
+            report.error(
                 &entry.place,
                 "`needs` beside a method that chooses for itself",
                 "no `needs`",

@@ -2,14 +2,14 @@
 //! itself, `${{root.with.name}}` and `${{this.key}}`, in the passes in which Jina 3.13 makes them.
 
 use super::{
-    fault::quoted,
+    diagnostic::quoted,
     node::{Node, Value, unquoted},
 };
 
 /// Where a text came from that was made of variables.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variables {
-    /// The text as it stands in the file. Faults show this one: a variable's value may be a secret.
+    /// The text as it stands in the file. ConfigErrors show this one: a variable's value may be a secret.
     pub(super) written: String,
     pub(super) missing: Vec<Missing>,
 }
@@ -57,7 +57,7 @@ pub(super) fn expand(root: &mut Node, env: &dyn Fn(&str) -> Option<String>) {
     let mut expansion = Expansion {
         env,
         references: false,
-        budget: MOST_EXPANDED,
+        budget: MAX_EXPANDED_BYTES,
         changed: false,
     };
     for pass in 0..=REFERENCE_PASSES {
@@ -301,11 +301,11 @@ const fn is_word_char(c: char) -> bool {
 const REFERENCE_PASSES: usize = 3;
 
 /// Far above what a Flow of a thousand Executors needs.
-const MOST_EXPANDED: usize = 4 << 20;
+const MAX_EXPANDED_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::fault::Report;
+    use super::super::diagnostic::Report;
     use super::super::yaml;
     use super::*;
 
@@ -388,7 +388,7 @@ mod tests {
         let many = "${{this.a}}".repeat(2000);
         let root = expanded(&format!("a: {many:?}"));
         let length = root.at("a").and_then(Node::text).expect("a").len();
-        assert!(length <= MOST_EXPANDED, "{length} bytes");
+        assert!(length <= MAX_EXPANDED_BYTES, "{length} bytes");
     }
 
     #[test]

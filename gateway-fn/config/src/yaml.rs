@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{
-    fault::{Place, Report, quoted},
+    diagnostic::{Place, Report, quoted},
     node::{Key, Node, Value},
     scalar,
 };
@@ -21,11 +21,11 @@ pub(super) struct Document {
 
 /// Reads a file; what is wrong with it goes to the report.
 pub(super) fn read(text: &str, report: &mut Report) -> Option<Document> {
-    if text.len() > MOST_BYTES {
-        report.fault(
+    if text.len() > MAX_FILE_BYTES {
+        report.error(
             &Place::default(),
             format!("{} bytes", text.len()),
-            format!("at most {MOST_BYTES}"),
+            format!("at most {MAX_FILE_BYTES}"),
         );
         return None;
     }
@@ -43,7 +43,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Document> {
             Ok((event, span)) => composer.take(event, line(span)),
             Err(error) => {
                 let place = Place::new("", Some(error.marker().line()));
-                composer.report.fault(
+                composer.report.error(
                     &place,
                     error.info(),
                     broken(text, error.marker().line(), error.marker().col()),
@@ -178,10 +178,10 @@ impl Composer<'_> {
         if self.key_is_due() {
             return self.refuse(line, "a list or map as a key", "a key that is text");
         }
-        if self.frames.len() >= DEEPEST {
+        if self.frames.len() >= MAX_DEPTH {
             return self.refuse(
                 line,
-                format!("more than {DEEPEST} levels"),
+                format!("more than {MAX_DEPTH} levels"),
                 "a Flow that is less deep",
             );
         }
@@ -290,10 +290,10 @@ impl Composer<'_> {
 
     fn count(&mut self, more: usize, line: Option<usize>) -> Option<()> {
         self.nodes += more;
-        if self.nodes > MOST_NODES {
+        if self.nodes > MAX_NODES {
             return self.refuse(
                 line,
-                format!("more than {MOST_NODES} values (aliases count in full)"),
+                format!("more than {MAX_NODES} values (aliases count in full)"),
                 "a smaller Flow",
             );
         }
@@ -306,7 +306,7 @@ impl Composer<'_> {
         found: impl Into<String>,
         expected: &str,
     ) -> Option<()> {
-        self.report.fault(&Place::new("", line), found, expected);
+        self.report.error(&Place::new("", line), found, expected);
         None
     }
 }
@@ -350,10 +350,10 @@ fn broken(text: &str, line: usize, column: usize) -> String {
 }
 
 /// A Flow of a thousand Executors has some 100 kB.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// A Flow needs about 6, a condition a few more.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// As many values as a file of the largest size can hold in practice; what a chain of aliases multiplies into counts.
-const MOST_NODES: usize = 200_000;
+const MAX_NODES: usize = 200_000;

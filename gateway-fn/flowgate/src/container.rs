@@ -178,7 +178,7 @@ impl Container {
 fn warn_of_plain_text(config: &GatewayConfig) {
     let name = config.host.trim_matches(['[', ']']);
     let loopback = name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if config.auth.is_on() && config.tls.is_none() && !loopback {
+    if config.auth.is_enabled() && config.tls.is_none() && !loopback {
         tracing::warn!(
             host = config.host,
             "auth without TLS: keys and tokens come in plain text; set ssl_certfile and ssl_keyfile, or end TLS in \

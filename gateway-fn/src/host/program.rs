@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use executor_fn::{log, variables};
-use flowgate_config::{Config, Faults, Loaded};
+use flowgate_config::{Config, ConfigErrors, Loaded};
 
 /// The exit status of a command.
 #[must_use]
@@ -47,7 +47,7 @@ pub fn say(message: &str) {
     clippy::print_stderr,
     reason = "the last words of a command are for the person at the terminal"
 )]
-pub fn say_faults(faults: &Faults) {
+pub fn say_faults(faults: &ConfigErrors) {
     for fault in &faults.0 {
         eprintln!("{fault}");
     }
@@ -56,7 +56,7 @@ pub fn say_faults(faults: &Faults) {
 /// The Flow that is served when none is named: one Executor inside the Gateway that greets.
 const DEFAULT_FLOW: &str = include_str!("../../../infra/flows/default.yml");
 
-/// Reads and checks the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one. Faults are printed.
+/// Reads and checks the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one. Prints errors.
 ///
 /// # Errors
 /// [`Exit::Usage`] when the file cannot be read or the Flow is invalid.

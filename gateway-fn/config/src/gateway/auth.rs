@@ -7,7 +7,7 @@ use ring::digest;
 
 use super::Protocol;
 use crate::{
-    fault::{Place, Report},
+    diagnostic::{Place, Report},
     known,
     node::{Key, Node, Value},
     section::{Commas, Entry, Layer, Section},
@@ -89,7 +89,7 @@ pub struct OpenRoutes {
 impl AuthConfig {
     /// Whether anything is demanded.
     #[must_use]
-    pub const fn is_on(&self) -> bool {
+    pub const fn is_enabled(&self) -> bool {
         !self.api_keys.is_empty() || self.jwt.is_some()
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> AuthConfig {
         // A lock without anything behind its name was meant to be one.
         if let Some((key, _)) = section.raw("auth").filter(|(_, node)| node.is_null()) {
             let place = section.place().key(&key.text, key.line);
-            report.fault(&place, "nothing", NO_WAY_IN);
+            report.error(&place, "nothing", NO_WAY_IN);
         }
         return AuthConfig::default();
     };
@@ -135,8 +135,8 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> AuthConfig {
         protocols: protocols(&section, report),
         open: open(&section, report),
     };
-    if !config.is_on() && report.count() == before {
-        report.fault(&place, "no way in", NO_WAY_IN);
+    if !config.is_enabled() && report.count() == before {
+        report.error(&place, "no way in", NO_WAY_IN);
     }
     config
 }
@@ -160,10 +160,10 @@ fn api_keys(section: &Section<'_>, report: &mut Report) -> Vec<ApiKeyConfig> {
         return Vec::new();
     };
     let items = match &entry.node.value {
-        Value::List(items) if (1..=MOST_KEYS).contains(&items.len()) => items,
+        Value::List(items) if (1..=MAX_API_KEYS).contains(&items.len()) => items,
         _ => {
-            let expected = format!("a list of 1 to {MOST_KEYS} maps, each of {API_KEY_FORM}");
-            report.fault(&entry.place, entry.node.kind(), expected);
+            let expected = format!("a list of 1 to {MAX_API_KEYS} maps, each of {API_KEY_FORM}");
+            report.error(&entry.place, entry.node.kind(), expected);
             return Vec::new();
         }
     };
@@ -171,14 +171,14 @@ fn api_keys(section: &Section<'_>, report: &mut Report) -> Vec<ApiKeyConfig> {
     for (index, item) in items.iter().enumerate() {
         let place = entry.place.item(index, item.line);
         let Value::Map(entries) = &item.value else {
-            report.fault(&place, item.kind(), format!("a map of {API_KEY_FORM}"));
+            report.error(&place, item.kind(), format!("a map of {API_KEY_FORM}"));
             continue;
         };
         let Some(key) = api_key(&place, entries, report) else {
             continue;
         };
         if keys.iter().any(|other| other.name == key.name) {
-            report.fault(&place, "a name that another key has", "a name of its own");
+            report.error(&place, "a name that another key has", "a name of its own");
         }
         keys.push(key);
     }
@@ -195,7 +195,7 @@ fn api_key(place: &Place, entries: &[(Key, Node)], report: &mut Report) -> Optio
     let name = section.find(&["name"]).and_then(|entry| entry.node.text());
     let Some(name) = name.filter(is_name) else {
         let expected = "name: what stands in logs, up to 64 letters, digits, `-`, `_` and `.`";
-        report.fault(place, "no name, or one that does not serve", expected);
+        report.error(place, "no name, or one that does not serve", expected);
         return None;
     };
     let given: Vec<_> = ["key", "sha256", "file"]
@@ -204,7 +204,7 @@ fn api_key(place: &Place, entries: &[(Key, Node)], report: &mut Report) -> Optio
         .collect();
     let [(kind, entry)] = given.as_slice() else {
         let expected = "one of key, sha256 and file";
-        report.fault(place, format!("{} of them", given.len()), expected);
+        report.error(place, format!("{} of them", given.len()), expected);
         return None;
     };
     let source = match *kind {
@@ -223,16 +223,16 @@ fn key(entry: &Entry<'_>, report: &mut Report) -> Option<[u8; 32]> {
         (Value::Text(_), Some(text)) if text.contains('$') => {
             "a key without `$`, which stands for a variable (or the variable to be set)"
         }
-        (Value::Text(_), Some(text)) if text.len() < SHORTEST_KEY => {
+        (Value::Text(_), Some(text)) if text.len() < MIN_API_KEY_BYTES => {
             "a key of at least 16 bytes: a shorter one can be guessed"
         }
-        (Value::Text(_), Some(text)) if !is_visible(&text) => {
+        (Value::Text(_), Some(text)) if !is_visible_ascii(&text) => {
             "a key of visible ASCII characters: a header carries no others"
         }
-        (Value::Text(_), Some(text)) => return Some(digest_of(text.as_bytes())),
+        (Value::Text(_), Some(text)) => return Some(sha256_digest(text.as_bytes())),
         _ => "a key as text, in quotes",
     };
-    report.fault(&entry.place, entry.node.kind(), expected);
+    report.error(&entry.place, entry.node.kind(), expected);
     None
 }
 
@@ -240,7 +240,7 @@ fn sha256(entry: &Entry<'_>, report: &mut Report) -> Option<[u8; 32]> {
     let digest = entry.node.text().as_deref().and_then(hex);
     if digest.is_none() {
         let expected = "the SHA-256 of a key, 64 hexadecimal digits";
-        report.fault(&entry.place, entry.node.kind(), expected);
+        report.error(&entry.place, entry.node.kind(), expected);
     }
     digest
 }
@@ -266,7 +266,7 @@ fn jwt(section: &Section<'_>, report: &mut Report) -> Option<JwtConfig> {
     let section = Section::new([Layer::of_file(place.clone(), entries)]);
     let text = |name: &str, report: &mut Report| {
         let Some(entry) = section.find(&[name]) else {
-            report.fault(&place, format!("no {name}"), format!("the key {name}"));
+            report.error(&place, format!("no {name}"), format!("the key {name}"));
             return None;
         };
         let set = entry.node.variables.as_ref();
@@ -291,16 +291,16 @@ fn jwt(section: &Section<'_>, report: &mut Report) -> Option<JwtConfig> {
     if audience.is_empty() && !any {
         let expected = "audience: what tokens for this Flow name in `aud` (`any` if the issuer's tokens for other \
                         services shall open too)";
-        report.fault(&place, "no audience", expected);
+        report.error(&place, "no audience", expected);
     }
     let scopes = words("scopes", report);
     // RFC 6749, section 3.3; a refusal quotes them in a header.
     if !scopes
         .iter()
-        .all(|scope| is_visible(scope) && !scope.contains(['"', '\\']))
+        .all(|scope| is_visible_ascii(scope) && !scope.contains(['"', '\\']))
     {
         let expected = "a list of scopes, each without spaces, quotes and backslashes";
-        report.fault(&place, "scopes that no token can have", expected);
+        report.error(&place, "scopes that no token can have", expected);
     }
     let mut time = |name: &str, least: i64, most: i64, default: u64| {
         let expected = format!("milliseconds from {least} to {most}");
@@ -349,7 +349,7 @@ fn source(section: &Section<'_>, jwks: &str, report: &mut Report) -> Option<Jwks
     };
     let url = url.filter(is_fit).map(JwksSource::Url);
     if url.is_none() {
-        report.fault(&entry.place, "another URL", expected);
+        report.error(&entry.place, "another URL", expected);
     }
     url
 }
@@ -396,22 +396,22 @@ fn open(section: &Section<'_>, report: &mut Report) -> OpenRoutes {
 }
 
 /// A key's SHA-256.
-pub fn digest_of(key: &[u8]) -> [u8; 32] {
+pub fn sha256_digest(key: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, key).as_ref());
     bytes
 }
 
 /// Whether a header can carry a text as it is.
-pub fn is_visible(text: &str) -> bool {
+pub fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Bytes; half of them random would still be too many guesses.
-pub const SHORTEST_KEY: usize = 16;
+pub const MIN_API_KEY_BYTES: usize = 16;
 
 /// Each is compared at every request.
-pub const MOST_KEYS: usize = 1000;
+pub const MAX_API_KEYS: usize = 1000;
 
 /// Milliseconds.
 const MINUTE: i64 = 60_000;

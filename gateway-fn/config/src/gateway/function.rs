@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::MAX_MILLISECONDS;
 use crate::{
-    fault::Report,
+    diagnostic::Report,
     known,
     section::{Layer, Section},
 };

@@ -2,7 +2,7 @@
 
 use super::{ExposedEndpoint, HttpConfig};
 use crate::{
-    fault::{Place, Report},
+    diagnostic::{Place, Report},
     node::{Key, Node, Value},
     section::{Commas, Entry, Layer, Section},
 };
@@ -37,7 +37,7 @@ fn exposed(entry: &Entry<'_>, report: &mut Report) -> Vec<ExposedEndpoint> {
     if entry.node.variables.is_none() {
         return endpoints(&entry.place, &routes, report);
     }
-    // Faults would name pieces of the variable's value.
+    // ConfigErrors would name pieces of the variable's value.
     let mut unseen = Report::new("");
     let exposed = endpoints(&entry.place, &routes, &mut unseen);
     if unseen.count() > 0 {
@@ -53,7 +53,7 @@ fn endpoints(place: &Place, routes: &[(Key, Node)], report: &mut Report) -> Vec<
         match &node.value {
             Value::Map(options) => exposed.push(endpoint(&key.text, &place, options, report)),
             Value::Null => exposed.push(endpoint(&key.text, &place, &[], report)),
-            _ => report.fault(&place, node.found(), "a map of options (`{}` for none)"),
+            _ => report.error(&place, node.found(), "a map of options (`{}` for none)"),
         }
     }
     exposed
@@ -79,7 +79,7 @@ fn endpoint(
         .text(&["http_path"], report)
         .unwrap_or_else(|| exec_endpoint.to_owned());
     if !http_path.starts_with('/') {
-        report.fault(
+        report.error(
             place,
             "a path without `/` in front",
             "a path that starts with `/`",

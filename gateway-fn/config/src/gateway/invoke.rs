@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    fault::Report,
+    diagnostic::Report,
     known,
     section::{Layer, Section},
 };
@@ -82,8 +82,8 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> InvokeConfig {
         section.whole(&[name], 1..=most, &expected, report)
     };
     let count = |found: Option<i64>| found.and_then(|found| usize::try_from(found).ok());
-    let max_parts = count(number("max_parts", MOST_PARTS));
-    let parallel_parts = count(number("parallel_parts", MOST_PARALLEL));
+    let max_parts = count(number("max_parts", MAX_PARTS));
+    let parallel_parts = count(number("parallel_parts", MAX_PARALLEL_PARTS));
     let pause = number("max_retry_pause", MINUTE).and_then(|found| u64::try_from(found).ok());
     let endpoint_url = endpoint_url(&section, report);
     InvokeConfig {
@@ -128,7 +128,7 @@ fn signing(section: &Section<'_>, endpoint_url: Option<&str>, report: &mut Repor
         return Signing::Signed;
     }
     if let (None, Some(entry)) = (endpoint_url, section.find(&["sign"])) {
-        report.fault(
+        report.error(
             &entry.place,
             "`sign: false` without `endpoint_url`",
             "both, for an emulator: AWS takes signed invocations only",
@@ -157,9 +157,9 @@ const KEYS: &[&str] = &[
     "max_retry_pause",
 ];
 
-const MOST_PARTS: i64 = 1000;
+const MAX_PARTS: i64 = 1000;
 
-const MOST_PARALLEL: i64 = 100;
+const MAX_PARALLEL_PARTS: i64 = 100;
 
 /// Milliseconds.
 const MINUTE: i64 = 60_000;

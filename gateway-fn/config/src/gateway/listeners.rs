@@ -3,7 +3,7 @@
 use super::{Listener, Protocol};
 use crate::{
     address,
-    fault::{Report, nearest},
+    diagnostic::{Report, nearest},
     section::{Commas, Section, Word},
 };
 
@@ -26,7 +26,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<Listener> 
             .map(|entry| entry.place)
             .unwrap_or_default();
         let found = format!("{} ports for {} protocols", ports.len(), protocols.len());
-        report.fault(
+        report.error(
             &place,
             found,
             "as many ports as protocols (protocols that share a port name it twice)",
@@ -119,7 +119,7 @@ fn check_twins(listeners: &[Listener], section: &Section<'_>, report: &mut Repor
                 .find(PORT)
                 .map(|entry| entry.place)
                 .unwrap_or_default();
-            report.fault(
+            report.error(
                 &place,
                 format!("{} twice on one port", listener.protocol),
                 "another port for the second",

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     address::Address,
+    diagnostic::Report,
     executor::ExecutorConfig,
-    fault::Report,
     known,
     node::{Node, Value},
     section::{Commas, Layer, Section},
@@ -176,7 +176,7 @@ fn tls(section: &Section<'_>, report: &mut Report) -> Option<TlsFiles> {
         (None, None) => return None,
     };
     let place = section.find(&[given])?.place;
-    report.fault(
+    report.error(
         &place,
         format!("{given} without {absent}"),
         "both, or neither for no TLS",
@@ -235,21 +235,21 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
     };
     let connections_per_replica = number(
         "connections_per_replica",
-        MOST_PER_REPLICA,
+        MAX_CONNECTIONS_PER_REPLICA,
         default.connections_per_replica.get(),
     );
     Limits {
         max_message_bytes: number(
             "max_message_bytes",
-            MOST_MESSAGE_BYTES,
+            MAX_MESSAGE_BYTES,
             default.max_message_bytes,
         ),
         max_concurrent_requests: number(
             "max_concurrent_requests",
-            MOST_AT_ONCE,
+            MAX_CONCURRENCY,
             default.max_concurrent_requests,
         ),
-        max_connections: number("max_connections", MOST_AT_ONCE, default.max_connections),
+        max_connections: number("max_connections", MAX_CONCURRENCY, default.max_connections),
         connections_per_replica: NonZeroUsize::new(connections_per_replica)
             .unwrap_or(default.connections_per_replica),
     }
@@ -275,8 +275,8 @@ fn grpc_limit(section: &Section<'_>, default: usize, report: &mut Report) -> usi
         report,
     );
     found.map_or(default, |bytes| {
-        let bytes = if bytes < 0 { MOST_MESSAGE_BYTES } else { bytes };
-        usize::try_from(bytes.min(MOST_MESSAGE_BYTES)).unwrap_or(usize::MAX)
+        let bytes = if bytes < 0 { MAX_MESSAGE_BYTES } else { bytes };
+        usize::try_from(bytes.min(MAX_MESSAGE_BYTES)).unwrap_or(usize::MAX)
     })
 }
 
@@ -347,13 +347,13 @@ fn says_nothing(kwargs: &Node) -> bool {
 const ANYWHERE: &str = "0.0.0.0";
 
 /// The length of a gRPC message travels in four bytes.
-const MOST_MESSAGE_BYTES: i64 = u32::MAX as i64;
+const MAX_MESSAGE_BYTES: i64 = u32::MAX as i64;
 
 /// More than one process has memory and open files for.
-const MOST_AT_ONCE: i64 = 1_000_000;
+const MAX_CONCURRENCY: i64 = 1_000_000;
 
 /// Each is made ready at start, and one carries hundreds of requests.
-const MOST_PER_REPLICA: i64 = 64;
+const MAX_CONNECTIONS_PER_REPLICA: i64 = 64;
 
 const LIMITS: &[&str] = &[
     "max_message_bytes",

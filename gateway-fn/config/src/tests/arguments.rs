@@ -11,7 +11,7 @@ fn args(graph: &str, addresses: &str) -> GatewayArgs {
     }
 }
 
-fn read(args: &GatewayArgs) -> Result<Loaded, Faults> {
+fn read(args: &GatewayArgs) -> Result<Loaded, ConfigErrors> {
     Config::from_gateway_args(args, &no_variables)
 }
 
@@ -176,9 +176,9 @@ fn faults_name_the_argument() {
             "websocket",
         ),
     ] {
-        let Faults(faults) = read(&args).expect_err(key);
+        let ConfigErrors(faults) = read(&args).expect_err(key);
         let [fault] = faults.as_slice() else {
-            panic!("{}", Faults(faults))
+            panic!("{}", ConfigErrors(faults))
         };
         assert_eq!((fault.key.as_str(), fault.line), (key, None));
         assert!(fault.to_string().contains(said), "{fault}");

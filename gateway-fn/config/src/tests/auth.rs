@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes, Protocol, digest_of,
+    ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes, Protocol,
+    sha256_digest,
 };
 
 const SECRET: &str = "swordfish-swordfish";
@@ -22,7 +23,7 @@ fn auth(keys: &str) -> AuthConfig {
 
 #[test]
 fn everything_that_can_be_said_is_read() {
-    let digest = digest_of(b"another-key-of-some-length");
+    let digest = sha256_digest(b"another-key-of-some-length");
     let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
     let read = auth(&format!(
         "api_key_header: X-Shop-Key\n\
@@ -39,7 +40,10 @@ fn everything_that_can_be_said_is_read() {
     let expected = AuthConfig {
         api_key_header: "x-shop-key".parse().expect("a header"),
         api_keys: vec![
-            key("shop", ApiKeySource::Sha256(digest_of(SECRET.as_bytes()))),
+            key(
+                "shop",
+                ApiKeySource::Sha256(sha256_digest(SECRET.as_bytes())),
+            ),
             key("b", ApiKeySource::Sha256(digest)),
             key("c", ApiKeySource::File("/run/keys".into())),
         ],
@@ -60,8 +64,8 @@ fn everything_that_can_be_said_is_read() {
         },
     };
     assert_eq!(read, expected);
-    assert!(read.is_on());
-    assert!(!config("jtype: Flow\n").gateway.auth.is_on());
+    assert!(read.is_enabled());
+    assert!(!config("jtype: Flow\n").gateway.auth.is_enabled());
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_key_may_come_from_the_environment() {
     let yaml = of_gateway("api_keys: [{name: shop, key: '${{ ENV.SHOP_KEY }}'}]");
     let env = |name: &str| (name == "SHOP_KEY").then(|| SECRET.to_owned());
     let loaded = Config::from_yaml(&yaml, "flow.yml", &env).expect("it holds");
-    let digest = digest_of(SECRET.as_bytes());
+    let digest = sha256_digest(SECRET.as_bytes());
     assert_eq!(
         loaded.config.gateway.auth.api_keys[0].source,
         ApiKeySource::Sha256(digest)
@@ -173,7 +177,7 @@ fn a_fault_names_its_place_and_never_a_value() {
     ] {
         let found = faults(&of_gateway(&auth));
         let [fault] = found.as_slice() else {
-            panic!("{auth}\n{}", Faults(found))
+            panic!("{auth}\n{}", ConfigErrors(found))
         };
         assert_eq!(fault.key, format!("gateway.auth.{key}"), "{auth}: {fault}");
         assert!(!fault.to_string().contains("swordfish"), "{auth}: {fault}");

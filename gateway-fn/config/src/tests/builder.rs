@@ -13,7 +13,7 @@ fn built(flow: Flow) -> Config {
         .config
 }
 
-fn timeout_send(timeout: Duration) -> Result<Option<Duration>, Faults> {
+fn timeout_send(timeout: Duration) -> Result<Option<Duration>, ConfigErrors> {
     let options = GatewayOptions::new().timeout_send(timeout);
     let built = Flow::new().config_gateway(options).build()?;
     Ok(built.config.gateway.timeout_send)

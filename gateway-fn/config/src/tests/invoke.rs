@@ -13,7 +13,7 @@ fn invoke(keys: &str) -> InvokeConfig {
 /// The one fault there is: its key, and all of it.
 fn fault(yaml: &str) -> (String, String) {
     let faults = faults(yaml);
-    assert_eq!(faults.len(), 1, "{}", Faults(faults));
+    assert_eq!(faults.len(), 1, "{}", ConfigErrors(faults));
     (faults[0].key.clone(), faults[0].to_string())
 }
 

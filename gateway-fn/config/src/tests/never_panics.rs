@@ -26,7 +26,7 @@ fn check(text: &str) {
     });
     match outcome {
         Ok(loaded) => assert!(loaded.config.executors.len() == loaded.config.graph.len()),
-        Err(Faults(faults)) => {
+        Err(ConfigErrors(faults)) => {
             assert!(!faults.is_empty(), "{text:?}");
             assert!(
                 faults.iter().all(|fault| !fault.to_string().contains('\n')),

@@ -7,7 +7,7 @@ fn warned(yaml: &str, line: usize, key: &str, said: &str) {
     let warnings = load(yaml)
         .unwrap_or_else(|faults| panic!("{yaml}\n{faults}"))
         .warnings;
-    let fits = |warning: &&Fault| {
+    let fits = |warning: &&Diagnostic| {
         warning.line == Some(line) && warning.key == key && warning.to_string().contains(said)
     };
     assert!(

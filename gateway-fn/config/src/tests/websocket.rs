@@ -38,7 +38,7 @@ fn a_setting_that_does_not_hold_is_a_fault() {
     ] {
         let faults = faults(&flow(keys));
         let [fault] = faults.as_slice() else {
-            panic!("{keys}\n{}", Faults(faults))
+            panic!("{keys}\n{}", ConfigErrors(faults))
         };
         assert_eq!(fault.key, format!("gateway.function.websocket.{key}"));
         assert!(fault.to_string().contains(said), "{fault}");

@@ -1,6 +1,6 @@
 //! One deployment on its way into the graph, and what it waits for.
 
-use crate::{address::Address, executor::ExecutorConfig, fault::Place, graph::Part};
+use crate::{address::Address, diagnostic::Place, executor::ExecutorConfig, graph::Part};
 
 /// One node in the making.
 pub(super) struct Deployment {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use flowgate_flow::graph::{Edge, NodeId};
 
 use super::deployment::{Deployment, Need};
-use crate::fault::{Report, nearest};
+use crate::diagnostic::{Report, nearest};
 
 /// Edges in the order of the file, for each deployment in the order of its `needs`; the end comes after `last`.
 pub(super) fn edges(
@@ -48,7 +48,7 @@ fn report_unknown(need: &Need, deployments: &[Deployment], report: &mut Report) 
         .as_deref()
         .map(|name| nearest(name, names))
         .unwrap_or_default();
-    report.fault(
+    report.error(
         &need.place,
         &need.found,
         format!("the name of an executor of this Flow, or gateway{hint}"),

@@ -78,7 +78,7 @@ fn curl(url: &str, http: &HttpConfig) -> Option<String> {
 
 /// What the call needs to be let in, for a person to fill in.
 fn credential(auth: &AuthConfig) -> String {
-    if !auth.protocols.contains(&Protocol::Http) || !auth.is_on() {
+    if !auth.protocols.contains(&Protocol::Http) || !auth.is_enabled() {
         return String::new();
     }
     match auth.api_keys.is_empty() {

@@ -78,7 +78,7 @@ impl Routes {
             }
             Dialect::Http => asked(Protocol::Http),
         };
-        self.config.function.public_url || (self.config.auth.is_on() && is_asked)
+        self.config.function.public_url || (self.config.auth.is_enabled() && is_asked)
     }
 
     fn calls(&self) -> &Calls {

@@ -1,7 +1,7 @@
 //! The key `websocket` of `function` -> how messages of an API Gateway WebSocket API are answered.
 
 use crate::{
-    fault::Report,
+    diagnostic::Report,
     known,
     section::{Layer, Section},
 };
@@ -47,7 +47,7 @@ pub(super) fn read(function: &Section<'_>, report: &mut Report) -> WebSocketConf
     let section = Section::new([Layer::of_file(place, entries)]);
     let max_parts = section.whole(
         &["max_parts"],
-        1..=MOST_PARTS,
+        1..=MAX_PARTS,
         "a whole number from 1 to 1024",
         report,
     );
@@ -74,6 +74,6 @@ fn connections_url(section: &Section<'_>, report: &mut Report) -> Option<String>
 }
 
 /// 128 MB; nobody puts more together again.
-const MOST_PARTS: i64 = 1024;
+const MAX_PARTS: i64 = 1024;
 
 const KEYS: &[&str] = &["route_response", "push", "connections_url", "max_parts"];

@@ -13,7 +13,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn of(config: &GatewayConfig) -> Self {
-        let asks = config.auth.is_on() && config.auth.protocols.contains(&Protocol::WebSocket);
+        let asks = config.auth.is_enabled() && config.auth.protocols.contains(&Protocol::WebSocket);
         Self {
             unasked: AtomicBool::new(asks),
         }

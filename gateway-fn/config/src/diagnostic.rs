@@ -5,7 +5,7 @@ use std::fmt;
 
 /// One thing that is wrong, or, as a warning, one that has no effect. Displayed as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Diagnostic {
     /// The file's name, or what stands in for it (the command line, a Flow built in Rust).
     pub file: String,
     /// The line, counted from 1; unknown where no file was read.
@@ -18,7 +18,7 @@ pub struct Fault {
     pub expected: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
@@ -36,11 +36,11 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong with a Flow, in the order of the file. Displayed as one line a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct ConfigErrors(pub Vec<Diagnostic>);
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
@@ -95,7 +95,7 @@ pub(super) struct Report {
 /// The first of them; the others are only counted.
 #[derive(Debug, Default)]
 struct Kept {
-    first: Vec<Fault>,
+    first: Vec<Diagnostic>,
     count: usize,
 }
 
@@ -108,7 +108,7 @@ impl Report {
         }
     }
 
-    pub(super) fn fault(
+    pub(super) fn error(
         &mut self,
         place: &Place,
         found: impl Into<String>,
@@ -134,7 +134,7 @@ impl Report {
     }
 
     /// The warnings, if nothing is wrong.
-    pub(super) fn finish(self) -> Result<Vec<Fault>, Faults> {
+    pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
         let Self {
             file,
             faults,
@@ -143,21 +143,21 @@ impl Report {
         if faults.count == 0 {
             Ok(warnings.in_order(&file, "warnings"))
         } else {
-            Err(Faults(faults.in_order(&file, "faults")))
+            Err(ConfigErrors(faults.in_order(&file, "faults")))
         }
     }
 }
 
 impl Kept {
-    fn add(&mut self, fault: impl FnOnce() -> Fault) {
+    fn add(&mut self, fault: impl FnOnce() -> Diagnostic) {
         self.count += 1;
-        if self.first.len() < MOST {
+        if self.first.len() < MAX_DIAGNOSTICS {
             self.first.push(fault());
         }
     }
 
     /// In the order of the file, and at the end how many more there are.
-    fn in_order(mut self, file: &str, what: &str) -> Vec<Fault> {
+    fn in_order(mut self, file: &str, what: &str) -> Vec<Diagnostic> {
         self.first.sort_by_key(|fault| fault.line);
         let more = self.count - self.first.len();
         if more > 0 {
@@ -169,8 +169,8 @@ impl Kept {
     }
 }
 
-fn entry(file: &str, place: &Place, found: String, expected: String) -> Fault {
-    Fault {
+fn entry(file: &str, place: &Place, found: String, expected: String) -> Diagnostic {
+    Diagnostic {
         file: file.to_owned(),
         line: place.line,
         key: place.key.clone(),
@@ -181,10 +181,10 @@ fn entry(file: &str, place: &Place, found: String, expected: String) -> Fault {
 
 /// Text from a file in quotes, on one line and not too long.
 pub(super) fn quoted(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
+    if text.chars().count() <= MAX_SHOWN_CHARS {
         return format!("{text:?}");
     }
-    let start: String = text.chars().take(LONGEST).collect();
+    let start: String = text.chars().take(MAX_SHOWN_CHARS).collect();
     format!("{start:?}...")
 }
 
@@ -203,7 +203,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 fn one_line(text: &str) -> String {
     text.chars()
-        .take(4 * LONGEST)
+        .take(4 * MAX_SHOWN_CHARS)
         .flat_map(|c| {
             if c.is_control() {
                 c.escape_default().collect()
@@ -215,7 +215,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// More of them help nobody.
-const MOST: usize = 200;
+const MAX_DIAGNOSTICS: usize = 200;
 
 /// Characters of a value that are shown.
-const LONGEST: usize = 60;
+const MAX_SHOWN_CHARS: usize = 60;

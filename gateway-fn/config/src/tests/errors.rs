@@ -7,7 +7,7 @@ use super::*;
 fn faulty(yaml: &str, line: usize, key: &str, said: &str) {
     let faults = faults(yaml);
     let [fault] = faults.as_slice() else {
-        panic!("{yaml}\n{}", Faults(faults))
+        panic!("{yaml}\n{}", ConfigErrors(faults))
     };
     let place = (fault.line, fault.key.as_str());
     assert_eq!(place, (Some(line), key), "{fault}");
