@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-pub use record::{Kept, Record, Visit};
+pub use record::{InvocationRecord, RecordSnapshot, Visit};
 
 /// What a request carries beside its content. By default it may take for ever and is part of no trace.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Context {
     /// Sent along with every call.
     pub trace: Trace,
     /// Where the host wants to find what became of the request.
-    pub record: Record,
+    pub record: InvocationRecord,
 }
 
 /// The headers by which a trace is handed on.

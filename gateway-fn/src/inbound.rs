@@ -11,6 +11,9 @@ pub mod grpc_web;
 
 pub mod http;
 
+mod services;
+
 pub mod websocket;
 
 pub use dialect::Dialect;
+pub use services::{Services, StartError};

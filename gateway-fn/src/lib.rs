@@ -15,11 +15,13 @@
 //! use flowgate_config::builder::{Deployment, Flow};
 //! use gateway::context::Context;
 //! use gateway::gateway::{Gateway, Registry};
+//! use gateway::outbound::Clients;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let flow = Flow::new().add(Deployment::new("greeter").at("inproc://greet")).build()?;
-//! let gateway = Gateway::new(&flow.config, &Registry::default())?;
+//! let clients = Clients::new(&flow.config.gateway.invoke);
+//! let gateway = Gateway::new(&flow.config, &Registry::default(), &clients)?;
 //! let answer = gateway.handle(DataRequest::default(), Context::default()).await?;
 //! let visited: Vec<_> = answer.routes.iter().map(|route| route.executor.as_str()).collect();
 //! assert_eq!(visited, ["gateway", "greeter"]);
@@ -35,6 +37,8 @@ pub mod inbound;
 pub mod gateway;
 
 pub mod outbound;
+
+pub mod status;
 
 pub mod error;
 

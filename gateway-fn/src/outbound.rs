@@ -7,14 +7,38 @@ pub mod grpc;
 
 pub mod lambda;
 
-use executor_fn::{Answer, Service};
+use std::sync::Arc;
+
+use executor_fn::{Answer, Service, info::Traffic};
+use flowgate_config::InvokeConfig;
 use flowgate_proto::DataRequest;
 
+use self::lambda::LambdaClient;
 use crate::context::Context;
 
 pub use error::{CallError, Failure};
 pub use grpc::GrpcDeployment;
 pub use lambda::{InvokeFault, LambdaDeployment};
+
+/// What the deployments of a Flow share. A host makes it, and may use it itself.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Invokes functions.
+    pub lambda: Arc<LambdaClient>,
+    /// Counts the bytes of requests and answers.
+    pub traffic: Arc<Traffic>,
+}
+
+impl Clients {
+    /// Prepares the clients. The AWS client is built when it is first needed.
+    #[must_use]
+    pub fn new(config: &InvokeConfig) -> Self {
+        Self {
+            lambda: Arc::new(LambdaClient::new(config)),
+            traffic: Arc::default(),
+        }
+    }
+}
 
 /// One deployment of the Flow, ready to be called.
 #[derive(Debug)]
@@ -47,7 +71,7 @@ impl Deployment {
     }
 
     /// Lets batches that wait for more requests run at once: no more come.
-    pub fn close(&self) {
+    pub fn flush_batches(&self) {
         match self {
             Self::Grpc(_) | Self::Lambda(_) => {}
             Self::InProcess(service) => service.close(),

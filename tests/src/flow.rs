@@ -10,6 +10,7 @@ use executor_fn::{Executor, Identity, ServeOptions};
 use flowgate::container::{Container, ContainerError, Ended};
 use flowgate_config::{Config, Protocol};
 use gateway::gateway::Registry;
+use gateway::status::ProcessInfo;
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},
@@ -271,7 +272,7 @@ async fn bind(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Container, ContainerError> {
     let loaded = Config::from_yaml(yaml, "test.yml", env).expect("the Flow holds");
-    Container::bind(&loaded.config, registry).await
+    Container::bind(&loaded.config, registry, ProcessInfo::default()).await
 }
 
 /// Waits until something is so.

@@ -6,6 +6,7 @@ use flowgate::container::{Container, ContainerError};
 use flowgate_config::{Config, Protocol};
 use flowgate_tests::{client::post, flow::ServedGateway};
 use gateway::gateway::Registry;
+use gateway::status::ProcessInfo;
 use serde_json::json;
 
 /// A certificate for `localhost`, in files of its own.
@@ -85,7 +86,7 @@ async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
 async fn a_certificate_that_cannot_be_read_is_named() {
     let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0, ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
     let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("the Flow holds");
-    let error = Container::bind(&loaded.config, &Registry::default())
+    let error = Container::bind(&loaded.config, &Registry::default(), ProcessInfo::default())
         .await
         .expect_err("no such file");
     assert!(matches!(error, ContainerError::Tls(_)));

@@ -16,13 +16,15 @@ use std::{
 };
 
 use executor_fn::introspect::HealthSwitch;
-use flowgate_config::{Config, GatewayConfig, Protocol};
-use gateway::gateway::{Gateway, Registry, StartError};
+use flowgate_config::{Config, GatewayConfig, Protocol, WarmUp};
+use gateway::gateway::{Gateway, Registry};
 use gateway::inbound::{
-    connect, grpc, grpc_web,
+    Services, StartError, connect, grpc, grpc_web,
     http::{self, Scripts},
     websocket,
 };
+use gateway::outbound::Clients;
+use gateway::status::ProcessInfo;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{
     sync::CancellationToken,
@@ -45,6 +47,7 @@ pub struct Container {
     sessions: websocket::Sessions,
     stopping: CancellationToken,
     shutdown_timeout: Duration,
+    warm_up: WarmUp,
 }
 
 /// Why a Gateway does not come up.
@@ -82,13 +85,18 @@ impl Container {
     ///
     /// # Errors
     /// When the Flow cannot be served, a port cannot be had, or the certificate cannot be used.
-    pub async fn bind(config: &Config, registry: &Registry) -> Result<Self, ContainerError> {
-        let gateway = Gateway::new(config, registry)?;
+    pub async fn bind(
+        config: &Config,
+        registry: &Registry,
+        process: ProcessInfo,
+    ) -> Result<Self, ContainerError> {
+        let clients = Clients::new(&config.gateway.invoke);
+        let services = Services::new(config, registry, &clients, process)?;
         warn_of_plain_text(&config.gateway);
         let stopping = CancellationToken::new();
         let connections = Arc::new(Semaphore::new(config.gateway.limits.max_connections));
         let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&connections));
-        let (routes, health) = routes(&gateway, &config.gateway, &sessions, &stopping);
+        let (routes, health) = routes(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut listeners = Vec::new();
         for (port, protocols) in by_port(config) {
@@ -105,12 +113,13 @@ impl Container {
             });
         }
         Ok(Self {
-            gateway,
+            gateway: services.gateway,
             listeners,
             health,
             sessions,
             stopping,
             shutdown_timeout: config.gateway.shutdown_timeout,
+            warm_up: config.gateway.invoke.warm_up,
         })
     }
 
@@ -120,12 +129,6 @@ impl Container {
             let protocols = listener.protocols.iter();
             protocols.map(|protocol| (*protocol, listener.address))
         })
-    }
-
-    /// The Gateway behind the sockets.
-    #[must_use]
-    pub const fn gateway(&self) -> &Gateway {
-        &self.gateway
     }
 
     /// Serves until `stop` comes true. Then health checks are told, no connection is taken any more, and requests
@@ -138,6 +141,7 @@ impl Container {
             sessions,
             stopping,
             shutdown_timeout,
+            warm_up,
         } = self;
         let connections = TaskTracker::new();
         for listener in listeners {
@@ -145,18 +149,18 @@ impl Container {
         }
         // Beside the first requests, which need not wait for it here.
         let warming = gateway.clone();
-        let warming = tokio::spawn(async move { warming.warm_up().await });
+        let warming = tokio::spawn(async move { warming.warm_up(warm_up).await });
         let _warming = AbortOnDropHandle::new(warming);
         stop.await;
         tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
         health.turn_off();
         stopping.cancel();
-        gateway.hurry();
+        gateway.flush_batches();
         connections.close();
         let drained = async {
             connections.wait().await;
             sessions.closed().await;
-            gateway.finish().await;
+            gateway.shutdown().await;
         };
         if tokio::time::timeout(shutdown_timeout, drained)
             .await
@@ -189,18 +193,13 @@ fn warn_of_plain_text(config: &GatewayConfig) {
 
 /// The routes of every protocol, whether or not a port speaks it: they cost nothing until they are called.
 fn routes(
-    gateway: &Gateway,
+    services: &Services,
     config: &GatewayConfig,
     sessions: &websocket::Sessions,
     stopping: &CancellationToken,
 ) -> (Dispatch, HealthSwitch) {
-    let (grpc::Routers { grpc, over_http }, health) = grpc::routers(gateway, config, stopping);
-    let http = http::router(
-        gateway.clone(),
-        &config.http,
-        &config.limits,
-        Scripts::EMBEDDED,
-    );
+    let (grpc::Routers { grpc, over_http }, health) = grpc::routers(services, config, stopping);
+    let http = http::router(services, &config.http, &config.limits, Scripts::EMBEDDED);
     let cors = grpc_web::Cors::from(config.http.cors);
     let limit = config.limits.max_message_bytes;
     let routes = Dispatch {
@@ -208,8 +207,8 @@ fn routes(
         connect: Some(connect::router(over_http, limit, cors)),
         grpc: Some(grpc),
         http: Some(http),
-        websocket: Some(websocket::router(gateway, config, sessions)),
-        debug: Some(http::debug_router(gateway.clone(), Scripts::EMBEDDED)),
+        websocket: Some(websocket::router(services, config, sessions)),
+        debug: Some(http::debug_router(services, Scripts::EMBEDDED)),
         tls: config.tls.is_some(),
     };
     (routes, health)

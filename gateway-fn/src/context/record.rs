@@ -1,4 +1,4 @@
-//! What became of the requests that one host's call brought, for its metrics and its trace: off by default.
+//! Records what happened to the requests of one invocation, for its metrics and its trace. Off by default.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,18 +7,18 @@ use std::{
 
 use flowgate_proto::Timestamp;
 
-use crate::code::ErrorCode;
+use crate::error::ErrorCode;
 
-/// Keeps what became of requests, if it was made for that.
+/// The record of an invocation's requests. Clones share it. A default one records nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Record(Option<Arc<Mutex<Kept>>>);
+pub struct InvocationRecord(Option<Arc<Mutex<RecordSnapshot>>>);
 
-/// What is kept.
+/// What has been recorded up to a moment.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct RecordSnapshot {
     /// The visits to Executors, in the order in which they began.
     pub visits: Vec<Visit>,
-    /// The failures, each with the Executor at which the request failed, if it was at one.
+    /// The failed requests, each with the Executor at which it failed, if it failed at one.
     pub failures: Vec<(ErrorCode, Option<String>)>,
 }
 
@@ -27,79 +27,85 @@ pub struct Kept {
 pub struct Visit {
     /// The Executor's name in the Flow.
     pub executor: String,
-    /// When the request was sent to it.
+    /// When the request was sent.
     pub start: Timestamp,
-    /// When its answer was there, or it was known that none would come; `None` for a call under way.
+    /// When the answer came or the call failed; `None` while the call is running.
     pub end: Option<Timestamp>,
-    /// Whether it answered with an error, or not at all.
+    /// Whether the Executor answered with an error, or the call failed.
     pub failed: bool,
 }
 
-/// A visit that has begun; `None` where nothing is kept of it.
+/// Identifies a visit in its record; `None` if it was not recorded.
 #[derive(Debug)]
-pub(crate) struct Begun(Option<usize>);
+pub(crate) struct VisitId(Option<usize>);
 
-/// One stream may bring any number of requests; a metric of CloudWatch's takes 100 values at once.
-const MOST: usize = 100;
+/// The number of visits and of failures that are recorded. A stream may bring any number of requests; a CloudWatch metric
+/// takes 100 values at once.
+const MAX_ENTRIES: usize = 100;
 
-impl Record {
-    /// A record that keeps.
+impl InvocationRecord {
+    /// Returns a record that records.
     #[must_use]
-    pub fn on() -> Self {
+    pub fn enabled() -> Self {
         Self(Some(Arc::default()))
     }
 
-    /// What has been kept so far.
+    /// Returns a copy of what has been recorded.
     #[must_use]
-    pub fn kept(&self) -> Kept {
-        self.open().map_or_else(Kept::default, |kept| kept.clone())
+    pub fn snapshot(&self) -> RecordSnapshot {
+        self.lock()
+            .map_or_else(RecordSnapshot::default, |record| record.clone())
     }
 
-    /// The Executors that are being waited for.
+    /// The names of the Executors whose answers have not come yet.
     #[must_use]
-    pub fn under_way(&self) -> Vec<String> {
-        let kept = self.kept();
-        let visits = kept.visits.into_iter();
-        let under_way = visits.filter(|visit| visit.end.is_none());
-        under_way.map(|visit| visit.executor).collect()
+    pub fn pending_executors(&self) -> Vec<String> {
+        let visits = self.snapshot().visits.into_iter();
+        let pending = visits.filter(|visit| visit.end.is_none());
+        pending.map(|visit| visit.executor).collect()
     }
 
-    /// Notes that a request goes to an Executor.
-    pub(crate) fn begin(&self, executor: &str) -> Begun {
-        let Some(mut kept) = self.open().filter(|kept| kept.visits.len() < MOST) else {
-            return Begun(None);
+    /// Records that a request is sent to an Executor.
+    pub(crate) fn begin_visit(&self, executor: &str) -> VisitId {
+        let Some(mut record) = self
+            .lock()
+            .filter(|record| record.visits.len() < MAX_ENTRIES)
+        else {
+            return VisitId(None);
         };
-        kept.visits.push(Visit {
+        record.visits.push(Visit {
             executor: executor.to_owned(),
             start: SystemTime::now().into(),
             end: None,
             failed: false,
         });
-        Begun(Some(kept.visits.len() - 1))
+        VisitId(Some(record.visits.len() - 1))
     }
 
-    /// Notes that the Executor has answered, or that it does not.
-    pub(crate) fn end(&self, begun: &Begun, failed: bool) {
-        let (Some(place), Some(mut kept)) = (begun.0, self.open()) else {
+    /// Records that the Executor has answered, or that the call failed.
+    pub(crate) fn end_visit(&self, id: &VisitId, failed: bool) {
+        let (Some(index), Some(mut record)) = (id.0, self.lock()) else {
             return;
         };
-        if let Some(visit) = kept.visits.get_mut(place) {
+        if let Some(visit) = record.visits.get_mut(index) {
             visit.end = Some(SystemTime::now().into());
             visit.failed = failed;
         }
     }
 
-    /// Notes that a request failed, and at which Executor if it was at one.
+    /// Records that a request failed, and at which Executor if it failed at one.
     pub(crate) fn note_failure(&self, code: ErrorCode, executor: Option<&str>) {
-        let Some(mut kept) = self.open() else { return };
-        if kept.failures.len() < MOST {
-            kept.failures.push((code, executor.map(str::to_owned)));
+        let Some(mut record) = self.lock() else {
+            return;
+        };
+        if record.failures.len() < MAX_ENTRIES {
+            record.failures.push((code, executor.map(str::to_owned)));
         }
     }
 
-    fn open(&self) -> Option<MutexGuard<'_, Kept>> {
-        let kept = self.0.as_ref()?;
-        Some(kept.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> Option<MutexGuard<'_, RecordSnapshot>> {
+        let record = self.0.as_ref()?;
+        Some(record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -108,33 +114,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn visits_are_kept_while_they_last_and_when_they_have_ended() {
-        let record = Record::on();
-        let (a, _b) = (record.begin("a"), record.begin("b"));
-        record.end(&a, true);
+    fn visits_are_recorded_while_they_last_and_when_they_have_ended() {
+        let record = InvocationRecord::enabled();
+        let (a, _b) = (record.begin_visit("a"), record.begin_visit("b"));
+        record.end_visit(&a, true);
         record.note_failure(ErrorCode::Internal, None);
-        let kept = record.kept();
-        assert!(kept.visits[0].failed && kept.visits[0].end.is_some());
-        assert_eq!(record.under_way(), ["b"]);
-        assert_eq!(kept.failures, [(ErrorCode::Internal, None)]);
+        let snapshot = record.snapshot();
+        assert!(snapshot.visits[0].failed && snapshot.visits[0].end.is_some());
+        assert_eq!(record.pending_executors(), ["b"]);
+        assert_eq!(snapshot.failures, [(ErrorCode::Internal, None)]);
     }
 
     #[test]
-    fn a_stream_of_requests_fills_no_memory() {
-        let record = Record::on();
-        for _ in 0..=MOST {
-            let begun = record.begin("a");
-            record.end(&begun, false);
+    fn a_stream_of_requests_does_not_fill_the_memory() {
+        let record = InvocationRecord::enabled();
+        for _ in 0..=MAX_ENTRIES {
+            let visit = record.begin_visit("a");
+            record.end_visit(&visit, false);
             record.note_failure(ErrorCode::Internal, None);
         }
-        let kept = record.kept();
-        assert_eq!((kept.visits.len(), kept.failures.len()), (MOST, MOST));
+        let snapshot = record.snapshot();
+        assert_eq!(
+            (snapshot.visits.len(), snapshot.failures.len()),
+            (MAX_ENTRIES, MAX_ENTRIES)
+        );
     }
 
     #[test]
-    fn nothing_is_kept_unless_asked() {
-        let record = Record::default();
-        record.begin("a");
-        assert!(record.kept().visits.is_empty());
+    fn a_default_record_records_nothing() {
+        let record = InvocationRecord::default();
+        record.begin_visit("a");
+        assert!(record.snapshot().visits.is_empty());
     }
 }

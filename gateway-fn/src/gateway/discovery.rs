@@ -1,4 +1,4 @@
-//! Asks every Executor once which endpoints it binds, beside the first request, until each has told.
+//! Asks each Executor for its endpoints in the background, beginning with the first request, until it has answered.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -10,51 +10,45 @@ use flowgate_proto::with_causes;
 
 use super::{Gateway, Shared};
 
-/// The pause after a failed try doubles from the first to the last of these: an Executor that is starting is soon
-/// asked again, one that is down is not bothered.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after a failed attempt doubles from the minimum to the maximum: an Executor that is starting is soon asked
+/// again, one that is down is asked rarely.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 impl Gateway {
-    /// Starts the asking with the first request, as Jina does (facts of Jina 3.13): until a node has answered,
-    /// nobody is skipped.
+    /// Starts discovery with the first request, as Jina does (facts of Jina 3.13). An Executor is not skipped before it
+    /// has answered.
     pub(super) fn start_discovery(&self) {
         if self.0.discovering.swap(true, Ordering::Relaxed) {
             return;
         }
         for (id, _) in self.0.graph.nodes() {
             if !self.0.known.knows(id) {
-                let asking = ask_until_told(Arc::clone(&self.0), id);
-                self.0.background.spawn(asking);
+                let discovery = discover_endpoints(Arc::clone(&self.0), id);
+                self.0.background.spawn(discovery);
             }
         }
     }
 }
 
-async fn ask_until_told(shared: Arc<Shared>, id: NodeId) {
-    let asking = async {
-        let mut pause = FIRST_PAUSE;
+async fn discover_endpoints(shared: Arc<Shared>, id: NodeId) {
+    let executor = &shared.graph[id].name;
+    let discovery = async {
+        let mut pause = MIN_PAUSE;
         loop {
             match shared.deployments[id.0].endpoints().await {
                 Ok(endpoints) => {
-                    tracing::debug!(
-                        executor = shared.graph[id].name,
-                        ?endpoints,
-                        "endpoints learnt"
-                    );
+                    tracing::debug!(executor, ?endpoints, "endpoints discovered");
                     return shared.known.learn(id, endpoints);
                 }
                 Err(error) => {
-                    tracing::debug!(
-                        error = %with_causes(&error),
-                        ?pause,
-                        "endpoints not learnt yet"
-                    );
+                    let error = with_causes(&error);
+                    tracing::debug!(executor, %error, ?pause, "endpoint discovery failed");
                 }
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     };
-    shared.stopping.run_until_cancelled(asking).await;
+    shared.stopping.run_until_cancelled(discovery).await;
 }

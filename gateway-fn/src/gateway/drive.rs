@@ -1,5 +1,5 @@
-//! Drives one request's walk: makes the calls that are ready, tells the walk what came of them, until the answer is
-//! there, and floating work after it.
+//! Drives the walk of one request through the graph: makes the calls that are ready, reports their results to the walk,
+//! until the answer is complete, and finishes floating work after it.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -15,20 +15,20 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use crate::{context::Context, error::GatewayError, outbound::CallError};
 
-/// A call under way, and whose it is.
+/// A call, and the node that it calls.
 type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;
 
-/// One request on its way.
+/// One request on its way through the Flow.
 pub(super) struct Drive {
     shared: Arc<Shared>,
     context: Arc<Context>,
     walk: Walk,
-    /// Calls beside each other; a linear Flow never has any.
-    side_by_side: Option<Calls>,
+    /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
+    concurrent: Option<ConcurrentCalls>,
 }
 
 #[derive(Default)]
-struct Calls {
+struct ConcurrentCalls {
     /// Those that the client's answer waits for.
     awaited: FuturesUnordered<Call>,
     floating: FuturesUnordered<Call>,
@@ -50,80 +50,78 @@ impl Drive {
             shared: Arc::clone(shared),
             context: Arc::new(context),
             walk,
-            side_by_side: None,
+            concurrent: None,
         })
     }
 
-    /// Runs until the client's answer is there.
-    pub(super) async fn settle(&mut self) -> Result<DataRequest, GatewayError> {
+    /// Runs until the client's answer is complete.
+    pub(super) async fn run_until_answered(&mut self) -> Result<DataRequest, GatewayError> {
         loop {
             let mut ready = self.walk.take_ready();
-            self.report_lost();
-            // A linear Flow has one call at a time: no task and no set for it.
-            if let ([Step { node, .. }], None) = (ready.as_slice(), &self.side_by_side)
+            self.log_floating_errors();
+            // A linear Flow has one call at a time: it needs no boxed future and no set.
+            if let ([Step { node, .. }], None) = (ready.as_slice(), &self.concurrent)
                 && self.shared.graph[*node].awaited
             {
                 let Step { node, parts } = ready.swap_remove(0);
                 let context = self.context_for(node);
-                let answer = visit(&self.shared, node, parts, &context).await;
-                self.note(node, answer)?;
+                let result = visit(&self.shared, node, parts, &context).await;
+                self.apply(node, result)?;
                 continue;
             }
-            self.start(ready);
+            self.start_calls(ready);
             if self.walk.is_settled() {
                 return Ok(self.walk.answer(now()));
             }
-            self.next_call().await?;
+            self.wait_for_call().await?;
         }
     }
 
-    /// Runs apart from the client's connection, because floating work that has begun goes on when the client has its
-    /// answer or has left. A client that leaves still cancels the calls that only its answer waits for.
+    /// Runs in a task, because floating work that has begun goes on when the client has its answer or has disconnected.
+    /// A client that disconnects still cancels the calls that only its answer waits for.
     pub(super) async fn run_in_background(
         mut self,
-        admitted: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Result<DataRequest, GatewayError> {
         let (mut client, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         shared.floating.spawn(async move {
-            let settled = tokio::select! {
-                settled = self.settle() => Some(settled),
+            let result = tokio::select! {
+                result = self.run_until_answered() => Some(result),
                 () = client.closed() => None,
             };
-            if let Some(settled) = settled {
-                // A client that left in this very moment needs no answer.
-                let _ = client.send(settled);
+            if let Some(result) = result {
+                // Fails if the client has just disconnected.
+                let _ = client.send(result);
             }
-            self.drain().await;
-            drop(admitted);
+            self.finish_floating_work().await;
+            drop(permit);
         });
         answer.await.unwrap_or(Err(GatewayError::Internal))
     }
 
-    /// Runs what floats to its end; its failures are only logged. Calls that were awaited are dropped: nobody wants
-    /// what they say now.
-    async fn drain(&mut self) {
+    /// Runs the floating Executors to their end; their failures are only logged. Cancels calls that the answer was
+    /// waiting for.
+    async fn finish_floating_work(&mut self) {
         loop {
             let ready = self.walk.take_ready();
-            self.start(ready);
-            self.report_lost();
-            let Some(calls) = &mut self.side_by_side else {
+            self.start_calls(ready);
+            self.log_floating_errors();
+            let Some(calls) = &mut self.concurrent else {
                 return;
             };
             calls.awaited.clear();
-            let Some((node, answer)) = calls.floating.next().await else {
+            let Some((node, result)) = calls.floating.next().await else {
                 return;
             };
-            if let Err(error) = self.note(node, answer) {
-                tracing::warn!(
-                    error = %with_causes(&error),
-                    "floating work of a request failed"
-                );
+            if let Err(error) = self.apply(node, result) {
+                let executor = &self.shared.graph[node].name;
+                tracing::warn!(executor, error = %with_causes(&error), "floating work failed");
             }
         }
     }
 
-    fn start(&mut self, ready: Vec<Step>) {
+    fn start_calls(&mut self, ready: Vec<Step>) {
         if ready.is_empty() {
             return;
         }
@@ -131,10 +129,10 @@ impl Drive {
             let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
             let awaited = shared.graph[node].awaited;
             let call: Call = Box::pin(async move {
-                let answer = visit(&shared, node, parts, &context).await;
-                (node, answer)
+                let result = visit(&shared, node, parts, &context).await;
+                (node, result)
             });
-            let calls = self.side_by_side.get_or_insert_default();
+            let calls = self.concurrent.get_or_insert_default();
             if awaited {
                 calls.awaited.push(call);
             } else {
@@ -143,8 +141,8 @@ impl Drive {
         }
     }
 
-    /// What goes with a call of this node: a deadline that leaves time for the nodes behind it, or, where nobody waits,
-    /// the host's own.
+    /// Returns the context of a call to this node. Its deadline leaves time for the nodes behind it; a floating node, for
+    /// which no answer waits, has until the host ends.
     fn context_for(&self, node: NodeId) -> Arc<Context> {
         let graph = &self.shared.graph;
         let deadline = match graph[node].awaited {
@@ -160,71 +158,64 @@ impl Drive {
         })
     }
 
-    async fn next_call(&mut self) -> Result<(), GatewayError> {
-        let Some(calls) = &mut self.side_by_side else {
+    async fn wait_for_call(&mut self) -> Result<(), GatewayError> {
+        let Some(calls) = &mut self.concurrent else {
             return Ok(());
         };
-        let done = tokio::select! {
-            Some(done) = calls.awaited.next() => Some(done),
-            Some(done) = calls.floating.next() => Some(done),
+        let completed = tokio::select! {
+            Some(completed) = calls.awaited.next() => Some(completed),
+            Some(completed) = calls.floating.next() => Some(completed),
             else => None,
         };
-        match done {
-            Some((node, answer)) => self.note(node, answer),
+        match completed {
+            Some((node, result)) => self.apply(node, result),
             None => Ok(()),
         }
     }
 
-    fn note(&mut self, id: NodeId, answer: Result<Answer, CallError>) -> Result<(), GatewayError> {
+    /// Reports the result of a call to the walk. The failure of a floating Executor is only logged.
+    fn apply(&mut self, id: NodeId, result: Result<Answer, CallError>) -> Result<(), GatewayError> {
         let node = &self.shared.graph[id];
-        match answer {
+        let executor = &node.name;
+        match result {
             Ok(Answer { request, is_error }) => {
                 if is_error && !node.awaited {
                     let status = request.header.status.as_ref();
                     let status = status.map(|status| status.description.as_str());
-                    tracing::warn!(
-                        executor = node.name,
-                        status,
-                        "a floating executor answered with an error"
-                    );
+                    tracing::warn!(executor, status, "floating executor returned an error");
                 }
                 Ok(self.walk.answered(id, request, is_error, now())?)
             }
             Err(error) if node.awaited => Err(error.into()),
             Err(error) => {
-                tracing::warn!(
-                    error = %with_causes(&error),
-                    "a floating executor gave no answer"
-                );
+                let error = with_causes(&error);
+                tracing::warn!(executor, %error, "call to floating executor failed");
                 Ok(())
             }
         }
     }
 
-    fn report_lost(&mut self) {
+    fn log_floating_errors(&mut self) {
         for (id, error) in self.walk.take_lost() {
             let executor = &self.shared.graph[id].name;
-            tracing::warn!(
-                executor,
-                error = %with_causes(&error),
-                "a request did not reach a floating executor"
-            );
+            let error = with_causes(&error);
+            tracing::warn!(executor, %error, "request did not reach floating executor");
         }
     }
 }
 
-/// Sends a request to an Executor, and notes that it was there.
+/// Calls an Executor and records the visit.
 async fn visit(
     shared: &Shared,
     node: NodeId,
     parts: Vec<DataRequest>,
     context: &Context,
 ) -> Result<Answer, CallError> {
-    let begun = context.record.begin(&shared.graph[node].name);
-    let answer = shared.deployments[node.0].call(parts, context).await;
-    let failed = answer.as_ref().map_or(true, |answer| answer.is_error);
-    context.record.end(&begun, failed);
-    answer
+    let visit = context.record.begin_visit(&shared.graph[node].name);
+    let result = shared.deployments[node.0].call(parts, context).await;
+    let failed = result.as_ref().map_or(true, |answer| answer.is_error);
+    context.record.end_visit(&visit, failed);
+    result
 }
 
 fn now() -> Timestamp {

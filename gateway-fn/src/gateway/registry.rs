@@ -1,17 +1,17 @@
-//! The Executors that are compiled into this process, by the name that `inproc://NAME` calls them.
+//! The Executors that are compiled into this process, by the name in `inproc://NAME`.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use executor_fn::Executor;
 
-/// Makes an Executor anew for each deployment that names it, as Jina starts one process for each.
+/// Makes an Executor. Each deployment gets its own, as Jina starts one process for each.
 type Make = Arc<dyn Fn() -> Executor + Send + Sync>;
 
 /// The Executors that a Flow can name by `inproc://`.
 #[derive(Clone)]
 pub struct Registry(BTreeMap<String, Make>);
 
-/// The registry of what Flowgate itself brings: `greet` and `pass_through`.
+/// The Executors that Flowgate itself brings: `greet` and `pass_through`.
 impl Default for Registry {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -21,7 +21,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Adds an Executor under a name; the latest of one name counts.
+    /// Adds an Executor under a name, in place of an earlier one of that name.
     #[must_use]
     pub fn with(mut self, name: &str, make: impl Fn() -> Executor + Send + Sync + 'static) -> Self {
         self.0.insert(name.to_owned(), Arc::new(make));

@@ -1,54 +1,49 @@
-//! A Flow's configuration -> a Gateway with its deployments prepared.
+//! Prepares the deployments of a Flow's configuration for a Gateway.
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use executor_fn::{Identity, info::Traffic};
-use flowgate_auth::{Auth, AuthError};
+use executor_fn::Identity;
 use flowgate_config::{Address, Config, ExecutorConfig, GatewayConfig, Retries};
 use flowgate_flow::{endpoints::KnownEndpoints, graph::NodeId};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
-use super::{Gateway, Registry, Shared, streamer_args::streamer_args};
+use super::{Gateway, Registry, Shared};
 use crate::outbound::{
-    Deployment, GrpcDeployment, LambdaDeployment,
+    Clients, Deployment, GrpcDeployment, LambdaDeployment,
     grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
-    lambda::{LambdaClient, LambdaOptions},
+    lambda::LambdaOptions,
 };
 
-/// Why a Flow that holds as a file cannot be served by this process.
+/// Why this process cannot call a deployment of a valid Flow.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No such Executor is compiled in.
+pub enum DeploymentError {
+    /// No Executor of the name is compiled in.
     #[error("executor {executor}: no executor {name:?} is compiled in; there are: {}", known.join(", "))]
     UnknownInProcess {
         /// The deployment.
         executor: String,
-        /// The name it asks for.
+        /// The name in `inproc://NAME`.
         name: String,
-        /// The names there are.
+        /// The names that exist.
         known: Vec<String>,
     },
-    /// An address cannot be used.
+    /// An address or the trusted roots cannot be used.
     #[error("executor {executor}: {source}")]
     Channel {
         /// The deployment.
         executor: String,
-        /// What is wrong.
+        /// The cause.
         source: ChannelError,
     },
-    /// What `auth` names cannot be used.
-    #[error("auth: {source}")]
-    Auth {
-        /// What is wrong.
-        source: AuthError,
-    },
-    /// A key or value of `grpc_metadata` cannot travel as gRPC metadata. The value is not shown: it may be a secret.
-    #[error("executor {executor}: grpc_metadata {key:?} cannot travel as gRPC metadata")]
+    /// An entry of `grpc_metadata` is not valid gRPC metadata. The value is not shown, because it may be a secret.
+    #[error(
+        "executor {executor}: the key or value of grpc_metadata {key:?} is not valid gRPC metadata"
+    )]
     Metadata {
         /// The deployment.
         executor: String,
@@ -58,16 +53,19 @@ pub enum StartError {
 }
 
 impl Gateway {
-    /// Prepares the Gateway of a Flow. No Executor is called and no connection made yet.
+    /// Prepares the Gateway of a Flow. Calls no Executor and opens no connection.
     ///
     /// # Errors
-    /// When a deployment cannot be reached from this process at all.
-    pub fn new(config: &Config, registry: &Registry) -> Result<Self, StartError> {
+    /// When this process cannot call a deployment at all.
+    pub fn new(
+        config: &Config,
+        registry: &Registry,
+        clients: &Clients,
+    ) -> Result<Self, DeploymentError> {
         let known = KnownEndpoints::unknown(config.graph.len());
-        let traffic = Arc::new(Traffic::default());
         let options = Options {
-            grpc: grpc_options(&config.gateway, &traffic),
-            lambda: lambda_options(&config.gateway, &traffic),
+            grpc: grpc_options(&config.gateway, clients),
+            lambda: lambda_options(&config.gateway, clients),
         };
         let mut deployments = Vec::with_capacity(config.executors.len());
         for (index, executor) in config.executors.iter().enumerate() {
@@ -77,7 +75,6 @@ impl Gateway {
             }
             deployments.push(deployment);
         }
-        let auth = Auth::new(&config.gateway.auth).map_err(|source| StartError::Auth { source })?;
         let max_concurrent_requests = config.gateway.limits.max_concurrent_requests;
         Ok(Self(Arc::new(Shared {
             graph: Arc::clone(&config.graph),
@@ -89,23 +86,17 @@ impl Gateway {
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            streamer_args: streamer_args(config),
-            warm_up: config.gateway.invoke.warm_up,
-            lambda: options.lambda.client,
-            auth,
-            traffic,
-            facts: OnceLock::new(),
         })))
     }
 }
 
-/// How Executors elsewhere are called.
+/// How Executors outside of this process are called.
 struct Options {
     grpc: GrpcOptions,
     lambda: LambdaOptions,
 }
 
-fn lambda_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> LambdaOptions {
+fn lambda_options(gateway: &GatewayConfig, clients: &Clients) -> LambdaOptions {
     let invoke = &gateway.invoke;
     LambdaOptions {
         timeout: gateway.timeout_send,
@@ -116,8 +107,8 @@ fn lambda_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> LambdaOpti
         parallel_parts: invoke.parallel_parts,
         max_retry_pause: invoke.max_retry_pause,
         show_addresses: gateway.internal_addresses_in_errors,
-        traffic: Arc::clone(traffic),
-        client: Arc::new(LambdaClient::new(invoke)),
+        traffic: Arc::clone(&clients.traffic),
+        client: Arc::clone(&clients.lambda),
     }
 }
 
@@ -129,7 +120,7 @@ fn tries(gateway: &GatewayConfig) -> Option<NonZeroUsize> {
     NonZeroUsize::new(retries.saturating_add(1))
 }
 
-fn grpc_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions {
+fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
     GrpcOptions {
         timeout: gateway.timeout_send,
         tries: tries(gateway),
@@ -141,7 +132,7 @@ fn grpc_options(gateway: &GatewayConfig, traffic: &Arc<Traffic>) -> GrpcOptions 
             .clone()
             .map_or(TlsRoots::System, TlsRoots::File),
         show_addresses: gateway.internal_addresses_in_errors,
-        traffic: Arc::clone(traffic),
+        traffic: Arc::clone(&clients.traffic),
     }
 }
 
@@ -149,7 +140,7 @@ fn deployment(
     executor: &ExecutorConfig,
     registry: &Registry,
     options: &Options,
-) -> Result<Deployment, StartError> {
+) -> Result<Deployment, DeploymentError> {
     let name = &executor.name;
     let mut replicas = Vec::new();
     let mut functions = Vec::new();
@@ -165,23 +156,27 @@ fn deployment(
             Address::Lambda { function } => functions.push(function.as_str()),
         }
     }
-    // The configuration has seen to it that all are of one kind.
+    // The configuration guarantees that all addresses of a deployment have the same scheme.
     if !functions.is_empty() {
         let deployment = LambdaDeployment::new(name, functions, &options.lambda);
         return Ok(Deployment::Lambda(deployment));
     }
     GrpcDeployment::new(name, &replicas, &metadata(executor)?, &options.grpc)
         .map(Deployment::Grpc)
-        .map_err(|source| StartError::Channel {
+        .map_err(|source| DeploymentError::Channel {
             executor: name.clone(),
             source,
         })
 }
 
-fn in_process(deployment: &str, uses: &str, registry: &Registry) -> Result<Deployment, StartError> {
+fn in_process(
+    deployment: &str,
+    uses: &str,
+    registry: &Registry,
+) -> Result<Deployment, DeploymentError> {
     let executor = registry
         .make(uses)
-        .ok_or_else(|| StartError::UnknownInProcess {
+        .ok_or_else(|| DeploymentError::UnknownInProcess {
             executor: deployment.to_owned(),
             name: uses.to_owned(),
             known: registry.names().map(str::to_owned).collect(),
@@ -193,15 +188,15 @@ fn in_process(deployment: &str, uses: &str, registry: &Registry) -> Result<Deplo
     Ok(Deployment::InProcess(executor.into_service(identity)))
 }
 
-fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, StartError> {
+fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, DeploymentError> {
     let mut metadata = MetadataMap::new();
     for (key, value) in &executor.metadata {
-        let unfit = || StartError::Metadata {
+        let invalid = || DeploymentError::Metadata {
             executor: executor.name.clone(),
             key: key.clone(),
         };
-        let name = AsciiMetadataKey::from_bytes(key.as_bytes()).map_err(|_| unfit())?;
-        let mut value = AsciiMetadataValue::try_from(value).map_err(|_| unfit())?;
+        let name = AsciiMetadataKey::from_bytes(key.as_bytes()).map_err(|_| invalid())?;
+        let mut value = AsciiMetadataValue::try_from(value).map_err(|_| invalid())?;
         value.set_sensitive(true);
         metadata.insert(name, value);
     }

@@ -1,4 +1,5 @@
-//! What the first request would otherwise wait for, done at start: clients, credentials, connections, cold starts.
+//! Prepares at start what the first request would otherwise wait for: AWS clients, credentials, connections and cold
+//! starts.
 
 use std::{collections::HashSet, error::Error, time::Duration};
 
@@ -13,47 +14,49 @@ use crate::{
     outbound::{Deployment, LambdaDeployment},
 };
 
-/// Lambda allows INIT ten seconds in all (AWS Lambda, runtime environment), and what is not done by then may as well be
-/// done by the first request.
-const LONGEST: Duration = Duration::from_secs(7);
+/// Lambda allows ten seconds for INIT (AWS Lambda, runtime environment). What is not ready by then is left to the first
+/// request.
+const MAX_DURATION: Duration = Duration::from_secs(7);
 
 impl Gateway {
-    /// Makes ready at start what the first request would otherwise wait for; for a Flow without `lambda://` Executors
-    /// that is nothing. What fails is logged, and met again by the first request.
-    pub async fn warm_up(&self) {
+    /// Warms up the `lambda://` Executors of the Flow; other Executors need nothing. A failure is logged only: the first
+    /// request tries again.
+    pub async fn warm_up(&self, kind: WarmUp) {
         let deployments = self.0.deployments.iter().filter_map(as_lambda);
-        let functions: Vec<_> = deployments.flat_map(LambdaDeployment::apart).collect();
-        let warmed = async {
-            match self.0.warm_up {
+        let functions: Vec<_> = deployments
+            .flat_map(LambdaDeployment::per_function)
+            .collect();
+        let warm_up = async {
+            match kind {
                 WarmUp::None => {}
                 WarmUp::Connect => connect(&functions).await,
                 WarmUp::DryRun => dry_run(&functions).await,
             }
         };
-        if tokio::time::timeout(LONGEST, warmed).await.is_err() {
-            tracing::warn!("the warm-up was given up after {LONGEST:?}");
+        if tokio::time::timeout(MAX_DURATION, warm_up).await.is_err() {
+            tracing::warn!(timeout = ?MAX_DURATION, "warm-up timed out");
         }
     }
 }
 
-/// A connection to each region; the functions of one share it.
+/// Opens a connection to each region; its functions share the connection.
 async fn connect(functions: &[LambdaDeployment]) {
-    let mut regions = HashSet::new();
-    // All have one client.
-    if !functions.first().is_some_and(LambdaDeployment::is_of_aws) {
+    // All functions have the same client. An emulator might run the function for a mere check.
+    if !functions.first().is_some_and(LambdaDeployment::is_on_aws) {
         return;
     }
-    let first = functions
+    let mut regions = HashSet::new();
+    let first_of_region = functions
         .iter()
         .filter(|function| regions.insert(function.region()));
-    let connected = first.map(LambdaDeployment::connect);
-    join_all(connected).await.into_iter().for_each(log);
+    let connections = first_of_region.map(LambdaDeployment::connect);
+    join_all(connections).await.into_iter().for_each(log);
 }
 
-/// Every function, and each replica is one.
+/// Invokes every function; each replica is a function.
 async fn dry_run(functions: &[LambdaDeployment]) {
     let context = Context {
-        deadline: Some(Instant::now() + LONGEST),
+        deadline: Some(Instant::now() + MAX_DURATION),
         ..Context::default()
     };
     let runs = functions.iter().map(|function| function.dry_run(&context));
@@ -67,8 +70,8 @@ const fn as_lambda(deployment: &Deployment) -> Option<&LambdaDeployment> {
     }
 }
 
-fn log<E: Error + 'static>(outcome: Result<(), E>) {
-    if let Err(error) = outcome {
-        tracing::warn!(error = %with_causes(&error), "the warm-up failed");
+fn log<E: Error + 'static>(result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::warn!(error = %with_causes(&error), "warm-up failed");
     }
 }

@@ -49,8 +49,8 @@ use self::{
     websocket::WebSocketEvents,
 };
 use crate::{
-    gateway::Gateway,
-    inbound::{Dialect, http::cors::Page},
+    inbound::{Dialect, Services, http::cors::Page},
+    outbound::Clients,
     telemetry::{
         emf::{Metrics, Output},
         xray::XRay,
@@ -63,7 +63,7 @@ pub struct Function(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    gateway: Gateway,
+    services: Services,
     config: Config,
     routes: Routes,
     websocket: WebSocketEvents,
@@ -79,7 +79,12 @@ type Response = FunctionResponse<Box<RawValue>, Chunks>;
 impl Function {
     /// Prepares the function. `env` is the environment that Lambda gives it.
     #[must_use]
-    pub fn new(gateway: Gateway, config: Config, env: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn new(
+        services: Services,
+        clients: &Clients,
+        config: Config,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         let named = |name: &String| Metrics {
             namespace: name.clone(),
             function: env("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
@@ -90,12 +95,12 @@ impl Function {
         // On Managed Instances several invocations run at once, and nothing is frozen (AWS Lambda, Managed Instances).
         let at_once = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
         Self(Arc::new(Shared {
-            routes: Routes::new(&gateway, &config.gateway),
-            websocket: WebSocketEvents::new(gateway.clone(), &config.gateway, env),
+            routes: Routes::new(&services, &config.gateway),
+            websocket: WebSocketEvents::new(&services, clients, &config.gateway, env),
             metrics: namespace.map(named),
             xray: XRay::of_environment(env),
             freezes: at_once.is_none_or(|number: u32| number <= 1),
-            gateway,
+            services,
             config,
         }))
     }
@@ -248,7 +253,7 @@ impl Function {
                 let end = direct::end(&payload);
                 invocation.at_most(end, &self.0);
                 let context = invocation.context(&HeaderMap::new());
-                direct::answer(&self.0.gateway, payload, context, limit).await
+                direct::answer(&self.0.services, payload, context, limit).await
             }
             Err(fault) => Err(fault),
         };

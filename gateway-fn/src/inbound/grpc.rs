@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
 use self::call::Calls;
-use crate::{context::Context, gateway::Gateway};
+use super::Services;
+use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
 /// What reflection lists, and health knows: what Jina's own Gateway serves (facts of Jina 3.13).
 const SERVICES: &[&str] = &[
@@ -50,7 +51,7 @@ pub struct Routers {
 /// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop. Streams
 /// take no more requests once `stopping` is true.
 pub fn routers(
-    gateway: &Gateway,
+    services: &Services,
     config: &GatewayConfig,
     stopping: &CancellationToken,
 ) -> (Routers, HealthSwitch) {
@@ -62,6 +63,11 @@ pub fn routers(
     let in_flight = config
         .prefetch
         .map_or(max_concurrent_requests, NonZeroUsize::get);
+    let Services {
+        gateway,
+        auth,
+        status,
+    } = services;
     let inbound = Inbound(gateway.clone());
     let introspection = Introspection::new(SERVICES);
     let routes = Routes::default()
@@ -78,25 +84,28 @@ pub fn routers(
                 .max_decoding_message_size(max_message_bytes),
         )
         .add_service(
-            JinaGatewayDryRunRpcServer::new(inbound.clone())
+            JinaGatewayDryRunRpcServer::new(inbound)
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip),
         )
         .add_service(
-            JinaInfoRpcServer::new(inbound)
+            JinaInfoRpcServer::new(Info(status.clone()))
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip),
         );
     let routes = introspection.add_to(routes).into_axum_router();
     let routers = Routers {
-        grpc: layer::grpc(routes.clone(), gateway.auth()),
-        over_http: layer::grpc_over_http(routes, gateway.auth()),
+        grpc: layer::grpc(routes.clone(), auth),
+        over_http: layer::grpc_over_http(routes, auth),
     };
     (routers, introspection.health())
 }
 
 #[derive(Clone, Debug)]
 struct Inbound(Gateway);
+
+#[derive(Debug)]
+struct Info(GatewayStatus);
 
 #[tonic::async_trait]
 impl JinaSingleDataRequestRpc for Inbound {
@@ -131,7 +140,7 @@ impl JinaGatewayDryRunRpc for Inbound {
 }
 
 #[tonic::async_trait]
-impl JinaInfoRpc for Inbound {
+impl JinaInfoRpc for Info {
     async fn status(&self, _: Request<()>) -> Result<Response<JinaInfoProto>, Status> {
         Ok(Response::new(self.0.info()))
     }

@@ -36,7 +36,8 @@ use flowgate_proto::json::{self, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
 use tracing::Instrument as _;
 
-use crate::{context::Context, gateway::Gateway};
+use super::Services;
+use crate::context::Context;
 pub use docs::Scripts;
 use openapi::About;
 use reject::Rejection;
@@ -44,9 +45,14 @@ use routes::Action;
 use table::{Found, Table};
 
 /// What a Gateway serves on its HTTP port.
-pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits, scripts: Scripts) -> Router {
+pub fn router(
+    services: &Services,
+    config: &HttpConfig,
+    limits: &Limits,
+    scripts: Scripts,
+) -> Router {
     let http = Http {
-        gateway,
+        services: services.clone(),
         table: Table::new(routes::gateway(config, scripts)),
         about: About::gateway(config),
         scripts,
@@ -64,9 +70,9 @@ pub fn router(gateway: Gateway, config: &HttpConfig, limits: &Limits, scripts: S
 
 /// What a Gateway serves over plain HTTP on its WebSocket port, whatever the settings of the HTTP port
 /// (Jina 3.13).
-pub fn debug_router(gateway: Gateway, scripts: Scripts) -> Router {
+pub fn debug_router(services: &Services, scripts: Scripts) -> Router {
     let http = Http {
-        gateway,
+        services: services.clone(),
         table: Table::new(routes::debug(scripts)),
         about: About::debug(),
         scripts,
@@ -84,7 +90,7 @@ pub struct Prefix(pub String);
 
 /// One listener's routes over one Gateway.
 struct Http {
-    gateway: Gateway,
+    services: Services,
     table: Table,
     about: About,
     scripts: Scripts,
@@ -111,7 +117,7 @@ impl Http {
         raw_path: &str,
         headers: &HeaderMap,
     ) -> Result<Caller, Refusal> {
-        let auth = self.gateway.auth();
+        let auth = &self.services.auth;
         if !auth.is_on()
             || matches!(
                 self.table.find(method, raw_path),
@@ -129,14 +135,21 @@ impl Http {
             Action::Health => json_reply("{}"),
             Action::DryRun => {
                 let status = self
+                    .services
                     .gateway
                     .dry_run(Context::of(request.extensions(), request.headers()))
                     .await;
                 json_reply(json::write_status(&status, Form::Http))
             }
-            Action::Status => json_reply(json::write_info(&self.gateway.info())),
+            Action::Status => json_reply(json::write_info(&self.services.status.info())),
             Action::Data(endpoint) => {
-                data::post(&self.gateway, endpoint, self.max_body_bytes, request).await?
+                data::post(
+                    &self.services.gateway,
+                    endpoint,
+                    self.max_body_bytes,
+                    request,
+                )
+                .await?
             }
             Action::OpenApi => json_reply(self.openapi()),
             Action::Page(page) => self.scripts.page(*page, &self.about.title),
@@ -146,7 +159,7 @@ impl Http {
 
     fn openapi(&self) -> Bytes {
         let write = || {
-            let version = self.gateway.info().jina.remove("jina");
+            let version = self.services.status.info().jina.remove("jina");
             openapi::write(&self.about, version, self.table.routes())
         };
         self.openapi.get_or_init(write).clone()

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{session::Session, subprotocol::Subprotocol};
+use super::Services;
 use crate::gateway::Gateway;
 
 /// The open WebSockets of a host: how it asks them to end, and waits until they have.
@@ -67,9 +68,9 @@ impl Sessions {
 
 /// The routes for requests that ask for an upgrade: `/` for data, `/dry_run`; any other path is refused with 403, as
 /// Jina does.
-pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) -> Router {
+pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) -> Router {
     let inbound = Inbound {
-        gateway: gateway.clone(),
+        gateway: services.gateway.clone(),
         sessions: sessions.clone(),
         prefetch: config.prefetch,
         max_message_bytes: config.limits.max_message_bytes,
@@ -79,7 +80,7 @@ pub fn router(gateway: &Gateway, config: &GatewayConfig, sessions: &Sessions) ->
         .route("/dry_run", get(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
         .with_state(inbound);
-    layer::websocket(routes, gateway.auth())
+    layer::websocket(routes, &services.auth)
 }
 
 #[derive(Clone, Debug)]

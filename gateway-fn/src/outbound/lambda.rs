@@ -47,8 +47,8 @@ use crate::{
 };
 
 pub use client::LambdaClient;
-pub(crate) use event::hand_over;
-pub use fault::{ErrorType, InvokeFault, Undivided};
+pub(crate) use event::enqueue;
+pub use fault::{ErrorType, InvokeFault, NotSplittable};
 
 /// How every Lambda deployment of a Flow is invoked.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ impl LambdaDeployment {
     }
 
     /// Each function as a deployment of its own.
-    pub(crate) fn apart(&self) -> impl Iterator<Item = Self> {
+    pub(crate) fn per_function(&self) -> impl Iterator<Item = Self> {
         self.functions.iter().map(|function| Self {
             name: self.name.clone(),
             functions: vec![function.clone()],
@@ -143,8 +143,8 @@ impl LambdaDeployment {
     }
 
     /// Whether AWS itself is invoked.
-    pub(crate) fn is_of_aws(&self) -> bool {
-        self.options.client.is_of_aws()
+    pub(crate) fn is_on_aws(&self) -> bool {
+        self.options.client.is_on_aws()
     }
 
     /// The region of the first function, if its address says one.

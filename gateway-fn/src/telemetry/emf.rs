@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::context::{Kept, Visit};
+use crate::context::{RecordSnapshot, Visit};
 
 /// Whose metrics they are.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub struct Measured {
     /// From the event to the answer.
     pub duration: Duration,
     /// What became of its requests.
-    pub kept: Kept,
+    pub record: RecordSnapshot,
     /// Counts that are of the whole invocation: a metric's name and its value.
     pub bytes: Vec<(&'static str, u64)>,
     /// Shown beside the metrics, to find the log of the same invocation.
@@ -70,7 +70,7 @@ impl Metrics {
     pub fn lines(&self, measured: &Measured, now: SystemTime) -> Vec<String> {
         let line = || self.line(measured, now);
         let mut lines = vec![whole(line(), measured).written()];
-        let visits = measured.kept.visits.iter();
+        let visits = measured.record.visits.iter();
         lines.extend(visits.filter_map(|visit| {
             let time = duration(visit)?;
             let line = line().dimension("Executor", &visit.executor);
@@ -78,7 +78,7 @@ impl Metrics {
             let failed = if visit.failed { 1.0 } else { 0.0 };
             Some(line.metric("NodeErrors", Unit::Count, failed).written())
         }));
-        let failures = measured.kept.failures.iter();
+        let failures = measured.record.failures.iter();
         lines.extend(failures.map(|(code, executor)| {
             let line = line().dimension("Code", &format!("{code:?}"));
             let line = line.property("Executor", executor.as_deref());
@@ -237,7 +237,7 @@ mod tests {
         let lines = lines(&Measured {
             cold: Some(Duration::from_millis(7)),
             duration: Duration::from_micros(1234),
-            kept: Kept {
+            record: RecordSnapshot {
                 visits: vec![visit, running],
                 failures: vec![(ErrorCode::Unavailable, Some("indexer".to_owned()))],
             },

@@ -6,8 +6,11 @@ use crate::container::tls;
 use clap::Args;
 use flowgate_config::Config;
 use flowgate_proto::with_causes;
-use gateway::gateway::{Gateway, Registry};
+use gateway::gateway::Registry;
 use gateway::host::program::{Exit, load_flow, say};
+use gateway::inbound::Services;
+use gateway::outbound::Clients;
+use gateway::status::ProcessInfo;
 
 /// Arguments of `flowgate check`.
 #[derive(Args, Debug)]
@@ -50,7 +53,13 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
 
 /// What only this process can know: whether it has the Executors that the Flow names, and the files.
 fn startable(config: &Config) -> Result<(), Box<dyn Error>> {
-    Gateway::new(config, &Registry::default())?;
+    let clients = Clients::new(&config.gateway.invoke);
+    Services::new(
+        config,
+        &Registry::default(),
+        &clients,
+        ProcessInfo::default(),
+    )?;
     if let Some(files) = &config.gateway.tls {
         tls::acceptor(files)?;
     }

@@ -5,8 +5,9 @@ use std::io;
 use clap::Args;
 use flowgate_config::Loaded;
 use flowgate_proto::with_causes;
-use gateway::gateway::{Facts, Registry};
+use gateway::gateway::Registry;
 use gateway::host::program::{Exit, env, load_flow, say};
+use gateway::status::ProcessInfo;
 use tokio::sync::oneshot;
 
 use super::banner;
@@ -33,11 +34,11 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let container = match Container::bind(&config, &Registry::default()).await {
+    let process = ProcessInfo::from_environment(&env);
+    let container = match Container::bind(&config, &Registry::default(), process).await {
         Ok(container) => container,
         Err(error) => return bind_failed(&error),
     };
-    container.gateway().tell(Facts::of_environment(&env));
     // The handlers are in place before the Gateway says that it is up, so that no signal is lost.
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,

@@ -21,6 +21,7 @@ use crate::{
     context::{Context, Trace},
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
+    inbound::Services,
 };
 
 /// Reads a payload; one that is none is a function error.
@@ -41,19 +42,19 @@ pub(super) fn end(payload: &Payload<'_>) -> Option<Instant> {
 /// Answers a direct invocation with the JSON of its answer; a failure is told by a function error whose type says what
 /// kind it is. `limit` bounds a body when it is decompressed.
 pub(super) async fn answer(
-    gateway: &Gateway,
+    services: &Services,
     payload: Payload<'_>,
     context: Context,
     limit: usize,
 ) -> Result<String, Diagnostic> {
     match payload {
-        Payload::Json(text) => by_hand(gateway, text, context).await,
-        Payload::Invocation(invocation) => by_gateway(gateway, &invocation, context, limit).await,
+        Payload::Json(text) => by_hand(&services.gateway, text, context).await,
+        Payload::Invocation(invocation) => by_gateway(services, &invocation, context, limit).await,
     }
 }
 
 async fn by_gateway(
-    gateway: &Gateway,
+    services: &Services,
     invocation: &Invocation<'_>,
     context: Context,
     limit: usize,
@@ -61,14 +62,14 @@ async fn by_gateway(
     let (message, is_error) = match invocation.call {
         Call::Process => {
             let context = with_callers_trace(context, invocation);
-            process(gateway, invocation, context, limit).await?
+            process(&services.gateway, invocation, context, limit).await?
         }
         // Whatever is asked for goes into the Flow, whose Executors know what they serve.
         Call::Endpoints => {
             let endpoints = vec![DEFAULT_ENDPOINT.to_owned()];
             (EndpointsProto { endpoints }.encode_to_vec(), false)
         }
-        Call::Status => (gateway.info().encode_to_vec(), false),
+        Call::Status => (services.status.info().encode_to_vec(), false),
     };
     let answer = Answer::fitting(&message, invocation.encoding(), is_error, INVOKE_BYTES);
     answer.map_err(|error| fault(FaultKind::AnswerTooLarge, error.to_string()))

@@ -17,7 +17,7 @@ use super::{
     event::Sender,
 };
 use crate::{
-    context::{Context, Record, Trace},
+    context::{Context, InvocationRecord, Trace},
     error::ErrorCode,
     inbound::Dialect,
     telemetry::{emf::Measured, xray::Segment},
@@ -30,7 +30,7 @@ pub(super) struct Invocation {
     pub(super) lambda: lambda_runtime::Context,
     started: Instant,
     pub(super) deadline: Deadline,
-    record: Record,
+    record: InvocationRecord,
     /// How long INIT took, for the first invocation after it.
     cold: Option<Duration>,
     /// Bytes to and from Executors until now.
@@ -45,8 +45,8 @@ impl Invocation {
         arrived: Option<SystemTime>,
     ) -> Self {
         let settings = &shared.config.gateway.function;
-        let facts = shared.gateway.facts();
-        let is_cold = facts.note_invocation();
+        let process = shared.services.status.process();
+        let is_cold = process.note_invocation();
         let keeps = shared.metrics.is_some() || shared.xray.is_some();
         Self {
             sender,
@@ -54,11 +54,11 @@ impl Invocation {
             deadline: Deadline::of(sender, settings, &lambda, arrived),
             lambda,
             record: if keeps {
-                Record::on()
+                InvocationRecord::enabled()
             } else {
-                Record::default()
+                InvocationRecord::default()
             },
-            cold: facts.init().filter(|_| is_cold),
+            cold: process.init().filter(|_| is_cold),
             traffic: traffic(shared),
         }
     }
@@ -116,7 +116,7 @@ impl Invocation {
     }
 
     fn late(&self, dialect: Dialect) -> Response {
-        let at = match self.record.under_way() {
+        let at = match self.record.pending_executors() {
             names if names.is_empty() => String::new(),
             names => format!(" at executor {}", names.join(", ")),
         };
@@ -144,12 +144,12 @@ impl Invocation {
             return;
         }
         let (now, until) = (Instant::now(), self.deadline.answer);
-        let keys = shared.gateway.auth().settled();
+        let keys = shared.services.auth.settled();
         let keys = tokio::time::timeout_at(until.min(now + FOR_KEYS), keys);
         let most = shared.config.gateway.function.wait_for_floating;
         let most = most.and_then(|most| now.checked_add(most));
         let until = most.map_or(until, |most| most.min(until));
-        let floating = tokio::time::timeout_at(until, shared.gateway.settled());
+        let floating = tokio::time::timeout_at(until, shared.services.gateway.floating_done());
         let (_, floating) = tokio::join!(keys, floating);
         if floating.is_err() {
             tracing::warn!("floating work is not done in time, and waits for the next invocation");
@@ -162,16 +162,16 @@ impl Invocation {
     }
 
     fn tell_after(&self, shared: &Shared, duration: Duration, bytes: Option<(usize, usize)>) {
-        let kept = self.record.kept();
+        let record = self.record.snapshot();
         let segment = self.lambda.xray_trace_id.as_deref();
         if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::sampled)) {
-            xray.send(&segment, &kept.visits);
+            xray.send(&segment, &record.visits);
         }
         if let Some(metrics) = &shared.metrics {
             metrics.write(&Measured {
                 cold: self.cold,
                 duration,
-                kept,
+                record,
                 bytes: self.bytes(shared, bytes),
                 request_id: self.lambda.request_id.clone(),
             });
@@ -206,7 +206,7 @@ const TRAFFIC: [&str; 4] = [
 ];
 
 fn traffic(shared: &Shared) -> [u64; 4] {
-    let traffic = shared.gateway.traffic();
+    let traffic = shared.services.status.traffic();
     let (sent, received) = traffic.over_grpc();
     let invoked = traffic.invocations();
     [

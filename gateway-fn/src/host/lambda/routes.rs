@@ -10,12 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{answer, event::Sender, http::BrokenEvent};
-use crate::{
-    gateway::Gateway,
-    inbound::{
-        Dialect, connect, grpc, grpc_web,
-        http::{Scripts, router},
-    },
+use crate::inbound::{
+    Dialect, Services, connect, grpc, grpc_web,
+    http::{Scripts, router},
 };
 
 /// The routes of HTTP, and those of gRPC for clients that come through a front door.
@@ -24,7 +21,7 @@ pub(super) struct Routes {
     http: Router,
     /// Made when first asked for: few functions are, and a start need not wait for it.
     calls: OnceLock<Calls>,
-    gateway: Gateway,
+    services: Services,
     config: GatewayConfig,
 }
 
@@ -35,17 +32,17 @@ struct Calls {
 }
 
 impl Routes {
-    pub(super) fn new(gateway: &Gateway, config: &GatewayConfig) -> Self {
+    pub(super) fn new(services: &Services, config: &GatewayConfig) -> Self {
         Self {
             http: router(
-                gateway.clone(),
+                services,
                 &config.http,
                 &config.limits,
                 // A function has four megabytes to fetch before it starts, and its callers have the internet.
                 Scripts::FROM_NETWORK,
             ),
             calls: OnceLock::new(),
-            gateway: gateway.clone(),
+            services: services.clone(),
             config: config.clone(),
         }
     }
@@ -85,7 +82,7 @@ impl Routes {
         self.calls.get_or_init(|| {
             let never = CancellationToken::new();
             let (grpc::Routers { over_http, .. }, _) =
-                grpc::routers(&self.gateway, &self.config, &never);
+                grpc::routers(&self.services, &self.config, &never);
             let cors = grpc_web::Cors::from(self.config.http.cors);
             let limit = self.config.limits.max_message_bytes;
             Calls {

@@ -2,13 +2,16 @@
 
 use std::{path::Path, process::ExitCode, time::Instant};
 
-use flowgate_config::{Config, Loaded};
+use flowgate_config::Loaded;
 use flowgate_proto::with_causes;
 
 use super::Function;
 use crate::{
-    gateway::{Facts, Gateway, Registry},
+    gateway::Registry,
     host::program::{self, Exit, env, start_log},
+    inbound::Services,
+    outbound::Clients,
+    status::ProcessInfo,
 };
 
 /// Runs the function and says how it ended.
@@ -63,21 +66,25 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let gateway = match Gateway::new(&config, &Registry::default()) {
-        Ok(gateway) => gateway,
+    let clients = Clients::new(&config.gateway.invoke);
+    let process = ProcessInfo::from_environment(&env);
+    let services = match Services::new(&config, &Registry::default(), &clients, process) {
+        Ok(services) => services,
         Err(error) => {
             program::say(&with_causes(&error));
             return Exit::Usage;
         }
     };
-    gateway.tell(Facts::of_environment(&env));
-    gateway.warm_up().await;
-    Box::pin(answer_events(gateway, config, started)).await
+    services
+        .gateway
+        .warm_up(config.gateway.invoke.warm_up)
+        .await;
+    let function = Function::new(services.clone(), &clients, config, &env);
+    services.status.process().note_init(started.elapsed());
+    Box::pin(answer_events(function)).await
 }
 
-async fn answer_events(gateway: Gateway, config: Config, started: Instant) -> Exit {
-    let function = Function::new(gateway.clone(), config, &env);
-    gateway.facts().note_init(started.elapsed());
+async fn answer_events(function: Function) -> Exit {
     match function.run().await {
         Ok(()) => Exit::Clean,
         Err(error) => {

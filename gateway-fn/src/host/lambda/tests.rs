@@ -12,7 +12,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gateway::{Facts, Registry};
+use crate::{gateway::Registry, status::ProcessInfo};
 
 mod told;
 
@@ -48,10 +48,11 @@ fn flow_of(yaml: &str, more: &dyn Fn(&str) -> Option<String>) -> Function {
     let config = Config::from_yaml(yaml, "flow.yml", &env)
         .expect("holds")
         .config;
-    let gateway = Gateway::new(&config, &Registry::default()).expect("starts");
-    gateway.tell(Facts::of_environment(&env));
-    gateway.facts().note_init(Duration::from_millis(5));
-    Function::new(gateway, config, &env)
+    let clients = Clients::new(&config.gateway.invoke);
+    let process = ProcessInfo::from_environment(&env);
+    process.note_init(Duration::from_millis(5));
+    let services = Services::new(&config, &Registry::default(), &clients, process).expect("starts");
+    Function::new(services, &clients, config, &env)
 }
 
 /// A sample as a request for `path`.

@@ -28,7 +28,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use flowgate_config::{FunctionConfig, GatewayConfig, Protocol};
 use flowgate_proto::{DataRequest, limits, with_causes};
@@ -43,21 +43,25 @@ use self::{
     event::{Connection, Event, Route},
     fault::Fault,
     message::{Meaning, Message},
-    push::HandedOver,
+    push::AsyncRequest,
     reply::Reply,
     time::Time,
     work::{TakenOn, Work},
 };
 use crate::{
     context::Context,
-    gateway::Gateway,
-    inbound::websocket::subprotocol::{Input, Subprotocol},
+    inbound::{
+        Services,
+        websocket::subprotocol::{Input, Subprotocol},
+    },
+    outbound::{Clients, lambda::LambdaClient},
 };
 
 /// The WebSocket side of the function.
 #[derive(Debug)]
 pub(super) struct WebSocketEvents {
-    gateway: Gateway,
+    services: Services,
+    lambda: Arc<LambdaClient>,
     settings: FunctionConfig,
     sdk: Sdk,
     connections: Connections,
@@ -69,7 +73,8 @@ pub(super) struct WebSocketEvents {
 impl WebSocketEvents {
     /// Builds no AWS client yet: one whose answers are all route responses needs none.
     pub(super) fn new(
-        gateway: Gateway,
+        services: &Services,
+        clients: &Clients,
         config: &GatewayConfig,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
@@ -77,7 +82,8 @@ impl WebSocketEvents {
         let settings = config.function.clone();
         let url = settings.websocket.connections_url.clone();
         Self {
-            gateway,
+            services: services.clone(),
+            lambda: Arc::clone(&clients.lambda),
             sdk: Sdk::OfProcess,
             connections: Connections::at(Endpoints {
                 url: url
@@ -129,12 +135,12 @@ impl WebSocketEvents {
         lambda: &lambda_runtime::Context,
         context: &Context,
     ) -> Value {
-        match HandedOver::read(event) {
+        match AsyncRequest::read(event) {
             Ok(request) if self.taken_on.is_new(&request.id) => {
                 let time = Time::of(lambda, context.deadline, &self.settings);
                 Box::pin(self.push(request, time, &within(time, context))).await;
             }
-            Ok(HandedOver { id, .. }) => tracing::info!(id, "an event came a second time"),
+            Ok(AsyncRequest { id, .. }) => tracing::info!(id, "an event came a second time"),
             Err(error) => tracing::error!(
                 error = %with_causes(&error),
                 "an asynchronous event cannot be taken on"
@@ -147,10 +153,7 @@ impl WebSocketEvents {
     async fn connect(&self, event: &Event) -> Value {
         self.door.asked();
         let headers = event.headers();
-        let checked = self
-            .gateway
-            .auth()
-            .check(&headers, Protocol::WebSocket, "/");
+        let checked = self.services.auth.check(&headers, Protocol::WebSocket, "/");
         if let Err(refusal) = checked.await {
             return json!({"statusCode": refusal.http_status().as_u16()});
         }
@@ -194,9 +197,9 @@ impl WebSocketEvents {
         if self.settings.websocket.push {
             let text = message.into_text();
             let id = request.header.request_id;
-            let request = HandedOver::new(connection.clone(), id, text);
+            let request = AsyncRequest::new(connection.clone(), id, text);
             let function = push::own_name(lambda);
-            return self.hand_over(request, function, form, time, context).await;
+            return self.enqueue(request, function, form, time, context).await;
         }
         let piece = self.work.begin(&connection.id);
         tokio::select! {
@@ -216,7 +219,7 @@ impl WebSocketEvents {
         context: &Context,
     ) -> Reply {
         let id = request.header.request_id.clone();
-        let asked = self.gateway.handle(request, context.clone());
+        let asked = self.services.gateway.handle(request, context.clone());
         let messages = match tokio::time::timeout_at(time.work, asked).await {
             Ok(Ok(answer)) => answer::write(answer, form, self.bounds()),
             Ok(Err(error)) => Err(Fault::from(&error)),
@@ -295,16 +298,15 @@ impl WebSocketEvents {
         done()
     }
 
-    async fn hand_over(
+    async fn enqueue(
         &self,
-        request: HandedOver,
+        request: AsyncRequest,
         function: &str,
         form: Subprotocol,
         time: Time,
         context: &Context,
     ) -> Value {
-        let client = self.gateway.lambda_client();
-        let Err(error) = request.send(client, function, context).await else {
+        let Err(error) = request.send(&self.lambda, function, context).await else {
             return done();
         };
         tracing::error!(%error, "a request could not be handed over");
@@ -312,8 +314,8 @@ impl WebSocketEvents {
         self.deliver(&request.connection, reply, time).await
     }
 
-    async fn push(&self, handed_over: HandedOver, time: Time, context: &Context) {
-        let HandedOver {
+    async fn push(&self, handed_over: AsyncRequest, time: Time, context: &Context) {
+        let AsyncRequest {
             connection,
             request_id,
             message,

@@ -9,13 +9,20 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::gateway::Registry;
+use crate::{gateway::Registry, outbound::Clients, status::ProcessInfo};
 
 const LIMIT: usize = 1000;
 
-fn gateway() -> Gateway {
+fn services() -> Services {
     let loaded = Config::from_yaml("jtype: Flow\n", "test.yml", &|_| None).expect("a Flow");
-    Gateway::new(&loaded.config, &Registry::default()).expect("it can be served")
+    let clients = Clients::new(&loaded.config.gateway.invoke);
+    Services::new(
+        &loaded.config,
+        &Registry::default(),
+        &clients,
+        ProcessInfo::default(),
+    )
+    .expect("it can be served")
 }
 
 fn config() -> HttpConfig {
@@ -78,7 +85,7 @@ async fn ask_with(config: &HttpConfig, request: http::Request<Body>) -> Reply {
         ..Limits::default()
     };
     ask_at(
-        router(gateway(), config, &limits, Scripts::EMBEDDED),
+        router(&services(), config, &limits, Scripts::EMBEDDED),
         request,
     )
     .await
@@ -423,7 +430,7 @@ async fn head_of_a_page_is_its_headers() {
 async fn the_websocket_port_serves_its_few_routes() {
     let ask = |method, path| {
         ask_at(
-            debug_router(gateway(), Scripts::EMBEDDED),
+            debug_router(&services(), Scripts::EMBEDDED),
             bare(method, path),
         )
     };

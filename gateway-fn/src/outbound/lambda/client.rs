@@ -69,7 +69,7 @@ impl LambdaClient {
     }
 
     /// Whether AWS itself is invoked. An emulator may take a check for an invocation.
-    pub(crate) fn is_of_aws(&self) -> bool {
+    pub(crate) fn is_on_aws(&self) -> bool {
         self.endpoint_url.is_none() && !aws::has_emulator()
     }
 

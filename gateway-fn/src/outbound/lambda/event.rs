@@ -9,7 +9,7 @@ use crate::{aws::retry::Retries, context::Context, outbound::Failure};
 ///
 /// # Errors
 /// When Lambda does not take it until the context's deadline.
-pub(crate) async fn hand_over(
+pub(crate) async fn enqueue(
     client: &LambdaClient,
     function: &str,
     event: &str,

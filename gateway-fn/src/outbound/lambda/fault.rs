@@ -15,7 +15,7 @@ use crate::code::ErrorCode;
 pub enum InvokeFault {
     /// The request does not fit into invocations, however it is written. Nothing was invoked.
     #[error(
-        "the request takes {bytes} bytes as a Lambda payload, the limit is {limit}, and {undivided}"
+        "the request takes {bytes} bytes as a Lambda payload, the limit is {limit}, and {not_splittable}"
     )]
     RequestTooLarge {
         /// Of the payload, compressed.
@@ -23,7 +23,7 @@ pub enum InvokeFault {
         /// What may be used of Lambda's limit.
         limit: usize,
         /// Why several invocations do not help.
-        undivided: Undivided,
+        not_splittable: NotSplittable,
     },
     /// The function took the request in, and its own limit is lower than the request is large.
     #[error("the request is {bytes} bytes, the function takes {}", or_less(*.limit))]
@@ -155,7 +155,7 @@ pub enum InvokeFault {
 
 /// Why a request that is too large is not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undivided {
+pub enum NotSplittable {
     /// Splitting goes no further.
     OneDocument,
     /// Without documents there is nothing to split.
@@ -296,7 +296,7 @@ impl fmt::Display for ErrorType {
     }
 }
 
-impl fmt::Display for Undivided {
+impl fmt::Display for NotSplittable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OneDocument => f.write_str("a single document cannot be split"),

@@ -9,7 +9,7 @@ use flowgate_proto::{
 use prost::Message;
 
 use super::{
-    fault::{InvokeFault, Undivided},
+    fault::{InvokeFault, NotSplittable},
     split::halved,
 };
 
@@ -58,7 +58,7 @@ impl Ladder {
             Err(bytes) => bytes,
         };
         let [request] = <[DataRequest; 1]>::try_from(list.requests)
-            .map_err(|_| self.too_large(bytes, Undivided::Join))?;
+            .map_err(|_| self.too_large(bytes, NotSplittable::Join))?;
         let pieces = halved(&request, self.max_parts, |part| {
             let list = DataRequestListProto {
                 requests: vec![part],
@@ -70,7 +70,9 @@ impl Ladder {
                 request: Box::new(request),
                 pieces,
             }),
-            Err(refused) => Err(self.too_large(refused.bytes.unwrap_or(bytes), refused.undivided)),
+            Err(refused) => {
+                Err(self.too_large(refused.bytes.unwrap_or(bytes), refused.not_splittable))
+            }
         }
     }
 
@@ -109,11 +111,11 @@ impl Ladder {
         }
     }
 
-    const fn too_large(self, bytes: usize, undivided: Undivided) -> InvokeFault {
+    const fn too_large(self, bytes: usize, not_splittable: NotSplittable) -> InvokeFault {
         InvokeFault::RequestTooLarge {
             bytes,
             limit: self.room,
-            undivided,
+            not_splittable,
         }
     }
 }

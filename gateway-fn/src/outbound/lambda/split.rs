@@ -2,14 +2,14 @@
 
 use flowgate_proto::{DataRequest, Documents, Parameters, Struct, docarray::DocumentProto};
 
-use super::fault::{InvokeFault, Undivided};
+use super::fault::{InvokeFault, NotSplittable};
 
 /// Why a request is in too few parts to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     /// Of the part that was the obstacle.
     pub(super) bytes: Option<usize>,
-    pub(super) undivided: Undivided,
+    pub(super) not_splittable: NotSplittable,
 }
 
 /// Halves the documents until every part fits. `fit` makes a piece of a part, or says how many bytes it would take.
@@ -18,12 +18,17 @@ pub(super) fn halved<P>(
     max_parts: usize,
     fit: impl Fn(DataRequest) -> Result<Result<P, usize>, InvokeFault>,
 ) -> Result<Result<Vec<P>, Refused>, InvokeFault> {
-    let refused = |undivided, bytes| Ok(Err(Refused { bytes, undivided }));
+    let refused = |not_splittable, bytes| {
+        Ok(Err(Refused {
+            bytes,
+            not_splittable,
+        }))
+    };
     let Ok(documents) = request.documents.decode() else {
-        return refused(Undivided::Opaque, None);
+        return refused(NotSplittable::Opaque, None);
     };
     if documents.is_empty() {
-        return refused(Undivided::NoDocuments, None);
+        return refused(NotSplittable::NoDocuments, None);
     }
     let frame = DataRequest {
         documents: Documents::default(),
@@ -34,7 +39,7 @@ pub(super) fn halved<P>(
     let mut waiting = halves(&documents);
     while let Some(part) = waiting.pop() {
         if pieces.len() + waiting.len() >= max_parts {
-            return refused(Undivided::TooManyParts { most: max_parts }, None);
+            return refused(NotSplittable::TooManyParts { most: max_parts }, None);
         }
         let sent = DataRequest {
             documents: part.to_vec().into(),
@@ -42,7 +47,9 @@ pub(super) fn halved<P>(
         };
         match fit(sent)? {
             Ok(piece) => pieces.push(piece),
-            Err(bytes) if part.len() == 1 => return refused(Undivided::OneDocument, Some(bytes)),
+            Err(bytes) if part.len() == 1 => {
+                return refused(NotSplittable::OneDocument, Some(bytes));
+            }
             Err(_) => waiting.extend(halves(part)),
         }
     }
@@ -147,13 +154,13 @@ mod tests {
     #[test]
     fn what_cannot_be_split_is_said() {
         let refused =
-            |ids: &[&str], fits, most| split(ids, fits, most).expect_err("no parts").undivided;
-        assert_eq!(refused(&["X"], 9, 9), Undivided::OneDocument);
-        assert_eq!(refused(&["a", "X", "b"], 9, 9), Undivided::OneDocument);
-        assert_eq!(refused(&[], 9, 9), Undivided::NoDocuments);
-        let few = Undivided::TooManyParts { most: 2 };
+            |ids: &[&str], fits, most| split(ids, fits, most).expect_err("no parts").not_splittable;
+        assert_eq!(refused(&["X"], 9, 9), NotSplittable::OneDocument);
+        assert_eq!(refused(&["a", "X", "b"], 9, 9), NotSplittable::OneDocument);
+        assert_eq!(refused(&[], 9, 9), NotSplittable::NoDocuments);
+        let few = NotSplittable::TooManyParts { most: 2 };
         assert_eq!(refused(&["a", "b", "c"], 1, 2), few);
-        let off = Undivided::TooManyParts { most: 1 };
+        let off = NotSplittable::TooManyParts { most: 1 };
         assert_eq!(refused(&["a", "b"], 1, 1), off);
     }
 

@@ -146,7 +146,7 @@ async fn floating_work_is_done_before_the_answer_is_given() {
     );
     let lines = Lines::of(&mut function);
     answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
-    assert_eq!(function.0.gateway.background_tasks(), 0);
+    assert_eq!(function.0.services.gateway.background_tasks(), 0);
     let lines = lines.read();
     let visited = |name| lines.iter().any(|line| line["Executor"] == name);
     assert!(visited("greeter") && visited("later"), "{lines:?}");

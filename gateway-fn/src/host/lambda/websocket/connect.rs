@@ -52,9 +52,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        context::Context,
-        gateway::{Gateway, Registry},
-        host::lambda::websocket::WebSocketEvents,
+        context::Context, gateway::Registry, host::lambda::websocket::WebSocketEvents,
+        inbound::Services, outbound::Clients, status::ProcessInfo,
     };
     use flowgate_config::Config;
 
@@ -88,8 +87,11 @@ mod tests {
         );
         let config = Config::from_yaml(&yaml, "flow.yml", &|_| None).expect("it holds");
         let config = config.config;
-        let gateway = Gateway::new(&config, &Registry::default()).expect("it starts");
-        WebSocketEvents::new(gateway, &config.gateway, &|_| None)
+        let clients = Clients::new(&config.gateway.invoke);
+        let process = ProcessInfo::default();
+        let services = Services::new(&config, &Registry::default(), &clients, process);
+        let services = services.expect("it starts");
+        WebSocketEvents::new(&services, &clients, &config.gateway, &|_| None)
     }
 
     /// The answer to AWS's own `$connect` with one more header.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{event::Connection, fault::Fault};
 use crate::{
     context::Context,
-    outbound::lambda::{InvokeFault, LambdaClient, hand_over},
+    outbound::lambda::{InvokeFault, LambdaClient, enqueue},
 };
 
 /// The key by which the event is known.
@@ -18,7 +18,7 @@ pub(super) const KEY: &str = "flowgateWebSocket";
 /// A request that the function hands to itself.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct HandedOver {
+pub(super) struct AsyncRequest {
     version: u64,
     /// This event's own, the same however often it is delivered.
     pub(super) id: String,
@@ -67,7 +67,7 @@ impl PushError {
     }
 }
 
-impl HandedOver {
+impl AsyncRequest {
     pub(super) fn new(connection: Connection, request_id: String, message: String) -> Self {
         Self {
             version: VERSION,
@@ -92,7 +92,7 @@ impl HandedOver {
         if event.len() > limits::ASYNC_INVOKE_BYTES {
             return Err(PushError::TooLarge { bytes: event.len() });
         }
-        Ok(hand_over(client, function, &event, context).await?)
+        Ok(enqueue(client, function, &event, context).await?)
     }
 
     /// # Errors

@@ -20,7 +20,7 @@ use super::{
     super::{deadline::Deadline, event::Sender},
     *,
 };
-use crate::gateway::Registry;
+use crate::{gateway::Registry, status::ProcessInfo};
 
 /// A sample event, changed.
 fn event(name: &str, change: impl FnOnce(&mut Value)) -> Value {
@@ -42,7 +42,7 @@ const CONNECTION: &str = "J_qOZd8dIAMCJhw=";
 
 /// A Gateway over one of these: `pass_through`; `many` answers with ten documents of 40 kB, `huge` with one of 200 kB;
 /// `never` does not answer.
-fn gateway(executor: &str, aws: &Aws) -> Gateway {
+fn services(executor: &str, aws: &Aws) -> (Services, Clients) {
     let flow = Flow::new().add(Deployment::new("it").at(&format!("inproc://{executor}")));
     let documents = |number: usize, bytes: usize| {
         move || {
@@ -68,7 +68,9 @@ fn gateway(executor: &str, aws: &Aws) -> Gateway {
         signing: Signing::Unsigned,
         ..InvokeConfig::default()
     };
-    Gateway::new(&config, &registry).expect("it can be served")
+    let clients = Clients::new(&config.gateway.invoke);
+    let services = Services::new(&config, &registry, &clients, ProcessInfo::default());
+    (services.expect("it can be served"), clients)
 }
 
 fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvents {
@@ -77,7 +79,8 @@ fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvent
         connections_url: Some(aws.url.clone()),
         ..config.clone()
     };
-    let mut events = WebSocketEvents::new(gateway(executor, aws), &whole, &|_| None);
+    let (services, clients) = services(executor, aws);
+    let mut events = WebSocketEvents::new(&services, &clients, &whole, &|_| None);
     events.sdk = aws.sdk();
     events
 }

@@ -80,20 +80,20 @@ fn what_fits_nowhere_says_how_large_it_is() {
         Err(InvokeFault::RequestTooLarge {
             bytes,
             limit,
-            undivided,
+            not_splittable,
         }) => {
             assert!(bytes > limit && limit == 400, "{bytes}");
-            undivided
+            not_splittable
         }
         other => panic!("{other:?}"),
     };
     let large = request(&[dense(1, 1000)]);
-    assert_eq!(told(vec![large.clone()]), Undivided::OneDocument);
-    assert_eq!(told(vec![large.clone(), large]), Undivided::Join);
+    assert_eq!(told(vec![large.clone()]), NotSplittable::OneDocument);
+    assert_eq!(told(vec![large.clone(), large]), NotSplittable::Join);
     let many: Vec<_> = (0..9).map(|seed| dense(seed, 250)).collect();
     assert_eq!(
         told(vec![request(&many)]),
-        Undivided::TooManyParts { most: 4 }
+        NotSplittable::TooManyParts { most: 4 }
     );
 }
 

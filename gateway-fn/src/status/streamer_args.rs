@@ -1,16 +1,16 @@
-//! The running Flow as Jina's Gateway tells it in `/status`, under `JINA_STREAMER_ARGS`.
+//! The running Flow in the form in which Jina's Gateway reports it in `/status`, under `JINA_STREAMER_ARGS`.
 
 use flowgate_config::{Config, Retries};
 use flowgate_flow::graph::{FlowGraph, Node};
 use flowgate_proto::Compression;
 use serde_json::{Map, Value, json};
 
-/// The JSON text. Values of `grpc_metadata` are tokens as a rule, so that only their keys are told, and addresses are
-/// left out where they are not to be shown.
+/// Returns the JSON text. Of `grpc_metadata`, whose values are often tokens, only the keys are shown; addresses are
+/// shown only if `internal_addresses_in_errors` is set.
 pub(super) fn streamer_args(config: &Config) -> String {
     let gateway = &config.gateway;
     json!({
-        "graph_representation": representation(&config.graph),
+        "graph_representation": graph_representation(&config.graph),
         "executor_addresses": addresses(config),
         "graph_conditions": conditions(config),
         "deployments_metadata": metadata(config),
@@ -32,7 +32,7 @@ pub(super) fn streamer_args(config: &Config) -> String {
     .to_string()
 }
 
-fn representation(graph: &FlowGraph) -> Value {
+fn graph_representation(graph: &FlowGraph) -> Value {
     let mut edges = Map::new();
     if !graph.is_empty() {
         let start: Vec<_> = graph
@@ -57,7 +57,7 @@ fn followers(graph: &FlowGraph, node: &Node) -> Value {
 
 fn addresses(config: &Config) -> Value {
     let shown = config.gateway.internal_addresses_in_errors;
-    let told = config.executors.iter().map(|executor| {
+    let entries = config.executors.iter().map(|executor| {
         let addresses: Vec<_> = executor
             .addresses
             .iter()
@@ -66,19 +66,19 @@ fn addresses(config: &Config) -> Value {
             .collect();
         (executor.name.clone(), json!(addresses))
     });
-    Value::Object(told.collect())
+    Value::Object(entries.collect())
 }
 
 fn conditions(config: &Config) -> Value {
-    let told = config
+    let entries = config
         .executors
         .iter()
         .filter_map(|executor| Some((executor.name.clone(), executor.when.clone()?)));
-    Value::Object(told.collect())
+    Value::Object(entries.collect())
 }
 
 fn metadata(config: &Config) -> Value {
-    let told = config
+    let entries = config
         .executors
         .iter()
         .filter(|executor| !executor.metadata.is_empty())
@@ -89,7 +89,7 @@ fn metadata(config: &Config) -> Value {
                 .map(|(key, _)| (key.clone(), Value::from("(set)")));
             (executor.name.clone(), Value::Object(keys.collect()))
         });
-    Value::Object(told.collect())
+    Value::Object(entries.collect())
 }
 
 fn no_reduce(graph: &FlowGraph) -> Vec<&str> {
