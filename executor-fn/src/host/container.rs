@@ -1,7 +1,5 @@
 //! A long-running process: one Executor on one gRPC listener until it is told to stop.
 
-mod connection;
-
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
@@ -10,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use flowgate_server::Incoming;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -216,7 +215,7 @@ async fn server(
         .initial_connection_window_size(16 << 20)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            connection::incoming(listener, options.max_connections),
+            Incoming::new(listener, Incoming::limit(options.max_connections)).into_stream(),
             stopping.cancelled(),
         )
         .await

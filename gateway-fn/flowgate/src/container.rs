@@ -1,7 +1,5 @@
 //! The long-running home: listeners for every protocol of the Flow, served until told to stop, then drained.
 
-mod connection;
-
 mod dispatch;
 
 mod listener;
@@ -17,6 +15,7 @@ use std::{
 
 use executor_fn::introspect::HealthSwitch;
 use flowgate_config::{Config, GatewayConfig, Protocol, WarmUp};
+use flowgate_server::Incoming;
 use gateway::gateway::{Gateway, Registry};
 use gateway::inbound::{
     Services, StartError, connect, grpc, grpc_web,
@@ -25,7 +24,7 @@ use gateway::inbound::{
 };
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -94,7 +93,7 @@ impl Container {
         let services = Services::new(config, registry, &clients, process)?;
         warn_of_plain_text(&config.gateway);
         let stopping = CancellationToken::new();
-        let connections = Arc::new(Semaphore::new(config.gateway.limits.max_connections));
+        let connections = Incoming::limit(config.gateway.limits.max_connections);
         let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&connections));
         let (routes, health) = routes(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
@@ -102,14 +101,13 @@ impl Container {
         for (port, protocols) in by_port(config) {
             let (socket, address) = bind(&config.gateway.host, port).await?;
             listeners.push(Listener {
-                socket,
+                incoming: Incoming::new(socket, Arc::clone(&connections)),
                 address,
                 door: Door {
                     dispatch: Arc::new(routes.only(&protocols)),
                     tls: tls.clone(),
                 },
                 protocols,
-                connections: Arc::clone(&connections),
             });
         }
         Ok(Self {

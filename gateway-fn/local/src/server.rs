@@ -3,25 +3,17 @@
 use std::{
     error::Error,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::LazyLock,
     time::Duration,
 };
 
 use bytes::Bytes;
-use flowgate_proto::with_causes;
+use flowgate_server::{Connection, Http, Http2, Incoming, Versions};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{
-    body::{Body, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
-use tokio_util::sync::CancellationToken;
+use hyper::body::{Body, Incoming as RequestBody};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Local, StartError, answer::Answer};
 
@@ -29,11 +21,15 @@ use super::{Local, StartError, answer::Answer};
 /// runtime's connection is silent for as long as its function works.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(960);
 
+/// How the emulator serves HTTP: as API Gateway, without HTTP/2 in plain text.
+static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
+    header_timeout: IDLE_TIMEOUT,
+    first_request_timeout: None,
+    http2: Http2::default(),
+});
+
 /// A body that takes longer comes from a client that has gone.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// When the process has no file descriptor left, taking connections again at once would only spin.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// A port that is bound and not yet served.
 #[derive(Debug)]
@@ -59,7 +55,7 @@ impl Server {
         service: S,
     ) -> impl Future<Output = ()> + Send + 'static
     where
-        S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
+        S: Fn(Request<RequestBody>, SocketAddr) -> F + Clone + Send + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         self.serve_until(most, local.stopping.clone(), service)
@@ -72,51 +68,21 @@ impl Server {
         stopping: CancellationToken,
         service: S,
     ) where
-        S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
+        S: Fn(Request<RequestBody>, SocketAddr) -> F + Clone + Send + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        let places = Arc::new(Semaphore::new(most));
-        let room = || stopping.run_until_cancelled(Arc::clone(&places).acquire_owned());
-        while let Some(Ok(place)) = room().await {
-            match stopping.run_until_cancelled(self.socket.accept()).await {
-                None => return,
-                Some(Ok((stream, peer))) => {
-                    let (stopping, service) = (stopping.clone(), service.clone());
-                    tokio::spawn(async move {
-                        let connection = connection(stream, peer, service);
-                        stopping.run_until_cancelled(connection).await;
-                        drop(place);
-                    });
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(address = %self.address, %error, "no connection taken");
-                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-                }
+        let incoming = Incoming::new(self.socket, Incoming::limit(most));
+        let stop = stopping.clone();
+        let serve = move |connection: Connection| {
+            let (peer, service) = (connection.peer(), service.clone());
+            let (stopping, never) = (stopping.clone(), CancellationToken::new());
+            async move {
+                let service = move |request| service(request, peer);
+                let connection = HTTP.serve(connection, peer, Versions::Http1, service, never);
+                stopping.run_until_cancelled(connection).await;
             }
-        }
-    }
-}
-
-async fn connection<S, F>(stream: TcpStream, peer: SocketAddr, service: S)
-where
-    S: Fn(Request<Incoming>, SocketAddr) -> F + Send + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, error = %with_causes(&error), "no TCP_NODELAY");
-    }
-    let service = service_fn(move |request| {
-        let answer = service(request, peer);
-        async { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%peer, error = %with_causes(&error), "a connection ended early");
+        };
+        incoming.serve(stop, TaskTracker::new(), serve).await;
     }
 }
 

@@ -1,32 +1,32 @@
 //! A bound port -> connections, each served by a task of its own.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
-
-use flowgate_config::Protocol;
-use flowgate_proto::with_causes;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
+
+use axum::{body::Body, http::Request};
+use flowgate_config::Protocol;
+use flowgate_server::{Connection, Http, Http2, Incoming, Versions};
+use hyper::body::Incoming as RequestBody;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{connection, dispatch::Dispatch};
+use super::dispatch::Dispatch;
 
 /// A TLS handshake that takes longer is a client that has gone or means harm.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When the process has no file descriptor left, taking connections again at once would only spin.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-
 /// One port of the Gateway.
 pub(super) struct Listener {
-    pub(super) socket: TcpListener,
+    /// Shares its limit of connections with the other ports.
+    pub(super) incoming: Incoming,
     pub(super) address: SocketAddr,
     pub(super) protocols: Vec<Protocol>,
     pub(super) door: Door,
-    /// One permit for each connection that may still be opened, on all ports together.
-    pub(super) connections: Arc<Semaphore>,
 }
 
 /// What every connection of a port goes through. It does not hold the socket, which closes when no more connections
@@ -38,48 +38,60 @@ pub(super) struct Door {
 }
 
 impl Listener {
-    /// Takes connections until told to stop; each runs on as one of `tasks`.
+    /// Accepts connections until `stopping` is cancelled; each runs on as one of `tasks`.
     pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
-        let room = || stopping.run_until_cancelled(Arc::clone(&self.connections).acquire_owned());
-        while let Some(Ok(permit)) = room().await {
-            match stopping.run_until_cancelled(self.socket.accept()).await {
-                None => return,
-                Some(Ok((stream, peer))) => {
-                    let (door, stopping) = (self.door.clone(), stopping.clone());
-                    tasks.spawn(async move {
-                        door.open(stream, peer, stopping).await;
-                        drop(permit);
-                    });
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(address = %self.address, error = %with_causes(&error), "no connection taken");
-                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-                }
-            }
-        }
+        let Self { incoming, door, .. } = self;
+        let serve = |connection| door.clone().open(connection, stopping.clone());
+        incoming.serve(stopping.clone(), tasks, serve).await;
     }
 }
 
 impl Door {
-    async fn open(self, stream: TcpStream, peer: SocketAddr, stopping: CancellationToken) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, error = %with_causes(&error), "no TCP_NODELAY");
-        }
+    async fn open(self, connection: Connection, stopping: CancellationToken) {
+        let peer = connection.peer();
         let Self { dispatch, tls } = self;
         let Some(tls) = tls else {
-            return connection::serve_plain(stream, peer, dispatch, stopping).await;
+            return serve(connection, peer, Versions::Any, dispatch, stopping).await;
         };
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
         match stopping.run_until_cancelled(handshake).await {
             None => {}
             Some(Ok(Ok(stream))) => {
-                connection::serve_tls(stream, peer, dispatch, stopping).await;
+                let versions = match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Versions::Http2,
+                    _ => Versions::Http1,
+                };
+                serve(stream, peer, versions, dispatch, stopping).await;
             }
             Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Some(Err(_)) => tracing::debug!(%peer, "TLS handshake took too long"),
         }
     }
 }
+
+/// Serves HTTP on a connection, plain or decrypted.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    versions: Versions,
+    dispatch: Arc<Dispatch>,
+    stopping: CancellationToken,
+) {
+    let service = move |request: Request<RequestBody>| {
+        let dispatch = Arc::clone(&dispatch);
+        async move { dispatch.respond(request.map(Body::new)).await }
+    };
+    HTTP.serve(stream, peer, versions, service, stopping).await;
+}
+
+/// An honest client sends the head of a request in one go, and the first one soon after it connected.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
+    header_timeout: HEADER_TIMEOUT,
+    first_request_timeout: Some(HEADER_TIMEOUT),
+    http2: Http2::default(),
+});
 
 impl fmt::Debug for Listener {
     /// Without the TLS acceptor, which holds the private key.

@@ -1,0 +1,213 @@
+//! Accepts the connections of a listener, of which a limited number is open at once.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use flowgate_proto::with_causes;
+use futures_util::{Stream, stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// The pause after a failed `accept`. The usual cause is that the process has no file descriptor left, and trying again
+/// at once would only spin.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// A listener together with the limit on its open connections.
+#[derive(Debug)]
+pub struct Incoming {
+    socket: TcpListener,
+    limit: Arc<Semaphore>,
+}
+
+impl Incoming {
+    /// Accepts from `socket`. Each connection holds one permit of `limit` while it is open; without a free permit, new
+    /// connections wait in the system's queue. Listeners may share a limit.
+    #[must_use]
+    pub const fn new(socket: TcpListener, limit: Arc<Semaphore>) -> Self {
+        Self { socket, limit }
+    }
+
+    /// Returns the limit for at most `max` connections, and at least one.
+    #[must_use]
+    pub fn limit(max: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS)))
+    }
+
+    /// Serves each connection by `serve`, as one of `tasks`, until `stopping` is cancelled. The socket closes then;
+    /// connections that are open go on until their task ends.
+    pub async fn serve<F>(
+        self,
+        stopping: CancellationToken,
+        tasks: TaskTracker,
+        mut serve: impl FnMut(Connection) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        while let Some(Some(connection)) = stopping.run_until_cancelled(self.accept()).await {
+            tasks.spawn(serve(connection));
+        }
+    }
+
+    /// Returns the connections as a stream that never ends by itself.
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
+        stream::unfold(self, |incoming| async move {
+            let connection = incoming.accept().await?;
+            Some((Ok(connection), incoming))
+        })
+    }
+
+    /// Waits for a permit, then for a connection. `None` when the limit is closed.
+    async fn accept(&self) -> Option<Connection> {
+        let permit = Arc::clone(&self.limit).acquire_owned().await.ok()?;
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, peer)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%peer, error = %with_causes(&error), "cannot set TCP_NODELAY");
+                    }
+                    return Some(Connection {
+                        stream,
+                        peer,
+                        _permit: permit,
+                    });
+                }
+                Err(error) => {
+                    let address = self.socket.local_addr().ok();
+                    tracing::warn!(?address, error = %with_causes(&error), "cannot accept a connection");
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+}
+
+/// An accepted connection, which counts as open until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// The address of the client.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("a bound socket");
+        (socket, address)
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_wait_until_one_closes() {
+        let (socket, address) = listener().await;
+        let incoming = Incoming::new(socket, Incoming::limit(1));
+        let _clients = (
+            TcpStream::connect(address).await.expect("queued"),
+            TcpStream::connect(address).await.expect("queued"),
+        );
+        let first = incoming.accept().await.expect("an open limit");
+        let mut second = std::pin::pin!(incoming.accept());
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        drop(first);
+        second.await.expect("an open limit");
+    }
+
+    #[tokio::test]
+    async fn a_stop_closes_the_socket_and_leaves_open_connections_to_end() {
+        let (socket, address) = listener().await;
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let finish = CancellationToken::new();
+        let incoming = Incoming::new(socket, Incoming::limit(8));
+        let (accepted, mut connections) = tokio::sync::mpsc::channel(1);
+        let serving = tokio::spawn(incoming.serve(stopping.clone(), tasks.clone(), {
+            let finish = finish.clone();
+            move |connection| {
+                let (accepted, finish) = (accepted.clone(), finish.clone());
+                async move {
+                    let _ = accepted.send(()).await;
+                    finish.cancelled().await;
+                    drop(connection);
+                }
+            }
+        }));
+        let _client = TcpStream::connect(address).await.expect("listening");
+        connections.recv().await.expect("accepted");
+        stopping.cancel();
+        serving.await.expect("no panic");
+        TcpStream::connect(address).await.expect_err("closed");
+        assert_eq!(tasks.len(), 1);
+        finish.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
+}
