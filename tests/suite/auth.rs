@@ -123,11 +123,11 @@ async fn http_opens_with_a_key_and_says_what_is_missing_without() {
         "Bearer realm=\"flowgate\""
     );
     assert_eq!(refused.content_type(), Some("application/json"));
-    let detail = "credentials are missing: an API key in `x-api-key` or `authorization: Bearer`";
+    let detail = "missing credentials: send an API key in `x-api-key` or `authorization: Bearer`";
     assert_eq!(refused.json(), json!({ "detail": detail }));
     let wrong = post(&authority, &[("x-api-key", "a-key-of-some-lengtH")]).await;
     assert_eq!(wrong.status, 401);
-    assert_eq!(wrong.json(), json!({"detail": "the API key is not known"}));
+    assert_eq!(wrong.json(), json!({"detail": "unknown API key"}));
     // A key in the query is none.
     let query = get(&authority, &format!("/status?x-api-key={KEY}"), &[]).await;
     assert_eq!(query.status, 401);
@@ -248,7 +248,7 @@ async fn grpc_opens_with_a_key_in_the_metadata() {
         let refused = grpc(&authority, method, &[("x-api-key", "wrong")]).await;
         let refused = refused.expect_err("a wrong key");
         assert_eq!(refused.code(), Code::Unauthenticated, "{method}");
-        assert_eq!(refused.message(), "the API key is not known");
+        assert_eq!(refused.message(), "unknown API key");
     }
     gateway.stop().await;
 }

@@ -1,34 +1,34 @@
-//! A request's headers -> the keys and tokens that stand in them. The query is never looked at: it ends up in logs and
+//! Extracts API keys and tokens from a request's headers. The query string is never read: it ends up in logs and browser
 //! histories.
 
 use flowgate_config::Protocol;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// How a browser, which cannot set a WebSocket's headers, says who it is: one more entry among the subprotocols that it
-/// offers, this and the key or token after it.
+/// The prefix of a WebSocket subprotocol that carries a key or token. Browsers cannot set headers of a WebSocket request,
+/// but they can offer subprotocols.
 pub const SUBPROTOCOL_PREFIX: &str = "flowgate.bearer.";
 
-/// Longer ones are none: the longest tokens in use have a few thousand bytes.
-const MOST_BYTES: usize = 16 << 10;
+/// Longer credentials are ignored: the longest tokens in use have a few thousand bytes.
+const MAX_CREDENTIAL_BYTES: usize = 16 << 10;
 
-/// What a caller presents.
+/// A credential, by where it was found.
 #[derive(Clone, Copy)]
 pub(super) enum Credential<'a> {
-    /// In the header for keys.
+    /// An API key, from the key header.
     Key(&'a str),
-    /// As a bearer: a token, or a key.
+    /// A token or an API key, from `authorization: Bearer` or a subprotocol.
     Bearer(&'a str),
 }
 
-/// Each of a request's, at most three.
-pub(super) fn of<'a>(
+/// Returns the credentials of a request, at most three.
+pub(super) fn extract<'a>(
     headers: &'a HeaderMap,
     protocol: Protocol,
     key_header: &HeaderName,
 ) -> Vec<Credential<'a>> {
-    let key = text(headers.get(key_header)).map(Credential::Key);
-    let bearer = text(headers.get(header::AUTHORIZATION))
-        .and_then(bearer)
+    let key = trimmed_text(headers.get(key_header)).map(Credential::Key);
+    let bearer = trimmed_text(headers.get(header::AUTHORIZATION))
+        .and_then(strip_bearer)
         .map(Credential::Bearer);
     let offered = (protocol == Protocol::WebSocket)
         .then(|| subprotocols(headers).find_map(|entry| entry.strip_prefix(SUBPROTOCOL_PREFIX)))
@@ -37,13 +37,13 @@ pub(super) fn of<'a>(
     let all = [key, bearer, offered].into_iter().flatten();
     all.filter(|credential| {
         let (Credential::Key(text) | Credential::Bearer(text)) = credential;
-        (1..=MOST_BYTES).contains(&text.len())
+        (1..=MAX_CREDENTIAL_BYTES).contains(&text.len())
     })
     .collect()
 }
 
-/// The subprotocols that a client offers, without the one that is a credential. `None` where there is none such.
-pub(super) fn without_credential(headers: &HeaderMap) -> Option<Vec<&str>> {
+/// Returns the offered subprotocols without the credential, or `None` if there is no credential among them.
+pub(super) fn subprotocols_without_credential(headers: &HeaderMap) -> Option<Vec<&str>> {
     let is_credential = |entry: &&str| entry.starts_with(SUBPROTOCOL_PREFIX);
     let mut credentials = subprotocols(headers).filter(is_credential);
     credentials.next()?;
@@ -60,12 +60,12 @@ fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-fn text(value: Option<&HeaderValue>) -> Option<&str> {
+fn trimmed_text(value: Option<&HeaderValue>) -> Option<&str> {
     value?.to_str().ok().map(str::trim)
 }
 
-/// The scheme's name is in any case (RFC 9110, section 11.1).
-fn bearer(authorization: &str) -> Option<&str> {
+/// Removes the scheme, whose name is case-insensitive (RFC 9110, section 11.1).
+fn strip_bearer(authorization: &str) -> Option<&str> {
     let (scheme, rest) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
@@ -74,40 +74,41 @@ fn bearer(authorization: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn presented(pairs: &[(&'static str, &str)], protocol: Protocol) -> Vec<String> {
+    fn extracted(pairs: &[(&'static str, &str)], protocol: Protocol) -> Vec<String> {
         let pairs = pairs.iter().map(|(name, value)| {
             let value = HeaderValue::try_from(*value).expect("a header");
             (HeaderName::from_static(name), value)
         });
         let headers: HeaderMap = pairs.collect();
         let key_header = HeaderName::from_static("x-api-key");
-        let all = of(&headers, protocol, &key_header).into_iter();
-        all.map(|credential| match credential {
-            Credential::Key(text) => format!("key {text}"),
-            Credential::Bearer(text) => format!("bearer {text}"),
-        })
-        .collect()
+        let credentials = extract(&headers, protocol, &key_header).into_iter();
+        credentials
+            .map(|credential| match credential {
+                Credential::Key(text) => format!("key {text}"),
+                Credential::Bearer(text) => format!("bearer {text}"),
+            })
+            .collect()
     }
 
     #[test]
     fn keys_and_bearers_are_found_in_headers() {
-        let http = |pairs: &[(&'static str, &str)]| presented(pairs, Protocol::Http);
+        let http = |pairs: &[(&'static str, &str)]| extracted(pairs, Protocol::Http);
         assert_eq!(http(&[("x-api-key", " k ")]), ["key k"]);
         assert_eq!(http(&[("authorization", "bEaReR  t ")]), ["bearer t"]);
         assert_eq!(
             http(&[("authorization", "Bearer t"), ("x-api-key", "k")]),
             ["key k", "bearer t"]
         );
-        for none in ["", "Bearer", "Bearer ", "Basic abc", "Bearert"] {
-            assert!(http(&[("authorization", none)]).is_empty(), "{none}");
+        for invalid in ["", "Bearer", "Bearer ", "Basic abc", "Bearert"] {
+            assert!(http(&[("authorization", invalid)]).is_empty(), "{invalid}");
         }
-        assert!(http(&[("x-api-key", &"k".repeat(MOST_BYTES + 1))]).is_empty());
+        assert!(http(&[("x-api-key", &"k".repeat(MAX_CREDENTIAL_BYTES + 1))]).is_empty());
     }
 
     #[test]
     fn a_subprotocol_is_a_credential_for_websockets_only() {
         let offered = [("sec-websocket-protocol", "json, flowgate.bearer.t.t")];
-        assert_eq!(presented(&offered, Protocol::WebSocket), ["bearer t.t"]);
-        assert!(presented(&offered, Protocol::Http).is_empty());
+        assert_eq!(extracted(&offered, Protocol::WebSocket), ["bearer t.t"]);
+        assert!(extracted(&offered, Protocol::Http).is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! An issuer's public keys, kept for a while: asked for when first needed, again before they are too old, and for a key
-//! that nobody knows at most once a minute. When the issuer is down, the old ones serve on for a bounded time.
+//! Caches an issuer's public keys. They are loaded when first needed, refreshed before they expire, and refreshed for an
+//! unknown key at most once a minute. While the issuer is down, expired keys stay in use for a bounded time.
 
 mod key_set;
 
@@ -9,7 +9,6 @@ mod source;
 mod tests;
 
 use std::{
-    error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,114 +17,78 @@ use std::{
 use flowgate_config::{JwksSource, JwtConfig};
 use flowgate_proto::with_causes;
 use futures_util::future::BoxFuture;
-use http::StatusCode;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::Instant,
 };
 
+pub use self::source::JwksError;
+
 pub(super) use self::key_set::{KeySet, Lookup};
 
-/// After an answer of the issuer, an unknown `kid` is believed to be unknown for so long: bad tokens, however many, must
-/// not become requests to the issuer.
-const BETWEEN_UNKNOWN: Duration = Duration::from_secs(60);
+use super::AuthError;
 
-/// An issuer that is down is asked again after so long.
-const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+/// The shortest time between two refreshes for an unknown `kid`: invalid tokens, however many, must not become requests
+/// to the issuer.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why there is no key set.
-#[derive(Debug, thiserror::Error)]
-pub enum JwksError {
-    /// The file cannot be read.
-    #[error("the file cannot be read")]
-    File {
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is no key set of any issuer's.
-    #[error("the file has more than {most} bytes")]
-    LargeFile {
-        /// Bytes that are read.
-        most: usize,
-    },
-    /// The issuer cannot be reached or trusted, or breaks off.
-    #[error("the issuer cannot be reached")]
-    Request {
-        /// Why not.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The issuer takes too long.
-    #[error("the issuer takes too long")]
-    TimedOut,
-    /// The issuer answers something else.
-    #[error("the issuer answers {status}")]
-    Status {
-        /// What it answers.
-        status: StatusCode,
-    },
-    /// What came has no key that verifies a signature.
-    #[error("this is no JSON Web Key Set with a public key that serves")]
-    NoKeySet,
-}
+/// The time until a refresh is tried again after one that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// No keys can be had at present.
+/// No keys are available at present.
 #[derive(Debug)]
-pub(super) struct NoKeys;
+pub(super) struct KeysUnavailable;
 
-/// The cache; clones share it.
+/// The cached keys of an issuer. Clones share them.
 #[derive(Clone)]
-pub(super) struct Jwks(Arc<Shared>);
+pub(super) struct JwksCache(Arc<Shared>);
 
 struct Shared {
     load: Box<dyn Fn() -> BoxFuture<'static, Result<KeySet, JwksError>> + Send + Sync>,
+    /// The age at which keys expire.
     cache: Duration,
+    /// How long expired keys may be used if they cannot be refreshed.
     stale: Duration,
-    state: Mutex<State>,
-    /// Held by the one that asks.
-    asking: Arc<AsyncMutex<()>>,
+    content: Mutex<Content>,
+    /// Held during a refresh, so that there is one at a time.
+    refreshing: Arc<AsyncMutex<()>>,
 }
 
 #[derive(Default)]
-struct State {
+struct Content {
     keys: Option<(Arc<KeySet>, Instant)>,
-    /// When the last try ended, and how many there were.
-    tried: Option<Instant>,
-    tries: u64,
-    /// Whether the last one failed.
-    failing: bool,
+    /// When the last refresh ended.
+    last_refresh: Option<Instant>,
+    refreshes: u64,
+    /// Whether the last refresh failed.
+    is_failing: bool,
 }
 
-/// What is to be done before the keys are used.
-enum Standing {
-    Use(Arc<KeySet>),
-    UseAndAsk(Arc<KeySet>),
-    Ask,
-    Nothing,
+/// Whether the cached keys may be used.
+enum CacheState {
+    /// Use the keys.
+    Fresh(Arc<KeySet>),
+    /// Use the keys, and refresh them in the background.
+    Stale(Arc<KeySet>),
+    /// There are no keys, or they expired: wait for a refresh.
+    Missing,
+    /// There are no usable keys, and the last refresh was moments ago.
+    BackingOff,
 }
 
-impl Jwks {
-    /// A file is read at once, so that a Gateway without keys does not come up; a URL is asked when first needed.
+impl JwksCache {
+    /// Reads a file at once, so that a Gateway without keys does not start. A URL is fetched when first needed.
     pub(super) fn new(config: &JwtConfig) -> Result<Self, JwksError> {
-        let (cache, stale) = (config.cache, config.stale);
-        match config.jwks.clone() {
-            JwksSource::Url(uri) => Ok(Self::loading(cache, stale, move || {
-                let uri = uri.clone();
-                Box::pin(async move { KeySet::read(&source::url(&uri).await?) })
-            })),
-            JwksSource::File(path) => {
-                let keys = KeySet::read(&source::file(&path)?)?;
-                // A small file: reading it takes less than handing it to another thread.
-                let jwks = Self::loading(cache, stale, move || {
-                    let keys = source::file(&path).and_then(|bytes| KeySet::read(&bytes));
-                    Box::pin(std::future::ready(keys))
-                });
-                jwks.0.state().note(Ok::<_, JwksError>(keys));
-                Ok(jwks)
-            }
+        let source = config.jwks.clone();
+        let cache = Self::with_loader(config.cache, config.stale, move || source::load(&source));
+        if let JwksSource::File(path) = &config.jwks {
+            let keys = source::load_file(path)?;
+            cache.0.content().record(Ok::<_, JwksError>(keys));
         }
+        Ok(cache)
     }
 
-    fn loading(
+    fn with_loader(
         cache: Duration,
         stale: Duration,
         load: impl Fn() -> BoxFuture<'static, Result<KeySet, JwksError>> + Send + Sync + 'static,
@@ -134,136 +97,146 @@ impl Jwks {
             load: Box::new(load),
             cache,
             stale,
-            state: Mutex::default(),
-            asking: Arc::default(),
+            content: Mutex::default(),
+            refreshing: Arc::default(),
         }))
     }
 
-    /// The keys as they stand.
-    pub(super) async fn keys(&self) -> Result<Arc<KeySet>, NoKeys> {
-        match self.standing() {
-            Standing::Use(keys) => return Ok(keys),
-            Standing::UseAndAsk(keys) => {
-                self.ask_in_background();
+    /// Returns the keys, and refreshes them if they are about to expire.
+    pub(super) async fn keys(&self) -> Result<Arc<KeySet>, KeysUnavailable> {
+        match self.state() {
+            CacheState::Fresh(keys) => return Ok(keys),
+            CacheState::Stale(keys) => {
+                self.refresh_in_background();
                 return Ok(keys);
             }
-            Standing::Nothing => return Err(NoKeys),
-            Standing::Ask => self.ask().await,
+            CacheState::BackingOff => return Err(KeysUnavailable),
+            CacheState::Missing => self.refresh().await,
         }
-        match self.standing() {
-            Standing::Use(keys) | Standing::UseAndAsk(keys) => Ok(keys),
-            Standing::Ask | Standing::Nothing => Err(NoKeys),
-        }
-    }
-
-    /// Waits until nobody asks.
-    pub(super) async fn settled(&self) {
-        drop(self.0.asking.lock().await);
-    }
-
-    /// Newer keys, after one was not found; none if the issuer answered lately. While it does not answer, nobody knows
-    /// whether it has the key.
-    pub(super) async fn newer(&self) -> Result<Option<Arc<KeySet>>, NoKeys> {
-        let due = self.0.state().is_unknown_due();
-        if due {
-            self.ask().await;
-        }
-        let state = self.0.state();
-        match (&state.keys, state.failing) {
-            (Some((keys, _)), false) => Ok(due.then(|| Arc::clone(keys))),
-            _ => Err(NoKeys),
+        match self.state() {
+            CacheState::Fresh(keys) | CacheState::Stale(keys) => Ok(keys),
+            CacheState::Missing | CacheState::BackingOff => Err(KeysUnavailable),
         }
     }
 
-    fn standing(&self) -> Standing {
-        let state = self.0.state();
-        let rested = state
-            .tried
-            .is_none_or(|tried| tried.elapsed() >= BETWEEN_TRIES);
-        let Some((keys, since)) = &state.keys else {
-            return if rested {
-                Standing::Ask
-            } else {
-                Standing::Nothing
+    /// Waits until no refresh is running.
+    pub(super) async fn wait_for_refresh(&self) {
+        drop(self.0.refreshing.lock().await);
+    }
+
+    /// Refreshes the keys after one was not found, and returns them; `None` if the last refresh was too recent. It is an
+    /// error if the issuer does not answer: then it is unknown whether it has the key.
+    pub(super) async fn refresh_for_unknown_key(
+        &self,
+    ) -> Result<Option<Arc<KeySet>>, KeysUnavailable> {
+        let is_due = self.0.content().is_refresh_for_unknown_key_due();
+        if is_due {
+            self.refresh().await;
+        }
+        let content = self.0.content();
+        match (&content.keys, content.is_failing) {
+            (Some((keys, _)), false) => Ok(is_due.then(|| Arc::clone(keys))),
+            _ => Err(KeysUnavailable),
+        }
+    }
+
+    fn state(&self) -> CacheState {
+        let content = self.0.content();
+        let may_refresh = content.has_rested_for(RETRY_INTERVAL);
+        let Some((keys, loaded)) = &content.keys else {
+            return match may_refresh {
+                true => CacheState::Missing,
+                false => CacheState::BackingOff,
             };
         };
         let keys = Arc::clone(keys);
-        let age = since.elapsed();
+        let age = loaded.elapsed();
         let (cache, stale) = (self.0.cache, self.0.stale);
-        let serve_on = age < cache.saturating_add(stale);
-        match rested {
-            _ if age < cache / 4 * 3 => Standing::Use(keys),
-            true if age < cache => Standing::UseAndAsk(keys),
-            // Nobody waits again and again for an issuer that is known to be down.
-            true if serve_on && state.failing => Standing::UseAndAsk(keys),
-            true => Standing::Ask,
-            false if serve_on => Standing::Use(keys),
-            false => Standing::Nothing,
+        let is_usable = age < cache.saturating_add(stale);
+        match may_refresh {
+            _ if age < cache / 4 * 3 => CacheState::Fresh(keys),
+            true if age < cache => CacheState::Stale(keys),
+            // Callers do not wait again for an issuer that is known to be down.
+            true if is_usable && content.is_failing => CacheState::Stale(keys),
+            true => CacheState::Missing,
+            false if is_usable => CacheState::Fresh(keys),
+            false => CacheState::BackingOff,
         }
     }
 
-    /// Asks, or waits for the answer to who is asking already. A caller that leaves does not break off the request,
-    /// which is for all.
-    async fn ask(&self) {
-        let jwks = self.clone();
-        let tries = self.0.state().tries;
-        let asked = tokio::spawn(async move {
-            let turn = Arc::clone(&jwks.0.asking).lock_owned().await;
-            if jwks.0.state().tries == tries {
-                jwks.load(turn).await;
+    /// Refreshes the keys, or waits for the refresh that is running. It runs in a task, because a caller that
+    /// disconnects must not cancel it for the others.
+    async fn refresh(&self) {
+        let cache = self.clone();
+        let refreshes = self.0.content().refreshes;
+        let refresh = tokio::spawn(async move {
+            let guard = Arc::clone(&cache.0.refreshing).lock_owned().await;
+            if cache.0.content().refreshes == refreshes {
+                cache.load(guard).await;
             }
         });
-        if let Err(error) = asked.await {
-            tracing::error!(%error, "asking for the issuer's keys failed");
+        if let Err(error) = refresh.await {
+            tracing::error!(%error, "refresh of the issuer's keys panicked");
         }
     }
 
-    fn ask_in_background(&self) {
-        if let Ok(turn) = Arc::clone(&self.0.asking).try_lock_owned() {
-            let jwks = self.clone();
-            tokio::spawn(async move { jwks.load(turn).await });
+    fn refresh_in_background(&self) {
+        if let Ok(guard) = Arc::clone(&self.0.refreshing).try_lock_owned() {
+            let cache = self.clone();
+            tokio::spawn(async move { cache.load(guard).await });
         }
     }
 
-    async fn load(&self, turn: OwnedMutexGuard<()>) {
+    async fn load(&self, guard: OwnedMutexGuard<()>) {
         let loaded = (self.0.load)().await;
         if let Err(error) = &loaded {
-            tracing::warn!(error = %with_causes(error), "no keys of the issuer");
+            tracing::warn!(error = %with_causes(error), "cannot refresh the issuer's keys");
         }
-        self.0.state().note(loaded);
-        drop(turn);
+        self.0.content().record(loaded);
+        drop(guard);
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Whether the issuer is to be asked for a key that nobody knows.
-    fn is_unknown_due(&self) -> bool {
-        let rest = match self.failing {
-            true => BETWEEN_TRIES,
-            false => BETWEEN_UNKNOWN,
-        };
-        self.tried.is_none_or(|tried| tried.elapsed() >= rest)
+impl Content {
+    /// Whether an unknown key may cause a refresh.
+    fn is_refresh_for_unknown_key_due(&self) -> bool {
+        self.has_rested_for(match self.is_failing {
+            true => RETRY_INTERVAL,
+            false => UNKNOWN_KEY_INTERVAL,
+        })
     }
 
-    fn note<E>(&mut self, loaded: Result<KeySet, E>) {
+    /// Whether the last refresh ended at least this long ago.
+    fn has_rested_for(&self, interval: Duration) -> bool {
+        self.last_refresh
+            .is_none_or(|ended| ended.elapsed() >= interval)
+    }
+
+    fn record<E>(&mut self, loaded: Result<KeySet, E>) {
         let now = Instant::now();
-        self.failing = loaded.is_err();
+        self.is_failing = loaded.is_err();
         if let Ok(keys) = loaded {
             self.keys = Some((Arc::new(keys), now));
         }
-        self.tried = Some(now);
-        self.tries += 1;
+        self.last_refresh = Some(now);
+        self.refreshes += 1;
     }
 }
 
-impl fmt::Debug for Jwks {
+impl From<KeysUnavailable> for AuthError {
+    fn from(_: KeysUnavailable) -> Self {
+        Self::KeysUnavailable
+    }
+}
+
+impl fmt::Debug for JwksCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwks").finish_non_exhaustive()
+        f.debug_struct("JwksCache").finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
-//! A JSON Web Token -> whose it is, once its signature, its times, its issuer, its audience and its scopes have been seen
-//! to hold.
+//! Verifies a JSON Web Token and returns its subject. Checks the signature, the times, the issuer, the audience and the
+//! scopes.
 
 use std::collections::HashSet;
 
@@ -11,94 +11,93 @@ use jsonwebtoken::{
 use serde_json::{Map, Value};
 
 use super::{
-    jwks::{Jwks, JwksError, Lookup, NoKeys},
-    refusal::Refusal,
+    error::AuthError,
+    jwks::{JwksCache, JwksError, Lookup},
     ring,
 };
 
-/// The tokens of one issuer.
+/// Verifies the tokens of one issuer.
 #[derive(Debug)]
-pub(super) struct Tokens {
-    jwks: Jwks,
+pub(super) struct TokenVerifier {
+    jwks: JwksCache,
     config: JwtConfig,
 }
 
 type Claims = Map<String, Value>;
 
-impl Tokens {
+impl TokenVerifier {
     pub(super) fn new(config: &JwtConfig) -> Result<Self, JwksError> {
         ring::install();
         Ok(Self {
-            jwks: Jwks::new(config)?,
+            jwks: JwksCache::new(config)?,
             config: config.clone(),
         })
     }
 
-    /// Waits until the issuer is not being asked.
-    pub(super) async fn settled(&self) {
-        self.jwks.settled().await;
+    /// Waits until no request for the issuer's keys is in flight.
+    pub(super) async fn wait_for_key_refresh(&self) {
+        self.jwks.wait_for_refresh().await;
     }
 
-    /// The token's subject.
-    pub(super) async fn subject(&self, token: &str) -> Result<String, Refusal> {
-        let header = decode_header(token).map_err(|_| UNREADABLE)?;
-        // `none` is no algorithm here and does not get so far.
+    /// Verifies a token and returns its subject.
+    pub(super) async fn verify(&self, token: &str) -> Result<String, AuthError> {
+        let header = decode_header(token).map_err(|_| MALFORMED)?;
+        // The algorithm `none` is rejected above: `jsonwebtoken` does not know it.
         if !ring::is_asymmetric(header.alg) {
-            return Err(ALGORITHM);
+            return Err(WRONG_ALGORITHM);
         }
-        // No extension is known, so that one which must be understood is not (RFC 7515, section 4.1.11).
+        // `crit` names extensions that must be understood (RFC 7515, section 4.1.11); none is supported.
         if header.crit.is_some() {
-            return Err(UNREADABLE);
+            return Err(MALFORMED);
         }
-        let claims = self.verified(token, &header).await?;
+        let claims = self.verify_signature(token, &header).await?;
         self.check_claims(&claims)?;
         self.check_scopes(&claims)?;
         let subject = claims.get("sub").and_then(Value::as_str);
         Ok(subject
             .unwrap_or_default()
             .chars()
-            // It stands in log lines, of which it must not make more.
+            // A subject must not break up the log lines that show it.
             .filter(|letter| !letter.is_control())
-            .take(LONGEST_SUBJECT)
+            .take(MAX_SUBJECT_CHARS)
             .collect())
     }
 
-    async fn verified(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {
+    async fn verify_signature(&self, token: &str, header: &Header) -> Result<Claims, AuthError> {
         let id = header.kid.as_deref();
-        let keys = self
-            .jwks
-            .keys()
-            .await
-            .map_err(|NoKeys| Refusal::Unavailable)?;
-        let newer;
-        let found = match keys.find(id, header.alg) {
-            Lookup::Unknown => {
-                let asked = self.jwks.newer().await;
-                newer = asked
-                    .map_err(|NoKeys| Refusal::Unavailable)?
-                    .ok_or(SIGNATURE)?;
-                newer.find(id, header.alg)
+        let keys = self.jwks.keys().await?;
+        let refreshed;
+        let lookup = match keys.find(id, header.alg) {
+            Lookup::UnknownKey => {
+                let newer = self.jwks.refresh_for_unknown_key().await?;
+                refreshed = newer.ok_or(BAD_SIGNATURE)?;
+                refreshed.find(id, header.alg)
             }
-            found => found,
+            lookup => lookup,
         };
-        match found {
-            Lookup::Key(key) => self.decoded(token, header, key),
-            Lookup::Unknown => Err(SIGNATURE),
-            Lookup::Unfit => Err(ALGORITHM),
+        match lookup {
+            Lookup::Key(key) => self.decode_claims(token, header, key),
+            Lookup::UnknownKey => Err(BAD_SIGNATURE),
+            Lookup::WrongAlgorithm => Err(WRONG_ALGORITHM),
         }
     }
 
-    fn decoded(&self, token: &str, header: &Header, key: &DecodingKey) -> Result<Claims, Refusal> {
+    fn decode_claims(
+        &self,
+        token: &str,
+        header: &Header,
+        key: &DecodingKey,
+    ) -> Result<Claims, AuthError> {
         let decoded = decode::<Claims>(token, key, &self.validation(header));
         let claims = decoded.map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => SIGNATURE,
-            ErrorKind::InvalidAlgorithm => ALGORITHM,
+            ErrorKind::InvalidSignature => BAD_SIGNATURE,
+            ErrorKind::InvalidAlgorithm => WRONG_ALGORITHM,
             ErrorKind::ExpiredSignature => invalid("the token has expired"),
             ErrorKind::ImmatureSignature => invalid("the token is not valid yet"),
-            ErrorKind::InvalidIssuer => invalid("the token is of another issuer"),
+            ErrorKind::InvalidIssuer => invalid("the token is from another issuer"),
             ErrorKind::InvalidAudience => invalid("the token is for another audience"),
-            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => CLAIMS,
-            _ => UNREADABLE,
+            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => BAD_CLAIMS,
+            _ => MALFORMED,
         })?;
         Ok(claims.claims)
     }
@@ -110,7 +109,7 @@ impl Tokens {
             leeway,
             ..
         } = &self.config;
-        // The algorithm is one that the key is for: that is how the key was found.
+        // The algorithm fits the key: the key was looked up by it.
         let mut validation = Validation::new(header.alg);
         validation.leeway = leeway.as_secs();
         validation.validate_nbf = true;
@@ -124,15 +123,16 @@ impl Tokens {
         validation
     }
 
-    /// What the library leaves open: an issuer that is a list, and a token from the future.
-    fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
+    /// Checks what `jsonwebtoken` does not: that the issuer is a single text, and that the token was not issued in the
+    /// future.
+    fn check_claims(&self, claims: &Claims) -> Result<(), AuthError> {
         if claims.get("iss").and_then(Value::as_str) != Some(&self.config.issuer) {
-            return Err(CLAIMS);
+            return Err(BAD_CLAIMS);
         }
         let Some(issued) = claims.get("iat") else {
             return Ok(());
         };
-        let issued = issued.as_f64().ok_or(CLAIMS)?;
+        let issued = issued.as_f64().ok_or(BAD_CLAIMS)?;
         #[expect(
             clippy::cast_precision_loss,
             reason = "exact for the next few million years"
@@ -144,25 +144,25 @@ impl Tokens {
         }
     }
 
-    fn check_scopes(&self, claims: &Claims) -> Result<(), Refusal> {
+    fn check_scopes(&self, claims: &Claims) -> Result<(), AuthError> {
         let granted: HashSet<&str> = ["scope", "scp"]
             .into_iter()
             .filter_map(|name| claims.get(name))
-            .flat_map(words)
+            .flat_map(scope_names)
             .collect();
         let scopes = self.config.scopes.iter().map(String::as_str);
-        let lacking: Vec<_> = scopes.filter(|scope| !granted.contains(scope)).collect();
-        match lacking.is_empty() {
+        let missing: Vec<_> = scopes.filter(|scope| !granted.contains(scope)).collect();
+        match missing.is_empty() {
             true => Ok(()),
-            false => Err(Refusal::Forbidden {
-                scopes: lacking.join(" "),
+            false => Err(AuthError::InsufficientScope {
+                missing: missing.join(" "),
             }),
         }
     }
 }
 
-/// Words with spaces between them (RFC 8693, section 4.2), or a list of them, as some issuers have it.
-fn words(value: &Value) -> Vec<&str> {
+/// Splits a scope claim: names separated by spaces (RFC 8693, section 4.2), or a list of names as some issuers send it.
+fn scope_names(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => text.split(' ').collect(),
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
@@ -170,18 +170,19 @@ fn words(value: &Value) -> Vec<&str> {
     }
 }
 
-/// For the log; an issuer may say what it likes.
-const LONGEST_SUBJECT: usize = 128;
+/// The length at which a subject is cut for the log; the issuer does not limit it.
+const MAX_SUBJECT_CHARS: usize = 128;
 
-const UNREADABLE: Refusal = invalid("the token cannot be read");
+const MALFORMED: AuthError = invalid("malformed token");
 
-const ALGORITHM: Refusal = invalid("the token is signed by an algorithm that is not accepted");
+const WRONG_ALGORITHM: AuthError =
+    invalid("the token is signed with an algorithm that is not accepted");
 
-const SIGNATURE: Refusal = invalid("the token's signature cannot be verified");
+const BAD_SIGNATURE: AuthError = invalid("the token's signature cannot be verified");
 
-const CLAIMS: Refusal =
-    invalid("the token lacks a claim that it needs, or has one of another type");
+const BAD_CLAIMS: AuthError =
+    invalid("the token lacks a required claim, or a claim has the wrong type");
 
-const fn invalid(reason: &'static str) -> Refusal {
-    Refusal::Invalid { reason }
+const fn invalid(reason: &'static str) -> AuthError {
+    AuthError::InvalidCredentials { reason }
 }

@@ -1,5 +1,5 @@
-//! Routes -> the same routes behind the door: gRPC's and WebSocket's. HTTP asks for itself, once it knows which route is
-//! meant.
+//! Axum middleware that authenticates requests to gRPC and WebSocket routes. HTTP routes are not wrapped:
+//! `inbound::http` authenticates after it has found the route, because its health check is open.
 
 use axum::{
     Router,
@@ -13,59 +13,70 @@ use tracing::Instrument as _;
 
 use super::{Auth, credentials};
 
-/// gRPC routes for those who may call.
-pub fn grpc(routes: Router, auth: &Auth) -> Router {
-    guard_grpc(routes, auth, &[Protocol::Grpc])
+/// Requires authentication for gRPC routes.
+pub fn protect_grpc(routes: Router, auth: &Auth) -> Router {
+    protect_grpc_as(routes, auth, &[Protocol::Grpc])
 }
 
-/// gRPC routes behind gRPC-Web or Connect, which HTTP ports and functions have too: what gRPC or HTTP demands counts.
-pub fn grpc_over_http(routes: Router, auth: &Auth) -> Router {
-    guard_grpc(routes, auth, &[Protocol::Grpc, Protocol::Http])
+/// Requires authentication for gRPC-Web and Connect, which HTTP ports and Lambda functions serve too, if `auth` covers
+/// gRPC or HTTP.
+pub fn protect_grpc_over_http(routes: Router, auth: &Auth) -> Router {
+    protect_grpc_as(routes, auth, &[Protocol::Grpc, Protocol::Http])
 }
 
-fn guard_grpc(routes: Router, auth: &Auth, protocols: &'static [Protocol]) -> Router {
-    if !auth.is_on() {
+fn protect_grpc_as(routes: Router, auth: &Auth, protocols: &'static [Protocol]) -> Router {
+    if !auth.is_enabled() {
         return routes;
     }
-    routes.layer(from_fn_with_state((auth.clone(), protocols), admit_grpc))
+    routes.layer(from_fn_with_state(
+        (auth.clone(), protocols),
+        authenticate_grpc,
+    ))
 }
 
-/// WebSocket routes for those who may call: others get no WebSocket.
-pub fn websocket(routes: Router, auth: &Auth) -> Router {
-    if !auth.is_on() {
+/// Requires authentication for WebSocket routes, before the upgrade.
+pub fn protect_websocket(routes: Router, auth: &Auth) -> Router {
+    if !auth.is_enabled() {
         return routes;
     }
-    routes.layer(from_fn_with_state(auth.clone(), admit_websocket))
+    routes.layer(from_fn_with_state(auth.clone(), authenticate_websocket))
 }
 
-async fn admit_grpc(
+async fn authenticate_grpc(
     State((auth, protocols)): State<(Auth, &'static [Protocol])>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    match auth.check_any(request.headers(), protocols, path).await {
+    match auth.authenticate(request.headers(), protocols, path).await {
         Ok(caller) => next.run(request).instrument(caller.span()).await,
-        Err(refusal) => refusal
+        Err(error) => error
             .grpc_status()
             .into_http::<axum::body::Body>()
             .into_response(),
     }
 }
 
-async fn admit_websocket(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+async fn authenticate_websocket(
+    State(auth): State<Auth>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
-    let checked = auth.check(request.headers(), Protocol::WebSocket, path);
-    match checked.await {
-        Ok(caller) => open(request, next).instrument(caller.span()).await,
-        Err(refusal) => refusal.into_response(),
+    let authenticated = auth.authenticate(request.headers(), &[Protocol::WebSocket], path);
+    match authenticated.await {
+        Ok(caller) => {
+            let upgrade = upgrade_without_credential(request, next);
+            upgrade.instrument(caller.span()).await
+        }
+        Err(error) => error.into_response(),
     }
 }
 
-/// Opens a WebSocket. A client that says who it is among its subprotocols is a browser as a rule, and a browser wants
-/// one of them selected: the first of the others, never the one with the secret.
-async fn open(mut request: Request, next: Next) -> Response {
-    let Some(others) = credentials::without_credential(request.headers()) else {
+/// Upgrades to a WebSocket without passing on a credential from the subprotocols. A browser that offers subprotocols
+/// closes the connection unless the server selects one: that is the first that is not the credential.
+async fn upgrade_without_credential(mut request: Request, next: Next) -> Response {
+    let Some(others) = credentials::subprotocols_without_credential(request.headers()) else {
         return next.run(request).await;
     };
     let first = others

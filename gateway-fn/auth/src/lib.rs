@@ -1,11 +1,13 @@
-//! Who may call: the Flow's `auth` and a request's headers -> a caller, or a refusal. API keys and JSON Web Tokens open;
-//! where both are set, either does. Every inbound asks here, and a host that has only headers can ask too.
+//! Authenticates callers by the Flow's `auth` and a request's headers. API keys and JSON Web Tokens are accepted; where
+//! both are configured, either is enough. It depends on no server: all it needs is the headers and the path.
 
 pub mod fetch;
 
 mod api_key;
 
 mod credentials;
+
+mod error;
 
 mod jwks;
 
@@ -14,8 +16,6 @@ mod jwt;
 pub mod layer;
 
 mod policy;
-
-mod refusal;
 
 mod ring;
 
@@ -27,50 +27,50 @@ use std::{fmt, sync::Arc};
 use flowgate_config::{AuthConfig, Protocol};
 use http::{HeaderMap, HeaderName};
 
-pub use self::{credentials::SUBPROTOCOL_PREFIX, jwks::JwksError, refusal::Refusal};
+pub use self::{credentials::SUBPROTOCOL_PREFIX, error::AuthError, jwks::JwksError};
 
-use self::{api_key::ApiKeys, credentials::Credential, jwt::Tokens, policy::Policy};
+use self::{api_key::ApiKeys, credentials::Credential, jwt::TokenVerifier, policy::Policy};
 
-/// The door of a Gateway. Clones share it.
+/// The authentication of a Gateway, which may be disabled. Clones share its state.
 #[derive(Clone, Debug)]
-pub struct Auth(Option<Arc<Door>>);
+pub struct Auth(Option<Arc<Authenticator>>);
 
-/// What opens, and where.
-struct Door {
+/// The accepted credentials, and the routes that need them.
+struct Authenticator {
     policy: Policy,
     key_header: HeaderName,
     keys: ApiKeys,
-    tokens: Option<Tokens>,
+    tokens: Option<TokenVerifier>,
 }
 
-/// Why nobody could be told from anybody. No key is ever shown.
+/// Why authentication cannot be set up. No key is ever part of the text.
 #[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// A file of keys cannot be read.
-    #[error("the key file {path} cannot be read")]
+pub enum AuthSetupError {
+    /// A key file cannot be read.
+    #[error("cannot read the key file {path}")]
     KeyFile {
         /// The file.
         path: String,
         /// Why not.
         source: std::io::Error,
     },
-    /// A file of keys is too large; half of it would let half of the callers in.
-    #[error("the key file {path} is larger than {most} bytes")]
+    /// A key file is too large. It is not cut: the keys behind the limit would be rejected later.
+    #[error("the key file {path} is larger than {max_bytes} bytes")]
     LargeKeyFile {
         /// The file.
         path: String,
-        /// As many as may be.
-        most: u64,
+        /// The largest size allowed.
+        max_bytes: u64,
     },
-    /// A file of keys has none.
-    #[error("the key file {path} has no key in it")]
+    /// A key file contains no key.
+    #[error("the key file {path} contains no key")]
     NoKeys {
         /// The file.
         path: String,
     },
-    /// A key in a file does not serve.
+    /// A key in a file is not valid.
     #[error(
-        "line {line} of the key file {path} is no key: at least 16 visible ASCII characters, one key a line"
+        "the key file {path}, line {line}: invalid key (expected at least 16 visible ASCII characters, one key per line)"
     )]
     KeyLine {
         /// The file.
@@ -79,25 +79,25 @@ pub enum AuthError {
         line: usize,
     },
     /// There are too many keys.
-    #[error("there are more than {most} API keys")]
+    #[error("more than {max} API keys are configured")]
     TooManyKeys {
-        /// As many as may be.
-        most: usize,
+        /// The most allowed.
+        max: usize,
     },
-    /// The issuer's keys do not serve.
-    #[error("the keys of the tokens' issuer cannot be used")]
+    /// The keys of the token issuer cannot be loaded.
+    #[error("cannot load the keys of the token issuer")]
     Jwks {
         /// Why not.
         source: JwksError,
     },
 }
 
-/// Who calls, for the log: it goes no further. Displayed as `-`, `key NAME` or `token SUBJECT`.
+/// The caller of a request, for the log only. Displayed as `-`, `key NAME` or `token SUBJECT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Nothing was demanded.
-    Anyone,
-    /// The holder of a key.
+    /// The route needs no credentials.
+    Anonymous,
+    /// The holder of an API key.
     Key {
         /// The key's name in the Flow.
         name: String,
@@ -110,108 +110,105 @@ pub enum Caller {
 }
 
 impl Auth {
-    /// The door by a Flow's settings. Key files are read now, and a file of an issuer's keys.
+    /// Sets up authentication by a Flow's settings. Key files and a JSON Web Key Set in a file are read now.
     ///
     /// # Errors
-    /// When one of them does not serve.
-    pub fn new(config: &AuthConfig) -> Result<Self, AuthError> {
+    /// When one of the files cannot be read or has no valid keys.
+    pub fn new(config: &AuthConfig) -> Result<Self, AuthSetupError> {
         if !config.is_enabled() {
             return Ok(Self(None));
         }
-        let tokens = config.jwt.as_ref().map(Tokens::new).transpose();
-        Ok(Self(Some(Arc::new(Door {
+        let tokens = config.jwt.as_ref().map(TokenVerifier::new).transpose();
+        Ok(Self(Some(Arc::new(Authenticator {
             policy: Policy::new(config),
             key_header: config.api_key_header.clone(),
             keys: ApiKeys::new(&config.api_keys)?,
-            tokens: tokens.map_err(|source| AuthError::Jwks { source })?,
+            tokens: tokens.map_err(|source| AuthSetupError::Jwks { source })?,
         }))))
     }
 
-    /// Whether anything is demanded of anybody.
+    /// Whether authentication is enabled.
     #[must_use]
-    pub const fn is_on(&self) -> bool {
+    pub const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Waits until no issuer is being asked for its keys, which goes on beside requests: before a host is frozen.
-    pub async fn settled(&self) {
-        if let Some(tokens) = self.0.as_ref().and_then(|door| door.tokens.as_ref()) {
-            tokens.settled().await;
+    /// Waits until no request for an issuer's keys is in flight. Such requests run in the background; call this before
+    /// a Lambda function is frozen.
+    pub async fn wait_for_key_refresh(&self) {
+        let authenticator = self.0.as_ref();
+        if let Some(tokens) = authenticator.and_then(|authenticator| authenticator.tokens.as_ref())
+        {
+            tokens.wait_for_key_refresh().await;
         }
     }
 
-    /// Who calls this path of a protocol (for gRPC, `/package.Service/Method`), by a request's headers.
+    /// Authenticates a request by its headers. `path` is decoded; for gRPC it is `/package.Service/Method`. Where a port
+    /// serves several `protocols`, credentials are required if `auth` covers any of them; the first is the protocol of
+    /// the route, and decides which paths are open.
     ///
     /// # Errors
-    /// When the caller may not.
-    pub async fn check(
-        &self,
-        headers: &HeaderMap,
-        protocol: Protocol,
-        path: &str,
-    ) -> Result<Caller, Refusal> {
-        self.check_any(headers, &[protocol], path).await
-    }
-
-    /// As [`Auth::check`], for a route of the first protocol on the port of several: what one of them demands counts.
-    pub async fn check_any(
+    /// When the credentials are missing or not accepted, or cannot be verified now.
+    pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         protocols: &[Protocol],
         path: &str,
-    ) -> Result<Caller, Refusal> {
-        let (Some(door), Some(first)) = (&self.0, protocols.first()) else {
-            return Ok(Caller::Anyone);
+    ) -> Result<Caller, AuthError> {
+        let (Some(authenticator), Some(&protocol)) = (&self.0, protocols.first()) else {
+            return Ok(Caller::Anonymous);
         };
-        let covered = protocols
-            .iter()
-            .any(|protocol| door.policy.covers(*protocol));
-        if !covered || door.policy.is_open(*first, path) {
-            return Ok(Caller::Anyone);
+        let policy = &authenticator.policy;
+        if !policy.covers_any(protocols) || policy.is_open(protocol, path) {
+            return Ok(Caller::Anonymous);
         }
-        let outcome = door.caller(headers, *first).await;
-        match &outcome {
-            Ok(caller) => tracing::debug!(%caller, protocol = %first, path, "admitted"),
-            Err(refusal) => tracing::debug!(%refusal, protocol = %first, path, "refused"),
+        let result = authenticator.authenticate(headers, protocol).await;
+        match &result {
+            Ok(caller) => tracing::debug!(%caller, %protocol, path, "authenticated"),
+            Err(error) => tracing::debug!(%error, %protocol, path, "authentication failed"),
         }
-        outcome
+        result
     }
 }
 
-impl Door {
-    /// The first of a request's credentials that opens, or the refusal that says most.
-    async fn caller(&self, headers: &HeaderMap, protocol: Protocol) -> Result<Caller, Refusal> {
-        let mut refusal = Refusal::Missing {
-            wanted: self.wanted(),
+impl Authenticator {
+    /// Returns the caller of the first valid credential, or the error that explains most.
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        protocol: Protocol,
+    ) -> Result<Caller, AuthError> {
+        let mut error = AuthError::MissingCredentials {
+            accepted: self.accepted_credentials(),
         };
-        for credential in credentials::of(headers, protocol, &self.key_header) {
-            match self.try_one(credential).await {
+        for credential in credentials::extract(headers, protocol, &self.key_header) {
+            match self.verify(credential).await {
                 Ok(caller) => return Ok(caller),
-                Err(other) if other.weight() > refusal.weight() => refusal = other,
+                Err(other) if other.priority() > error.priority() => error = other,
                 Err(_) => {}
             }
         }
-        Err(refusal)
+        Err(error)
     }
 
-    async fn try_one(&self, credential: Credential<'_>) -> Result<Caller, Refusal> {
+    async fn verify(&self, credential: Credential<'_>) -> Result<Caller, AuthError> {
         let (Credential::Key(text) | Credential::Bearer(text)) = credential;
-        if let Some(name) = self.keys.name(text) {
+        if let Some(name) = self.keys.find_name(text) {
             let name = name.to_owned();
             return Ok(Caller::Key { name });
         }
         match (&self.tokens, credential) {
             (Some(tokens), Credential::Bearer(token)) => {
-                let subject = tokens.subject(token).await?;
+                let subject = tokens.verify(token).await?;
                 Ok(Caller::Token { subject })
             }
-            _ => Err(Refusal::Invalid {
-                reason: "the API key is not known",
+            _ => Err(AuthError::InvalidCredentials {
+                reason: "unknown API key",
             }),
         }
     }
 
-    fn wanted(&self) -> String {
+    fn accepted_credentials(&self) -> String {
         let header = &self.key_header;
         match (self.keys.is_empty(), self.tokens.is_some()) {
             (false, true) => {
@@ -224,10 +221,10 @@ impl Door {
 }
 
 impl Caller {
-    /// What a request's log lines stand in.
+    /// Returns the span for the log lines of the caller's request.
     pub fn span(&self) -> tracing::Span {
         match self {
-            Self::Anyone => tracing::Span::none(),
+            Self::Anonymous => tracing::Span::none(),
             caller => tracing::info_span!("call", %caller),
         }
     }
@@ -236,17 +233,17 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Anyone => f.write_str("-"),
+            Self::Anonymous => f.write_str("-"),
             Self::Key { name } => write!(f, "key {name}"),
             Self::Token { subject } => write!(f, "token {subject}"),
         }
     }
 }
 
-impl fmt::Debug for Door {
-    /// Without the keys.
+impl fmt::Debug for Authenticator {
+    /// Leaves out the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door")
+        f.debug_struct("Authenticator")
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

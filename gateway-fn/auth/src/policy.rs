@@ -1,11 +1,11 @@
-//! A protocol and a path -> whether the caller must say who it is.
+//! Decides by protocol and path whether a request needs credentials.
 
 use flowgate_config::{AuthConfig, OpenRoutes, Protocol};
 
-/// Every gRPC health check; a load balancer has no key.
+/// The gRPC health service, which is always open: a load balancer has no credentials.
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// Where something is demanded.
+/// The protocols that need credentials, and the paths that do not.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     protocols: Vec<Protocol>,
@@ -20,12 +20,14 @@ impl Policy {
         }
     }
 
-    /// Whether something is demanded of a protocol's callers at all.
-    pub(super) fn covers(&self, protocol: Protocol) -> bool {
-        self.protocols.contains(&protocol)
+    /// Whether at least one of the protocols needs credentials.
+    pub(super) fn covers_any(&self, protocols: &[Protocol]) -> bool {
+        protocols
+            .iter()
+            .any(|protocol| self.protocols.contains(protocol))
     }
 
-    /// Whether a path needs nothing even so. It is compared as the routes are: literally, once decoded.
+    /// Whether a path is open to every caller. Paths are compared literally after decoding, as routes are.
     pub(super) fn is_open(&self, protocol: Protocol, path: &str) -> bool {
         let open = match protocol {
             Protocol::Grpc if path.starts_with(GRPC_HEALTH) => return true,
@@ -34,7 +36,7 @@ impl Policy {
             Protocol::WebSocket => &self.open.websocket,
         };
         open.iter().any(|open| match open.strip_suffix('*') {
-            Some(below) => path.starts_with(below),
+            Some(prefix) => path.starts_with(prefix),
             None => open == path,
         })
     }
@@ -74,11 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_in_one_protocol_is_not_in_another() {
+    fn a_path_is_open_for_its_own_protocol_only() {
         assert!(!policy().is_open(Protocol::WebSocket, "/status"));
         assert!(policy().is_open(Protocol::Grpc, "/jina.JinaInfoRPC/_status"));
         assert!(!policy().is_open(Protocol::Grpc, "/jina.JinaRPC/Call"));
-        assert!(!policy().covers(Protocol::WebSocket));
+        assert!(!policy().covers_any(&[Protocol::WebSocket]));
+        assert!(policy().covers_any(&[Protocol::WebSocket, Protocol::Http]));
     }
 
     #[test]

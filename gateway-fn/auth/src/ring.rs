@@ -1,5 +1,5 @@
-//! `jsonwebtoken`'s cryptography, done by ring: signatures of RSA, ECDSA and Ed25519 are verified. Nothing is signed,
-//! and no secret serves as a key: a token is never verified with what its maker could share.
+//! Verifies RSA, ECDSA and Ed25519 signatures with ring, as the cryptography provider of `jsonwebtoken`. It signs nothing
+//! and accepts no HMAC, whose key could also sign.
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -15,29 +15,29 @@ use ring::signature::{
 };
 
 static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: no_signer,
-    verifier_factory: verifier,
-    // Asked for thumbprints and private keys only, neither of which are used here.
+    signer_factory: reject_signing,
+    verifier_factory: new_verifier,
+    // Needed for thumbprints and private keys only, which are not used here.
     jwk_utils: JwkUtils::new_unimplemented(),
 };
 
-/// Makes ring the cryptography of `jsonwebtoken` in this process; once is enough, more does no harm.
+/// Makes ring the cryptography provider of `jsonwebtoken` in this process. Repeated calls do nothing.
 pub(super) fn install() {
-    // An error says that it is installed already.
+    // It fails only if a provider is installed already.
     let _ = PROVIDER.install_default();
 }
 
-fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+fn reject_signing(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::InvalidAlgorithm.into())
 }
 
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+fn new_verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
     Ok(Box::new(RingVerifier {
         algorithm: *algorithm,
-        scheme: Scheme::of(*algorithm).ok_or(ErrorKind::InvalidAlgorithm)?,
+        scheme: Scheme::new(*algorithm).ok_or(ErrorKind::InvalidAlgorithm)?,
         key: key.clone(),
     }))
 }
@@ -48,15 +48,15 @@ struct RingVerifier {
     key: DecodingKey,
 }
 
-/// ring's two kinds of public key.
+/// How ring verifies an algorithm: RSA keys are two numbers, other keys are bytes.
 enum Scheme {
     Rsa(&'static RsaParameters),
     Bytes(&'static dyn VerificationAlgorithm),
 }
 
 impl Scheme {
-    /// `None` for HMAC.
-    fn of(algorithm: Algorithm) -> Option<Self> {
+    /// Returns `None` for HMAC.
+    fn new(algorithm: Algorithm) -> Option<Self> {
         Some(match algorithm {
             Algorithm::RS256 => Self::Rsa(&RSA_PKCS1_2048_8192_SHA256),
             Algorithm::RS384 => Self::Rsa(&RSA_PKCS1_2048_8192_SHA384),
@@ -73,13 +73,13 @@ impl Scheme {
 }
 
 impl Verifier<Vec<u8>> for RingVerifier {
-    fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), signature::Error> {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         let verified = match (&self.scheme, self.key.kind()) {
             (Scheme::Rsa(parameters), DecodingKeyKind::RsaModulusExponent { n, e }) => {
-                RsaPublicKeyComponents { n, e }.verify(parameters, message, signed)
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
             }
             (Scheme::Bytes(algorithm), DecodingKeyKind::SecretOrDer(key)) => {
-                ring::signature::UnparsedPublicKey::new(*algorithm, key).verify(message, signed)
+                ring::signature::UnparsedPublicKey::new(*algorithm, key).verify(message, signature)
             }
             _ => return Err(signature::Error::new()),
         };
@@ -93,7 +93,7 @@ impl JwtVerifier for RingVerifier {
     }
 }
 
-/// Whether tokens may be signed so at all.
+/// Whether an algorithm verifies with a public key.
 pub(super) fn is_asymmetric(algorithm: Algorithm) -> bool {
     algorithm.family() != AlgorithmFamily::Hmac
 }

@@ -1,4 +1,4 @@
-//! Tokens signed with ring, and headers as callers send them, at doors of every kind.
+//! Authenticates requests with API keys and with tokens that the tests sign with ring.
 
 use ::ring::{
     rand::SystemRandom,
@@ -20,7 +20,7 @@ const ISSUER: &str = "https://issuer.example";
 
 const KEY: &str = "a-key-of-some-length";
 
-/// An issuer's three keys, and the file of their public halves.
+/// An issuer with three signing keys, and a file with their public keys.
 struct Issuer {
     ed: Ed25519KeyPair,
     ec: EcdsaKeyPair,
@@ -39,13 +39,13 @@ impl Issuer {
         let issuer = Self {
             ed: Ed25519KeyPair::from_pkcs8(ed.as_ref()).expect("a key"),
             ec: EcdsaKeyPair::from_pkcs8(kind, ec.as_ref(), &random).expect("a key"),
-            // ring makes no RSA keys: this one is for these tests, known to everybody, and must guard nothing.
+            // ring cannot generate RSA keys. This one is public, and for these tests only.
             rsa: RsaKeyPair::from_pkcs8(include_bytes!("tests/insecure-test-key.rsa.pk8"))
                 .expect("a key"),
             random,
             file: std::env::temp_dir().join(name),
         };
-        std::fs::write(&issuer.file, issuer.jwks().to_string()).expect("written");
+        std::fs::write(&issuer.file, issuer.jwks().to_string()).expect("a written file");
         issuer
     }
 
@@ -65,20 +65,20 @@ impl Issuer {
             let signed = self
                 .rsa
                 .sign(encoding, &self.random, message, &mut signature);
-            signed.expect("signed");
+            signed.expect("a signature");
             signature
         };
         match algorithm {
             "EdDSA" => self.ed.sign(message).as_ref().to_vec(),
             "ES256" => {
-                let signature = self.ec.sign(&self.random, message).expect("signed");
+                let signature = self.ec.sign(&self.random, message).expect("a signature");
                 signature.as_ref().to_vec()
             }
             "RS256" => rsa(&RSA_PKCS1_SHA256),
             "PS384" => rsa(&RSA_PSS_SHA384),
-            // What an attacker has: the public key, taken for a secret.
+            // The attack of RFC 8725, section 2.1: the public key is used as an HMAC secret.
             "HS256" => {
-                let public = std::fs::read(&self.file).expect("written");
+                let public = std::fs::read(&self.file).expect("a written file");
                 let key = ::ring::hmac::Key::new(::ring::hmac::HMAC_SHA256, &public);
                 ::ring::hmac::sign(&key, message).as_ref().to_vec()
             }
@@ -94,7 +94,7 @@ impl Issuer {
         format!("{message}.{}", B64.encode(signature))
     }
 
-    fn good(&self) -> String {
+    fn valid_token(&self) -> String {
         self.token(&json!({"alg": "EdDSA", "kid": "ed"}), &claims())
     }
 
@@ -114,13 +114,13 @@ impl Issuer {
     }
 
     fn auth(&self) -> Auth {
-        Auth::new(&self.config()).expect("the file serves")
+        Auth::new(&self.config()).expect("a valid file")
     }
 }
 
 impl Drop for Issuer {
     fn drop(&mut self) {
-        // What is left behind in the folder for temporary files does no harm.
+        // A file that stays behind in the temporary directory does no harm.
         let _ = std::fs::remove_file(&self.file);
     }
 }
@@ -133,7 +133,7 @@ fn claims() -> Value {
     json!({"iss": ISSUER, "aud": "flowgate", "sub": "alice", "exp": now() + 600, "scope": "read call"})
 }
 
-/// The good claims but for one; `null` leaves it out.
+/// Returns valid claims with one replaced, or left out if the value is `null`.
 fn claims_with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     claims[name] = value;
@@ -143,20 +143,21 @@ fn claims_with(name: &str, value: Value) -> Value {
     claims
 }
 
-async fn with(auth: &Auth, pairs: &[(&'static str, &str)]) -> Result<Caller, Refusal> {
-    let pairs = pairs.iter().map(|(name, value)| {
+async fn authenticate(auth: &Auth, headers: &[(&'static str, &str)]) -> Result<Caller, AuthError> {
+    let headers = headers.iter().map(|(name, value)| {
         let value = HeaderValue::try_from(*value).expect("a header");
         (HeaderName::from_static(name), value)
     });
-    let headers: HeaderMap = pairs.collect();
-    auth.check(&headers, Protocol::Http, "/post").await
+    let headers: HeaderMap = headers.collect();
+    auth.authenticate(&headers, &[Protocol::Http], "/post")
+        .await
 }
 
-async fn bearer(auth: &Auth, token: &str) -> Result<Caller, Refusal> {
-    with(auth, &[("authorization", &format!("Bearer {token}"))]).await
+async fn authenticate_bearer(auth: &Auth, token: &str) -> Result<Caller, AuthError> {
+    authenticate(auth, &[("authorization", &format!("Bearer {token}"))]).await
 }
 
-fn keys() -> AuthConfig {
+fn key_config() -> AuthConfig {
     let source = ApiKeySource::Sha256(sha256_digest(KEY.as_bytes()));
     AuthConfig {
         api_keys: vec![ApiKeyConfig {
@@ -168,7 +169,7 @@ fn keys() -> AuthConfig {
 }
 
 #[tokio::test]
-async fn a_token_of_every_kind_of_key_opens() {
+async fn a_token_of_every_kind_of_key_is_accepted() {
     let issuer = Issuer::new("kinds");
     let auth = issuer.auth();
     for (algorithm, kid) in [
@@ -178,21 +179,24 @@ async fn a_token_of_every_kind_of_key_opens() {
         ("PS384", "rsa"),
     ] {
         let token = issuer.token(&json!({"alg": algorithm, "kid": kid}), &claims());
-        let caller = bearer(&auth, &token).await;
+        let caller = authenticate_bearer(&auth, &token).await;
         assert_eq!(
             caller.map(|caller| caller.to_string()),
             Ok("token alice".to_owned()),
             "{algorithm}"
         );
-        // One letter of the claims.
+        // Changes one letter of the claims.
         let forged = token.replacen(".eyJ", ".eyI", 1);
         assert_ne!(forged, token);
-        assert!(bearer(&auth, &forged).await.is_err(), "{algorithm}");
+        assert!(
+            authenticate_bearer(&auth, &forged).await.is_err(),
+            "{algorithm}"
+        );
     }
 }
 
 #[tokio::test]
-async fn what_a_token_says_of_its_own_signature_is_not_believed() {
+async fn a_token_cannot_choose_its_algorithm_or_key() {
     let issuer = Issuer::new("confusion");
     let auth = issuer.auth();
     for header in [
@@ -202,32 +206,44 @@ async fn what_a_token_says_of_its_own_signature_is_not_believed() {
         json!({"alg": "HS256"}),
         json!({"alg": "RS256", "kid": "ed"}),
         json!({"alg": "ES256", "kid": "rsa"}),
-        json!({"alg": "EdDSA", "kid": "nobody"}),
+        json!({"alg": "EdDSA", "kid": "unknown"}),
         json!({"alg": "EdDSA", "kid": "ed", "crit": ["exp"]}),
         json!({"alg": "EdDSA", "kid": 1}),
         json!({"kid": "ed"}),
     ] {
-        let refused = bearer(&auth, &issuer.token(&header, &claims())).await;
+        let result = authenticate_bearer(&auth, &issuer.token(&header, &claims())).await;
         assert!(
-            matches!(refused, Err(Refusal::Invalid { .. })),
-            "{header}: {refused:?}"
+            matches!(result, Err(AuthError::InvalidCredentials { .. })),
+            "{header}: {result:?}"
         );
     }
     let other = Issuer::new("confusion-other");
     assert!(
-        bearer(&auth, &other.good()).await.is_err(),
+        authenticate_bearer(&auth, &other.valid_token())
+            .await
+            .is_err(),
         "the same kid, another key"
     );
-    for text in ["a.b.c", "..", "a.b", "x", &format!("{}.", issuer.good())] {
-        assert!(bearer(&auth, text).await.is_err(), "{text}");
+    for text in [
+        "a.b.c",
+        "..",
+        "a.b",
+        "x",
+        &format!("{}.", issuer.valid_token()),
+    ] {
+        assert!(authenticate_bearer(&auth, text).await.is_err(), "{text}");
     }
-    let unsigned = issuer.good();
+    let unsigned = issuer.valid_token();
     let (unsigned, _) = unsigned.rsplit_once('.').expect("three parts");
-    assert!(bearer(&auth, &format!("{unsigned}.")).await.is_err());
+    assert!(
+        authenticate_bearer(&auth, &format!("{unsigned}."))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
-async fn claims_that_do_not_hold_do_not_open() {
+async fn a_token_with_invalid_claims_is_rejected() {
     let issuer = Issuer::new("claims");
     let auth = issuer.auth();
     let header = json!({"alg": "EdDSA", "kid": "ed"});
@@ -249,10 +265,10 @@ async fn claims_that_do_not_hold_do_not_open() {
         ("aud", json!(7)),
     ] {
         let token = issuer.token(&header, &claims_with(name, value.clone()));
-        let refused = bearer(&auth, &token).await;
+        let result = authenticate_bearer(&auth, &token).await;
         assert!(
-            matches!(refused, Err(Refusal::Invalid { .. })),
-            "{name} {value}: {refused:?}"
+            matches!(result, Err(AuthError::InvalidCredentials { .. })),
+            "{name} {value}: {result:?}"
         );
     }
     for (name, value) in [
@@ -264,12 +280,15 @@ async fn claims_that_do_not_hold_do_not_open() {
         ("scope", json!(["call"])),
     ] {
         let token = issuer.token(&header, &claims_with(name, value.clone()));
-        assert!(bearer(&auth, &token).await.is_ok(), "{name} {value}");
+        assert!(
+            authenticate_bearer(&auth, &token).await.is_ok(),
+            "{name} {value}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_good_token_without_the_scope_is_forbidden() {
+async fn a_valid_token_without_the_scope_is_forbidden() {
     let issuer = Issuer::new("scopes");
     let auth = issuer.auth();
     for scope in [
@@ -280,94 +299,100 @@ async fn a_good_token_without_the_scope_is_forbidden() {
     ] {
         let claims = claims_with("scope", scope.clone());
         let token = issuer.token(&json!({"alg": "EdDSA", "kid": "ed"}), &claims);
-        let refusal = bearer(&auth, &token).await.expect_err("forbidden");
-        assert_eq!(refusal.http_status(), StatusCode::FORBIDDEN, "{scope}");
-        assert_eq!(refusal.grpc_status().code(), tonic::Code::PermissionDenied);
-        let challenge = refusal.challenge().expect("one");
+        let error = authenticate_bearer(&auth, &token)
+            .await
+            .expect_err("forbidden");
+        assert_eq!(error.http_status(), StatusCode::FORBIDDEN, "{scope}");
+        assert_eq!(error.grpc_status().code(), tonic::Code::PermissionDenied);
+        let challenge = error.challenge().expect("a challenge");
         let challenge = challenge.to_str().expect("ASCII");
         assert!(challenge.contains("insufficient_scope") && challenge.contains("scope=\"call\""));
     }
 }
 
 #[tokio::test]
-async fn either_way_in_suffices_where_both_are_set() {
+async fn a_key_or_a_token_is_enough_where_both_are_configured() {
     let issuer = Issuer::new("either");
     let config = AuthConfig {
         jwt: issuer.config().jwt,
-        ..keys()
+        ..key_config()
     };
-    let auth = Auth::new(&config).expect("they serve");
-    let good = format!("Bearer {}", issuer.good());
-    let key = Ok("key shop".to_owned());
-    let token = Ok("token alice".to_owned());
-    let as_bearer = format!("Bearer {KEY}");
-    for (pairs, caller) in [
-        (vec![("x-api-key", KEY)], &key),
-        (vec![("authorization", as_bearer.as_str())], &key),
-        (vec![("authorization", good.as_str())], &token),
+    let auth = Auth::new(&config).expect("a valid configuration");
+    let valid_token = format!("Bearer {}", issuer.valid_token());
+    let by_key = Ok("key shop".to_owned());
+    let by_token = Ok("token alice".to_owned());
+    let key_as_bearer = format!("Bearer {KEY}");
+    for (headers, caller) in [
+        (vec![("x-api-key", KEY)], &by_key),
+        (vec![("authorization", key_as_bearer.as_str())], &by_key),
+        (vec![("authorization", valid_token.as_str())], &by_token),
         (
             vec![("authorization", "Bearer x.y.z"), ("x-api-key", KEY)],
-            &key,
+            &by_key,
         ),
         (
-            vec![("authorization", good.as_str()), ("x-api-key", "wrong")],
-            &token,
+            vec![
+                ("authorization", valid_token.as_str()),
+                ("x-api-key", "wrong"),
+            ],
+            &by_token,
         ),
     ] {
-        let found = with(&auth, &pairs).await.map(|caller| caller.to_string());
-        assert_eq!(found, *caller, "{pairs:?}");
+        let result = authenticate(&auth, &headers).await;
+        let result = result.map(|caller| caller.to_string());
+        assert_eq!(result, *caller, "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_is_missing_and_nothing_of_a_key() {
-    let auth = Auth::new(&keys()).expect("they serve");
-    let missing = with(&auth, &[]).await.expect_err("nothing presented");
+async fn an_error_names_what_is_missing_and_nothing_of_a_key() {
+    let auth = Auth::new(&key_config()).expect("a valid configuration");
+    let missing = authenticate(&auth, &[]).await.expect_err("no credentials");
     assert!(missing.to_string().contains("`x-api-key`"), "{missing}");
     assert_eq!(
-        missing.challenge().expect("one"),
+        missing.challenge().expect("a challenge"),
         "Bearer realm=\"flowgate\""
     );
-    let near = &KEY[..KEY.len() - 1];
-    let refusals = [
-        with(&auth, &[("x-api-key", near)]).await,
-        with(&auth, &[("x-api-key", "zzz")]).await,
-        bearer(&auth, "zzz").await,
+    let almost = &KEY[..KEY.len() - 1];
+    let results = [
+        authenticate(&auth, &[("x-api-key", almost)]).await,
+        authenticate(&auth, &[("x-api-key", "zzz")]).await,
+        authenticate_bearer(&auth, "zzz").await,
     ];
-    for refusal in refusals {
-        let refusal = refusal.expect_err("a wrong key");
-        assert_eq!(refusal.to_string(), "the API key is not known");
-        assert_eq!(refusal.http_status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(refusal.grpc_status().code(), tonic::Code::Unauthenticated);
+    for result in results {
+        let error = result.expect_err("a wrong key");
+        assert_eq!(error.to_string(), "unknown API key");
+        assert_eq!(error.http_status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(error.grpc_status().code(), tonic::Code::Unauthenticated);
     }
     assert!(
-        !format!("{:?} {auth:?}", keys())
+        !format!("{:?} {auth:?}", key_config())
             .contains(&format!("{:?}", &sha256_digest(KEY.as_bytes())[..4]))
     );
 }
 
 #[tokio::test]
-async fn what_is_demanded_depends_on_protocol_and_path() {
+async fn which_requests_need_credentials_depends_on_protocol_and_path() {
     let config = AuthConfig {
         protocols: vec![Protocol::WebSocket],
         open: OpenRoutes {
             http: vec!["/status".to_owned()],
             ..OpenRoutes::default()
         },
-        ..keys()
+        ..key_config()
     };
-    let auth = Auth::new(&config).expect("they serve");
-    let none = HeaderMap::new();
-    assert!(
-        auth.check(&none, Protocol::Grpc, "/jina.JinaRPC/Call")
-            .await
-            .is_ok()
-    );
-    assert!(auth.check(&none, Protocol::Http, "/post").await.is_ok());
-    assert!(auth.check(&none, Protocol::WebSocket, "/").await.is_err());
-    // HTTP on the WebSocket's port is guarded with it.
-    let both = [Protocol::Http, Protocol::WebSocket];
-    assert!(auth.check_any(&none, &both, "/dry_run").await.is_err());
-    assert!(auth.check_any(&none, &both, "/status").await.is_ok());
-    assert!(!Auth::new(&AuthConfig::default()).expect("off").is_on());
+    let auth = Auth::new(&config).expect("a valid configuration");
+    for (protocols, path, is_open) in [
+        (vec![Protocol::Grpc], "/jina.JinaRPC/Call", true),
+        (vec![Protocol::Http], "/post", true),
+        (vec![Protocol::WebSocket], "/", false),
+        // HTTP on a port that WebSocket shares needs credentials too.
+        (vec![Protocol::Http, Protocol::WebSocket], "/dry_run", false),
+        (vec![Protocol::Http, Protocol::WebSocket], "/status", true),
+    ] {
+        let result = auth.authenticate(&HeaderMap::new(), &protocols, path).await;
+        assert_eq!(result.is_ok(), is_open, "{protocols:?} {path}");
+    }
+    let disabled = Auth::new(&AuthConfig::default()).expect("a valid configuration");
+    assert!(!disabled.is_enabled());
 }

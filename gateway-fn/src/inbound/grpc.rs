@@ -95,8 +95,8 @@ pub fn routers(
         );
     let routes = introspection.add_to(routes).into_axum_router();
     let routers = Routers {
-        grpc: layer::grpc(routes.clone(), auth),
-        over_http: layer::grpc_over_http(routes, auth),
+        grpc: layer::protect_grpc(routes.clone(), auth),
+        over_http: layer::protect_grpc_over_http(routes, auth),
     };
     (routers, introspection.health())
 }

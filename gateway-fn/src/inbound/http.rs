@@ -30,7 +30,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use flowgate_auth::{Caller, Refusal};
+use flowgate_auth::{AuthError, Caller};
 use flowgate_config::{HttpConfig, Limits, Protocol};
 use flowgate_proto::json::{self, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
@@ -116,18 +116,18 @@ impl Http {
         method: &Method,
         raw_path: &str,
         headers: &HeaderMap,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<Caller, AuthError> {
         let auth = &self.services.auth;
-        if !auth.is_on()
+        if !auth.is_enabled()
             || matches!(
                 self.table.find(method, raw_path),
                 Found::Route(Action::Health)
             )
         {
-            return Ok(Caller::Anyone);
+            return Ok(Caller::Anonymous);
         }
         let path = path::decode(raw_path);
-        auth.check_any(headers, self.protocols, &path).await
+        auth.authenticate(headers, self.protocols, &path).await
     }
 
     async fn act(&self, action: &Action, request: Request) -> Result<Response, Rejection> {

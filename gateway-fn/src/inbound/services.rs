@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowgate_auth::{Auth, AuthError};
+use flowgate_auth::{Auth, AuthSetupError};
 use flowgate_config::Config;
 
 use crate::{
@@ -33,7 +33,7 @@ pub enum StartError {
     Auth {
         /// The cause.
         #[from]
-        source: AuthError,
+        source: AuthSetupError,
     },
 }
 

@@ -80,7 +80,7 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
         .route("/dry_run", get(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
         .with_state(inbound);
-    layer::websocket(routes, &services.auth)
+    layer::protect_websocket(routes, &services.auth)
 }
 
 #[derive(Clone, Debug)]

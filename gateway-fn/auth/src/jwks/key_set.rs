@@ -1,4 +1,4 @@
-//! The JSON of a JSON Web Key Set (RFC 7517) -> public keys, each with the algorithms that it is for.
+//! Parses a JSON Web Key Set (RFC 7517) into public keys, each with the algorithms that it may verify.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::JwksError;
 
-/// Keys of an issuer at once; a few are usual, and a token without a `kid` is compared with all.
-const MOST_KEYS: usize = 100;
+/// Further keys of a set are ignored. Issuers have a few, and a token without a `kid` is compared with all.
+const MAX_KEYS: usize = 100;
 
-/// The keys of an issuer that verify signatures.
+/// The keys of an issuer that may verify signatures.
 #[derive(Debug)]
 pub(crate) struct KeySet(Vec<PublicKey>);
 
@@ -22,37 +22,38 @@ struct PublicKey {
     key: DecodingKey,
 }
 
-/// What a token's head leads to.
+/// The result of looking up the key for a token's header.
 #[derive(Debug)]
 pub(crate) enum Lookup<'a> {
     Key(&'a DecodingKey),
-    /// No key has this `kid`: it may be newer than the set.
-    Unknown,
-    /// Keys there are, but not one for this algorithm.
-    Unfit,
+    /// No key has this `kid`; it may be newer than the set.
+    UnknownKey,
+    /// No key, or more than one, fits the algorithm.
+    WrongAlgorithm,
 }
 
 impl KeySet {
-    /// Leaves out what is not for signatures, or of a kind that nobody here knows.
-    pub(crate) fn read(json: &[u8]) -> Result<Self, JwksError> {
+    /// Parses a set and skips keys that are not for signatures or of an unsupported type.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, JwksError> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<serde_json::Value>,
         }
-        let document: Document = serde_json::from_slice(json).map_err(|_| JwksError::NoKeySet)?;
-        let keys = document.keys.into_iter().take(MOST_KEYS);
+        let document: Document =
+            serde_json::from_slice(json).map_err(|_| JwksError::InvalidKeySet)?;
+        let keys = document.keys.into_iter().take(MAX_KEYS);
         let keys: Vec<_> = keys
             .filter_map(|key| PublicKey::new(&Jwk::deserialize(key).ok()?))
             .collect();
         match keys.is_empty() {
-            true => Err(JwksError::NoKeySet),
+            true => Err(JwksError::InvalidKeySet),
             false => Ok(Self(keys)),
         }
     }
 
-    /// The key that a token was signed with. One without a `kid` must leave no choice.
+    /// Finds the key that a token was signed with. Without a `kid`, exactly one key must fit the algorithm.
     pub(crate) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Lookup<'_> {
-        let named: Vec<_> = match id {
+        let candidates: Vec<_> = match id {
             Some(id) => self
                 .0
                 .iter()
@@ -60,31 +61,32 @@ impl KeySet {
                 .collect(),
             None => self.0.iter().collect(),
         };
-        let mut fit = named
+        let mut fitting = candidates
             .iter()
             .filter(|key| key.algorithms.contains(&algorithm));
-        match (fit.next(), fit.next()) {
-            _ if named.is_empty() => Lookup::Unknown,
+        match (fitting.next(), fitting.next()) {
+            _ if candidates.is_empty() => Lookup::UnknownKey,
             (Some(key), None) => Lookup::Key(&key.key),
-            _ => Lookup::Unfit,
+            _ => Lookup::WrongAlgorithm,
         }
     }
 }
 
 impl PublicKey {
+    /// Returns `None` for a key that may not verify signatures.
     fn new(jwk: &Jwk) -> Option<Self> {
         let common = &jwk.common;
-        let signs =
+        let is_for_signatures =
             !matches!(&common.public_key_use, Some(other) if *other != PublicKeyUse::Signature);
-        let verifies = common
+        let may_verify = common
             .key_operations
             .as_ref()
             .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
         let mut algorithms = algorithms(&jwk.algorithm).to_vec();
         if let Some(only) = common.key_algorithm {
-            algorithms.retain(|algorithm| is_same(*algorithm, only));
+            algorithms.retain(|algorithm| has_name_of(*algorithm, only));
         }
-        (signs && verifies && !algorithms.is_empty()).then_some(())?;
+        (is_for_signatures && may_verify && !algorithms.is_empty()).then_some(())?;
         Some(Self {
             id: common.key_id.clone(),
             algorithms,
@@ -93,8 +95,8 @@ impl PublicKey {
     }
 }
 
-/// What a key's type allows, so that no token can choose for it. A secret (`oct`) allows nothing: whoever can read
-/// the set could sign with it.
+/// Returns the algorithms of a key's type, so that a token cannot choose another. A shared secret (`oct`) has none:
+/// any reader of the set could sign with it.
 const fn algorithms(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
     match parameters {
         AlgorithmParameters::RSA(_) => &[
@@ -118,7 +120,7 @@ const fn algorithms(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
     }
 }
 
-/// Both types spell an algorithm as RFC 7518 does.
-fn is_same(algorithm: Algorithm, named: KeyAlgorithm) -> bool {
-    format!("{algorithm:?}") == named.to_string()
+/// Whether two types mean the same algorithm; both spell it as RFC 7518 does.
+fn has_name_of(algorithm: Algorithm, other: KeyAlgorithm) -> bool {
+    format!("{algorithm:?}") == other.to_string()
 }

@@ -1,10 +1,11 @@
-//! The cache against a source that counts how often it is asked.
+//! Tests the cache against an issuer that counts its requests.
 
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use futures_util::FutureExt as _;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tokio::{
@@ -22,183 +23,190 @@ fn ed25519(id: &str) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "kid": id, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
 }
 
-fn set(keys: &[Value]) -> KeySet {
-    KeySet::read(json!({ "keys": keys }).to_string().as_bytes()).expect("a key set")
+fn key_set(keys: &[Value]) -> KeySet {
+    KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).expect("a key set")
 }
 
-/// A source that is up while it has an answer: the name of its only key.
+/// An issuer with one key, by its name. Without a key it is down.
 #[derive(Clone, Default)]
 struct Issuer {
     key: Arc<Mutex<Option<&'static str>>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Issuer {
     fn with(key: &'static str) -> Self {
         let issuer = Self::default();
-        issuer.turn_to(Some(key));
+        issuer.set_key(Some(key));
         issuer
     }
 
-    fn turn_to(&self, key: Option<&'static str>) {
+    fn set_key(&self, key: Option<&'static str>) {
         *self.key.lock().expect("no panic") = key;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 
-    fn jwks(&self) -> Jwks {
+    fn cache(&self) -> JwksCache {
         let issuer = self.clone();
-        Jwks::loading(CACHE, STALE, move || {
-            issuer.asked.fetch_add(1, Ordering::SeqCst);
+        JwksCache::with_loader(CACHE, STALE, move || {
+            issuer.requests.fetch_add(1, Ordering::SeqCst);
             let key = *issuer.key.lock().expect("no panic");
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                key.map(|key| set(&[ed25519(key)]))
+                key.map(|key| key_set(&[ed25519(key)]))
                     .ok_or(JwksError::TimedOut)
             })
         })
     }
 }
 
-fn knows(keys: &KeySet, id: &str) -> bool {
+fn has_key(keys: &KeySet, id: &str) -> bool {
     matches!(keys.find(Some(id), Algorithm::EdDSA), Lookup::Key(_))
 }
 
-async fn has(jwks: &Jwks, id: &str) -> bool {
-    jwks.keys().await.is_ok_and(|keys| knows(&keys, id))
+async fn refresh(cache: &JwksCache) -> Result<Option<Arc<KeySet>>, KeysUnavailable> {
+    cache.refresh_for_unknown_key().await
+}
+
+async fn serves(cache: &JwksCache, id: &str) -> bool {
+    cache.keys().await.is_ok_and(|keys| has_key(&keys, id))
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_that_come_at_once_ask_once() {
+async fn concurrent_callers_cause_one_request() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    let all = (0..50).map(|_| has(&jwks, "a"));
+    let cache = issuer.cache();
+    let all = (0..50).map(|_| serves(&cache, "a"));
     assert!(
         futures_util::future::join_all(all)
             .await
             .iter()
-            .all(|has| *has)
+            .all(|serves| *serves)
     );
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_asked_for_again_in_the_background_before_they_are_too_old() {
+async fn keys_are_refreshed_in_the_background_before_they_expire() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(Some("b"));
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(Some("b"));
     advance(CACHE / 2).await;
-    assert!(has(&jwks, "a").await);
-    assert_eq!(issuer.asked(), 1);
+    assert!(serves(&cache, "a").await);
+    assert_eq!(issuer.requests(), 1);
     advance(CACHE / 3).await;
-    assert!(has(&jwks, "a").await, "the old ones serve meanwhile");
-    while issuer.asked() < 2 || !has(&jwks, "b").await {
+    assert!(
+        serves(&cache, "a").await,
+        "the old keys are used until then"
+    );
+    while issuer.requests() < 2 || !serves(&cache, "b").await {
         tokio::task::yield_now().await;
     }
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_is_about_to_freeze_waits_for_them() {
+async fn a_host_can_wait_for_a_background_refresh() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(Some("b"));
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(Some("b"));
     advance(CACHE / 4 * 3).await;
-    assert!(has(&jwks, "a").await);
-    jwks.settled().await;
-    assert!(has(&jwks, "b").await);
+    assert!(serves(&cache, "a").await);
+    cache.wait_for_refresh().await;
+    assert!(serves(&cache, "b").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_are_too_old_are_waited_for() {
+async fn callers_wait_for_the_refresh_of_expired_keys() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(Some("b"));
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(Some("b"));
     advance(CACHE).await;
-    assert!(!has(&jwks, "a").await);
-    assert!(has(&jwks, "b").await);
+    assert!(!serves(&cache, "a").await);
+    assert!(serves(&cache, "b").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_key_is_asked_for_once_a_minute() {
+async fn unknown_keys_cause_one_request_a_minute() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(Some("b"));
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(Some("b"));
     for _ in 0..1000 {
-        assert!(jwks.newer().await.expect("it answers").is_none());
+        assert!(refresh(&cache).await.expect("a response").is_none());
     }
-    assert_eq!(issuer.asked(), 1);
-    advance(BETWEEN_UNKNOWN).await;
-    let newer = jwks.newer().await.expect("it answers");
-    assert!(knows(&newer.expect("asked again"), "b"));
-    assert!(jwks.newer().await.expect("it answers").is_none());
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 1);
+    advance(UNKNOWN_KEY_INTERVAL).await;
+    let newer = refresh(&cache).await.expect("a response");
+    assert!(has_key(&newer.expect("a refresh"), "b"));
+    assert!(refresh(&cache).await.expect("a response").is_none());
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_issuer_is_down_nobody_knows_an_unknown_key() {
+async fn an_unknown_key_is_an_error_while_the_issuer_is_down() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(None);
-    advance(BETWEEN_UNKNOWN).await;
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(None);
+    advance(UNKNOWN_KEY_INTERVAL).await;
     for _ in 0..100 {
-        assert!(jwks.newer().await.is_err());
-        assert!(has(&jwks, "a").await, "the known ones serve on");
+        assert!(refresh(&cache).await.is_err());
+        assert!(serves(&cache, "a").await, "the known keys stay in use");
     }
-    assert_eq!(issuer.asked(), 2, "not at every request");
-    issuer.turn_to(Some("b"));
-    advance(BETWEEN_TRIES).await;
-    let newer = jwks.newer().await.expect("it answers");
-    assert!(knows(&newer.expect("asked again"), "b"));
-    assert_eq!(issuer.asked(), 3);
+    assert_eq!(issuer.requests(), 2, "not once per caller");
+    issuer.set_key(Some("b"));
+    advance(RETRY_INTERVAL).await;
+    let newer = refresh(&cache).await.expect("a response");
+    assert!(has_key(&newer.expect("a refresh"), "b"));
+    assert_eq!(issuer.requests(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_keys_serve_on_for_a_while_when_the_issuer_is_down() {
+async fn expired_keys_stay_in_use_for_a_while_when_the_issuer_is_down() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    assert!(has(&jwks, "a").await);
-    issuer.turn_to(None);
+    let cache = issuer.cache();
+    assert!(serves(&cache, "a").await);
+    issuer.set_key(None);
     advance(CACHE).await;
     for _ in 0..100 {
-        assert!(has(&jwks, "a").await);
+        assert!(serves(&cache, "a").await);
     }
-    assert_eq!(issuer.asked(), 2, "not at every request");
+    assert_eq!(issuer.requests(), 2, "not once per caller");
     advance(STALE).await;
-    assert!(jwks.keys().await.is_err());
-    let asked = issuer.asked();
-    assert!(jwks.keys().await.is_err());
-    assert_eq!(issuer.asked(), asked, "it was asked a moment ago");
-    issuer.turn_to(Some("b"));
-    advance(BETWEEN_TRIES).await;
-    assert!(has(&jwks, "b").await);
+    assert!(cache.keys().await.is_err());
+    let requests = issuer.requests();
+    assert!(cache.keys().await.is_err());
+    assert_eq!(issuer.requests(), requests, "the last request was just now");
+    issuer.set_key(Some("b"));
+    advance(RETRY_INTERVAL).await;
+    assert!(serves(&cache, "b").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_does_not_break_off_the_request() {
+async fn a_caller_that_disconnects_does_not_cancel_the_request() {
     let issuer = Issuer::with("a");
-    let jwks = issuer.jwks();
-    let mut caller = Box::pin(jwks.keys());
-    assert!(futures_util::poll!(caller.as_mut()).is_pending());
+    let cache = issuer.cache();
+    let mut caller = Box::pin(cache.keys());
+    assert!(caller.as_mut().now_or_never().is_none(), "it waits");
     drop(caller);
-    assert!(has(&jwks, "a").await);
-    assert_eq!(issuer.asked(), 1);
+    assert!(serves(&cache, "a").await);
+    assert_eq!(issuer.requests(), 1);
 }
 
 #[test]
-fn a_key_serves_for_what_its_type_allows_only() {
+fn a_key_verifies_only_the_algorithms_of_its_type() {
     let rsa = json!({"kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"});
     let only = json!({"kty": "RSA", "kid": "o", "n": "AQAB", "e": "AQAB", "alg": "PS256"});
     let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "p", "x": "AQAB", "y": "AQAB"});
-    let keys = set(&[rsa, only, p256, ed25519("e")]);
-    for (id, algorithm, serves) in [
+    let keys = key_set(&[rsa, only, p256, ed25519("e")]);
+    for (id, algorithm, fits) in [
         ("r", Algorithm::RS256, true),
         ("r", Algorithm::PS512, true),
         ("r", Algorithm::ES256, false),
@@ -211,7 +219,7 @@ fn a_key_serves_for_what_its_type_allows_only() {
         ("e", Algorithm::HS256, false),
     ] {
         let found = keys.find(Some(id), algorithm);
-        let expected = if serves { "Key" } else { "Unfit" };
+        let expected = if fits { "Key" } else { "WrongAlgorithm" };
         assert!(
             format!("{found:?}").starts_with(expected),
             "{id} {algorithm:?}"
@@ -219,18 +227,18 @@ fn a_key_serves_for_what_its_type_allows_only() {
     }
     assert!(matches!(
         keys.find(Some("x"), Algorithm::EdDSA),
-        Lookup::Unknown
+        Lookup::UnknownKey
     ));
     assert!(matches!(keys.find(None, Algorithm::EdDSA), Lookup::Key(_)));
     assert!(
-        matches!(keys.find(None, Algorithm::PS256), Lookup::Unfit),
-        "two would do"
+        matches!(keys.find(None, Algorithm::PS256), Lookup::WrongAlgorithm),
+        "two keys fit"
     );
 }
 
 #[test]
-fn what_does_not_serve_is_left_out() {
-    let unfit = [
+fn unsupported_keys_are_skipped() {
+    let unsupported = [
         json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
         json!({"kty": "EC", "crv": "P-521", "kid": "5", "x": "AQAB", "y": "AQAB"}),
         json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": "AQAB"}),
@@ -239,64 +247,67 @@ fn what_does_not_serve_is_left_out() {
         json!({"kty": "RSA", "kid": "hs", "n": "AQAB", "e": "AQAB", "alg": "HS256"}),
         json!("nonsense"),
     ];
-    let mut keys = unfit.to_vec();
+    let mut keys = unsupported.to_vec();
     keys.push(ed25519("e"));
-    let keys = set(&keys);
-    assert!(knows(&keys, "e"));
+    let keys = key_set(&keys);
+    assert!(has_key(&keys, "e"));
     for id in ["s", "5", "x", "enc", "wrap", "hs"] {
         assert!(
-            matches!(keys.find(Some(id), Algorithm::RS256), Lookup::Unknown),
+            matches!(keys.find(Some(id), Algorithm::RS256), Lookup::UnknownKey),
             "{id}"
         );
     }
-    for none in [
-        json!({"keys": unfit}),
+    for invalid in [
+        json!({"keys": unsupported}),
         json!({"keys": []}),
         json!([]),
         json!({}),
     ] {
-        assert!(KeySet::read(none.to_string().as_bytes()).is_err(), "{none}");
+        assert!(
+            KeySet::parse(invalid.to_string().as_bytes()).is_err(),
+            "{invalid}"
+        );
     }
-    assert!(KeySet::read(b"<html>").is_err());
+    assert!(KeySet::parse(b"<html>").is_err());
 }
 
-/// A server that answers each connection with the next of these.
-async fn serve(answers: impl IntoIterator<Item = String>) -> http::Uri {
+/// Starts a server that answers each connection with the next of these responses.
+async fn serve(responses: impl IntoIterator<Item = String>) -> http::Uri {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let uri = format!("http://{}/jwks", socket.local_addr().expect("bound"));
-    let mut answers: VecDeque<_> = answers.into_iter().collect();
+    let mut responses: VecDeque<_> = responses.into_iter().collect();
     tokio::spawn(async move {
-        while let Some(answer) = answers.pop_front() {
+        while let Some(response) = responses.pop_front() {
             let (mut stream, _) = socket.accept().await.expect("a connection");
             let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all(response.as_bytes()).await;
         }
     });
     uri.parse().expect("a URL")
 }
 
-fn answer(status: &str, body: &str) -> String {
+fn response(status: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 #[tokio::test]
-async fn a_url_is_asked_and_anything_but_its_keys_is_an_error() {
+async fn any_response_but_a_key_set_is_an_error() {
     let keys = json!({"keys": [ed25519("a")]}).to_string();
     let large = " ".repeat(300 << 10);
     let redirect =
         "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     let uri = serve([
-        answer("200 OK", &keys),
-        answer("500 Oh", &keys),
+        response("200 OK", &keys),
+        response("500 Oh", &keys),
         redirect.to_owned(),
-        answer("200 OK", &large),
+        response("200 OK", &large),
     ])
     .await;
-    let body = source::url(&uri).await.expect("keys");
+    let body = source::fetch(&uri).await.expect("a key set");
     assert_eq!(body, keys.as_bytes());
     for expected in ["Status", "Status", "Request", "Request"] {
-        let error = source::url(&uri).await.expect_err("no keys");
+        let error = source::fetch(&uri).await.expect_err("no keys");
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
     }
 }

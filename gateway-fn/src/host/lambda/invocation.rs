@@ -144,7 +144,7 @@ impl Invocation {
             return;
         }
         let (now, until) = (Instant::now(), self.deadline.answer);
-        let keys = shared.services.auth.settled();
+        let keys = shared.services.auth.wait_for_key_refresh();
         let keys = tokio::time::timeout_at(until.min(now + FOR_KEYS), keys);
         let most = shared.config.gateway.function.wait_for_floating;
         let most = most.and_then(|most| now.checked_add(most));

@@ -69,7 +69,7 @@ impl Routes {
     fn is_public(&self, dialect: Dialect) -> bool {
         let asked = |protocol| self.config.auth.protocols.contains(&protocol);
         let is_asked = match dialect {
-            // What either demands is demanded of them (`auth::layer::grpc_over_http`).
+            // What either demands is demanded of them (`auth::layer::protect_grpc_over_http`).
             Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
                 asked(Protocol::Grpc) || asked(Protocol::Http)
             }

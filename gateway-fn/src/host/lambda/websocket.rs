@@ -153,9 +153,12 @@ impl WebSocketEvents {
     async fn connect(&self, event: &Event) -> Value {
         self.door.asked();
         let headers = event.headers();
-        let checked = self.services.auth.check(&headers, Protocol::WebSocket, "/");
-        if let Err(refusal) = checked.await {
-            return json!({"statusCode": refusal.http_status().as_u16()});
+        let checked = self
+            .services
+            .auth
+            .authenticate(&headers, &[Protocol::WebSocket], "/");
+        if let Err(error) = checked.await {
+            return json!({"statusCode": error.http_status().as_u16()});
         }
         match connect::choose(connect::offered(&headers)) {
             Choice::Unasked => done(),

@@ -1,4 +1,4 @@
-//! A ping of a Lambda function -> an invocation that asks for its status, or an empty request through its Flow.
+//! Checks a Lambda function by invoking it: for its status, or with an empty request through its Flow.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -10,16 +10,17 @@ use gateway::outbound::{
     lambda::{LambdaClient, LambdaOptions},
 };
 
-use super::NotReady;
+use super::PingError;
 
-/// What is behind a name or an ARN.
+/// A Lambda function with an Executor or a Gateway.
 pub(super) struct Function(LambdaDeployment);
 
 impl Function {
-    pub(super) fn of(name: &str) -> Self {
+    /// Prepares calls of a function by its name or ARN.
+    pub(super) fn new(name: &str) -> Self {
         let invoke = InvokeConfig::default();
         let options = LambdaOptions {
-            // A check has its own time, and `--attempts` are the tries.
+            // `--timeout` and `--attempts` bound the check.
             timeout: None,
             tries: NonZeroUsize::new(1),
             compression: Compression::None,
@@ -34,21 +35,19 @@ impl Function {
         Self(LambdaDeployment::new("function", [name], &options))
     }
 
-    /// An Executor, or a Gateway, says what it is.
-    pub(super) async fn status(&self) -> Result<(), NotReady> {
-        Box::pin(self.0.status())
-            .await
-            .map(drop)
-            .map_err(|error| refused(&error))
+    /// Asks the function for its status.
+    pub(super) async fn status(&self) -> Result<(), PingError> {
+        let status = Box::pin(self.0.status()).await;
+        status.map(drop).map_err(|error| call_error(&error))
     }
 
-    /// A Gateway sends it through its Flow, an Executor does nothing with it.
-    pub(super) async fn dry_run(&self) -> Result<(), NotReady> {
-        let sent = Box::pin(self.0.dry_run(&Context::default())).await;
-        sent.map_err(|error| refused(&error))
+    /// Sends a dry run. A Gateway passes it through its Flow; an Executor only answers it.
+    pub(super) async fn dry_run(&self) -> Result<(), PingError> {
+        let response = Box::pin(self.0.dry_run(&Context::default())).await;
+        response.map_err(|error| call_error(&error))
     }
 }
 
-fn refused(error: &CallError) -> NotReady {
-    NotReady::Connection(with_causes(error))
+fn call_error(error: &CallError) -> PingError {
+    PingError::Connection(with_causes(error))
 }
