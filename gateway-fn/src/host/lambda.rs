@@ -1,9 +1,9 @@
-//! The Gateway as a Lambda function: one event in, one answer out, with the routes of the container.
+//! The Gateway as a Lambda function: answers each event with the routes of the container.
 //!
-//! `event` tells who sent it; `http` makes a request of it, which the same routers answer as in the container, and
-//! `answer` or `stream` makes of that what the front door takes; `direct` answers what comes with no front door.
-
-mod answer;
+//! [`event`] recognises the service that sent the event. [`http_event`] makes a request of an HTTP event, [`routes`]
+//! answers it, and [`response`] or [`stream`] encodes the response for the front door. [`websocket`] answers the events
+//! of WebSocket APIs, and [`direct`] answers invocations without a front door. An [`invocation`] has the deadlines of
+//! all of them.
 
 mod deadline;
 
@@ -11,9 +11,11 @@ mod direct;
 
 mod event;
 
-mod http;
+mod http_event;
 
 mod invocation;
+
+mod response;
 
 mod routes;
 
@@ -26,26 +28,24 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
-use ::http::HeaderMap;
 use flowgate_config::Config;
 use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
+use http::{HeaderMap, Request};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 pub use start::run;
 
 use self::{
-    answer::{Coding, Form},
-    event::Sender,
-    http::HttpEvent,
+    deadline::from_unix_millis,
+    event::EventSource,
+    http_event::HttpEvent,
     invocation::Invocation,
+    response::{BodyBytes, ResponseCompression, ResponseFormat},
     routes::Routes,
-    stream::Chunks,
+    stream::{Chunks, OnEnd},
     websocket::WebSocketEvents,
 };
 use crate::{
@@ -57,7 +57,7 @@ use crate::{
     },
 };
 
-/// A Gateway that serves the events of one function. Clones share it.
+/// A Gateway that answers the events of one function. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Function(Arc<Shared>);
 
@@ -69,15 +69,24 @@ struct Shared {
     websocket: WebSocketEvents,
     metrics: Option<Metrics>,
     xray: Option<XRay>,
-    /// Whether the process is frozen between invocations, and with it what is still under way.
-    freezes: bool,
+    /// Whether Lambda freezes the process, and the work under way in it, between invocations.
+    is_frozen_when_idle: bool,
 }
 
-/// What Lambda is given back.
-type Response = FunctionResponse<Box<RawValue>, Chunks>;
+/// The response that Lambda's runtime library takes.
+type LambdaResponse = FunctionResponse<Box<RawValue>, Chunks>;
+
+/// A response of the routes, and what its encoding depends on.
+struct HttpResponse {
+    response: axum::response::Response,
+    format: ResponseFormat,
+    compression: Option<ResponseCompression>,
+    /// The page that sent the request, if the Flow enables CORS.
+    page: Option<Page>,
+}
 
 impl Function {
-    /// Prepares the function. `env` is the environment that Lambda gives it.
+    /// Prepares the function. `env` is the environment that Lambda sets.
     #[must_use]
     pub fn new(
         services: Services,
@@ -85,30 +94,30 @@ impl Function {
         config: Config,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        let named = |name: &String| Metrics {
-            namespace: name.clone(),
+        let metrics = |namespace: &String| Metrics {
+            namespace: namespace.clone(),
             function: env("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
             flow: config.name.clone().unwrap_or_else(|| "Flow".to_owned()),
             output: Output::default(),
         };
         let namespace = config.gateway.function.metrics_namespace.as_ref();
         // On Managed Instances several invocations run at once, and nothing is frozen (AWS Lambda, Managed Instances).
-        let at_once = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
+        let concurrency = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
         Self(Arc::new(Shared {
             routes: Routes::new(&services, &config.gateway),
             websocket: WebSocketEvents::new(&services, clients, &config.gateway, env),
-            metrics: namespace.map(named),
+            metrics: namespace.map(metrics),
             xray: XRay::of_environment(env),
-            freezes: at_once.is_none_or(|number: u32| number <= 1),
+            is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
             services,
             config,
         }))
     }
 
-    /// Takes events until Lambda ends the process; several at once where it says so by `AWS_LAMBDA_MAX_CONCURRENCY`.
+    /// Answers events until Lambda ends the process; several at once where `AWS_LAMBDA_MAX_CONCURRENCY` says so.
     ///
     /// # Errors
-    /// When Lambda's runtime API cannot be reached.
+    /// When Lambda's Runtime API cannot be reached.
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
         let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let function = self.clone();
@@ -117,166 +126,223 @@ impl Function {
         lambda_runtime::run_concurrent(handler).await
     }
 
-    async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
+    async fn handle(
+        &self,
+        event: LambdaEvent<Box<RawValue>>,
+    ) -> Result<LambdaResponse, Diagnostic> {
         let LambdaEvent { payload, context } = event;
         let event = payload.get();
-        let sender =
-            Sender::of(event).map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
-        match sender {
-            Sender::HttpApi
-            | Sender::FunctionUrl { .. }
-            | Sender::RestApi
-            | Sender::HttpApi1
-            | Sender::LoadBalancer => self.http(sender, event, context).await,
-            Sender::WebSocketApi | Sender::Push => self.websocket(sender, event, context).await,
-            Sender::Invocation | Sender::Json => self.direct(sender, event, context).await,
+        let source = EventSource::detect(event)
+            .map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
+        match source {
+            EventSource::HttpApi
+            | EventSource::FunctionUrl { .. }
+            | EventSource::RestApi
+            | EventSource::HttpApiV1
+            | EventSource::LoadBalancer => self.http(source, event, context).await,
+            EventSource::WebSocketApi | EventSource::WebSocketPush => {
+                self.websocket(source, event, context).await
+            }
+            EventSource::Gateway | EventSource::PlainJson => {
+                self.direct(source, event, context).await
+            }
         }
     }
 
     async fn http(
         &self,
-        sender: Sender,
+        source: EventSource,
         event: &str,
         lambda: lambda_runtime::Context,
-    ) -> Result<Response, Diagnostic> {
-        let event = HttpEvent::read(event).map_err(|error| diagnostic(BROKEN, &error))?;
+    ) -> Result<LambdaResponse, Diagnostic> {
+        let event = HttpEvent::parse(event).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
         let settings = &self.0.config.gateway.function;
-        let invocation = Invocation::begin(&self.0, sender, lambda, event.arrived());
-        let page = self.0.config.gateway.http.cors.then(|| event.headers());
-        let page = page.and_then(|headers| Page::of(&headers));
-        let multi_value = event.is_multi_value();
-        let request = event.request(sender, settings.base_path.as_deref());
-        let form = Form {
-            sender,
-            multi_value,
-            dialect: request.as_ref().map_or(Dialect::Http, Dialect::of),
+        let invocation = Invocation::start(&self.0, source, lambda, event.arrived());
+        let page = self.page(&event);
+        let is_multi_value = event.is_multi_value();
+        let request = event.into_request(source, settings.base_path.as_deref());
+        let format = ResponseFormat {
+            source,
+            is_multi_value,
+            protocol: request.as_ref().map_or(Dialect::Http, Dialect::of),
         };
-        let coding = request.as_ref().ok().and_then(|request| {
-            Coding::asked_for(request.headers(), settings.compress_answers_from)
-        });
-        // A REST API that knows no binary types would pass the base64 on as it is.
-        let coding = coding.filter(|_| sender != Sender::RestApi || settings.rest_binary);
-        let mut answer = match request {
-            Ok(request) => invocation.answer(&self.0, request).await,
-            Err(error) => routes::broken(&error),
+        let compression = request.as_ref().ok();
+        let compression = compression.and_then(|request| self.compression(source, request));
+        let response = match request {
+            Ok(request) => invocation.respond(&self.0, request).await,
+            Err(error) => routes::refuse_event(&error),
         };
-        let streams = settings.response_streaming
-            && matches!(sender, Sender::FunctionUrl { .. } | Sender::RestApi);
-        let mut before = None;
-        if streams {
-            if let Some(coding) = coding {
-                (answer, before) = coding.of_one_piece(answer).await;
-            }
-            if let Some(bytes) = stream::excess(&answer) {
-                answer = form.too_large(bytes, STREAMED_RESPONSE_BYTES);
-                invocation.note_too_large();
-            }
-        } else {
-            let most = match coding {
-                // Compressed it may fit all the same.
-                Some(_) => self
-                    .0
-                    .config
-                    .gateway
-                    .limits
-                    .max_message_bytes
-                    .max(form.limit()),
-                None => form.limit(),
-            };
-            answer = invocation.whole(answer, form, most).await;
+        let response = HttpResponse {
+            response,
+            format,
+            compression,
+            page,
+        };
+        let is_streaming_front_door = matches!(
+            source,
+            EventSource::FunctionUrl { .. } | EventSource::RestApi
+        );
+        if settings.response_streaming && is_streaming_front_door {
+            return Ok(self.stream(invocation, response).await);
         }
-        if let Some(page) = page {
-            page.mark(answer.headers_mut());
-        }
-        if streams {
-            return Ok(self.streamed(invocation, answer, before));
-        }
-        let written = form.write(answer, coding).await;
-        let written = written.map_err(|error| diagnostic(BROKEN, &error))?;
-        if written.is_too_large {
-            invocation.note_too_large();
-        }
-        invocation.finish(&self.0, Some(written.bytes)).await;
-        buffered(written.text)
+        self.buffer(invocation, response).await
     }
 
-    /// `before` are the bytes of an answer before it was compressed, if it was.
-    fn streamed(
+    /// Returns the page that sent the request, whose origin the response must allow, where the Flow enables CORS.
+    fn page(&self, event: &HttpEvent<'_>) -> Option<Page> {
+        let is_enabled = self.0.config.gateway.http.cors;
+        is_enabled.then(|| Page::of(&event.headers())).flatten()
+    }
+
+    /// Chooses the compression of the response. A REST API without binary media types would send the client base64.
+    fn compression<B>(
+        &self,
+        source: EventSource,
+        request: &Request<B>,
+    ) -> Option<ResponseCompression> {
+        let settings = &self.0.config.gateway.function;
+        let is_binary_allowed = source != EventSource::RestApi || settings.rest_binary;
+        let compression =
+            ResponseCompression::negotiate(request.headers(), settings.compress_answers_from);
+        compression.filter(|_| is_binary_allowed)
+    }
+
+    /// Returns the whole response to Lambda.
+    async fn buffer(
         &self,
         invocation: Invocation,
-        answer: axum::response::Response,
-        before: Option<usize>,
-    ) -> Response {
-        let last = invocation.deadline.last;
+        response: HttpResponse,
+    ) -> Result<LambdaResponse, Diagnostic> {
+        let HttpResponse {
+            response,
+            format,
+            compression,
+            page,
+        } = response;
+        let max_bytes = match compression {
+            // A larger body may fit when it is compressed.
+            Some(_) => self
+                .0
+                .config
+                .gateway
+                .limits
+                .max_message_bytes
+                .max(format.max_bytes()),
+            None => format.max_bytes(),
+        };
+        let mut response = invocation.collect(response, format, max_bytes).await;
+        if let Some(page) = page {
+            page.mark(response.headers_mut());
+        }
+        let encoded = format.encode(response, compression).await;
+        let encoded = encoded.map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
+        if encoded.is_too_large {
+            invocation.note_too_large();
+        }
+        invocation.finish(&self.0, Some(encoded.body_bytes)).await;
+        buffered(encoded.json)
+    }
+
+    /// Streams the response to Lambda.
+    async fn stream(&self, invocation: Invocation, response: HttpResponse) -> LambdaResponse {
+        let HttpResponse {
+            mut response,
+            format,
+            compression,
+            page,
+        } = response;
+        let mut uncompressed = None;
+        if let Some(compression) = compression {
+            (response, uncompressed) = compression.compress_complete(response).await;
+        }
+        if let Some(bytes) = stream::known_excess(&response) {
+            response = format.too_large(bytes, STREAMED_RESPONSE_BYTES);
+            invocation.note_too_large();
+        }
+        if let Some(page) = page {
+            page.mark(response.headers_mut());
+        }
+        let deadline = invocation.deadline.response;
         let invocation = Arc::new(invocation);
         let settle = {
             let (shared, invocation) = (Arc::clone(&self.0), Arc::clone(&invocation));
             async move { invocation.settle(&shared).await }
         };
         let shared = Arc::clone(&self.0);
-        let tell = move |bytes| invocation.tell(&shared, Some((before.unwrap_or(bytes), bytes)));
-        let after = stream::After { last, settle, tell };
-        FunctionResponse::StreamingResponse(stream::response(answer, after))
+        let report = move |sent| {
+            let uncompressed = uncompressed.unwrap_or(sent);
+            invocation.report(&shared, Some(BodyBytes { uncompressed, sent }));
+        };
+        let on_end = OnEnd {
+            deadline,
+            settle,
+            report,
+        };
+        FunctionResponse::StreamingResponse(stream::response(response, on_end))
     }
 
     async fn websocket(
         &self,
-        sender: Sender,
+        source: EventSource,
         event: &str,
         lambda: lambda_runtime::Context,
-    ) -> Result<Response, Diagnostic> {
-        let event = value(event)?;
+    ) -> Result<LambdaResponse, Diagnostic> {
+        let event: serde_json::Value =
+            serde_json::from_str(event).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
         let arrived = event["requestContext"]["requestTimeEpoch"].as_u64();
-        let arrived = arrived.and_then(since_1970);
-        let invocation = Invocation::begin(&self.0, sender, lambda, arrived);
+        let arrived = arrived.and_then(from_unix_millis);
+        let invocation = Invocation::start(&self.0, source, lambda, arrived);
+        let settings = &self.0.config.gateway.function;
+        let deadline = invocation.deadline.reserve_for_parts(settings);
+        // Only `$connect` has headers, and it does not go into the Flow.
+        let mut context = invocation.context(&HeaderMap::new());
+        context.deadline = Some(deadline.flow);
         let (websocket, lambda) = (&self.0.websocket, &invocation.lambda);
-        // Only `$connect` has headers, and nothing of it goes into the Flow.
-        let context = invocation.context(&HeaderMap::new());
-        let answer = match sender {
-            Sender::Push => websocket.pushed(event, lambda, &context).await,
-            _ => websocket.handle(event, lambda, &context).await,
+        let response = match source {
+            EventSource::WebSocketPush => {
+                websocket.handle_push(event, deadline, &context).await;
+                serde_json::Value::Null
+            }
+            _ => websocket.handle(event, lambda, deadline, &context).await,
         };
         invocation.finish(&self.0, None).await;
-        buffered(answer.to_string())
+        buffered(response.to_string())
     }
 
     async fn direct(
         &self,
-        sender: Sender,
+        source: EventSource,
         event: &str,
         lambda: lambda_runtime::Context,
-    ) -> Result<Response, Diagnostic> {
-        let mut invocation = Invocation::begin(&self.0, sender, lambda, None);
+    ) -> Result<LambdaResponse, Diagnostic> {
+        let mut invocation = Invocation::start(&self.0, source, lambda, None);
         let limit = self.0.config.gateway.limits.max_message_bytes;
-        let answer = match direct::read(event) {
+        let response = match direct::read(event) {
             Ok(payload) => {
-                let end = direct::end(&payload);
-                invocation.at_most(end, &self.0);
+                if let Some(end) = direct::end(&payload) {
+                    let settings = &self.0.config.gateway.function;
+                    invocation.deadline.limit(end, settings);
+                }
                 let context = invocation.context(&HeaderMap::new());
                 direct::answer(&self.0.services, payload, context, limit).await
             }
             Err(fault) => Err(fault),
         };
-        let bytes = answer.as_ref().ok().map(|text| (text.len(), text.len()));
+        let bytes = response.as_ref().ok().map(|json| BodyBytes {
+            uncompressed: json.len(),
+            sent: json.len(),
+        });
         invocation.finish(&self.0, bytes).await;
-        buffered(answer?)
+        buffered(response?)
     }
 }
 
-/// An event whose sender is known and whose content cannot be read.
-const BROKEN: &str = "Flowgate.BrokenEvent";
+/// The type of the error for an event whose source is known and whose content is invalid.
+const BROKEN_EVENT: &str = "Flowgate.BrokenEvent";
 
-fn buffered(json: String) -> Result<Response, Diagnostic> {
-    let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN, &error))?;
+fn buffered(json: String) -> Result<LambdaResponse, Diagnostic> {
+    let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
     Ok(FunctionResponse::BufferedResponse(raw))
-}
-
-fn since_1970(milliseconds: u64) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
-}
-
-fn value(event: &str) -> Result<serde_json::Value, Diagnostic> {
-    serde_json::from_str(event).map_err(|error| diagnostic(BROKEN, &error))
 }
 
 fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {

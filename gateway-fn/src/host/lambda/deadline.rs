@@ -1,4 +1,4 @@
-//! The limits of Lambda and of the front door -> the moment by which an answer has to be there.
+//! The deadlines of one invocation, derived from Lambda's own and from how long the front door waits.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,87 +8,122 @@ use flowgate_proto::limits::{
 };
 use tokio::time::Instant;
 
-use super::{event::Sender, since_1970};
+use super::event::EventSource;
 
-/// When the answer has to be there, and when nobody waits for one any more.
+/// The deadlines of one invocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
-    /// For the Flow: what it has not done by then gets a 504 that names the Executor.
-    pub(super) answer: Instant,
-    /// For what does not keep to the first.
-    pub(super) last: Instant,
-    /// When Lambda ends the invocation, less the margin: until then goes on what nobody waits for.
-    pub(super) end: Instant,
+    /// The Flow must have answered: a request that is unfinished then gets a 504 that names the Executor.
+    pub(super) flow: Instant,
+    /// The response must be complete: the host cuts off what goes on after the first deadline.
+    pub(super) response: Instant,
+    /// Floating work must be done.
+    pub(super) floating: Instant,
+    /// Calls of `@connections` must be done. They may come after API Gateway has stopped waiting.
+    pub(super) connections: Instant,
+    /// When Lambda stops the invocation.
+    lambda: Instant,
+    /// When the invocation began.
+    start: Instant,
 }
 
 impl Deadline {
-    /// `arrived` is when the front door took the request, as it says.
-    pub(super) fn of(
-        sender: Sender,
+    /// `arrived` is when the front door received the request, according to the event.
+    pub(super) fn new(
+        source: EventSource,
         settings: &FunctionConfig,
-        lambda: &lambda_runtime::Context,
+        context: &lambda_runtime::Context,
         arrived: Option<SystemTime>,
     ) -> Self {
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        let end = end_of(lambda).unwrap_or(now + FUNCTION_TIMEOUT);
-        let mut left = end.saturating_duration_since(now);
-        // Of a short time at least half is for the Flow.
-        let margin = |left: Duration| settings.answer_margin.min(left / 2);
-        let end = now + (left - margin(left));
-        if let Some(limit) = patience(sender, settings) {
-            left = left.min(limit.saturating_sub(waited(arrived, wall, limit)));
+        let (start, wall_clock) = (Instant::now(), SystemTime::now());
+        let lambda = lambda_end(context).unwrap_or(start + FUNCTION_TIMEOUT);
+        let mut end = lambda;
+        if let Some(timeout) = front_door_timeout(source, settings) {
+            end = end.min(start + timeout.saturating_sub(elapsed(arrived, wall_clock, timeout)));
         }
-        let margin = margin(left);
+        let margin = reserve(settings.answer_margin, start, end);
         Self {
-            answer: now + (left - margin),
-            last: now + (left - margin / 2),
-            end,
+            flow: end - margin,
+            response: end - margin / 2,
+            floating: lambda - reserve(settings.answer_margin, start, lambda),
+            connections: lambda - reserve(settings.answer_margin / 2, start, lambda),
+            lambda,
+            start,
         }
     }
 
-    /// Nobody waits longer than this either: a Gateway that invokes this one knows how long somebody waits. The answer
-    /// has to be there before it stops waiting, and of a short time three quarters are for the Flow.
-    pub(super) fn at_most(&mut self, end: Instant, settings: &FunctionConfig) {
+    /// Ends the invocation by `end` too: how long a Gateway that invokes this one waits. At least three quarters of a
+    /// short time go to the Flow.
+    pub(super) fn limit(&mut self, end: Instant, settings: &FunctionConfig) {
         let now = Instant::now();
-        let left = end.saturating_duration_since(now);
-        let margin = settings.answer_margin.min(left / 4);
-        self.answer = self.answer.min(now + (left - margin));
-        self.last = self.last.min(now + (left - margin / 2));
+        let end = end.max(now);
+        let margin = settings.answer_margin.min((end - now) / 4);
+        self.flow = self.flow.min(end - margin);
+        self.response = self.response.min(end - margin / 2);
+    }
+
+    /// Reserves time before Lambda's end for sending each part that a WebSocket response may have.
+    pub(super) fn reserve_for_parts(mut self, settings: &FunctionConfig) -> Self {
+        let parts = u32::try_from(settings.websocket.max_parts).unwrap_or(u32::MAX);
+        let margin = settings
+            .answer_margin
+            .saturating_add(TIME_PER_PART.saturating_mul(parts));
+        self.flow = self
+            .flow
+            .min(self.lambda - reserve(margin, self.start, self.lambda));
+        self
     }
 }
 
-/// When Lambda ends this invocation. A time that has passed is an emulator's, `cargo lambda watch` says 600000 ms after
-/// 1970: such an invocation has no end that is known. A clock that says more than a function may take is wrong.
-pub(super) fn end_of(lambda: &lambda_runtime::Context) -> Option<Instant> {
-    let end = since_1970(lambda.deadline)?;
-    let left = end.duration_since(SystemTime::now()).ok()?;
-    Some(Instant::now() + left.min(FUNCTION_TIMEOUT))
+/// One call of `@connections` within a region.
+const TIME_PER_PART: Duration = Duration::from_millis(10);
+
+/// Returns the time to reserve before `end`: the margin, or half of a short time, so that the Flow gets the other half.
+fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
+    margin.min(end.saturating_duration_since(start) / 2)
 }
 
-/// How long the front door waits, as it is set or by default. A function URL waits as long as the function may run, and
-/// so does who invokes it.
-fn patience(sender: Sender, settings: &FunctionConfig) -> Option<Duration> {
-    let set = settings.front_door_timeout;
-    let most = match sender {
-        Sender::HttpApi | Sender::HttpApi1 => HTTP_API_TIMEOUT,
-        Sender::RestApi => REST_API_TIMEOUT,
-        Sender::LoadBalancer => ALB_TIMEOUT,
+/// Returns when Lambda stops this invocation; `None` where that is unknown. Emulators send a time that has passed:
+/// `cargo lambda watch` always says 600000, ten minutes after 1970. A time further away than a function may run comes
+/// from a wrong clock and is cut to that.
+fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
+    let end = from_unix_millis(context.deadline)?;
+    let remaining = end.duration_since(SystemTime::now()).ok()?;
+    Some(Instant::now() + remaining.min(FUNCTION_TIMEOUT))
+}
+
+/// Returns how long the front door waits, by the setting or else AWS's quota. A function URL waits as long as the
+/// function may run, and so does a direct invocation.
+fn front_door_timeout(source: EventSource, settings: &FunctionConfig) -> Option<Duration> {
+    let quota = match source {
+        EventSource::HttpApi | EventSource::HttpApiV1 => HTTP_API_TIMEOUT,
+        EventSource::RestApi => REST_API_TIMEOUT,
+        EventSource::LoadBalancer => ALB_TIMEOUT,
         // This quota cannot be raised (API Gateway quotas, WebSocket APIs).
-        Sender::WebSocketApi => {
-            return Some(WEBSOCKET_TIMEOUT.min(set.unwrap_or(WEBSOCKET_TIMEOUT)));
+        EventSource::WebSocketApi => {
+            let set = settings.front_door_timeout.unwrap_or(WEBSOCKET_TIMEOUT);
+            return Some(set.min(WEBSOCKET_TIMEOUT));
         }
-        Sender::FunctionUrl { .. } | Sender::Push | Sender::Invocation | Sender::Json => {
-            return None;
-        }
+        EventSource::FunctionUrl { .. }
+        | EventSource::WebSocketPush
+        | EventSource::Gateway
+        | EventSource::PlainJson => return None,
     };
-    Some(set.unwrap_or(most))
+    Some(settings.front_door_timeout.unwrap_or(quota))
 }
 
-/// What a cold start and the way here have taken of the front door's patience. Clocks differ, and an event may be an
-/// old one that is sent again by hand: what cannot be is not counted.
-fn waited(arrived: Option<SystemTime>, now: SystemTime, limit: Duration) -> Duration {
-    let waited = arrived.and_then(|arrived| now.duration_since(arrived).ok());
-    waited.filter(|waited| *waited < limit).unwrap_or_default()
+/// Returns how much of the front door's timeout the way here and a cold start have taken. An impossible time counts as
+/// zero: clocks differ, and an event may be an old one that is sent again by hand.
+fn elapsed(arrived: Option<SystemTime>, now: SystemTime, timeout: Duration) -> Duration {
+    let elapsed = arrived.and_then(|arrived| now.duration_since(arrived).ok());
+    elapsed
+        .filter(|elapsed| *elapsed < timeout)
+        .unwrap_or_default()
+}
+
+/// Converts milliseconds since 1970, as events and Lambda's context have them.
+pub(super) fn from_unix_millis(milliseconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
 }
 
 #[cfg(test)]
@@ -97,30 +132,31 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn left(
-        sender: Sender,
+    /// An invocation that Lambda stops after `remaining`.
+    fn context(remaining: Duration) -> lambda_runtime::Context {
+        let end = (SystemTime::now() + remaining)
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970");
+        let mut context = lambda_runtime::Context::default();
+        context.deadline = u64::try_from(end.as_millis()).expect("in range");
+        context
+    }
+
+    /// The time that the Flow has.
+    fn flow_time(
+        source: EventSource,
         settings: &FunctionConfig,
         lambda: Duration,
         ago: Duration,
     ) -> Duration {
-        let wall = SystemTime::now();
-        let end = (wall + lambda)
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970");
-        let end = u64::try_from(end.as_millis()).expect("in time");
-        let deadline = Deadline::of(sender, settings, &context(end), Some(wall - ago));
-        assert!(deadline.answer <= deadline.last);
-        deadline.answer - Instant::now()
-    }
-
-    fn context(deadline: u64) -> lambda_runtime::Context {
-        let mut context = lambda_runtime::Context::default();
-        context.deadline = deadline;
-        context
+        let arrived = SystemTime::now() - ago;
+        let deadline = Deadline::new(source, settings, &context(lambda), Some(arrived));
+        assert!(deadline.flow <= deadline.response);
+        deadline.flow - Instant::now()
     }
 
     #[track_caller]
-    fn about(found: Duration, expected: Duration) {
+    fn assert_about(found: Duration, expected: Duration) {
         let difference = found.abs_diff(expected);
         assert!(
             difference < Duration::from_millis(100),
@@ -129,34 +165,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_shorter_of_both_ends_counts_and_the_margin_is_kept() {
+    async fn the_earlier_of_both_ends_counts_less_the_margin() {
         let settings = FunctionConfig::default();
-        let of = |sender, lambda, ago| left(sender, &settings, lambda, ago);
+        let of = |source, lambda, ago| flow_time(source, &settings, lambda, ago);
         let margin = settings.answer_margin;
         let (none, long) = (Duration::ZERO, 600 * SECOND);
-        about(of(Sender::HttpApi, long, none), 30 * SECOND - margin);
-        about(of(Sender::RestApi, long, none), 29 * SECOND - margin);
-        about(of(Sender::LoadBalancer, long, none), 60 * SECOND - margin);
-        about(of(Sender::HttpApi, 3 * SECOND, none), 3 * SECOND - margin);
-        about(of(Sender::Json, long, none), long - margin);
-        about(of(Sender::HttpApi, long, 4 * SECOND), 26 * SECOND - margin);
-        about(of(Sender::HttpApi, long, long), 30 * SECOND - margin);
-        about(of(Sender::HttpApi, SECOND / 2, none), SECOND / 4);
+        assert_about(of(EventSource::HttpApi, long, none), 30 * SECOND - margin);
+        assert_about(of(EventSource::RestApi, long, none), 29 * SECOND - margin);
+        assert_about(
+            of(EventSource::LoadBalancer, long, none),
+            60 * SECOND - margin,
+        );
+        assert_about(
+            of(EventSource::HttpApi, 3 * SECOND, none),
+            3 * SECOND - margin,
+        );
+        assert_about(of(EventSource::PlainJson, long, none), long - margin);
+        assert_about(
+            of(EventSource::HttpApi, long, 4 * SECOND),
+            26 * SECOND - margin,
+        );
+        assert_about(of(EventSource::HttpApi, long, long), 30 * SECOND - margin);
+        assert_about(of(EventSource::HttpApi, SECOND / 2, none), SECOND / 4);
     }
 
-    /// `cargo lambda watch` says so.
+    /// `cargo lambda watch` sends this deadline.
     #[tokio::test]
-    async fn an_end_that_has_passed_is_unknown() {
-        let emulators = context(600_000);
-        assert_eq!(end_of(&emulators), None);
+    async fn a_deadline_of_lambda_that_has_passed_is_unknown() {
+        let mut emulator = lambda_runtime::Context::default();
+        emulator.deadline = 600_000;
+        assert_eq!(lambda_end(&emulator), None);
         let settings = FunctionConfig::default();
-        let left = |sender| {
-            let deadline = Deadline::of(sender, &settings, &emulators, None);
-            deadline.answer - Instant::now()
+        let flow_time = |source| {
+            let deadline = Deadline::new(source, &settings, &emulator, None);
+            deadline.flow - Instant::now()
         };
         let margin = settings.answer_margin;
-        about(left(Sender::HttpApi), 30 * SECOND - margin);
-        about(left(Sender::Json), FUNCTION_TIMEOUT - margin);
+        assert_about(flow_time(EventSource::HttpApi), 30 * SECOND - margin);
+        assert_about(flow_time(EventSource::PlainJson), FUNCTION_TIMEOUT - margin);
     }
 
     #[tokio::test]
@@ -165,11 +211,38 @@ mod tests {
             front_door_timeout: Some(120 * SECOND),
             ..FunctionConfig::default()
         };
-        let left = |sender| left(sender, &settings, 600 * SECOND, Duration::ZERO);
+        let of = |source| flow_time(source, &settings, 600 * SECOND, Duration::ZERO);
         let margin = settings.answer_margin;
-        about(left(Sender::RestApi), 120 * SECOND - margin);
-        about(left(Sender::WebSocketApi), 29 * SECOND - margin);
-        let url = Sender::FunctionUrl { authorized: true };
-        about(left(url), 600 * SECOND - margin);
+        assert_about(of(EventSource::RestApi), 120 * SECOND - margin);
+        assert_about(of(EventSource::WebSocketApi), 29 * SECOND - margin);
+        let url = EventSource::FunctionUrl {
+            has_authorizer: true,
+        };
+        assert_about(of(url), 600 * SECOND - margin);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_margin_before_lambdas_end_grows_with_the_parts() {
+        let mut settings = FunctionConfig {
+            answer_margin: SECOND,
+            ..FunctionConfig::default()
+        };
+        settings.websocket.max_parts = 50;
+        // Milliseconds for the Flow and for calls of `@connections`.
+        let times = |source, lambda| {
+            let now = Instant::now();
+            let deadline = Deadline::new(source, &settings, &context(lambda), None);
+            let deadline = deadline.reserve_for_parts(&settings);
+            [deadline.flow, deadline.connections]
+                .map(|end| (end - now).as_millis().div_ceil(10) * 10)
+        };
+        let push = EventSource::WebSocketPush;
+        assert_eq!(times(push, 60 * SECOND), [58_500, 59_500]);
+        assert_eq!(
+            times(EventSource::WebSocketApi, 60 * SECOND),
+            [28_000, 59_500]
+        );
+        assert_eq!(times(push, 10 * SECOND), [8_500, 9_500]);
+        assert_eq!(times(push, SECOND), [500, 500], "half of a short time");
     }
 }

@@ -16,7 +16,7 @@ use lambda_runtime::Diagnostic;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::since_1970;
+use super::deadline::from_unix_millis;
 use crate::{
     context::{Context, Trace},
     error::{ErrorCode, GatewayError},
@@ -34,7 +34,7 @@ pub(super) fn end(payload: &Payload<'_>) -> Option<Instant> {
     let Payload::Invocation(invocation) = payload else {
         return None;
     };
-    let end = since_1970(invocation.deadline?)?;
+    let end = from_unix_millis(invocation.deadline?)?;
     let left = end.duration_since(SystemTime::now()).unwrap_or_default();
     Instant::now().checked_add(left)
 }

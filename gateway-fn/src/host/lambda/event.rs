@@ -1,90 +1,93 @@
-//! An event's JSON -> who sent it, told by the tags that only this sender sets, and never by what happens to parse.
+//! Recognises which service sent an event, by the keys that only this service sets.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-/// Who sent an event.
+/// Which service sent an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
-    /// An HTTP API of API Gateway, payload version 2.0, or what looks like one on a laptop.
+pub(super) enum EventSource {
+    /// An HTTP API of API Gateway with payload version 2.0, or an emulator of one.
     HttpApi,
     /// A function URL.
     FunctionUrl {
-        /// Whether somebody has checked who calls.
-        authorized: bool,
+        /// Whether AWS has authenticated the caller.
+        has_authorizer: bool,
     },
     /// A REST API of API Gateway.
     RestApi,
-    /// An HTTP API with payload version 1.0, whose events and answers are a REST API's.
-    HttpApi1,
+    /// An HTTP API with payload version 1.0, whose events and responses are those of a REST API.
+    HttpApiV1,
     /// An Application Load Balancer.
     LoadBalancer,
     /// A WebSocket API of API Gateway.
     WebSocketApi,
-    /// This function itself, by an asynchronous invocation.
-    Push,
-    /// A Gateway to which this function is an Executor.
-    Invocation,
-    /// A person, with the JSON of `/post`.
-    Json,
+    /// This function, by an asynchronous invocation of itself.
+    WebSocketPush,
+    /// Another Gateway, whose Flow has this function as an Executor.
+    Gateway,
+    /// A direct invocation with the JSON of `POST /post`.
+    PlainJson,
 }
 
-/// An event that nobody known has sent.
+/// An event of an unknown source.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the event is none that this function knows: it has neither version 2.0 with requestContext.http (HTTP API, \
-     function URL), nor requestContext.elb (load balancer), nor requestContext.connectionId with eventType (WebSocket \
-     API), nor httpMethod with requestContext (REST API), nor flowgate (an invocation), and it is not the JSON of /post: \
-     no object, or one with a key of another service's events"
+    "unknown event: expected version 2.0 with requestContext.http (HTTP API, function URL), requestContext.elb (load \
+     balancer), requestContext.connectionId with eventType (WebSocket API), httpMethod with requestContext (REST API), \
+     flowgate (invocation by a Gateway), or a JSON object as for POST /post without keys of other services' events"
 )]
 pub(super) struct UnknownEvent;
 
-impl Sender {
-    /// Tells the sender by the event's tags.
-    pub(super) fn of(event: &str) -> Result<Self, UnknownEvent> {
-        // serde would read the tags from a list too.
+impl EventSource {
+    /// Recognises the source of an event.
+    ///
+    /// # Errors
+    /// When no known service sends such events.
+    pub(super) fn detect(event: &str) -> Result<Self, UnknownEvent> {
+        // serde would read the keys from a list too.
         if !event.trim_start().starts_with('{') {
             return Err(UnknownEvent);
         }
-        let tags: Tags = serde_json::from_str(event).map_err(|_| UnknownEvent)?;
-        if tags.push.is_some() {
-            return Ok(Self::Push);
+        let keys: Keys = serde_json::from_str(event).map_err(|_| UnknownEvent)?;
+        if keys.push.is_some() {
+            return Ok(Self::WebSocketPush);
         }
-        if tags.flowgate.is_some() {
-            return Ok(Self::Invocation);
+        if keys.flowgate.is_some() {
+            return Ok(Self::Gateway);
         }
-        if let Some(context) = &tags.request_context {
-            return Self::in_front(&tags, context).ok_or(UnknownEvent);
+        if let Some(context) = &keys.request_context {
+            return Self::detect_front_door(&keys, context).ok_or(UnknownEvent);
         }
-        if tags.is_of_another_service() {
+        if keys.is_from_other_service() {
             return Err(UnknownEvent);
         }
-        Ok(Self::Json)
+        Ok(Self::PlainJson)
     }
 
-    fn in_front(tags: &Tags, context: &RequestContext) -> Option<Self> {
+    fn detect_front_door(keys: &Keys, context: &RequestContext) -> Option<Self> {
         if context.elb.is_some() {
             return Some(Self::LoadBalancer);
         }
         if context.connection_id.is_some() && context.event_type.is_some() {
             return Some(Self::WebSocketApi);
         }
-        let version = tags.version.as_ref().and_then(Value::as_str);
+        let version = keys.version.as_ref().and_then(Value::as_str);
         match (version, &context.http) {
             (Some("2.0"), Some(_)) if context.is_function_url() => Some(Self::FunctionUrl {
-                authorized: context.authorizer.is_some(),
+                has_authorizer: context.authorizer.is_some(),
             }),
             (Some("2.0"), Some(_)) => Some(Self::HttpApi),
-            (Some("1.0"), _) if tags.http_method.is_some() => Some(Self::HttpApi1),
-            _ if tags.http_method.is_some() => Some(Self::RestApi),
+            (Some("1.0"), _) if keys.http_method.is_some() => Some(Self::HttpApiV1),
+            _ if keys.http_method.is_some() => Some(Self::RestApi),
             _ => None,
         }
     }
 }
 
+/// The keys that distinguish the sources.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Tags {
+struct Keys {
     version: Option<Value>,
     request_context: Option<RequestContext>,
     http_method: Option<IgnoredAny>,
@@ -103,10 +106,10 @@ struct Tags {
     raw_path: Option<IgnoredAny>,
 }
 
-impl Tags {
-    /// Queues, buckets, topics, tables and streams; EventBridge; CloudWatch Logs; Kafka; Cognito; `CloudFormation`; and
-    /// what is half an HTTP event (each service's page on Lambda).
-    const fn is_of_another_service(&self) -> bool {
+impl Keys {
+    /// Whether SQS, S3, SNS, DynamoDB, Kinesis, EventBridge, CloudWatch Logs, Kafka, Cognito or `CloudFormation` sent it
+    /// (each service's page on Lambda), or it is half of an HTTP event.
+    const fn is_from_other_service(&self) -> bool {
         self.records.is_some()
             || self.detail_type.is_some()
             || self.awslogs.is_some()
@@ -130,7 +133,8 @@ struct RequestContext {
 }
 
 impl RequestContext {
-    /// `<url-id>.lambda-url.<region>.on.aws`, or `.amazonaws.com.cn` and the like elsewhere (AWS Lambda, function URLs).
+    /// Whether the domain is `<url-id>.lambda-url.<region>.on.aws`, or has another partition's suffix (AWS Lambda,
+    /// function URLs).
     fn is_function_url(&self) -> bool {
         let name = self.domain_name.as_deref().unwrap_or_default();
         name.split('.').nth(1) == Some("lambda-url")
@@ -142,49 +146,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn senders_are_told_by_their_tags() {
-        for (event, sender) in [
+    fn sources_are_recognised_by_their_keys() {
+        for (event, source) in [
             (
                 r#"{"version":"2.0","requestContext":{"http":{}}}"#,
-                Sender::HttpApi,
+                EventSource::HttpApi,
             ),
             (
                 r#"{"version":"2.0","requestContext":{"http":{},"domainName":"a.lambda-url.eu-west-1.on.aws"}}"#,
-                Sender::FunctionUrl { authorized: false },
+                EventSource::FunctionUrl {
+                    has_authorizer: false,
+                },
             ),
             (
                 r#"{"version":"2.0","requestContext":{"http":{},"domainName":"a.lambda-url.eu-west-1.on.aws","authorizer":{"iam":{}}}}"#,
-                Sender::FunctionUrl { authorized: true },
+                EventSource::FunctionUrl {
+                    has_authorizer: true,
+                },
             ),
             (
                 r#"{"httpMethod":"GET","requestContext":{"elb":{}}}"#,
-                Sender::LoadBalancer,
+                EventSource::LoadBalancer,
             ),
             (
                 r#"{"httpMethod":"GET","requestContext":{}}"#,
-                Sender::RestApi,
+                EventSource::RestApi,
             ),
             (
                 r#"{"requestContext":{"connectionId":"a","eventType":"MESSAGE"}}"#,
-                Sender::WebSocketApi,
+                EventSource::WebSocketApi,
             ),
-            (r#"{"flowgateWebSocket":{}}"#, Sender::Push),
-            (r#"{"flowgate":1,"call":"status"}"#, Sender::Invocation),
-            (r#"{"data":[],"execEndpoint":"/"}"#, Sender::Json),
-            (r#"{"exec_endpoint":"/"}"#, Sender::Json),
-            (r#"{"targetExecutor":"a","version":1}"#, Sender::Json),
-            ("{}", Sender::Json),
+            (r#"{"flowgateWebSocket":{}}"#, EventSource::WebSocketPush),
+            (r#"{"flowgate":1,"call":"status"}"#, EventSource::Gateway),
+            (r#"{"data":[],"execEndpoint":"/"}"#, EventSource::PlainJson),
+            (r#"{"exec_endpoint":"/"}"#, EventSource::PlainJson),
+            (
+                r#"{"targetExecutor":"a","version":1}"#,
+                EventSource::PlainJson,
+            ),
+            ("{}", EventSource::PlainJson),
             (
                 r#"{"version":"1.0","httpMethod":"GET","requestContext":{}}"#,
-                Sender::HttpApi1,
+                EventSource::HttpApiV1,
             ),
         ] {
-            assert_eq!(Sender::of(event).expect(event), sender, "{event}");
+            assert_eq!(EventSource::detect(event).expect(event), source, "{event}");
         }
     }
 
     #[test]
-    fn strangers_are_told_what_was_looked_for() {
+    fn the_error_for_an_unknown_event_names_the_expected_keys() {
         for event in [
             "[]",
             "1",
@@ -197,7 +208,7 @@ mod tests {
             r#"{"version":2,"requestContext":{"http":{}}}"#,
             r#"{"requestContext":"text","httpMethod":"GET"}"#,
         ] {
-            let error = Sender::of(event).expect_err(event).to_string();
+            let error = EventSource::detect(event).expect_err(event).to_string();
             assert!(error.contains("requestContext.elb"), "{error}");
         }
     }

@@ -1,4 +1,5 @@
-//! One invocation from the event to the answer: its deadline, its trace, and what is told of it before the freeze.
+//! One invocation from its event to its response: the deadlines, the trace, the work to wait for before Lambda freezes
+//! the process, and the metrics.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,9 +13,9 @@ use tokio::time::Instant;
 
 use super::{
     Shared,
-    answer::{self, Form},
     deadline::Deadline,
-    event::Sender,
+    event::EventSource,
+    response::{self, BodyBytes, ResponseFormat},
 };
 use crate::{
     context::{Context, InvocationRecord, Trace},
@@ -26,142 +27,138 @@ use crate::{
 /// One invocation under way.
 #[derive(Debug)]
 pub(super) struct Invocation {
-    sender: Sender,
+    source: EventSource,
     pub(super) lambda: lambda_runtime::Context,
-    started: Instant,
+    start: Instant,
     pub(super) deadline: Deadline,
     record: InvocationRecord,
-    /// How long INIT took, for the first invocation after it.
-    cold: Option<Duration>,
-    /// Bytes to and from Executors until now.
+    /// The duration of INIT, if this invocation is a cold start.
+    init: Option<Duration>,
+    /// The counters of [`TRAFFIC_METRICS`] when the invocation began.
     traffic: [u64; 4],
 }
 
 impl Invocation {
-    pub(super) fn begin(
+    /// `arrived` is when the front door received the request, according to the event.
+    pub(super) fn start(
         shared: &Shared,
-        sender: Sender,
+        source: EventSource,
         lambda: lambda_runtime::Context,
         arrived: Option<SystemTime>,
     ) -> Self {
         let settings = &shared.config.gateway.function;
         let process = shared.services.status.process();
         let is_cold = process.note_invocation();
-        let keeps = shared.metrics.is_some() || shared.xray.is_some();
+        let is_recorded = shared.metrics.is_some() || shared.xray.is_some();
         Self {
-            sender,
-            started: Instant::now(),
-            deadline: Deadline::of(sender, settings, &lambda, arrived),
+            source,
+            start: Instant::now(),
+            deadline: Deadline::new(source, settings, &lambda, arrived),
             lambda,
-            record: if keeps {
+            record: if is_recorded {
                 InvocationRecord::enabled()
             } else {
                 InvocationRecord::default()
             },
-            cold: process.init().filter(|_| is_cold),
+            init: process.init().filter(|_| is_cold),
             traffic: traffic(shared),
         }
     }
 
-    /// What goes along with a request that has these headers. X-Ray's own header is Lambda's, which names the segment
-    /// of this invocation.
+    /// Returns the context of a request with these headers. The X-Ray header is Lambda's, which names the segment of
+    /// this invocation.
     pub(super) fn context(&self, headers: &HeaderMap) -> Context {
         let xray = self.lambda.xray_trace_id.clone();
-        let lambdas = Trace::from_pairs(xray.map(|id| (Trace::XRAY, id)));
+        let lambda_trace = Trace::from_pairs(xray.map(|id| (Trace::XRAY, id)));
         Context {
-            deadline: Some(self.deadline.answer),
-            end: Some(self.deadline.end),
-            trace: Trace::from_headers(headers).overlaid(lambdas),
+            deadline: Some(self.deadline.flow),
+            end: Some(self.deadline.floating),
+            trace: Trace::from_headers(headers).overlaid(lambda_trace),
             record: self.record.clone(),
         }
     }
 
-    /// Nobody waits longer than until `end` either.
-    pub(super) fn at_most(&mut self, end: Option<Instant>, shared: &Shared) {
-        if let Some(end) = end {
-            let settings = &shared.config.gateway.function;
-            self.deadline.at_most(end, settings);
-        }
-    }
-
-    /// Notes that an error went in place of an answer that was too large.
+    /// Notes that an error replaced a response that was too large.
     pub(super) fn note_too_large(&self) {
         self.record.note_failure(ErrorCode::TooLarge, None);
     }
 
-    /// Sends a request through the routes. What does not keep to the deadline is given up before the front door does.
-    pub(super) async fn answer(&self, shared: &Shared, mut request: Request<Body>) -> Response {
-        let dialect = Dialect::of(&request);
+    /// Sends a request through the routes. A route that ignores its deadline is cut off before the front door stops
+    /// waiting.
+    pub(super) async fn respond(&self, shared: &Shared, mut request: Request<Body>) -> Response {
+        let protocol = Dialect::of(&request);
         let context = self.context(request.headers());
         request.extensions_mut().insert(context);
-        let answer = shared.routes.answer(self.sender, request);
-        let in_time = tokio::time::timeout_at(self.deadline.last, answer).await;
-        in_time.unwrap_or_else(|_| self.late(dialect))
+        let response = shared.routes.respond(self.source, request);
+        let response = tokio::time::timeout_at(self.deadline.response, response).await;
+        response.unwrap_or_else(|_| self.deadline_exceeded(protocol))
     }
 
-    /// The answer with all of its body, of which the rest may only be made while it is read: each message of a stream is
-    /// bounded, and this bounds their sum.
-    pub(super) async fn whole(&self, answer: Response, form: Form, most: usize) -> Response {
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, most).collect();
-        match tokio::time::timeout_at(self.deadline.last, body).await {
+    /// Collects the body of a response, which may be produced only while it is read. Each message of a stream is
+    /// bounded; `max_bytes` bounds all of them together.
+    pub(super) async fn collect(
+        &self,
+        response: Response,
+        format: ResponseFormat,
+        max_bytes: usize,
+    ) -> Response {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, max_bytes).collect();
+        match tokio::time::timeout_at(self.deadline.response, body).await {
             Ok(Ok(body)) => Response::from_parts(head, Body::from(body.to_bytes())),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 self.note_too_large();
-                form.too_large(format_args!("more than {most}"), most)
+                format.too_large(format_args!("more than {max_bytes}"), max_bytes)
             }
             Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Err(_) => self.late(form.dialect),
+            Err(_) => self.deadline_exceeded(format.protocol),
         }
     }
 
-    fn late(&self, dialect: Dialect) -> Response {
-        let at = match self.record.pending_executors() {
-            names if names.is_empty() => String::new(),
-            names => format!(" at executor {}", names.join(", ")),
-        };
-        let detail = format!(
-            "the time that request {} may take is over{at}",
-            self.lambda.request_id
-        );
-        tracing::warn!("{detail}");
+    fn deadline_exceeded(&self, protocol: Dialect) -> Response {
+        let executors = self.record.pending_executors().join(", ");
+        let request_id = &self.lambda.request_id;
+        tracing::warn!(request_id, executors, "deadline exceeded");
         self.record.note_failure(ErrorCode::DeadlineExceeded, None);
-        answer::failed(dialect, ErrorCode::DeadlineExceeded, &detail)
+        let mut detail = format!("the deadline of request {request_id} has passed");
+        if !executors.is_empty() {
+            detail = format!("{detail} while waiting for executor {executors}");
+        }
+        response::error_response(protocol, ErrorCode::DeadlineExceeded, &detail)
     }
 
-    /// Waits for floating work, and tells what the invocation did. `bytes` are those of the answer, before and after its
-    /// compression, if they are known.
-    pub(super) async fn finish(&self, shared: &Shared, bytes: Option<(usize, usize)>) {
-        let duration = self.started.elapsed();
+    /// Waits for floating work, then reports the invocation without the time of that.
+    pub(super) async fn finish(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
+        let duration = self.start.elapsed();
         self.settle(shared).await;
-        self.tell_after(shared, duration, bytes);
+        self.report_duration(shared, duration, body_bytes);
     }
 
-    /// Waits for what the freeze would leave hanging: floating work, and for a moment an issuer's new keys, which would
-    /// have timed out at the thaw.
+    /// Waits for work that would hang while Lambda freezes the process: floating requests, and for a short time the
+    /// fetch of an issuer's new keys, which would have timed out when the process runs again.
     pub(super) async fn settle(&self, shared: &Shared) {
-        if !shared.freezes {
+        if !shared.is_frozen_when_idle {
             return;
         }
-        let (now, until) = (Instant::now(), self.deadline.answer);
+        let (now, deadline) = (Instant::now(), self.deadline.flow);
         let keys = shared.services.auth.wait_for_key_refresh();
-        let keys = tokio::time::timeout_at(until.min(now + FOR_KEYS), keys);
-        let most = shared.config.gateway.function.wait_for_floating;
-        let most = most.and_then(|most| now.checked_add(most));
-        let until = most.map_or(until, |most| most.min(until));
-        let floating = tokio::time::timeout_at(until, shared.services.gateway.floating_done());
+        let keys = tokio::time::timeout_at(deadline.min(now + MAX_WAIT_FOR_KEYS), keys);
+        let setting = shared.config.gateway.function.wait_for_floating;
+        let limit = setting.and_then(|limit| now.checked_add(limit));
+        let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
+        let floating = tokio::time::timeout_at(deadline, shared.services.gateway.floating_done());
         let (_, floating) = tokio::join!(keys, floating);
         if floating.is_err() {
-            tracing::warn!("floating work is not done in time, and waits for the next invocation");
+            tracing::warn!("floating work is unfinished and continues in the next invocation");
         }
     }
 
-    /// Tells what the invocation did until now.
-    pub(super) fn tell(&self, shared: &Shared, bytes: Option<(usize, usize)>) {
-        self.tell_after(shared, self.started.elapsed(), bytes);
+    /// Writes metrics and trace of the invocation until now.
+    pub(super) fn report(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
+        self.report_duration(shared, self.start.elapsed(), body_bytes);
     }
 
-    fn tell_after(&self, shared: &Shared, duration: Duration, bytes: Option<(usize, usize)>) {
+    fn report_duration(&self, shared: &Shared, duration: Duration, body_bytes: Option<BodyBytes>) {
         let record = self.record.snapshot();
         let segment = self.lambda.xray_trace_id.as_deref();
         if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::sampled)) {
@@ -169,42 +166,48 @@ impl Invocation {
         }
         if let Some(metrics) = &shared.metrics {
             metrics.write(&Measured {
-                cold: self.cold,
+                cold: self.init,
                 duration,
                 record,
-                bytes: self.bytes(shared, bytes),
+                bytes: self.byte_metrics(shared, body_bytes),
                 request_id: self.lambda.request_id.clone(),
             });
         }
     }
 
-    /// The Gateway's totals are of all invocations: where several run at once, each is told what came in between too.
-    fn bytes(&self, shared: &Shared, answer: Option<(usize, usize)>) -> Vec<(&'static str, u64)> {
-        let answer = answer.into_iter().flat_map(|(before, after)| {
+    /// Returns the names and values of the metrics in bytes. The Gateway's counters are those of all invocations: where
+    /// several run at once, each reports the traffic of the others too.
+    fn byte_metrics(
+        &self,
+        shared: &Shared,
+        body_bytes: Option<BodyBytes>,
+    ) -> Vec<(&'static str, u64)> {
+        let body = body_bytes.into_iter().flat_map(|bytes| {
             [
-                ("AnswerBytes", before as u64),
-                ("AnswerBytesCompressed", after as u64),
+                ("AnswerBytes", bytes.uncompressed as u64),
+                ("AnswerBytesCompressed", bytes.sent as u64),
             ]
         });
         let before = self.traffic.into_iter();
         let since = before
             .zip(traffic(shared))
             .map(|(before, now)| now.saturating_sub(before));
-        answer.chain(TRAFFIC.into_iter().zip(since)).collect()
+        body.chain(TRAFFIC_METRICS.into_iter().zip(since)).collect()
     }
 }
 
-/// An issuer that answers does so within some hundred milliseconds; of one that does not, the old keys serve on.
-const FOR_KEYS: Duration = Duration::from_secs(1);
+/// An issuer that is up answers within some hundred milliseconds. Without an answer the old keys stay in use.
+const MAX_WAIT_FOR_KEYS: Duration = Duration::from_secs(1);
 
-/// Messages to and from Executors before compression, and the payloads of those that are functions as they travel.
-const TRAFFIC: [&str; 4] = [
+/// Messages to and from Executors before compression, and the payloads of those that are functions, after it.
+const TRAFFIC_METRICS: [&str; 4] = [
     "NodeBytesSent",
     "NodeBytesReceived",
     "PayloadBytesSent",
     "PayloadBytesReceived",
 ];
 
+/// Returns the values of [`TRAFFIC_METRICS`].
 fn traffic(shared: &Shared) -> [u64; 4] {
     let traffic = shared.services.status.traffic();
     let (sent, received) = traffic.over_grpc();

@@ -1,4 +1,4 @@
-//! A request of an event -> the routes that answer it, told apart as in the container.
+//! Dispatches an HTTP request to the routes of its protocol, as the container does.
 
 use std::sync::OnceLock;
 
@@ -9,24 +9,24 @@ use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{answer, event::Sender, http::BrokenEvent};
+use super::{event::EventSource, http_event::HttpEventError, response};
 use crate::inbound::{
     Dialect, Services, connect, grpc, grpc_web,
     http::{Scripts, router},
 };
 
-/// The routes of HTTP, and those of gRPC for clients that come through a front door.
+/// The routes of HTTP, and those of gRPC-Web and Connect.
 #[derive(Debug)]
 pub(super) struct Routes {
     http: Router,
-    /// Made when first asked for: few functions are, and a start need not wait for it.
-    calls: OnceLock<Calls>,
+    /// Made by the first call: few functions receive one, and a cold start need not wait for it.
+    grpc: OnceLock<GrpcRoutes>,
     services: Services,
     config: GatewayConfig,
 }
 
 #[derive(Debug)]
-struct Calls {
+struct GrpcRoutes {
     grpc_web: Router,
     connect: Router,
 }
@@ -38,54 +38,64 @@ impl Routes {
                 services,
                 &config.http,
                 &config.limits,
-                // A function has four megabytes to fetch before it starts, and its callers have the internet.
+                // Embedded scripts would add 4 MB to what a cold start loads, and the function's callers have internet
+                // access.
                 Scripts::FROM_NETWORK,
             ),
-            calls: OnceLock::new(),
+            grpc: OnceLock::new(),
             services: services.clone(),
             config: config.clone(),
         }
     }
 
-    /// Answers a request. One through a function URL that anyone may call is refused, unless that is meant.
-    pub(super) async fn answer(&self, sender: Sender, request: Request<Body>) -> Response {
-        let dialect = Dialect::of(&request);
-        if sender == (Sender::FunctionUrl { authorized: false }) && !self.is_public(dialect) {
-            return not_public(dialect);
+    /// Answers a request. Refuses it if it came through a function URL that anyone can call and neither `public_url`
+    /// nor `auth` is set.
+    pub(super) async fn respond(&self, source: EventSource, request: Request<Body>) -> Response {
+        let protocol = Dialect::of(&request);
+        let is_open = source
+            == EventSource::FunctionUrl {
+                has_authorizer: false,
+            };
+        if is_open && !self.may_be_open(protocol) {
+            return refuse_open_url(protocol);
         }
-        let router = match dialect {
-            Dialect::GrpcWeb => &self.calls().grpc_web,
-            Dialect::Connect => &self.calls().connect,
-            Dialect::Grpc => return answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC),
+        let router = match protocol {
+            Dialect::GrpcWeb => &self.grpc().grpc_web,
+            Dialect::Connect => &self.grpc().connect,
+            Dialect::Grpc => {
+                return response::http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC);
+            }
             Dialect::Http => &self.http,
         };
         match router.clone().oneshot(request).await {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(never) => match never {},
         }
     }
 
-    /// Whether anyone may call so: by the setting, or because these routes ask callers who they are.
-    fn is_public(&self, dialect: Dialect) -> bool {
-        let asked = |protocol| self.config.auth.protocols.contains(&protocol);
-        let is_asked = match dialect {
-            // What either demands is demanded of them (`auth::layer::protect_grpc_over_http`).
+    /// Whether a function URL without authorizer may serve this protocol: by the setting, or because its routes
+    /// authenticate callers.
+    fn may_be_open(&self, protocol: Dialect) -> bool {
+        let auth = &self.config.auth;
+        let is_authenticated = |protocol| auth.protocols.contains(&protocol);
+        let is_authenticated = match protocol {
+            // Enabled for either, it applies here too (`auth::layer::protect_grpc_over_http`).
             Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
-                asked(Protocol::Grpc) || asked(Protocol::Http)
+                is_authenticated(Protocol::Grpc) || is_authenticated(Protocol::Http)
             }
-            Dialect::Http => asked(Protocol::Http),
+            Dialect::Http => is_authenticated(Protocol::Http),
         };
-        self.config.function.public_url || (self.config.auth.is_enabled() && is_asked)
+        self.config.function.public_url || (auth.is_enabled() && is_authenticated)
     }
 
-    fn calls(&self) -> &Calls {
-        self.calls.get_or_init(|| {
-            let never = CancellationToken::new();
+    fn grpc(&self) -> &GrpcRoutes {
+        self.grpc.get_or_init(|| {
+            let never_stopping = CancellationToken::new();
             let (grpc::Routers { over_http, .. }, _) =
-                grpc::routers(&self.services, &self.config, &never);
+                grpc::routers(&self.services, &self.config, &never_stopping);
             let cors = grpc_web::Cors::from(self.config.http.cors);
             let limit = self.config.limits.max_message_bytes;
-            Calls {
+            GrpcRoutes {
                 grpc_web: grpc_web::router(over_http.clone(), cors),
                 connect: connect::router(over_http, limit, cors),
             }
@@ -93,26 +103,25 @@ impl Routes {
     }
 }
 
-fn not_public(dialect: Dialect) -> Response {
-    match dialect {
-        Dialect::Http => answer::error(StatusCode::FORBIDDEN, NOT_PUBLIC),
+fn refuse_open_url(protocol: Dialect) -> Response {
+    match protocol {
+        Dialect::Http => response::http_error(StatusCode::FORBIDDEN, OPEN_URL),
         Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
-            answer::refused(dialect, &tonic::Status::permission_denied(NOT_PUBLIC))
+            response::grpc_error(protocol, &tonic::Status::permission_denied(OPEN_URL))
         }
     }
 }
 
-/// An event whose request cannot be made out: what the front door let through, the client has sent.
-pub(super) fn broken(error: &BrokenEvent) -> Response {
-    tracing::debug!(
-        error = %with_causes(error),
-        "a request was refused"
-    );
-    answer::error(StatusCode::BAD_REQUEST, &error.to_string())
+/// Returns the response to an event without a valid request, which is the client's mistake: the front door has passed
+/// it on.
+pub(super) fn refuse_event(error: &HttpEventError) -> Response {
+    tracing::debug!(error = %with_causes(error), "request refused");
+    response::http_error(StatusCode::BAD_REQUEST, &error.to_string())
 }
 
-const NOT_PUBLIC: &str = "this function URL has no authorizer, so that anyone could call it: give it AWS_IAM, turn on \
-                          the Gateway's own auth for this protocol, or say `public_url: true` under `gateway.function` if it is meant";
+const OPEN_URL: &str = "this function URL has no authorizer, so anyone could call it: set its AuthType to AWS_IAM, \
+                        enable `auth` for this protocol in the Flow, or set `public_url: true` under \
+                        `gateway.function` to allow it";
 
 const NO_GRPC: &str =
-    "gRPC does not pass a Lambda function: speak gRPC-Web or Connect (application/proto) here";
+    "gRPC is not supported by Lambda functions: use gRPC-Web or Connect (application/proto)";

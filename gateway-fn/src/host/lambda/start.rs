@@ -1,4 +1,4 @@
-//! The function `gateway-fn`: INIT, then the events of Lambda until it ends the process.
+//! Starts the function `gateway-fn`: initialises everything, then answers Lambda's events until Lambda ends the process.
 
 use std::{path::Path, process::ExitCode, time::Instant};
 
@@ -14,20 +14,23 @@ use crate::{
     status::ProcessInfo,
 };
 
-/// Runs the function and says how it ended.
+/// Runs the function and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
     let started = Instant::now();
     executor_fn::info::note_start();
-    if let Some(missing) = OF_LAMBDA.into_iter().find(|name| env(name).is_none()) {
+    if let Some(missing) = REQUIRED_VARIABLES
+        .into_iter()
+        .find(|name| env(name).is_none())
+    {
         program::say(&format!(
-            "gateway-fn is a function for AWS Lambda, and {missing} is not set: deploy it with `cargo lambda deploy` \
-             or `sam deploy`, try it with `cargo lambda watch`, or serve the Flow here with `flowgate serve`"
+            "{missing} is not set, and gateway-fn runs on AWS Lambda only: deploy it with `cargo lambda deploy` or \
+             `sam deploy`, try it with `cargo lambda watch`, or serve the Flow on this machine with `flowgate serve`"
         ));
         return Exit::Usage.code();
     }
     start_log();
-    let loaded = match load() {
+    let loaded = match load_flow() {
         Ok(loaded) => loaded,
         Err(exit) => return exit.code(),
     };
@@ -37,26 +40,26 @@ pub fn run() -> ExitCode {
     {
         Ok(runtime) => runtime.block_on(serve(loaded, started)).code(),
         Err(error) => {
-            program::say(&format!("no runtime: {error}"));
+            program::say(&format!("cannot start the async runtime: {error}"));
             Exit::Failed.code()
         }
     }
 }
 
-/// What Lambda always sets, and its runtime library cannot do without (AWS Lambda, "Defined runtime environment
-/// variables").
-const OF_LAMBDA: [&str; 4] = [
+/// The variables that Lambda always sets and that its runtime library requires (AWS Lambda, "Defined runtime
+/// environment variables").
+const REQUIRED_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_LAMBDA_FUNCTION_VERSION",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 ];
 
-/// `FLOWGATE_FLOW`, else the file that is bundled with the function, else the embedded Flow.
-fn load() -> Result<Loaded, Exit> {
-    let is_named = env("FLOWGATE_FLOW").is_some_and(|flow| !flow.is_empty());
+/// Loads the Flow in `FLOWGATE_FLOW`, else `flow.yml` beside the function's program, else the embedded one.
+fn load_flow() -> Result<Loaded, Exit> {
+    let is_set = env("FLOWGATE_FLOW").is_some_and(|flow| !flow.is_empty());
     let bundled = env("LAMBDA_TASK_ROOT").map(|root| Path::new(&root).join("flow.yml"));
-    let bundled = bundled.filter(|file| !is_named && file.is_file());
+    let bundled = bundled.filter(|file| !is_set && file.is_file());
     let bundled = bundled.map(|file| file.to_string_lossy().into_owned());
     program::load_flow(bundled.as_deref())
 }

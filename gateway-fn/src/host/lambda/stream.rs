@@ -1,4 +1,4 @@
-//! The routes' answer -> a streamed response of Lambda: head first, then the body as it comes.
+//! Sends a response of the routes as a streamed response of Lambda: the head first, then the body as it is produced.
 
 use std::{
     pin::Pin,
@@ -13,106 +13,111 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_runtime::{MetadataPrelude, StreamResponse};
 use tokio::time::Instant;
 
-use super::answer;
+use super::response::{cookies, joined_headers};
 
-/// The chunks of a body. None of them is an error: the runtime library would write its text into the body.
+/// The chunks of a body. They never contain an error, because the runtime library would write its text into the body.
 pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, lambda_runtime::Error>> + Send>>;
 
-/// A body of one piece is cut, so that a client that leaves is noticed before all of it is written.
+/// A complete body is sent in chunks of this size, so that a client that disconnects is noticed before all of it is
+/// written.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The bytes of an answer of which it is known before that they are more than Lambda streams.
-pub(super) fn excess(answer: &Response) -> Option<usize> {
-    let least = usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX);
-    (least > STREAMED_RESPONSE_BYTES).then_some(least)
+/// Returns the size of a response of which it is known beforehand that it exceeds what Lambda streams.
+pub(super) fn known_excess(response: &Response) -> Option<usize> {
+    let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+    (bytes > STREAMED_RESPONSE_BYTES).then_some(bytes)
 }
 
-/// What comes after a stream.
-pub(super) struct After<S, T> {
-    /// When it is cut.
-    pub(super) last: Instant,
-    /// Runs when its last byte has been taken. A client that leaves drops the body, and with it the work that makes it,
-    /// and this.
+/// What happens when a streamed body ends.
+pub(super) struct OnEnd<S, R> {
+    /// When the body is cut off.
+    pub(super) deadline: Instant,
+    /// Runs after the last byte. A client that disconnects drops the body, and with it the work that produces it and
+    /// this future.
     pub(super) settle: S,
-    /// Runs in any case, and is told how many bytes were taken.
-    pub(super) tell: T,
+    /// Is called in any case, with the number of bytes that were sent.
+    pub(super) report: R,
 }
 
-/// Streams an answer.
-pub(super) fn response<S, T>(answer: Response, after: After<S, T>) -> StreamResponse<Chunks>
+/// Streams a response.
+pub(super) fn response<S, R>(response: Response, on_end: OnEnd<S, R>) -> StreamResponse<Chunks>
 where
     S: Future<Output = ()> + Send + 'static,
-    T: FnOnce(usize) + Send + 'static,
+    R: FnOnce(usize) + Send + 'static,
 {
-    let (head, body) = answer.into_parts();
+    let (head, body) = response.into_parts();
     let prelude = MetadataPrelude {
         status_code: head.status,
-        headers: joined(&head.headers),
-        cookies: answer::cookies(&head.headers),
+        headers: single_value_headers(&head.headers),
+        cookies: cookies(&head.headers),
     };
-    let After { last, settle, tell } = after;
+    let OnEnd {
+        deadline,
+        settle,
+        report,
+    } = on_end;
     let chunks = body
         .into_data_stream()
-        .take_until(late(last))
-        .scan(STREAMED_RESPONSE_BYTES, |left, piece| {
-            std::future::ready(within(left, piece))
+        .take_until(wait_for_deadline(deadline))
+        .scan(STREAMED_RESPONSE_BYTES, |remaining, data| {
+            std::future::ready(take_within(remaining, data))
         })
-        .flat_map(|piece| stream::iter(cut(piece).map(Ok)));
+        .flat_map(|data| stream::iter(split_into_chunks(data).map(Ok)));
     let settle = stream::once(settle).filter_map(|()| std::future::ready(None));
-    let told = Told {
+    let body = MeteredBody {
         chunks: Box::pin(chunks.chain(settle)),
-        bytes: 0,
-        tell: Some(Box::new(tell)),
+        sent_bytes: 0,
+        report: Some(Box::new(report)),
     };
     StreamResponse {
         metadata_prelude: prelude,
-        stream: Box::pin(told),
+        stream: Box::pin(body),
     }
 }
 
-async fn late(last: Instant) {
-    tokio::time::sleep_until(last).await;
-    tracing::warn!("an answer is cut: the time that its request may take is over");
+async fn wait_for_deadline(deadline: Instant) {
+    tokio::time::sleep_until(deadline).await;
+    tracing::warn!("streamed response cut off: the request's deadline has passed");
 }
 
-/// Chunks that are counted; when they end, or nobody wants them any more, somebody is told.
-struct Told {
+/// A body that counts its bytes and reports them when it ends or is dropped.
+struct MeteredBody {
     chunks: Chunks,
-    bytes: usize,
-    tell: Option<Box<dyn FnOnce(usize) + Send>>,
+    sent_bytes: usize,
+    report: Option<Box<dyn FnOnce(usize) + Send>>,
 }
 
-impl Told {
-    fn tell(&mut self) {
-        if let Some(tell) = self.tell.take() {
-            tell(self.bytes);
+impl MeteredBody {
+    fn report(&mut self) {
+        if let Some(report) = self.report.take() {
+            report(self.sent_bytes);
         }
     }
 }
 
-impl Stream for Told {
+impl Stream for MeteredBody {
     type Item = Result<Bytes, lambda_runtime::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let chunk = ready!(self.chunks.as_mut().poll_next(context));
         match &chunk {
-            Some(Ok(bytes)) => self.bytes += bytes.len(),
+            Some(Ok(bytes)) => self.sent_bytes += bytes.len(),
             Some(Err(_)) => {}
-            None => self.tell(),
+            None => self.report(),
         }
         Poll::Ready(chunk)
     }
 }
 
-impl Drop for Told {
+impl Drop for MeteredBody {
     fn drop(&mut self) {
-        self.tell();
+        self.report();
     }
 }
 
-/// One value for each name, because the prelude has no other form.
-fn joined(headers: &HeaderMap) -> HeaderMap {
-    let joined = answer::joined(headers).into_iter();
+/// Joins several values of a header, because the prelude's JSON has one value for a name.
+fn single_value_headers(headers: &HeaderMap) -> HeaderMap {
+    let joined = joined_headers(headers).into_iter();
     let pairs = joined.filter_map(|(name, value)| {
         let name = HeaderName::try_from(name).ok()?;
         Some((name, HeaderValue::try_from(value).ok()?))
@@ -120,28 +125,31 @@ fn joined(headers: &HeaderMap) -> HeaderMap {
     pairs.collect()
 }
 
-fn cut(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+fn split_into_chunks(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         let length = bytes.len().min(CHUNK_BYTES);
         (length > 0).then(|| bytes.split_to(length))
     })
 }
 
-/// The piece; `None` ends the body where it breaks or goes beyond what Lambda streams.
-fn within(left: &mut usize, piece: Result<Bytes, axum::Error>) -> Option<Bytes> {
-    let piece = piece.inspect_err(|error| {
-        tracing::error!(error = %with_causes(error), "an answer broke while it was streamed");
+/// Returns the data, or `None`, which ends the body, where it fails or exceeds what Lambda streams.
+fn take_within(remaining: &mut usize, data: Result<Bytes, axum::Error>) -> Option<Bytes> {
+    let data = data.inspect_err(|error| {
+        tracing::error!(error = %with_causes(error), "streamed response failed");
     });
-    let piece = piece.ok()?;
-    match left.checked_sub(piece.len()) {
-        Some(rest) => *left = rest,
+    let data = data.ok()?;
+    match remaining.checked_sub(data.len()) {
+        Some(rest) => *remaining = rest,
         None => {
             let limit = STREAMED_RESPONSE_BYTES;
-            tracing::error!(limit, "an answer is cut: Lambda streams no more bytes");
+            tracing::error!(
+                limit,
+                "streamed response cut off: it exceeds Lambda's limit"
+            );
             return None;
         }
     }
-    Some(piece)
+    Some(data)
 }
 
 #[cfg(test)]
@@ -152,24 +160,26 @@ mod tests {
 
     use super::*;
 
+    fn in_a_minute() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     #[tokio::test]
     async fn the_head_goes_first_and_the_body_in_chunks() {
         let headers = [("x-a", "1"), ("x-a", "2"), ("set-cookie", "c=1")];
-        let mut answer = Body::from(vec![1; CHUNK_BYTES * 2 + 1]).into_response();
+        let mut whole = Body::from(vec![1; CHUNK_BYTES * 2 + 1]).into_response();
         for (name, value) in headers {
             let value = HeaderValue::from_static(value);
-            answer.headers_mut().append(name, value);
+            whole.headers_mut().append(name, value);
         }
-        let (told, counted) = std::sync::mpsc::channel();
-        let settled = told.clone();
-        let response = response(
-            answer,
-            After {
-                last: Instant::now() + Duration::from_secs(60),
-                settle: async move { settled.send(0).expect("heard") },
-                tell: move |bytes| told.send(bytes).expect("heard"),
-            },
-        );
+        let (reports, received) = std::sync::mpsc::channel();
+        let settled = reports.clone();
+        let on_end = OnEnd {
+            deadline: in_a_minute(),
+            settle: async move { settled.send(0).expect("received") },
+            report: move |bytes| reports.send(bytes).expect("received"),
+        };
+        let response = response(whole, on_end);
         assert_eq!(response.metadata_prelude.headers["x-a"], "1, 2");
         assert_eq!(response.metadata_prelude.cookies, ["c=1"]);
         let chunks: Vec<_> = response.stream.collect().await;
@@ -178,50 +188,46 @@ mod tests {
             .map(|chunk| chunk.as_ref().map_or(0, Bytes::len))
             .collect();
         assert_eq!(sizes, [CHUNK_BYTES, CHUNK_BYTES, 1]);
-        let counted: Vec<_> = counted.iter().collect();
-        assert_eq!(counted, [0, CHUNK_BYTES * 2 + 1]);
+        let received: Vec<_> = received.iter().collect();
+        assert_eq!(received, [0, CHUNK_BYTES * 2 + 1]);
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_is_counted_too() {
-        let answer = Body::from(vec![1; CHUNK_BYTES * 2]).into_response();
-        let (told, counted) = std::sync::mpsc::channel();
-        let mut response = response(
-            answer,
-            After {
-                last: Instant::now() + Duration::from_secs(60),
-                settle: async {},
-                tell: move |bytes| told.send(bytes).expect("heard"),
-            },
-        );
+    async fn a_client_that_disconnects_is_counted_too() {
+        let whole = Body::from(vec![1; CHUNK_BYTES * 2]).into_response();
+        let (reports, received) = std::sync::mpsc::channel();
+        let on_end = OnEnd {
+            deadline: in_a_minute(),
+            settle: async {},
+            report: move |bytes| reports.send(bytes).expect("received"),
+        };
+        let mut response = response(whole, on_end);
         assert!(response.stream.next().await.is_some());
         drop(response);
-        assert_eq!(counted.recv(), Ok(CHUNK_BYTES));
+        assert_eq!(received.recv(), Ok(CHUNK_BYTES));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_ends_is_cut_in_time() {
-        let answer = Body::from_stream(stream::pending::<Result<Bytes, axum::Error>>());
-        let mut response = response(
-            answer.into_response(),
-            After {
-                last: Instant::now() + Duration::from_secs(60),
-                settle: async {},
-                tell: drop,
-            },
-        );
+    async fn a_body_that_never_ends_is_cut_off_at_the_deadline() {
+        let endless = Body::from_stream(stream::pending::<Result<Bytes, axum::Error>>());
+        let on_end = OnEnd {
+            deadline: in_a_minute(),
+            settle: async {},
+            report: drop,
+        };
+        let mut response = response(endless.into_response(), on_end);
         assert!(response.stream.next().await.is_none());
     }
 
     #[test]
-    fn more_than_lambda_streams_ends_the_body() {
-        let mut left = 3;
-        let piece = || Ok(Bytes::from_static(b"ab"));
-        assert!(within(&mut left, piece()).is_some());
-        assert!(within(&mut left, piece()).is_none());
-        assert!(within(&mut left, Err(axum::Error::new(std::fmt::Error))).is_none());
+    fn a_body_that_exceeds_lambdas_limit_ends() {
+        let mut remaining = 3;
+        let data = || Ok(Bytes::from_static(b"ab"));
+        assert!(take_within(&mut remaining, data()).is_some());
+        assert!(take_within(&mut remaining, data()).is_none());
+        assert!(take_within(&mut remaining, Err(axum::Error::new(std::fmt::Error))).is_none());
         let large = Body::from(vec![0; STREAMED_RESPONSE_BYTES + 1]).into_response();
-        assert_eq!(excess(&large), Some(STREAMED_RESPONSE_BYTES + 1));
-        assert_eq!(excess(&Body::from("a").into_response()), None);
+        assert_eq!(known_excess(&large), Some(STREAMED_RESPONSE_BYTES + 1));
+        assert_eq!(known_excess(&Body::from("a").into_response()), None);
     }
 }

@@ -1,19 +1,15 @@
-//! Events of an API Gateway WebSocket API -> the Gateway, and its answers back to the client: as the function's own
-//! answer, or by `@connections`.
-
-mod answer;
-
-mod call;
+//! Answers the events of an API Gateway WebSocket API. A response goes back to the client as the function's own response
+//! where the API has route responses, and by `@connections` otherwise.
 
 mod connect;
 
 mod connections;
 
-mod door;
+mod encode;
+
+mod error;
 
 mod event;
-
-mod fault;
 
 mod message;
 
@@ -21,9 +17,7 @@ mod push;
 
 mod reply;
 
-mod time;
-
-mod work;
+mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -35,19 +29,16 @@ use flowgate_proto::{DataRequest, limits, with_causes};
 use serde_json::{Value, json};
 
 use self::{
-    answer::Bounds,
-    call::{ConnectionsError, Sdk},
-    connect::Choice,
-    connections::{Connections, Endpoints},
-    door::Door,
-    event::{Connection, Event, Route},
-    fault::Fault,
-    message::{Meaning, Message},
-    push::AsyncRequest,
-    reply::Reply,
-    time::Time,
-    work::{TakenOn, Work},
+    connect::{Choice, ConnectGuard},
+    connections::{AwsConfig, Connections, ConnectionsError, Endpoints},
+    error::MessageError,
+    event::{Connection, Event, EventType},
+    message::{Content, Message},
+    push::{AsyncRequest, Deduplicator},
+    reply::{MessageLimits, Reply},
+    tasks::ConnectionTasks,
 };
+use super::deadline::Deadline;
 use crate::{
     context::Context,
     inbound::{
@@ -61,97 +52,90 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WebSocketEvents {
     services: Services,
-    lambda: Arc<LambdaClient>,
+    lambda_client: Arc<LambdaClient>,
     settings: FunctionConfig,
-    sdk: Sdk,
     connections: Connections,
-    door: Door,
-    work: Work,
-    taken_on: TakenOn,
+    connect_guard: ConnectGuard,
+    tasks: ConnectionTasks,
+    deduplicator: Deduplicator,
 }
 
 impl WebSocketEvents {
-    /// Builds no AWS client yet: one whose answers are all route responses needs none.
+    /// Makes no AWS client yet: a function that answers by route responses only needs none.
     pub(super) fn new(
         services: &Services,
         clients: &Clients,
         config: &GatewayConfig,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        let variable = |name: &str| env(name).filter(|value| !value.is_empty());
         let settings = config.function.clone();
         let url = settings.websocket.connections_url.clone();
+        let endpoints = Endpoints {
+            url: url
+                .or_else(|| variable("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
+                .or_else(|| variable("AWS_ENDPOINT_URL")),
+            region: variable("AWS_REGION"),
+        };
         Self {
             services: services.clone(),
-            lambda: Arc::clone(&clients.lambda),
-            sdk: Sdk::OfProcess,
-            connections: Connections::at(Endpoints {
-                url: url
-                    .or_else(|| set("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
-                    .or_else(|| set("AWS_ENDPOINT_URL")),
-                region: set("AWS_REGION"),
-            }),
+            lambda_client: Arc::clone(&clients.lambda),
+            connections: Connections::new(endpoints, AwsConfig::Environment),
             settings,
-            door: Door::of(config),
-            work: Work::default(),
-            taken_on: TakenOn::default(),
+            connect_guard: ConnectGuard::new(config),
+            tasks: ConnectionTasks::default(),
+            deduplicator: Deduplicator::default(),
         }
     }
 
-    /// Answers an event of API Gateway with what a Lambda proxy integration is to answer.
+    /// Answers an event of API Gateway with the response of a Lambda proxy integration.
     pub(super) async fn handle(
         &self,
         event: Value,
         lambda: &lambda_runtime::Context,
+        deadline: Deadline,
         context: &Context,
     ) -> Value {
         let event: Event = match serde_json::from_value(event) {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "an event that is none of a WebSocket API");
+                tracing::warn!(%error, "invalid event of a WebSocket API");
                 return json!({"statusCode": 400});
             }
         };
-        match event.route() {
-            Route::Connect => self.connect(&event).await,
-            Route::Disconnect => {
-                self.work.stop(&event.request_context.connection_id);
-                done()
+        match event.event_type() {
+            EventType::Connect => self.connect(&event).await,
+            EventType::Disconnect => {
+                self.tasks.cancel(&event.request_context.connection_id);
+                empty_response()
             }
-            Route::Message => {
-                self.door.passed();
-                let time = Time::of(lambda, context.deadline, &self.settings);
-                let context = within(time, context);
-                Box::pin(self.message(&event, time, &context, lambda)).await
+            EventType::Message => {
+                self.connect_guard.note_message();
+                Box::pin(self.message(&event, lambda, deadline, context)).await
             }
         }
     }
 
-    /// Takes on a request that the function has handed to itself. What goes wrong is told to the client: if the
-    /// invocation failed, AWS would do it all again.
-    pub(super) async fn pushed(
-        &self,
-        event: Value,
-        lambda: &lambda_runtime::Context,
-        context: &Context,
-    ) -> Value {
-        match AsyncRequest::read(event) {
-            Ok(request) if self.taken_on.is_new(&request.id) => {
-                let time = Time::of(lambda, context.deadline, &self.settings);
-                Box::pin(self.push(request, time, &within(time, context))).await;
+    /// Answers a request with which the function has invoked itself. The invocation succeeds in any case, because Lambda
+    /// would repeat all of the work after a failure; errors go to the client and the log.
+    pub(super) async fn handle_push(&self, event: Value, deadline: Deadline, context: &Context) {
+        match AsyncRequest::from_event(event) {
+            Ok(request) if self.deduplicator.is_new(&request.id) => {
+                Box::pin(self.push(request, deadline, context)).await;
             }
-            Ok(AsyncRequest { id, .. }) => tracing::info!(id, "an event came a second time"),
+            Ok(AsyncRequest { id, .. }) => {
+                tracing::info!(id, "asynchronous event delivered again, ignored");
+            }
             Err(error) => tracing::error!(
                 error = %with_causes(&error),
-                "an asynchronous event cannot be taken on"
+                "asynchronous event rejected"
             ),
         }
-        Value::Null
     }
 
-    /// The one event with headers, and so the one at which a caller can be asked who it is.
+    /// Authenticates the client, which is only possible here: no other event has headers.
     async fn connect(&self, event: &Event) -> Value {
-        self.door.asked();
+        self.connect_guard.note_connect();
         let headers = event.headers();
         let checked = self
             .services
@@ -160,10 +144,10 @@ impl WebSocketEvents {
         if let Err(error) = checked.await {
             return json!({"statusCode": error.http_status().as_u16()});
         }
-        match connect::choose(connect::offered(&headers)) {
-            Choice::Unasked => done(),
-            Choice::Answer(subprotocol) => {
-                json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": subprotocol}})
+        match connect::choose_subprotocol(connect::offered_subprotocols(&headers)) {
+            Choice::NoSubprotocol => empty_response(),
+            Choice::Subprotocol(name) => {
+                json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": name}})
             }
             Choice::Refuse => json!({"statusCode": 400}),
         }
@@ -172,114 +156,119 @@ impl WebSocketEvents {
     async fn message(
         &self,
         event: &Event,
-        time: Time,
-        context: &Context,
         lambda: &lambda_runtime::Context,
+        deadline: Deadline,
+        context: &Context,
     ) -> Value {
         let connection = &event.connection();
-        let message = Message::of(event);
-        let form = message.form;
-        let meaning = match message.read() {
-            Ok(meaning) => meaning,
+        let message = Message::from_event(event);
+        let format = message.format;
+        let message_id = || event.request_context.request_id.clone();
+        let content = match message.read() {
+            Ok(content) => content,
             Err(close) => {
-                let id = event.request_context.request_id.clone();
-                let reply = Reply::fault(id, form, &Fault::from(&close));
-                return self.deliver(connection, reply, time).await;
+                let reply = Reply::error(message_id(), format, &MessageError::from(&close));
+                return self.deliver(connection, reply, deadline).await;
             }
         };
-        let request = match meaning {
-            Meaning::Ping(pong) => {
-                let id = event.request_context.request_id.clone();
-                let reply = Reply::new(id, form, vec![pong.to_owned()]);
-                return self.deliver(connection, reply, time).await;
+        let request = match content {
+            Content::Ping(pong) => {
+                let reply = Reply::message(message_id(), format, pong.to_owned());
+                return self.deliver(connection, reply, deadline).await;
             }
-            Meaning::Input(Input::Ignored) => return done(),
-            Meaning::Input(Input::End) => return self.end(connection, time).await,
-            Meaning::Input(Input::Request(request)) => *request,
+            Content::Input(Input::Ignored) => return empty_response(),
+            Content::Input(Input::End) => return self.close(connection, deadline).await,
+            Content::Input(Input::Request(request)) => *request,
         };
         if self.settings.websocket.push {
-            let text = message.into_text();
             let id = request.header.request_id;
-            let request = AsyncRequest::new(connection.clone(), id, text);
+            let request = AsyncRequest::new(connection.clone(), id, message.into_text());
             let function = push::own_name(lambda);
-            return self.enqueue(request, function, form, time, context).await;
+            return self
+                .enqueue(request, function, format, deadline, context)
+                .await;
         }
-        let piece = self.work.begin(&connection.id);
+        let task = self.tasks.start(&connection.id);
         tokio::select! {
-            reply = self.ask(request, form, time, context) => {
-                self.deliver(connection, reply, time).await
+            reply = self.process(request, format, deadline, context) => {
+                self.deliver(connection, reply, deadline).await
             }
-            () = piece.gone() => done(),
+            () = task.cancelled() => empty_response(),
         }
     }
 
-    /// The messages that answer a request, or tell why there is no answer.
-    async fn ask(
+    /// Sends a request through the Flow and returns the messages for the client.
+    async fn process(
         &self,
         request: DataRequest,
-        form: Subprotocol,
-        time: Time,
+        format: Subprotocol,
+        deadline: Deadline,
         context: &Context,
     ) -> Reply {
         let id = request.header.request_id.clone();
-        let asked = self.services.gateway.handle(request, context.clone());
-        let messages = match tokio::time::timeout_at(time.work, asked).await {
-            Ok(Ok(answer)) => answer::write(answer, form, self.bounds()),
-            Ok(Err(error)) => Err(Fault::from(&error)),
-            Err(_) => Err(Fault::out_of_time()),
-        };
-        match messages {
-            Ok(messages) => Reply::new(id, form, messages),
-            Err(fault) => Reply::fault(id, form, &fault),
+        let response = self.services.gateway.handle(request, context.clone());
+        match tokio::time::timeout_at(deadline.flow, response).await {
+            Ok(Ok(response)) => Reply::response(id, format, response, self.message_limits()),
+            Ok(Err(error)) => Reply::error(id, format, &MessageError::from(&error)),
+            Err(_) => Reply::error(id, format, &MessageError::deadline_exceeded()),
         }
     }
 
-    /// A single message is the function's own answer, if the API passes that on, and so is the news that others could
-    /// not be sent.
-    async fn deliver(&self, to: &Connection, mut reply: Reply, time: Time) -> Value {
+    /// Sends a reply. Where the API has route responses, a single message is the function's own response, and so is the
+    /// error when others could not be sent.
+    async fn deliver(
+        &self,
+        connection: &Connection,
+        mut reply: Reply,
+        deadline: Deadline,
+    ) -> Value {
         if !self.settings.websocket.route_response {
-            // What went wrong is logged, and there is no other way to the client.
-            let _ = self.send(to, reply.messages, time).await;
-            return done();
+            // An error is logged; there is no other way to the client.
+            let _ = self.send(connection, reply.messages, deadline).await;
+            return empty_response();
         }
         if reply.messages.len() == 1
             && let Some(message) = reply.messages.pop()
         {
             return json!({"statusCode": 200, "body": message});
         }
-        match self.send(to, reply.messages, time).await {
-            Ok(()) | Err(ConnectionsError::Gone) => done(),
+        match self.send(connection, reply.messages, deadline).await {
+            Ok(()) | Err(ConnectionsError::Gone) => empty_response(),
             Err(
                 error @ (ConnectionsError::Refused { .. }
-                | ConnectionsError::NoAnswer
-                | ConnectionsError::NotMade
-                | ConnectionsError::Nowhere),
+                | ConnectionsError::NoResponse
+                | ConnectionsError::NotSent
+                | ConnectionsError::UnknownEndpoint),
             ) => {
-                let fault = Fault::unavailable(format!("the answer could not be sent: {error}"));
-                json!({"statusCode": 200, "body": fault.message(&reply.request_id, reply.form)})
+                let detail = format!("the response could not be sent: {error}");
+                let error = MessageError::unavailable(detail);
+                json!({"statusCode": 200, "body": error.encode(&reply.request_id, reply.format)})
             }
         }
     }
 
-    /// By `@connections`, in their order. When one cannot be sent, those behind it are dropped: parts with a gap are no
-    /// answer.
+    /// Sends messages by `@connections`, in their order. When one cannot be sent, the following are dropped, because
+    /// parts with a gap are useless.
     async fn send(
         &self,
-        to: &Connection,
+        connection: &Connection,
         messages: Vec<String>,
-        time: Time,
+        deadline: Deadline,
     ) -> Result<(), ConnectionsError> {
-        let all = messages.len();
+        let total = messages.len();
         for (sent, message) in messages.into_iter().enumerate() {
-            let posted = self.connections.post(&self.sdk, to, message, time.end);
+            let posted = self
+                .connections
+                .post(connection, message, deadline.connections);
             let Err(error) = posted.await else { continue };
             match error {
-                ConnectionsError::Gone => self.work.stop(&to.id),
+                ConnectionsError::Gone => self.tasks.cancel(&connection.id),
                 ConnectionsError::Refused { .. }
-                | ConnectionsError::NoAnswer
-                | ConnectionsError::NotMade
-                | ConnectionsError::Nowhere => {
-                    tracing::error!(%error, api = to.api_id, sent, all, "an answer could not be sent");
+                | ConnectionsError::NoResponse
+                | ConnectionsError::NotSent
+                | ConnectionsError::UnknownEndpoint => {
+                    let api = &connection.api_id;
+                    tracing::error!(%error, api, sent, total, "response could not be sent");
                 }
             }
             return Err(error);
@@ -287,99 +276,96 @@ impl WebSocketEvents {
         Ok(())
     }
 
-    /// The client's input is over. A container answers what is under way and closes; here the connection is deleted
-    /// when this process does nothing more for it.
-    async fn end(&self, connection: &Connection, time: Time) -> Value {
-        let idle = self.work.idle(&connection.id);
-        if tokio::time::timeout_at(time.work, idle).await.is_err() {
-            tracing::warn!("a connection ends while there is work for it");
+    /// Closes the connection of a client that has ended its input, after this process's work for it, as the container
+    /// does.
+    async fn close(&self, connection: &Connection, deadline: Deadline) -> Value {
+        let idle = self.tasks.wait_until_idle(&connection.id);
+        if tokio::time::timeout_at(deadline.flow, idle).await.is_err() {
+            tracing::warn!("connection closed while requests are under way");
         }
-        let deleted = self.connections.delete(&self.sdk, connection, time.end);
+        let deleted = self.connections.delete(connection, deadline.connections);
         if let Err(error) = deleted.await {
-            tracing::error!(%error, api = connection.api_id, "a connection could not be ended");
+            tracing::error!(%error, api = connection.api_id, "connection could not be closed");
         }
-        done()
+        empty_response()
     }
 
+    /// Invokes the function asynchronously with the request; an error goes to the client.
     async fn enqueue(
         &self,
         request: AsyncRequest,
         function: &str,
-        form: Subprotocol,
-        time: Time,
+        format: Subprotocol,
+        deadline: Deadline,
         context: &Context,
     ) -> Value {
-        let Err(error) = request.send(&self.lambda, function, context).await else {
-            return done();
+        let client = &self.lambda_client;
+        let Err(error) = request.send(client, function, context).await else {
+            return empty_response();
         };
-        tracing::error!(%error, "a request could not be handed over");
-        let reply = Reply::fault(request.request_id, form, &error.fault());
-        self.deliver(&request.connection, reply, time).await
+        tracing::error!(%error, "asynchronous invocation failed");
+        let reply = Reply::error(request.request_id, format, &error.to_message_error());
+        self.deliver(&request.connection, reply, deadline).await
     }
 
-    async fn push(&self, handed_over: AsyncRequest, time: Time, context: &Context) {
+    async fn push(&self, request: AsyncRequest, deadline: Deadline, context: &Context) {
         let AsyncRequest {
             connection,
             request_id,
             message,
             ..
-        } = handed_over;
-        let message = Message::handed_over(message);
-        // It was read once already.
-        let Ok(Meaning::Input(Input::Request(mut request))) = message.read() else {
-            tracing::error!("an asynchronous event without a request");
+        } = request;
+        let message = Message::from_text(message);
+        // The invocation that enqueued it has read it already.
+        let Ok(Content::Input(Input::Request(mut request))) = message.read() else {
+            tracing::error!("asynchronous event contains no request");
             return;
         };
         request.header.request_id = request_id;
-        let piece = self.work.begin(&connection.id);
+        let task = self.tasks.start(&connection.id);
         tokio::select! {
-            reply = self.ask(*request, message.form, time, context) => {
-                // What went wrong is logged, and there is no other way to the client.
-                let _ = self.send(&connection, reply.messages, time).await;
+            reply = self.process(*request, message.format, deadline, context) => {
+                // An error is logged; there is no other way to the client.
+                let _ = self.send(&connection, reply.messages, deadline).await;
             }
-            () = piece.gone() => {}
-            () = self.left(&connection, time) => tracing::debug!("the client is gone, its work is stopped"),
+            () = task.cancelled() => {}
+            () = self.disconnected(&connection, deadline) => {
+                tracing::debug!("client has disconnected, request cancelled");
+            }
         }
     }
 
-    /// Comes when the client is known to be gone. An event may have waited for hours, and work goes on for minutes.
-    async fn left(&self, connection: &Connection, time: Time) {
+    /// Completes when `@connections` reports that the client has disconnected. An event may have waited for hours, and
+    /// its request may take minutes.
+    async fn disconnected(&self, connection: &Connection, deadline: Deadline) {
         loop {
-            match self.connections.get(&self.sdk, connection, time.end).await {
+            match self.connections.get(connection, deadline.connections).await {
                 Err(ConnectionsError::Gone) => return,
-                // A policy or an emulator that knows no GET: asking again does not help.
+                // A policy forbids GET, or an emulator does not know it: asking again does not help.
                 Err(
                     ConnectionsError::Refused { status: 403 | 404 }
-                    | ConnectionsError::NotMade
-                    | ConnectionsError::Nowhere,
+                    | ConnectionsError::NotSent
+                    | ConnectionsError::UnknownEndpoint,
                 ) => std::future::pending().await,
-                Ok(()) | Err(ConnectionsError::Refused { .. } | ConnectionsError::NoAnswer) => {
-                    tokio::time::sleep(GONE_INTERVAL).await;
+                Ok(()) | Err(ConnectionsError::Refused { .. } | ConnectionsError::NoResponse) => {
+                    tokio::time::sleep(CONNECTION_CHECK_INTERVAL).await;
                 }
             }
         }
     }
 
-    const fn bounds(&self) -> Bounds {
-        Bounds {
+    const fn message_limits(&self) -> MessageLimits {
+        MessageLimits {
             message_bytes: limits::WEBSOCKET_MESSAGE_BYTES,
             parts: self.settings.websocket.max_parts,
         }
     }
 }
 
-/// What goes along with a request that may take until then.
-fn within(time: Time, context: &Context) -> Context {
-    Context {
-        deadline: Some(time.work),
-        ..context.clone()
-    }
-}
-
-/// Nothing more to say.
-fn done() -> Value {
+/// A response without a message for the client.
+fn empty_response() -> Value {
     json!({"statusCode": 200})
 }
 
-/// Between two questions whether a client is still there, each a call that costs.
-const GONE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a push checks that its client is connected. Each check is a call that costs money.
+const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,34 +1,59 @@
-//! Messages to a client by `@connections`, API Gateway's way into an open WebSocket.
+//! Sends messages to WebSocket clients by `@connections`, the API Gateway Management API.
+
+mod call;
 
 use std::collections::HashMap;
 
+use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{Client, config, primitives::Blob};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{
-    call::{ConnectionsError, Sdk, call},
-    event::Connection,
-};
+use self::call::call;
+use super::event::Connection;
+use crate::aws;
 
-/// `@connections` of every API that this process has heard of: one, but where APIs share a function.
-#[derive(Debug, Default)]
+pub(super) use self::call::ConnectionsError;
+
+/// The clients of `@connections`: one for each API, and usually a function serves one.
+#[derive(Debug)]
 pub(super) struct Connections {
-    at: Endpoints,
+    endpoints: Endpoints,
+    config: AwsConfig,
     clients: Mutex<HashMap<String, Client>>,
 }
 
-/// Where `@connections` is. An event may say anything, and what is sent there is signed and holds answers: so its host
-/// comes from the settings, or is made of the API's name and the function's own region.
+/// The configuration of AWS clients.
+#[derive(Debug)]
+pub(super) enum AwsConfig {
+    /// The environment's, read when the first client is made.
+    Environment,
+    #[cfg(test)]
+    Fixed(Box<SdkConfig>),
+}
+
+/// Where `@connections` is. Calls are signed and carry responses, and an event may contain anything. So the host comes
+/// from the settings, or is made of the API's id and the function's own region.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    /// As it is set.
+    /// The URL from the settings.
     pub(super) url: Option<String>,
-    /// The function's, which is the API's.
+    /// The function's region, which is the API's too.
     pub(super) region: Option<String>,
 }
 
+impl AwsConfig {
+    async fn load(&self) -> &SdkConfig {
+        match self {
+            Self::Environment => aws::sdk_config().await,
+            #[cfg(test)]
+            Self::Fixed(config) => config,
+        }
+    }
+}
+
 impl Endpoints {
-    fn of(&self, connection: &Connection) -> Option<String> {
+    /// Returns the URL for a connection; `None` where the event or the environment does not determine it.
+    fn url_for(&self, connection: &Connection) -> Option<String> {
         let Connection { api_id, stage, .. } = connection;
         if self.url.is_some() {
             return self.url.clone();
@@ -40,14 +65,14 @@ impl Endpoints {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
-        let suffix = suffix(region);
+        let suffix = dns_suffix(region);
         (is_name(api_id) && is_name(stage))
             .then(|| format!("https://{api_id}.execute-api.{region}.{suffix}/{stage}"))
     }
 }
 
-/// Of the region's partition (AWS General Reference, "Amazon API Gateway endpoints").
-fn suffix(region: &str) -> &'static str {
+/// Returns the DNS suffix of the region's partition (AWS General Reference, "Amazon API Gateway endpoints").
+fn dns_suffix(region: &str) -> &'static str {
     match region.split_once('-') {
         Some(("cn", _)) => "amazonaws.com.cn",
         Some(("eusc", _)) => "amazonaws.eu",
@@ -56,9 +81,10 @@ fn suffix(region: &str) -> &'static str {
 }
 
 impl Connections {
-    pub(super) fn at(at: Endpoints) -> Self {
+    pub(super) fn new(endpoints: Endpoints, config: AwsConfig) -> Self {
         Self {
-            at,
+            endpoints,
+            config,
             clients: Mutex::default(),
         }
     }
@@ -66,69 +92,67 @@ impl Connections {
     /// Sends a message, which may arrive twice.
     ///
     /// # Errors
-    /// When the client is gone, or AWS does not take the message until then.
+    /// When the client has disconnected, or AWS does not accept the message before the deadline.
     pub(super) async fn post(
         &self,
-        sdk: &Sdk,
-        to: &Connection,
+        connection: &Connection,
         message: String,
-        until: Instant,
+        deadline: Instant,
     ) -> Result<(), ConnectionsError> {
-        let client = self.client(sdk, to).await?;
+        let client = self.client(connection).await?;
         let post = client
             .post_to_connection()
-            .connection_id(&to.id)
+            .connection_id(&connection.id)
             .data(Blob::new(message));
-        call(until, || post.clone().send()).await.map(|_| ())
+        call(deadline, || post.clone().send()).await.map(|_| ())
     }
 
-    /// Asks whether the client is there.
+    /// Checks that the client is connected.
     ///
     /// # Errors
-    /// When it is gone, or AWS does not say.
+    /// When it has disconnected, or AWS does not answer before the deadline.
     pub(super) async fn get(
         &self,
-        sdk: &Sdk,
-        of: &Connection,
-        until: Instant,
+        connection: &Connection,
+        deadline: Instant,
     ) -> Result<(), ConnectionsError> {
-        let client = self.client(sdk, of).await?;
-        let get = client.get_connection().connection_id(&of.id);
-        call(until, || get.clone().send()).await.map(|_| ())
+        let client = self.client(connection).await?;
+        let get = client.get_connection().connection_id(&connection.id);
+        call(deadline, || get.clone().send()).await.map(|_| ())
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     ///
     /// # Errors
-    /// When AWS does not do it; a client that has gone by itself is no error.
+    /// When AWS does not close it before the deadline; a client that has disconnected is not an error.
     pub(super) async fn delete(
         &self,
-        sdk: &Sdk,
-        of: &Connection,
-        until: Instant,
+        connection: &Connection,
+        deadline: Instant,
     ) -> Result<(), ConnectionsError> {
-        let client = self.client(sdk, of).await?;
-        let delete = client.delete_connection().connection_id(&of.id);
-        match call(until, || delete.clone().send()).await {
+        let client = self.client(connection).await?;
+        let delete = client.delete_connection().connection_id(&connection.id);
+        match call(deadline, || delete.clone().send()).await {
             Ok(_) | Err(ConnectionsError::Gone) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn client(&self, sdk: &Sdk, of: &Connection) -> Result<Client, ConnectionsError> {
-        let endpoint = self.at.of(of).ok_or(ConnectionsError::Nowhere)?;
+    async fn client(&self, connection: &Connection) -> Result<Client, ConnectionsError> {
+        let endpoint = self.endpoints.url_for(connection);
+        let endpoint = endpoint.ok_or(ConnectionsError::UnknownEndpoint)?;
         let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(&endpoint) {
             return Ok(client.clone());
         }
-        // Either would be a host of its own making, and the SDK refuses to have both.
-        let config = config::Builder::from(sdk.config().await)
+        // FIPS and dual stack would each choose another host, and the SDK refuses them beside a URL.
+        let config = config::Builder::from(self.config.load().await)
             .endpoint_url(&endpoint)
             .use_fips(false)
             .use_dual_stack(false);
         let client = Client::from_conf(config.build());
-        // APIs are named by events.
-        if clients.len() == MOST_CLIENTS {
+        // The keys come from events, so their number must be bounded.
+        if clients.len() == MAX_CLIENTS {
             clients.clear();
         }
         clients.insert(endpoint, client.clone());
@@ -137,27 +161,28 @@ impl Connections {
 }
 
 /// More APIs than share one function.
-const MOST_CLIENTS: usize = 16;
+const MAX_CLIENTS: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_the_apis_own_or_the_set_one() {
+    fn the_host_comes_from_the_settings_or_from_the_api_and_region() {
         let endpoint = |region: Option<&str>, api_id: &str, stage: &str| {
             let connection = Connection {
                 id: "c".to_owned(),
                 api_id: api_id.to_owned(),
                 stage: stage.to_owned(),
             };
-            let mut at = Endpoints {
+            let mut endpoints = Endpoints {
                 url: Some("http://127.0.0.1:1/prod".to_owned()),
                 region: region.map(str::to_owned),
             };
-            assert_eq!(at.of(&connection), at.url, "as it is set");
-            at.url = None;
-            at.of(&connection).unwrap_or_default()
+            let url = endpoints.url_for(&connection);
+            assert_eq!(url, endpoints.url, "the setting comes first");
+            endpoints.url = None;
+            endpoints.url_for(&connection).unwrap_or_default()
         };
         assert_eq!(
             endpoint(Some("us-east-1"), "a1", "prod"),

@@ -1,5 +1,5 @@
-//! An event of an API Gateway WebSocket API (API Gateway, "Lambda proxy integration for WebSocket APIs") -> what is
-//! used of it. Emulators leave fields out, so only what nothing can be done without is demanded.
+//! Events of an API Gateway WebSocket API (API Gateway, "Lambda proxy integration for WebSocket APIs"). Emulators leave
+//! fields out, so only the connection's id is required.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(super) struct Event {
     headers: Option<HashMap<String, Option<String>>>,
     multi_value_headers: Option<HashMap<String, Vec<String>>>,
     pub(super) body: Option<String>,
-    /// Only for an integration that converts text to binary.
+    /// True only where the integration converts text to binary.
     #[serde(default)]
     pub(super) is_base64_encoded: bool,
 }
@@ -32,19 +32,19 @@ pub(super) struct RequestContext {
     stage: String,
     #[serde(default)]
     api_id: String,
-    /// API Gateway's own, which its error messages name too.
+    /// API Gateway's id of the message, which its own error messages have too.
     #[serde(default)]
     pub(super) request_id: String,
 }
 
-/// What the event is about.
+/// The kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// A client wants to connect.
+pub(super) enum EventType {
+    /// A client connects.
     Connect,
-    /// A client has left, or was sent away.
+    /// A client has disconnected, or its connection was closed.
     Disconnect,
-    /// A message, whatever route it came by.
+    /// A message, by any route.
     Message,
 }
 
@@ -58,12 +58,12 @@ pub(super) struct Connection {
 }
 
 impl Event {
-    pub(super) fn route(&self) -> Route {
+    pub(super) fn event_type(&self) -> EventType {
         let context = &self.request_context;
         match (context.event_type.as_str(), context.route_key.as_str()) {
-            ("CONNECT", _) | ("", "$connect") => Route::Connect,
-            ("DISCONNECT", _) | ("", "$disconnect") => Route::Disconnect,
-            _ => Route::Message,
+            ("CONNECT", _) | ("", "$connect") => EventType::Connect,
+            ("DISCONNECT", _) | ("", "$disconnect") => EventType::Disconnect,
+            _ => EventType::Message,
         }
     }
 
@@ -76,7 +76,8 @@ impl Event {
         }
     }
 
-    /// The headers of `$connect`, those of one value where there is no list of all; what no header can be is left out.
+    /// Returns the headers of `$connect`. `headers` has one value for a name, so it serves only names that
+    /// `multiValueHeaders` does not have. Invalid names and values are left out.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, values) in self.multi_value_headers.iter().flatten() {

@@ -1,67 +1,76 @@
-//! A request that takes longer than API Gateway waits -> the function's own asynchronous event, and back.
+//! A request that takes longer than API Gateway waits: the function invokes itself asynchronously with it, and that
+//! invocation sends the response by `@connections`.
 //!
-//! `{"flowgateWebSocket": {"version": 1, "id", "connection": {"id", "apiId", "stage"}, "requestId", "message"}}`
+//! The event is `{"flowgateWebSocket": {"version": 1, "id", "connection": {"id", "apiId", "stage"}, "requestId",
+//! "message"}}`.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 use flowgate_proto::{fresh_id, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{event::Connection, fault::Fault};
+use super::{error::MessageError, event::Connection};
 use crate::{
     context::Context,
     outbound::lambda::{InvokeFault, LambdaClient, enqueue},
 };
 
-/// The key by which the event is known.
+/// The event's only key.
 pub(super) const KEY: &str = "flowgateWebSocket";
 
-/// A request that the function hands to itself.
+/// A request with which the function invokes itself asynchronously.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AsyncRequest {
     version: u64,
-    /// This event's own, the same however often it is delivered.
+    /// The event's id, which is the same for every delivery.
     pub(super) id: String,
     pub(super) connection: Connection,
-    /// The request's.
+    /// The id of the request.
     pub(super) request_id: String,
-    /// The client's message as it came.
+    /// The client's message, unchanged.
     pub(super) message: String,
 }
 
-/// Why a request was not handed over, or not taken on.
+/// Why an asynchronous request was not sent, or not accepted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PushError {
-    /// It is no event of this kind.
-    #[error("the event is none that a function hands to itself")]
-    Unreadable(#[from] serde_json::Error),
-    /// Another release wrote it.
-    #[error("the event has version {version}, and {VERSION} is read")]
+pub(super) enum AsyncRequestError {
+    /// The event is not an asynchronous request.
+    #[error("invalid asynchronous event under the key {KEY}")]
+    Invalid(#[from] serde_json::Error),
+    /// Another release of the function wrote it.
+    #[error(
+        "the asynchronous event has version {version}, and this function reads version {VERSION}"
+    )]
     Version {
-        /// What it has.
+        /// The event's version.
         version: u64,
     },
-    /// An asynchronous event has a limit.
+    /// The event exceeds Lambda's limit.
     #[error(
-        "the request is {bytes} bytes as an asynchronous event, more than {}",
+        "the request is {bytes} bytes as an asynchronous event, and the limit is {}",
         limits::ASYNC_INVOKE_BYTES
     )]
     TooLarge {
-        /// Of the event.
+        /// Bytes of the event.
         bytes: usize,
     },
-    /// Lambda did not take it.
+    /// Lambda did not accept it.
     #[error("the function could not be invoked asynchronously: {0}")]
     Invoke(#[from] InvokeFault),
 }
 
-impl PushError {
-    /// What the client is told.
-    pub(super) fn fault(&self) -> Fault {
+impl AsyncRequestError {
+    /// Returns the error for the client.
+    pub(super) fn to_message_error(&self) -> MessageError {
         match self {
-            Self::TooLarge { .. } => Fault::too_large(self.to_string()),
-            Self::Unreadable(_) | Self::Version { .. } | Self::Invoke(_) => {
-                Fault::unavailable(self.to_string())
+            Self::TooLarge { .. } => MessageError::too_large(self.to_string()),
+            Self::Invalid(_) | Self::Version { .. } | Self::Invoke(_) => {
+                MessageError::unavailable(self.to_string())
             }
         }
     }
@@ -78,41 +87,81 @@ impl AsyncRequest {
         }
     }
 
-    /// Has Lambda invoke the function with it.
+    /// Invokes `function` with this request.
     ///
     /// # Errors
-    /// When it is too large, or Lambda does not take it until the context's deadline.
+    /// When the event is too large, or Lambda does not accept it before the context's deadline.
     pub(super) async fn send(
         &self,
         client: &LambdaClient,
         function: &str,
         context: &Context,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), AsyncRequestError> {
         let event = json!({KEY: self}).to_string();
         if event.len() > limits::ASYNC_INVOKE_BYTES {
-            return Err(PushError::TooLarge { bytes: event.len() });
+            return Err(AsyncRequestError::TooLarge { bytes: event.len() });
         }
         Ok(enqueue(client, function, &event, context).await?)
     }
 
+    /// Reads the request from its event.
+    ///
     /// # Errors
-    /// When the event is not one that this version writes.
-    pub(super) fn read(mut event: Value) -> Result<Self, PushError> {
-        let read: Self = serde_json::from_value(event[KEY].take())?;
-        match read.version {
-            VERSION => Ok(read),
-            version => Err(PushError::Version { version }),
+    /// When the event is invalid or has another version.
+    pub(super) fn from_event(mut event: Value) -> Result<Self, AsyncRequestError> {
+        let request: Self = serde_json::from_value(event[KEY].take())?;
+        match request.version {
+            VERSION => Ok(request),
+            version => Err(AsyncRequestError::Version { version }),
         }
     }
 }
 
-/// What an invocation's context says of the function: its ARN, with the version or alias that was invoked.
+/// Returns the name by which the function invokes itself: its ARN with the version or alias that was invoked.
 pub(super) fn own_name(lambda: &lambda_runtime::Context) -> &str {
     match lambda.invoked_function_arn.as_str() {
         arn if arn.starts_with("arn:") => arn,
-        // An emulator that knows no ARNs.
+        // Emulators send no ARN.
         _ => &lambda.env_config.function_name,
     }
 }
 
 const VERSION: u64 = 1;
+
+/// Recognises asynchronous events that are delivered again, which Lambda may do although nothing failed. Holds the ids
+/// of the latest events, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Deduplicator(Mutex<VecDeque<String>>);
+
+impl Deduplicator {
+    /// Returns whether the event with this id comes for the first time, and remembers it.
+    pub(super) fn is_new(&self, id: &str) -> bool {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.iter().any(|known| known == id) {
+            return false;
+        }
+        if ids.len() == MAX_REMEMBERED_EVENTS {
+            ids.pop_front();
+        }
+        ids.push_back(id.to_owned());
+        true
+    }
+}
+
+/// More events than one process receives within the minutes in which Lambda delivers again.
+const MAX_REMEMBERED_EVENTS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_new_once() {
+        let events = Deduplicator::default();
+        assert!(events.is_new("a") && !events.is_new("a"));
+        for number in 0..MAX_REMEMBERED_EVENTS {
+            assert!(events.is_new(&number.to_string()));
+        }
+        assert!(events.is_new("a"), "the oldest id is forgotten");
+    }
+}

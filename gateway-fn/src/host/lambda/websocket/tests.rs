@@ -1,4 +1,4 @@
-//! Events as AWS documents them, answers by route response and by the real SDK against `@connections` on a port here.
+//! AWS's sample events through the WebSocket side, with a local server in place of `@connections`.
 
 mod aws;
 
@@ -16,10 +16,7 @@ use flowgate_config::{
 use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
 
 use self::aws::Aws;
-use super::{
-    super::{deadline::Deadline, event::Sender},
-    *,
-};
+use super::{super::event::EventSource, *};
 use crate::{gateway::Registry, status::ProcessInfo};
 
 /// A sample event, changed.
@@ -40,8 +37,8 @@ fn message(body: &str) -> Value {
 
 const CONNECTION: &str = "J_qOZd8dIAMCJhw=";
 
-/// A Gateway over one of these: `pass_through`; `many` answers with ten documents of 40 kB, `huge` with one of 200 kB;
-/// `never` does not answer.
+/// A Gateway whose only Executor is `pass_through`, `many` (ten documents of 40 kB), `huge` (one of 200 kB) or `never`
+/// (never answers).
 fn services(executor: &str, aws: &Aws) -> (Services, Clients) {
     let flow = Flow::new().add(Deployment::new("it").at(&format!("inproc://{executor}")));
     let documents = |number: usize, bytes: usize| {
@@ -70,7 +67,7 @@ fn services(executor: &str, aws: &Aws) -> (Services, Clients) {
     };
     let clients = Clients::new(&config.gateway.invoke);
     let services = Services::new(&config, &registry, &clients, ProcessInfo::default());
-    (services.expect("it can be served"), clients)
+    (services.expect("a Gateway"), clients)
 }
 
 fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvents {
@@ -81,47 +78,49 @@ fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvent
     };
     let (services, clients) = services(executor, aws);
     let mut events = WebSocketEvents::new(&services, &clients, &whole, &|_| None);
-    events.sdk = aws.sdk();
+    events.connections = aws.connections();
     events
 }
 
-/// An invocation that has this long.
-pub(super) fn lambda(left: Duration) -> lambda_runtime::Context {
+/// An invocation that Lambda stops after `remaining`.
+fn lambda(remaining: Duration) -> lambda_runtime::Context {
     let mut context = lambda_runtime::Context::default();
-    let deadline = SystemTime::now() + left;
-    let since_1970 = deadline.duration_since(UNIX_EPOCH).expect("after 1970");
-    context.deadline = u64::try_from(since_1970.as_millis()).expect("soon");
+    let deadline = SystemTime::now() + remaining;
+    let unix_time = deadline.duration_since(UNIX_EPOCH).expect("after 1970");
+    context.deadline = u64::try_from(unix_time.as_millis()).expect("soon");
     context.invoked_function_arn =
         "arn:aws:lambda:us-east-1:123456789012:function:gateway:live".to_owned();
     context
 }
 
 impl WebSocketEvents {
-    /// An event without a trace.
-    async fn take(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
-        let context = self.context(Sender::WebSocketApi, lambda);
-        self.handle(event, lambda, &context).await
+    /// Answers an event of API Gateway.
+    async fn respond(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+        let (deadline, context) = self.scope(EventSource::WebSocketApi, lambda);
+        self.handle(event, lambda, deadline, &context).await
     }
 
-    /// An asynchronous event without a trace.
-    async fn take_on(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
-        let context = self.context(Sender::Push, lambda);
-        self.pushed(event, lambda, &context).await
+    /// Answers an asynchronous event.
+    async fn respond_to_push(&self, event: Value, lambda: &lambda_runtime::Context) {
+        let (deadline, context) = self.scope(EventSource::WebSocketPush, lambda);
+        self.handle_push(event, deadline, &context).await;
     }
 
-    fn context(&self, sender: Sender, lambda: &lambda_runtime::Context) -> Context {
-        let deadline = Deadline::of(sender, &self.settings, lambda, None);
-        Context {
-            deadline: Some(deadline.answer),
+    fn scope(&self, source: EventSource, lambda: &lambda_runtime::Context) -> (Deadline, Context) {
+        let deadline = Deadline::new(source, &self.settings, lambda, None);
+        let deadline = deadline.reserve_for_parts(&self.settings);
+        let context = Context {
+            deadline: Some(deadline.flow),
             ..Context::default()
-        }
+        };
+        (deadline, context)
     }
 }
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// The body of an answer, as JSON.
-fn body(answer: &Value) -> Value {
-    assert_eq!(answer["statusCode"], 200);
-    serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON")
+/// The body of a successful response, as JSON.
+fn body(response: &Value) -> Value {
+    assert_eq!(response["statusCode"], 200);
+    serde_json::from_str(response["body"].as_str().expect("a body")).expect("JSON")
 }

@@ -5,18 +5,19 @@ use prost::Message as _;
 
 use super::*;
 
-async fn answer(executor: &str, event: Value) -> Value {
+/// Returns the response to one event, which needs no call of `@connections`.
+async fn respond(executor: &str, event: Value) -> Value {
     let aws = Aws::start().await;
     let events = events(executor, &aws, &WebSocketConfig::default());
-    let answer = events.take(event, &lambda(LONG)).await;
-    assert_eq!(aws.asked(), [""; 0], "a route response needs no call");
-    answer
+    let response = events.respond(event, &lambda(LONG)).await;
+    assert_eq!(aws.requests(), [""; 0], "no calls");
+    response
 }
 
 #[tokio::test]
-async fn a_client_is_answered_a_subprotocol_that_it_offered() {
+async fn connect_is_answered_with_a_subprotocol_that_the_client_offers() {
     assert_eq!(
-        answer("pass_through", event("connect", |_| {})).await,
+        respond("pass_through", event("connect", |_| {})).await,
         json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "json"}})
     );
     let single = event("connect", |event| {
@@ -24,7 +25,7 @@ async fn a_client_is_answered_a_subprotocol_that_it_offered() {
         event["multiValueHeaders"] = Value::Null;
     });
     assert_eq!(
-        answer("pass_through", single).await["headers"],
+        respond("pass_through", single).await["headers"],
         json!({"Sec-WebSocket-Protocol": "bytes"})
     );
     let none = event("connect", |event| {
@@ -32,51 +33,51 @@ async fn a_client_is_answered_a_subprotocol_that_it_offered() {
         event["multiValueHeaders"] = Value::Null;
     });
     assert_eq!(
-        answer("pass_through", none).await,
+        respond("pass_through", none).await,
         json!({"statusCode": 200})
     );
-    let unusable = event("connect", |event| {
+    let unsupported = event("connect", |event| {
         event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!(["chat"]);
     });
     assert_eq!(
-        answer("pass_through", unusable).await,
+        respond("pass_through", unsupported).await,
         json!({"statusCode": 400})
     );
 }
 
 #[tokio::test]
 async fn a_json_message_is_answered_as_in_a_container() {
-    let answer = body(&answer("pass_through", event("message", |_| {})).await);
-    assert_eq!(answer["header"]["request_id"], "mine");
-    assert_eq!(answer["data"][0]["text"], "hello");
-    assert_eq!(answer["routes"][1]["executor"], "it");
-    assert_eq!(answer.get("part"), None);
+    let response = body(&respond("pass_through", event("message", |_| {})).await);
+    assert_eq!(response["header"]["request_id"], "mine");
+    assert_eq!(response["data"][0]["text"], "hello");
+    assert_eq!(response["routes"][1]["executor"], "it");
+    assert_eq!(response.get("part"), None);
 }
 
 #[tokio::test]
-async fn protobuf_travels_as_base64() {
+async fn protobuf_is_sent_as_base64() {
     let mut request = DataRequest::default();
     request.header.request_id = "mine".to_owned();
-    let text = message::BASE64.encode(request.encode_to_vec());
+    let text = encode::BASE64.encode(request.encode_to_vec());
     let plain = message(&text);
     let converted = event("message", |event| {
         event["body"] = text.clone().into();
         event["isBase64Encoded"] = true.into();
     });
     for event in [plain, converted] {
-        let answer = answer("pass_through", event).await;
-        let bytes = message::BASE64.decode(answer["body"].as_str().expect("a body"));
-        let answer = DataRequest::decode(&bytes.expect("base64")[..]).expect("protobuf");
-        assert_eq!(answer.header.request_id, "mine");
-        assert_eq!(answer.routes.len(), 2);
+        let response = respond("pass_through", event).await;
+        let bytes = encode::BASE64.decode(response["body"].as_str().expect("a body"));
+        let response = DataRequest::decode(&bytes.expect("base64")[..]).expect("protobuf");
+        assert_eq!(response.header.request_id, "mine");
+        assert_eq!(response.routes.len(), 2);
     }
 }
 
 #[tokio::test]
-async fn an_error_is_a_message_and_names_the_request() {
-    let unreadable = body(&answer("pass_through", message(r#"{"date": []}"#)).await);
+async fn an_error_is_a_message_with_the_requests_id() {
+    let invalid = body(&respond("pass_through", message(r#"{"date": []}"#)).await);
     assert_eq!(
-        unreadable["error"],
+        invalid["error"],
         json!({
             "request_id": "J_qPCG91IAMFdsw=",
             "code": 1008,
@@ -84,10 +85,10 @@ async fn an_error_is_a_message_and_names_the_request() {
             "detail": "data: field required",
         })
     );
-    assert_eq!(unreadable["header"]["status"]["code"], 1, "ERROR");
+    assert_eq!(invalid["header"]["status"]["code"], 1, "ERROR");
 
     let request = r#"{"header": {"request_id": "mine"}, "data": [], "target_executor": "("}"#;
-    let failed = body(&answer("pass_through", message(request)).await);
+    let failed = body(&respond("pass_through", message(request)).await);
     assert_eq!(failed["error"]["request_id"], "mine");
     assert_eq!(failed["error"]["code"], 1008);
     assert_eq!(failed["error"]["status"], 422);
@@ -95,9 +96,9 @@ async fn an_error_is_a_message_and_names_the_request() {
 
     let mut request = DataRequest::default();
     request.header.target_executor = Some("(".to_owned());
-    let text = message::BASE64.encode(request.encode_to_vec());
-    let failed = answer("pass_through", message(&text)).await;
-    let bytes = message::BASE64.decode(failed["body"].as_str().expect("a body"));
+    let text = encode::BASE64.encode(request.encode_to_vec());
+    let failed = respond("pass_through", message(&text)).await;
+    let bytes = encode::BASE64.decode(failed["body"].as_str().expect("a body"));
     let failed = DataRequest::decode(&bytes.expect("base64")[..]).expect("protobuf");
     assert_eq!(failed.header.status.expect("a status").code, 1, "ERROR");
     let keys = failed.parameters.keys().expect("a Struct");
@@ -105,25 +106,25 @@ async fn an_error_is_a_message_and_names_the_request() {
 }
 
 #[tokio::test]
-async fn work_is_cut_before_api_gateway_does_it() {
+async fn a_request_ends_before_lambda_stops_the_invocation() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &WebSocketConfig::default());
     let event = event("message", |_| {});
-    let answer = body(
+    let response = body(
         &events
-            .take(event, &lambda(Duration::from_millis(500)))
+            .respond(event, &lambda(Duration::from_millis(500)))
             .await,
     );
-    assert_eq!(answer["error"]["status"], 504);
-    assert_eq!(answer["error"]["request_id"], "mine");
+    assert_eq!(response["error"]["status"], 504);
+    assert_eq!(response["error"]["request_id"], "mine");
 }
 
 #[tokio::test]
-async fn a_ping_is_answered() {
-    let pong = answer("never", message(r#"{"action":"ping"}"#)).await;
+async fn a_ping_gets_a_pong() {
+    let pong = respond("never", message(r#"{"action":"ping"}"#)).await;
     assert_eq!(body(&pong), json!({"action": "pong"}));
     assert_eq!(
-        answer("never", message("ping")).await,
+        respond("never", message("ping")).await,
         json!({"statusCode": 200, "body": "pong"})
     );
     let by_route = event("message", |event| {
@@ -131,54 +132,56 @@ async fn a_ping_is_answered() {
         event["body"] = r#"{"do":"ping"}"#.into();
     });
     assert_eq!(
-        body(&answer("never", by_route).await),
+        body(&respond("never", by_route).await),
         json!({"action": "pong"})
     );
 }
 
 #[tokio::test]
-async fn the_end_of_input_ends_the_connection() {
+async fn the_end_of_input_closes_the_connection() {
     for end in ["{}", "AA=="] {
         let aws = Aws::start().await;
         let events = events("never", &aws, &WebSocketConfig::default());
-        let answer = events.take(message(end), &lambda(LONG)).await;
-        assert_eq!(answer, json!({"statusCode": 200}));
+        let response = events.respond(message(end), &lambda(LONG)).await;
+        assert_eq!(response, json!({"statusCode": 200}));
         let path = format!("DELETE /@connections/{}", CONNECTION.replace('=', "%3D"));
-        assert_eq!(aws.asked(), [path]);
+        assert_eq!(aws.requests(), [path]);
     }
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_stops_its_work() {
+async fn a_disconnect_cancels_the_clients_requests() {
     let aws = Aws::start().await;
     let events = events("never", &aws, &WebSocketConfig::default());
     let lambda = lambda(LONG);
-    let mut working = Box::pin(events.take(event("message", |_| {}), &lambda));
+    let mut working = Box::pin(events.respond(event("message", |_| {}), &lambda));
     assert!(futures_util::poll!(&mut working).is_pending());
-    let left = events.take(event("disconnect", |_| {}), &lambda).await;
-    assert_eq!(left, json!({"statusCode": 200}));
+    let disconnected = events.respond(event("disconnect", |_| {}), &lambda).await;
+    assert_eq!(disconnected, json!({"statusCode": 200}));
     assert_eq!(working.await, json!({"statusCode": 200}));
 }
 
 #[tokio::test]
-async fn an_event_of_another_kind_is_refused() {
+async fn an_event_of_another_service_is_refused() {
     for other in [
         json!({}),
         json!(null),
         json!({"requestContext": {"http": {}}}),
     ] {
         assert_eq!(
-            answer("pass_through", other).await,
+            respond("pass_through", other).await,
             json!({"statusCode": 400})
         );
     }
 }
 
 #[tokio::test]
-async fn the_front_doors_own_patience_counts() {
+async fn the_front_door_timeout_applies() {
     let aws = Aws::start().await;
     let mut events = events("never", &aws, &WebSocketConfig::default());
     events.settings.front_door_timeout = Some(Duration::from_millis(200));
-    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(body(&answer)["error"]["status"], 504, "long before 29 s");
+    let response = events
+        .respond(event("message", |_| {}), &lambda(LONG))
+        .await;
+    assert_eq!(body(&response)["error"]["status"], 504, "long before 29 s");
 }

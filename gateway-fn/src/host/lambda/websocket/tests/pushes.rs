@@ -1,4 +1,4 @@
-//! Answers by `@connections`, and the function's own asynchronous event.
+//! Messages by `@connections`, and requests that the function sends itself asynchronously.
 
 use super::*;
 
@@ -19,47 +19,49 @@ fn pushing() -> WebSocketConfig {
 const POST: &str = "POST /@connections/J_qOZd8dIAMCJhw%3D";
 const GET: &str = "GET /@connections/J_qOZd8dIAMCJhw%3D";
 
-/// What `@connections` says of throttling.
+/// How `@connections` answers when it throttles.
 const THROTTLED: (u16, &str) = (429, r#"{"__type": "LimitExceededException"}"#);
 
-/// As an emulator says it, without the exception's name.
+/// How an emulator answers for a client that has disconnected, without the exception's name.
 const GONE: (u16, &str) = (410, "");
 
 #[tokio::test]
-async fn without_a_route_response_an_answer_goes_by_connections() {
+async fn without_route_responses_a_response_goes_by_connections() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &by_connections());
-    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(answer, json!({"statusCode": 200}));
-    let [(asked, sent)] = &aws.calls()[..] else {
-        panic!("{:?}", aws.asked())
+    let response = events
+        .respond(event("message", |_| {}), &lambda(LONG))
+        .await;
+    assert_eq!(response, json!({"statusCode": 200}));
+    let [(request, body)] = &aws.calls()[..] else {
+        panic!("{:?}", aws.requests())
     };
-    assert_eq!(asked, POST);
-    let sent: Value = serde_json::from_str(sent).expect("JSON");
+    assert_eq!(request, POST);
+    let sent: Value = serde_json::from_str(body).expect("JSON");
     assert_eq!(sent["data"][0]["text"], "hello");
 }
 
 #[tokio::test]
-async fn an_emulator_that_knows_no_deadline_sets_none() {
+async fn an_emulators_deadline_is_ignored() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &by_connections());
     let mut lambda = lambda(LONG);
     lambda.deadline = 600_000;
-    events.take(event("message", |_| {}), &lambda).await;
-    assert_eq!(aws.asked(), [POST]);
+    events.respond(event("message", |_| {}), &lambda).await;
+    assert_eq!(aws.requests(), [POST]);
 }
 
 #[tokio::test]
-async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
+async fn a_large_response_is_sent_in_parts_and_a_larger_one_is_an_error() {
     let aws = Aws::start().await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(answer, json!({"statusCode": 200}));
+    let response = many.respond(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(response, json!({"statusCode": 200}));
     let mut documents = Vec::new();
-    for (index, (asked, sent)) in aws.calls().iter().enumerate() {
-        assert_eq!(asked, POST);
-        assert!(sent.len() <= limits::WEBSOCKET_MESSAGE_BYTES);
-        let sent: Value = serde_json::from_str(sent).expect("JSON");
+    for (index, (request, body)) in aws.calls().iter().enumerate() {
+        assert_eq!(request, POST);
+        assert!(body.len() <= limits::WEBSOCKET_MESSAGE_BYTES);
+        let sent: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(sent["part"], json!({"index": index, "of": 4}));
         documents.extend(sent["data"].as_array().expect("a list").clone());
     }
@@ -67,183 +69,186 @@ async fn a_large_answer_comes_in_parts_and_one_too_large_as_an_error() {
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 
     let huge = events("huge", &aws, &WebSocketConfig::default());
-    let answer = huge.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(body(&answer)["error"]["status"], 413);
+    let response = huge.respond(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(body(&response)["error"]["status"], 413);
 }
 
 #[tokio::test]
-async fn throttling_is_waited_out() {
-    let aws = Aws::saying(&[THROTTLED, (500, ""), THROTTLED]).await;
+async fn throttled_calls_are_retried() {
+    let aws = Aws::answering(&[THROTTLED, (500, ""), THROTTLED]).await;
     let events = events("pass_through", &aws, &by_connections());
-    events.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(aws.asked(), [POST; 4]);
+    events
+        .respond(event("message", |_| {}), &lambda(LONG))
+        .await;
+    assert_eq!(aws.requests(), [POST; 4]);
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_gets_no_further_parts() {
-    let aws = Aws::saying(&[(200, ""), GONE]).await;
+async fn no_parts_are_sent_after_a_client_has_disconnected() {
+    let aws = Aws::answering(&[(200, ""), GONE]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(answer, json!({"statusCode": 200}));
-    assert_eq!(aws.asked(), [POST; 2], "of four parts");
+    let response = many.respond(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(response, json!({"statusCode": 200}));
+    assert_eq!(aws.requests(), [POST; 2], "of four parts");
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_parts_that_cannot_be_sent() {
-    let aws = Aws::saying(&[(200, ""), (403, "")]).await;
+async fn a_client_gets_an_error_when_parts_cannot_be_sent() {
+    let aws = Aws::answering(&[(200, ""), (403, "")]).await;
     let many = events("many", &aws, &WebSocketConfig::default());
-    let answer = many.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(aws.asked(), [POST; 2], "of four parts");
-    let error = &body(&answer)["error"];
+    let response = many.respond(event("message", |_| {}), &lambda(LONG)).await;
+    assert_eq!(aws.requests(), [POST; 2], "of four parts");
+    let error = &body(&response)["error"];
     assert_eq!(
         (&error["request_id"], &error["status"]),
         (&"mine".into(), &503.into())
     );
     assert_eq!(
         error["detail"],
-        "the answer could not be sent: AWS refused the call with status 403"
+        "the response could not be sent: AWS refused the call with status 403"
     );
 }
 
-/// Hands a request over, and gives the event that the function was invoked with.
-async fn handed_over(executor: &str) -> Value {
-    let aws = Aws::saying(&[(202, "")]).await;
+/// Sends a message, and returns the asynchronous event with which the function invokes itself.
+async fn async_event(executor: &str) -> Value {
+    let aws = Aws::answering(&[(202, "")]).await;
     let events = events(executor, &aws, &pushing());
-    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
-    assert_eq!(answer, json!({"statusCode": 200}));
-    let [(asked, sent)] = &aws.calls()[..] else {
-        panic!("{:?}", aws.asked())
+    let response = events
+        .respond(event("message", |_| {}), &lambda(LONG))
+        .await;
+    assert_eq!(response, json!({"statusCode": 200}));
+    let [(request, body)] = &aws.calls()[..] else {
+        panic!("{:?}", aws.requests())
     };
     let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Agateway";
     assert_eq!(
-        *asked,
+        *request,
         format!("POST /2015-03-31/functions/{function}/invocations")
     );
-    serde_json::from_str(sent).expect("JSON")
+    serde_json::from_str(body).expect("JSON")
 }
 
-/// What was posted, and that nothing else was asked but whether the client is there.
-fn posted(aws: &Aws) -> Vec<Value> {
+/// Returns the messages that were sent, and checks that the only other calls are GET.
+fn sent_messages(aws: &Aws) -> Vec<Value> {
     let calls = aws.calls();
-    let posts = calls.iter().filter(|(asked, _)| asked != GET);
-    let read = posts.map(|(asked, sent)| {
-        assert_eq!(asked, POST);
-        serde_json::from_str(sent).expect("JSON")
+    let posts = calls.iter().filter(|(request, _)| request != GET);
+    let messages = posts.map(|(request, body)| {
+        assert_eq!(request, POST);
+        serde_json::from_str(body).expect("JSON")
     });
-    read.collect()
+    messages.collect()
 }
 
 #[tokio::test]
-async fn a_request_that_is_handed_over_is_answered_once() {
-    let event = handed_over("pass_through").await;
+async fn an_asynchronous_request_is_answered_once() {
+    let event = async_event("pass_through").await;
     assert_eq!(event[push::KEY]["version"], 1);
     let connection = json!({"id": CONNECTION, "apiId": "a1b2c3d4e5", "stage": "prod"});
     assert_eq!(event[push::KEY]["connection"], connection, "and no host");
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
     for _ in 0..3 {
-        let answer = events.take_on(event.clone(), &lambda(LONG)).await;
-        assert_eq!(answer, Value::Null);
+        events.respond_to_push(event.clone(), &lambda(LONG)).await;
     }
-    let [answer] = &posted(&aws)[..] else {
-        panic!("{:?}", aws.asked())
+    let [response] = &sent_messages(&aws)[..] else {
+        panic!("{:?}", aws.requests())
     };
-    assert_eq!(answer["header"]["request_id"], "mine");
-    assert_eq!(answer["data"][0]["text"], "hello");
+    assert_eq!(response["header"]["request_id"], "mine");
+    assert_eq!(response["data"][0]["text"], "hello");
 }
 
 #[tokio::test]
-async fn a_pushed_answer_that_comes_too_late_is_told_before_lambda_ends_the_run() {
-    let event = handed_over("never").await;
+async fn an_asynchronous_request_ends_with_an_error_before_lambda_stops_the_invocation() {
+    let event = async_event("never").await;
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let short = lambda(Duration::from_millis(1000));
-    assert_eq!(events.take_on(event, &short).await, Value::Null);
-    let [told] = &posted(&aws)[..] else {
-        panic!("{:?}", aws.asked())
+    events.respond_to_push(event, &short).await;
+    let [error] = &sent_messages(&aws)[..] else {
+        panic!("{:?}", aws.requests())
     };
-    assert_eq!(told["error"]["status"], 504);
-    assert_eq!(told["error"]["request_id"], "mine");
+    assert_eq!(error["error"]["status"], 504);
+    assert_eq!(error["error"]["request_id"], "mine");
 }
 
 #[tokio::test]
-async fn work_for_a_client_that_is_gone_stops() {
-    let event = handed_over("never").await;
-    let aws = Aws::saying(&[GONE]).await;
+async fn an_asynchronous_request_ends_when_its_client_has_disconnected() {
+    let event = async_event("never").await;
+    let aws = Aws::answering(&[GONE]).await;
     let events = events("never", &aws, &pushing());
-    let pushed = events.take_on(event, &lambda(LONG)).await;
-    assert_eq!(pushed, Value::Null, "long before its time is over");
-    assert_eq!(aws.asked(), [GET]);
+    events.respond_to_push(event, &lambda(LONG)).await;
+    assert_eq!(aws.requests(), [GET]);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_stops_its_pushed_work() {
-    let asynchronous = handed_over("never").await;
+async fn a_disconnect_cancels_an_asynchronous_request() {
+    let asynchronous = async_event("never").await;
     let aws = Aws::start().await;
     let events = events("never", &aws, &pushing());
     let lambda = lambda(LONG);
-    let pushed = events.take_on(asynchronous, &lambda);
-    let leave = async {
-        aws.a_call().await;
-        events.take(event("disconnect", |_| {}), &lambda).await
+    let pushed = events.respond_to_push(asynchronous, &lambda);
+    let disconnect = async {
+        aws.wait_for_call().await;
+        events.respond(event("disconnect", |_| {}), &lambda).await
     };
-    let (pushed, _) = tokio::join!(pushed, leave);
-    assert_eq!(pushed, Value::Null);
-    assert_eq!(posted(&aws), [Value::Null; 0]);
+    tokio::join!(pushed, disconnect);
+    assert_eq!(sent_messages(&aws), [Value::Null; 0]);
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_handed_over_is_an_error_message() {
-    let aws = Aws::saying(&[(403, "")]).await;
+async fn a_failed_asynchronous_invocation_is_an_error_message() {
+    let aws = Aws::answering(&[(403, "")]).await;
     let events = events("pass_through", &aws, &pushing());
-    let answer = events.take(event("message", |_| {}), &lambda(LONG)).await;
-    let answer = body(&answer);
-    assert_eq!(answer["error"]["request_id"], "mine");
-    assert_eq!(answer["error"]["status"], 503);
+    let response = events
+        .respond(event("message", |_| {}), &lambda(LONG))
+        .await;
+    let response = body(&response);
+    assert_eq!(response["error"]["request_id"], "mine");
+    assert_eq!(response["error"]["status"], 503);
     assert_eq!(
-        answer["error"]["detail"],
+        response["error"]["detail"],
         "the function could not be invoked asynchronously: the Gateway is not allowed to invoke the function \
          (lambda:InvokeFunction)"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_is_refused_for_now_goes_on() {
-    let event = handed_over("never").await;
-    let aws = Aws::saying(&[(500, ""); 7]).await;
+async fn failed_checks_of_the_connection_are_repeated() {
+    let event = async_event("never").await;
+    let aws = Aws::answering(&[(500, ""); 7]).await;
     let events = events("never", &aws, &pushing());
     let lambda = lambda(LONG);
-    let mut pushed = Box::pin(events.take_on(event, &lambda));
-    let asked_again = async {
-        while aws.asked().len() < 8 {
+    let mut pushed = Box::pin(events.respond_to_push(event, &lambda));
+    let checked_again = async {
+        while aws.requests().len() < 8 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::select! {
         _ = &mut pushed => panic!("it goes on"),
-        () = asked_again => {}
+        () = checked_again => {}
     }
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_at_once() {
+async fn pings_and_invalid_messages_are_answered_at_once() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
-    let pong = events.take(message("ping"), &lambda(LONG)).await;
+    let pong = events.respond(message("ping"), &lambda(LONG)).await;
     assert_eq!(pong["body"], "pong");
-    let wrong = events.take(message("{\"a\":1}"), &lambda(LONG)).await;
-    assert_eq!(body(&wrong)["error"]["code"], 1008);
-    assert_eq!(aws.asked(), [""; 0]);
+    let invalid = events.respond(message("{\"a\":1}"), &lambda(LONG)).await;
+    assert_eq!(body(&invalid)["error"]["code"], 1008);
+    assert_eq!(aws.requests(), [""; 0]);
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_taken_on_does_not_fail_the_function() {
+async fn an_invalid_asynchronous_event_does_not_fail_the_invocation() {
     let aws = Aws::start().await;
     let events = events("pass_through", &aws, &pushing());
-    let mut newer = handed_over("pass_through").await;
+    let mut newer = async_event("pass_through").await;
     newer[push::KEY]["version"] = 2.into();
     for event in [newer, json!({push::KEY: {}}), json!({push::KEY: 1})] {
-        assert_eq!(events.take_on(event, &lambda(LONG)).await, Value::Null);
+        events.respond_to_push(event, &lambda(LONG)).await;
     }
-    assert_eq!(aws.asked(), [""; 0]);
+    assert_eq!(aws.requests(), [""; 0]);
 }

@@ -1,18 +1,18 @@
-//! Paths behind stages and mappings, and what of an event becomes which part of a request.
+//! Paths behind stages and mappings, queries, headers and cookies of the request that an event contains.
 
 use serde_json::{Value, json};
 
 use super::*;
 
-fn request(sender: Sender, event: &Value, base_path: Option<&str>) -> Request<Body> {
+fn request(source: EventSource, event: &Value, base_path: Option<&str>) -> Request<Body> {
     let text = event.to_string();
-    let event = HttpEvent::read(&text).expect("an event");
-    event.request(sender, base_path).expect("a request")
+    let event = HttpEvent::parse(&text).expect("an event");
+    event.into_request(source, base_path).expect("a request")
 }
 
-/// The path within, and the prefix for redirects.
-fn path(sender: Sender, event: &Value, base_path: Option<&str>) -> (String, String) {
-    let request = request(sender, event, base_path);
+/// The path for the routes, and the prefix for redirects.
+fn path(source: EventSource, event: &Value, base_path: Option<&str>) -> (String, String) {
+    let request = request(source, event, base_path);
     let prefix = request.extensions().get::<Prefix>().expect("a prefix");
     (request.uri().path().to_owned(), prefix.0.clone())
 }
@@ -31,8 +31,8 @@ fn http_api(path: &str, stage: &str, domain: &str) -> Value {
 const OWN: &str = "id.execute-api.eu-west-1.amazonaws.com";
 
 #[test]
-fn an_http_apis_stage_is_taken_off() {
-    let of = |event: &Value| path(Sender::HttpApi, event, None);
+fn an_http_apis_stage_is_removed() {
+    let of = |event: &Value| path(EventSource::HttpApi, event, None);
     assert_eq!(of(&http_api("/post", "$default", OWN)), pair("/post", ""));
     assert_eq!(
         of(&http_api("/prod/post", "prod", OWN)),
@@ -46,28 +46,34 @@ fn an_http_apis_stage_is_taken_off() {
 }
 
 #[test]
-fn a_mapping_of_a_custom_domain_is_taken_off_by_the_route_or_by_the_setting() {
+fn a_mapping_of_a_custom_domain_is_removed_by_the_route_or_by_the_setting() {
     let mut event = http_api("/v1/post", "prod", "api.example.com");
-    assert_eq!(path(Sender::HttpApi, &event, None), pair("/v1/post", ""));
     assert_eq!(
-        path(Sender::HttpApi, &event, Some("/v1")),
+        path(EventSource::HttpApi, &event, None),
+        pair("/v1/post", "")
+    );
+    assert_eq!(
+        path(EventSource::HttpApi, &event, Some("/v1")),
         pair("/post", "/v1")
     );
     event["routeKey"] = "ANY /{proxy+}".into();
     event["pathParameters"] = json!({"proxy": "post"});
-    assert_eq!(path(Sender::HttpApi, &event, None), pair("/post", "/v1"));
+    assert_eq!(
+        path(EventSource::HttpApi, &event, None),
+        pair("/post", "/v1")
+    );
 }
 
 #[test]
-fn a_rest_apis_prefix_is_what_its_context_has_more() {
-    let event = |path: &str, shown: &str| {
+fn a_rest_apis_prefix_comes_from_its_context() {
+    let event = |path: &str, full: &str| {
         json!({
             "resource": "/{proxy+}", "path": path, "httpMethod": "GET",
             "pathParameters": {"proxy": "docs/"},
-            "requestContext": {"stage": "prod", "path": shown, "domainName": OWN},
+            "requestContext": {"stage": "prod", "path": full, "domainName": OWN},
         })
     };
-    let of = |event: &Value| path(Sender::RestApi, event, None);
+    let of = |event: &Value| path(EventSource::RestApi, event, None);
     assert_eq!(of(&event("/docs/", "/prod/docs/")), pair("/docs/", "/prod"));
     assert_eq!(
         of(&event("/api/docs/", "/api/docs/")),
@@ -76,30 +82,30 @@ fn a_rest_apis_prefix_is_what_its_context_has_more() {
 }
 
 #[test]
-fn a_load_balancers_rule_is_the_setting() {
+fn a_load_balancers_rule_is_removed_by_the_setting() {
     let event = json!({"httpMethod": "GET", "path": "/flow/status", "requestContext": {"elb": {}}});
     assert_eq!(
-        path(Sender::LoadBalancer, &event, Some("/flow")),
+        path(EventSource::LoadBalancer, &event, Some("/flow")),
         pair("/status", "/flow")
     );
 }
 
 #[test]
 fn queries_are_written_as_they_were_sent() {
-    let query = |sender, event: &Value| {
-        let request = request(sender, event, None);
+    let query = |source, event: &Value| {
+        let request = request(source, event, None);
         request.uri().query().unwrap_or_default().to_owned()
     };
     let mut event = http_api("/", "$default", OWN);
     event["rawQueryString"] = "a=%20b&a=c d".into();
-    assert_eq!(query(Sender::HttpApi, &event), "a=%20b&a=c%20d");
+    assert_eq!(query(EventSource::HttpApi, &event), "a=%20b&a=c%20d");
     let mut event = json!({
         "httpMethod": "GET", "path": "/", "requestContext": {},
         "multiValueQueryStringParameters": {"a": ["x&y", "z"]},
     });
-    assert_eq!(query(Sender::RestApi, &event), "a=x%26y&a=z");
+    assert_eq!(query(EventSource::RestApi, &event), "a=x%26y&a=z");
     event["multiValueQueryStringParameters"] = json!({"a": ["x%26y"]});
-    assert_eq!(query(Sender::LoadBalancer, &event), "a=x%26y");
+    assert_eq!(query(EventSource::LoadBalancer, &event), "a=x%26y");
 }
 
 #[test]
@@ -107,7 +113,7 @@ fn headers_and_cookies_are_the_clients() {
     let mut event = http_api("/", "$default", OWN);
     event["headers"] = json!({"a": "1,2", "bad name": "x", "b": null, "x-forwarded-proto": "http"});
     event["cookies"] = json!(["c=1", "d=2"]);
-    let read = request(Sender::HttpApi, &event, None);
+    let read = request(EventSource::HttpApi, &event, None);
     assert_eq!(read.headers()["a"], "1,2");
     assert_eq!(read.headers()["cookie"], "c=1; d=2");
     assert_eq!(read.headers()["host"], OWN);
@@ -116,13 +122,13 @@ fn headers_and_cookies_are_the_clients() {
         "httpMethod": "GET", "path": "/", "requestContext": {},
         "headers": {"a": "2"}, "multiValueHeaders": {"a": ["1", "2"]},
     });
-    let read = request(Sender::RestApi, &many, None);
+    let read = request(EventSource::RestApi, &many, None);
     let values: Vec<_> = read.headers().get_all("a").iter().collect();
     assert_eq!(values, ["1", "2"]);
 }
 
 #[test]
-fn no_event_breaks_it() {
+fn no_event_panics() {
     for event in [
         json!({"requestContext": {}}),
         json!({"requestContext": {}, "httpMethod": "\u{0}"}),
@@ -132,9 +138,9 @@ fn no_event_breaks_it() {
         json!({"requestContext": {}, "rawPath": "/%zz%", "rawQueryString": "\u{7f}#%"}),
     ] {
         let text = event.to_string();
-        let event = HttpEvent::read(&text).expect("an event");
+        let event = HttpEvent::parse(&text).expect("an event");
         let _ = event.arrived();
-        let _ = event.request(Sender::RestApi, Some("/base"));
+        let _ = event.into_request(EventSource::RestApi, Some("/base"));
     }
-    assert!(HttpEvent::read(r#"{"requestContext":{"stage":5}}"#).is_err());
+    assert!(HttpEvent::parse(r#"{"requestContext":{"stage":5}}"#).is_err());
 }

@@ -1,15 +1,17 @@
-//! Answers of any size as messages, and parts put together again.
+//! Responses of every size encoded as messages, and parts put together again.
 
+use base64::Engine as _;
 use flowgate_proto::{
-    Struct,
+    Kind, Struct,
     docarray::{DocumentProto, document_proto::Content},
     jina::{HeaderProto, RouteProto},
+    structure,
 };
 use serde_json::Value as Json;
 
-use super::*;
+use super::{super::encode::BASE64, *};
 
-const SMALL: Bounds = Bounds {
+const SMALL: MessageLimits = MessageLimits {
     message_bytes: 2000,
     parts: 64,
 };
@@ -22,7 +24,7 @@ fn document(id: &str, bytes: usize) -> DocumentProto {
     }
 }
 
-fn answer(documents: Vec<DocumentProto>) -> DataRequest {
+fn response(documents: Vec<DocumentProto>) -> DataRequest {
     let fields = structure(json!({"top_k": 3.0})).expect("an object").fields;
     DataRequest {
         header: HeaderProto {
@@ -40,7 +42,7 @@ fn answer(documents: Vec<DocumentProto>) -> DataRequest {
 }
 
 /// Documents of all sizes that a message of [`SMALL`] can hold.
-fn many() -> Vec<DocumentProto> {
+fn documents_of_all_sizes() -> Vec<DocumentProto> {
     let sizes = [0, 800, 30, 600, 600, 100, 700, 0, 1].iter().cycle();
     let numbered = sizes.take(40).enumerate();
     numbered
@@ -48,36 +50,38 @@ fn many() -> Vec<DocumentProto> {
         .collect()
 }
 
-fn parsed(text: &str) -> Json {
+fn parse(text: &str) -> Json {
     serde_json::from_str(text).expect("JSON")
 }
 
 #[test]
-fn what_fits_is_one_message_without_a_mark() {
-    for form in [Subprotocol::Json, Subprotocol::Bytes] {
-        let held = answer(vec![document("a", 100)]);
-        let messages = write(held.clone(), form, SMALL).expect("written");
-        assert_eq!(messages, [text(&held, form).expect("written")]);
+fn a_small_response_is_one_message_without_a_mark() {
+    for format in [Subprotocol::Json, Subprotocol::Bytes] {
+        let whole = response(vec![document("a", 100)]);
+        let messages = encode_response(whole.clone(), format, SMALL).expect("encoded");
+        assert_eq!(messages, [encode(&whole, format).expect("encoded")]);
     }
 }
 
 #[test]
 fn the_whole_is_a_part_without_mark_with_the_documents_of_all() {
-    let whole = parsed(&text(&answer(many()), Subprotocol::Json).expect("written"));
-    let parts = write(answer(many()), Subprotocol::Json, SMALL).expect("written");
+    let whole =
+        parse(&encode(&response(documents_of_all_sizes()), Subprotocol::Json).expect("encoded"));
+    let parts = encode_response(response(documents_of_all_sizes()), Subprotocol::Json, SMALL)
+        .expect("encoded");
     assert!(parts.len() > 5, "{}", parts.len());
     let mut joined: Option<Json> = None;
     for (index, part) in parts.iter().enumerate() {
         assert!(part.len() <= SMALL.message_bytes, "{}", part.len());
-        let mut part = parsed(part);
+        let mut part = parse(part);
         let mark = part.as_object_mut().expect("an object").remove("part");
         assert_eq!(mark, Some(json!({"index": index, "of": parts.len()})));
         match &mut joined {
             None => joined = Some(part),
             Some(joined) => {
                 let more = part["data"].as_array_mut().expect("a list").split_off(0);
-                let held = joined["data"].as_array_mut().expect("a list");
-                held.extend(more);
+                let documents = joined["data"].as_array_mut().expect("a list");
+                documents.extend(more);
                 assert_eq!(joined["header"], part["header"]);
             }
         }
@@ -87,7 +91,12 @@ fn the_whole_is_a_part_without_mark_with_the_documents_of_all() {
 
 #[test]
 fn parts_in_protobuf_are_marked_in_their_parameters() {
-    let parts = write(answer(many()), Subprotocol::Bytes, SMALL).expect("written");
+    let parts = encode_response(
+        response(documents_of_all_sizes()),
+        Subprotocol::Bytes,
+        SMALL,
+    )
+    .expect("encoded");
     assert!(parts.len() > 5, "{}", parts.len());
     let mut documents = Vec::new();
     for (index, part) in parts.iter().enumerate() {
@@ -101,34 +110,34 @@ fn parts_in_protobuf_are_marked_in_their_parameters() {
         documents.extend(part.documents.clone().into_vec().expect("documents"));
         let rest = DataRequest {
             parameters: parameters.into(),
-            documents: many().into(),
+            documents: documents_of_all_sizes().into(),
             ..part
         };
-        assert_eq!(rest, answer(many()));
+        assert_eq!(rest, response(documents_of_all_sizes()));
     }
-    assert_eq!(documents, many());
+    assert_eq!(documents, documents_of_all_sizes());
 }
 
-/// What stands between two documents adds up.
+/// The separators between documents add up.
 #[test]
 fn no_part_of_many_small_documents_is_too_large() {
-    let bounds = Bounds {
+    let limits = MessageLimits {
         message_bytes: 128 << 10,
         parts: 64,
     };
     let small: Vec<_> = (0..5000).map(|_| document("0", 2)).collect();
-    for form in [Subprotocol::Json, Subprotocol::Bytes] {
-        let parts = write(answer(small.clone()), form, bounds).expect("written");
+    for format in [Subprotocol::Json, Subprotocol::Bytes] {
+        let parts = encode_response(response(small.clone()), format, limits).expect("encoded");
         let largest = parts.iter().map(String::len).max();
-        assert!(largest <= Some(bounds.message_bytes), "{largest:?}");
+        assert!(largest <= Some(limits.message_bytes), "{largest:?}");
     }
 }
 
 #[test]
 fn parts_are_as_full_as_they_can_be() {
     let equal: Vec<_> = (0..100).map(|_| document("0123", 40)).collect();
-    for form in [Subprotocol::Json, Subprotocol::Bytes] {
-        let parts = write(answer(equal.clone()), form, SMALL).expect("written");
+    for format in [Subprotocol::Json, Subprotocol::Bytes] {
+        let parts = encode_response(response(equal.clone()), format, SMALL).expect("encoded");
         let all = parts.split_last().expect("parts").1;
         for part in all {
             assert!(part.len() > SMALL.message_bytes * 3 / 4, "{}", part.len());
@@ -137,23 +146,27 @@ fn parts_are_as_full_as_they_can_be() {
 }
 
 #[test]
-fn what_cannot_be_split_is_refused_with_its_size() {
-    for form in [Subprotocol::Json, Subprotocol::Bytes] {
-        let refused = |documents, bounds| {
-            let fault = write(answer(documents), form, bounds).expect_err("too large");
-            assert_eq!((fault.code, fault.status), (1009, 413));
-            fault.detail().to_owned()
+fn a_response_that_cannot_be_split_is_an_error_with_its_size() {
+    for format in [Subprotocol::Json, Subprotocol::Bytes] {
+        let detail = |documents, limits| {
+            let encoded = encode_response(response(documents), format, limits);
+            let error = encoded.expect_err("too large");
+            assert_eq!((error.code, error.status), (1009, 413));
+            error.detail().to_owned()
         };
-        let one = refused(vec![document("a", 10), document("b", 3000)], SMALL);
-        assert!(one.starts_with("document 1 of the answer takes "), "{one}");
-        let few = Bounds { parts: 2, ..SMALL };
-        let many = refused(many(), few);
+        let large = detail(vec![document("a", 10), document("b", 3000)], SMALL);
+        assert!(
+            large.starts_with("document 1 of the response takes "),
+            "{large}"
+        );
+        let two_parts = MessageLimits { parts: 2, ..SMALL };
+        let many = detail(documents_of_all_sizes(), two_parts);
         assert!(many.ends_with("max_parts is 2"), "{many}");
-        let tiny = Bounds {
+        let tiny = MessageLimits {
             message_bytes: 50,
             parts: 64,
         };
-        let none = refused(Vec::new(), tiny);
-        assert!(none.contains("without its documents"), "{none}");
+        let empty = detail(Vec::new(), tiny);
+        assert!(empty.contains("without its documents"), "{empty}");
     }
 }

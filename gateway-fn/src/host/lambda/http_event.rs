@@ -1,4 +1,4 @@
-//! The HTTP event of any front door -> the [`http::Request`] that its client sent.
+//! Makes the [`http::Request`] that a client sent from the HTTP event of any front door.
 
 mod path;
 
@@ -12,10 +12,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::Scheme};
 use serde::Deserialize;
 
-use super::{event::Sender, since_1970};
+use super::{deadline::from_unix_millis, event::EventSource};
 use crate::inbound::http::Prefix;
 
-/// An event with a request in it, of any of the three forms. What a form does not have is absent.
+/// An HTTP event: payload version 1.0 or 2.0 of API Gateway, or a load balancer's. Keys that a format lacks are `None`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HttpEvent<'a> {
@@ -37,7 +37,7 @@ pub(super) struct HttpEvent<'a> {
     request_context: RequestContext,
 }
 
-/// A body's text, not copied where the JSON has it without escapes.
+/// The text of a body, which is borrowed where the JSON contains no escapes.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -49,9 +49,9 @@ struct RequestContext {
     domain_name: Option<String>,
     path: Option<String>,
     http: Option<HttpContext>,
-    /// Milliseconds since 1970: payload version 2.0.
+    /// Milliseconds since 1970, in payload version 2.0.
     time_epoch: Option<u64>,
-    /// The same of version 1.0.
+    /// The same in payload version 1.0.
     request_time_epoch: Option<u64>,
 }
 
@@ -60,49 +60,49 @@ struct HttpContext {
     method: String,
 }
 
-/// An event that has the tags of an HTTP event, but whose request cannot be made out.
+/// Why an event contains no valid request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BrokenEvent {
-    /// A key is missing or of another kind.
-    #[error("the event has not the shape of an HTTP event")]
-    Shape(#[source] serde_json::Error),
-    /// The method, the path or the query.
-    #[error("the event's request line is none")]
+pub(super) enum HttpEventError {
+    /// A required key is missing, or a value has the wrong type.
+    #[error("invalid HTTP event")]
+    Json(#[source] serde_json::Error),
+    /// The method, the path or the query is invalid.
+    #[error("invalid method or path in the event")]
     RequestLine(#[source] http::Error),
-    /// The body is not base64, as the event says.
-    #[error("the event's body is no base64")]
+    /// `isBase64Encoded` is true, and the body is not base64.
+    #[error("invalid base64 in the event's body")]
     Body(#[source] base64::DecodeError),
 }
 
 impl<'a> HttpEvent<'a> {
-    pub(super) fn read(event: &'a str) -> Result<Self, BrokenEvent> {
-        serde_json::from_str(event).map_err(BrokenEvent::Shape)
+    pub(super) fn parse(event: &'a str) -> Result<Self, HttpEventError> {
+        serde_json::from_str(event).map_err(HttpEventError::Json)
     }
 
-    /// Whether the sender wants answers with `multiValueHeaders`: a load balancer says so by how it asks.
+    /// Whether the response must have `multiValueHeaders`, as a load balancer's event shows by its own headers.
     pub(super) const fn is_multi_value(&self) -> bool {
         self.multi_value_headers.is_some()
     }
 
-    /// When the front door took the request, as it says.
+    /// Returns when the front door received the request, according to the event.
     pub(super) fn arrived(&self) -> Option<SystemTime> {
         let context = &self.request_context;
-        let milliseconds = context.time_epoch.or(context.request_time_epoch)?;
-        since_1970(milliseconds)
+        from_unix_millis(context.time_epoch.or(context.request_time_epoch)?)
     }
 
-    /// The request, with the prefix of the front door taken off its path and kept for redirects.
-    pub(super) fn request(
+    /// Returns the request. The front door's prefix is removed from its path and kept as [`Prefix`] for redirects.
+    pub(super) fn into_request(
         self,
-        sender: Sender,
+        source: EventSource,
         base_path: Option<&str>,
-    ) -> Result<Request<Body>, BrokenEvent> {
+    ) -> Result<Request<Body>, HttpEventError> {
         let (path, prefix) = self.path(base_path);
-        let target = match self.query(sender) {
+        let path_and_query = match self.query(source) {
             query if query.is_empty() => path,
             query => format!("{path}?{query}"),
         };
-        let uri = Uri::try_from(target).map_err(|error| BrokenEvent::RequestLine(error.into()))?;
+        let uri = Uri::try_from(path_and_query);
+        let uri = uri.map_err(|error| HttpEventError::RequestLine(error.into()))?;
         let method = self.method()?;
         let headers = self.headers();
         let scheme = scheme(&headers);
@@ -115,19 +115,19 @@ impl<'a> HttpEvent<'a> {
         Ok(request)
     }
 
-    fn method(&self) -> Result<Method, BrokenEvent> {
-        let in_context = self.request_context.http.as_ref();
-        let method = in_context.map(|http| http.method.as_str());
+    fn method(&self) -> Result<Method, HttpEventError> {
+        let context = self.request_context.http.as_ref();
+        let method = context.map(|http| http.method.as_str());
         let method = method.or(self.http_method.as_deref()).unwrap_or("GET");
         Method::from_bytes(method.as_bytes())
-            .map_err(|error| BrokenEvent::RequestLine(error.into()))
+            .map_err(|error| HttpEventError::RequestLine(error.into()))
     }
 
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         match &self.multi_value_headers {
-            Some(many) => {
-                for (name, values) in many {
+            Some(headers_by_name) => {
+                for (name, values) in headers_by_name {
                     for value in values.iter().flatten() {
                         append(&mut headers, name, value);
                     }
@@ -148,68 +148,74 @@ impl<'a> HttpEvent<'a> {
         headers
     }
 
-    fn query(&self, sender: Sender) -> String {
+    fn query(&self, source: EventSource) -> String {
         if let Some(query) = &self.raw_query_string {
-            return path::encoded(query, path::Part::RawQuery);
+            return path::encode(query, path::Part::RawQuery);
         }
-        // A load balancer gives names and values as they came, API Gateway decodes them (both documents).
-        let part = match sender {
-            Sender::LoadBalancer => path::Part::RawQuery,
+        // A load balancer passes names and values on unchanged, API Gateway decodes them (both services' documents).
+        let part = match source {
+            EventSource::LoadBalancer => path::Part::RawQuery,
             _ => path::Part::QueryValue,
         };
         let pair = |name: &str, value: &str| {
-            let (name, value) = (path::encoded(name, part), path::encoded(value, part));
+            let (name, value) = (path::encode(name, part), path::encode(value, part));
             format!("{name}={value}")
         };
         let pairs: Vec<_> = match &self.multi_value_query_string_parameters {
-            Some(many) => {
-                let all = many.iter().flat_map(|(name, values)| {
+            Some(parameters) => {
+                let pairs = parameters.iter().flat_map(|(name, values)| {
                     let values = values.iter().flatten();
                     values.map(move |value| pair(name, value))
                 });
-                all.collect()
+                pairs.collect()
             }
             None => {
-                let one = self.query_string_parameters.iter().flatten();
-                one.map(|(name, value)| pair(name, value.as_deref().unwrap_or_default()))
+                let parameters = self.query_string_parameters.iter().flatten();
+                parameters
+                    .map(|(name, value)| pair(name, value.as_deref().unwrap_or_default()))
                     .collect()
             }
         };
         pairs.join("&")
     }
 
-    fn body(self) -> Result<Vec<u8>, BrokenEvent> {
+    fn body(self) -> Result<Vec<u8>, HttpEventError> {
         let Some(Text(text)) = self.body else {
             return Ok(Vec::new());
         };
         if self.is_base64_encoded == Some(true) {
-            return STANDARD.decode(text.as_bytes()).map_err(BrokenEvent::Body);
+            return STANDARD
+                .decode(text.as_bytes())
+                .map_err(HttpEventError::Body);
         }
         Ok(text.into_owned().into_bytes())
     }
 
-    /// The path as the Gateway's routes have it, and what stands before it at the front door.
+    /// Returns the path as the Gateway's routes have it, and the prefix before it at the front door.
     fn path(&self, base_path: Option<&str>) -> (String, String) {
         let whole = self.raw_path.as_deref().or(self.path.as_deref());
         let whole = whole.filter(|path| path.starts_with('/')).unwrap_or("/");
-        let (within, taken_off) = match base_path.and_then(|base| path::without(whole, base)) {
-            Some(within) => (within, base_path.unwrap_or_default().to_owned()),
-            None => self.without_stage(whole),
+        let by_base_path =
+            base_path.and_then(|base| Some((base, path::strip_prefix(whole, base)?)));
+        let (path, removed) = match by_base_path {
+            Some((base, path)) => (path, base.to_owned()),
+            None => self.strip_stage(whole),
         };
-        let shown = match self.request_context.path.as_deref() {
-            // Of a REST API: its own `path` is without the stage, the one in the context is with it.
-            Some(shown) if self.raw_path.is_none() => {
-                shown.strip_suffix(within).unwrap_or_default().to_owned()
+        let prefix = match self.request_context.path.as_deref() {
+            // `path` of a REST API's event lacks the stage, and the one in the context has it.
+            Some(full) if self.raw_path.is_none() => {
+                full.strip_suffix(path).unwrap_or_default().to_owned()
             }
-            _ => taken_off,
+            _ => removed,
         };
-        let shown = path::encoded(shown.trim_end_matches('/'), path::Part::Path);
-        (path::encoded(within, path::Part::Path), shown)
+        let prefix = path::encode(prefix.trim_end_matches('/'), path::Part::Path);
+        (path::encode(path, path::Part::Path), prefix)
     }
 
-    fn without_stage<'p>(&self, whole: &'p str) -> (&'p str, String) {
-        if let Some((prefix, within)) = self.by_route(whole) {
-            return (within, prefix.to_owned());
+    /// Returns the path behind the stage or the mapping of a custom domain, and that prefix.
+    fn strip_stage<'p>(&self, whole: &'p str) -> (&'p str, String) {
+        if let Some((prefix, path)) = self.split_by_route(whole) {
+            return (path, prefix.to_owned());
         }
         let context = &self.request_context;
         let domain = context.domain_name.as_deref().unwrap_or_default();
@@ -221,31 +227,31 @@ impl<'a> HttpEvent<'a> {
             .filter(|_| self.raw_path.is_some() && domain.contains(".execute-api."));
         let prefix = stage.map(|stage| format!("/{stage}"));
         match prefix {
-            Some(prefix) if path::without(whole, &prefix).is_some() => {
-                (path::without(whole, &prefix).unwrap_or("/"), prefix)
+            Some(prefix) if path::strip_prefix(whole, &prefix).is_some() => {
+                (path::strip_prefix(whole, &prefix).unwrap_or("/"), prefix)
             }
             _ => (whole, String::new()),
         }
     }
 
-    /// What the route's own template matched is the path; what stands before it, a stage or a mapping of a custom
-    /// domain, is not.
-    fn by_route<'p>(&self, whole: &'p str) -> Option<(&'p str, &'p str)> {
+    /// Splits the path by the route that API Gateway chose: what the route's template matched is the path, and what
+    /// stands before it, a stage or the mapping of a custom domain, is the prefix.
+    fn split_by_route<'p>(&self, whole: &'p str) -> Option<(&'p str, &'p str)> {
         let template = match &self.resource {
             Some(resource) => resource.as_str(),
             None => self.route_key.as_deref()?.split_once(' ')?.1,
         };
         let empty = HashMap::new();
         let parameters = self.path_parameters.as_ref().unwrap_or(&empty);
-        let matched = path::filled_in(template, parameters)?;
+        let matched = path::fill_template(template, parameters)?;
         let prefix = whole.strip_suffix(matched.as_str())?;
-        let within = whole.get(prefix.len()..)?;
-        Some((prefix, within))
+        let path = whole.get(prefix.len()..)?;
+        Some((prefix, path))
     }
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) {
-    // A name or value that HTTP does not allow came from no client.
+    // An invalid name or value cannot come from a client.
     if let (Ok(name), Ok(value)) = (
         HeaderName::from_bytes(name.as_bytes()),
         HeaderValue::from_bytes(value.as_bytes()),
@@ -254,7 +260,8 @@ fn append(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
-/// API Gateway and function URLs are HTTPS only; a load balancer says which it was.
+/// Returns the scheme of the client's request. API Gateway and function URLs serve HTTPS only; a load balancer sends
+/// `x-forwarded-proto`.
 fn scheme(headers: &HeaderMap) -> Scheme {
     match headers.get("x-forwarded-proto") {
         Some(proto) if proto == "http" => Scheme::HTTP,

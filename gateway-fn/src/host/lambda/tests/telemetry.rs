@@ -1,4 +1,4 @@
-//! What an invocation leaves behind: metrics, a trace, and no work under way.
+//! What an invocation leaves behind: metrics, a trace, and no unfinished work.
 
 use std::{
     io::Write,
@@ -10,14 +10,14 @@ use std::{
 use super::*;
 use crate::telemetry::emf::Output;
 
-/// Lines that are kept.
+/// The lines that were written to it.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.write(bytes)
+        let mut bytes_written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes_written.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -26,17 +26,17 @@ impl Write for Lines {
 }
 
 impl Lines {
-    fn of(function: &mut Function) -> Self {
+    fn of_metrics(function: &mut Function) -> Self {
         let lines = Self::default();
-        let shared = Arc::get_mut(&mut function.0).expect("nobody else has it yet");
+        let shared = Arc::get_mut(&mut function.0).expect("not shared yet");
         let metrics = shared.metrics.as_mut().expect("on by default");
         metrics.output = Output::to(lines.clone());
         lines
     }
 
     fn read(&self) -> Vec<Value> {
-        let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = String::from_utf8(kept).expect("text");
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = String::from_utf8(bytes).expect("text");
         let lines = text.lines();
         lines
             .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -49,9 +49,9 @@ const GREETER: &str = "jtype: Flow\nexecutors: [{name: greeter, uses: 'inproc://
 #[tokio::test]
 async fn every_invocation_is_measured() {
     let mut function = flow(GREETER);
-    let lines = Lines::of(&mut function);
+    let lines = Lines::of_metrics(&mut function);
     let http = event(HTTP_API, "POST", "/post", HELLO);
-    let by_hand: Value = serde_json::from_str(HELLO).expect("JSON");
+    let plain_json: Value = serde_json::from_str(HELLO).expect("JSON");
     let message = json!({
         "requestContext": {
             "connectionId": "c", "eventType": "MESSAGE", "routeKey": "$default", "requestId": "r",
@@ -61,10 +61,10 @@ async fn every_invocation_is_measured() {
     });
     for (event, cold, has_bytes) in [
         (http, 1.0, true),
-        (by_hand, 0.0, true),
+        (plain_json, 0.0, true),
         (message, 0.0, false),
     ] {
-        answer(&function, &event).await;
+        respond(&function, &event).await;
         let lines = lines.read();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[0]["ColdStart"], cold);
@@ -76,14 +76,14 @@ async fn every_invocation_is_measured() {
 }
 
 #[tokio::test]
-async fn a_stream_is_measured_also_when_its_client_leaves() {
+async fn a_stream_is_measured_when_its_client_disconnects() {
     let mut function = flow(
         "jtype: Flow\ngateway: {function: {response_streaming: true}}\n\
          executors: [{name: greeter, uses: 'inproc://greet'}]\n",
     );
-    let lines = Lines::of(&mut function);
+    let lines = Lines::of_metrics(&mut function);
     let event = event(FUNCTION_URL, "POST", "/post", HELLO);
-    let streamed = respond(&function, &event).await;
+    let streamed = try_respond(&function, &event).await;
     assert!(lines.read().is_empty());
     drop(streamed);
     assert_eq!(lines.read()[0]["AnswerBytes"], 0.0);
@@ -94,19 +94,19 @@ async fn a_provisioned_start_is_not_cold() {
     let provisioned = |name: &str| {
         (name == "AWS_LAMBDA_INITIALIZATION_TYPE").then(|| "provisioned-concurrency".to_owned())
     };
-    let mut function = flow_of(GREETER, &provisioned);
-    let lines = Lines::of(&mut function);
-    answer(&function, &event(HTTP_API, "GET", "/", "")).await;
+    let mut function = flow_with_env(GREETER, &provisioned);
+    let lines = Lines::of_metrics(&mut function);
+    respond(&function, &event(HTTP_API, "GET", "/", "")).await;
     assert_eq!(lines.read()[0]["ColdStart"], 0.0);
 }
 
 #[tokio::test]
-async fn an_executor_that_is_not_there_has_failed() {
+async fn an_unavailable_executor_counts_as_an_error() {
     let mut function = flow(
         "jtype: Flow\ngateway: {retries: 0}\nexecutors: [{name: gone, external: true, host: 127.0.0.1, port: 9}]\n",
     );
-    let lines = Lines::of(&mut function);
-    answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
+    let lines = Lines::of_metrics(&mut function);
+    respond(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
     let lines = lines.read();
     assert_eq!(lines[1]["Executor"], "gone");
     assert_eq!(lines[1]["NodeErrors"], 1.0);
@@ -114,20 +114,20 @@ async fn an_executor_that_is_not_there_has_failed() {
 }
 
 #[tokio::test]
-async fn the_daemon_sees_the_visit_under_lambdas_segment() {
+async fn the_xray_daemon_receives_the_visit_under_lambdas_segment() {
     let daemon = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let wait = Some(Duration::from_secs(10));
     daemon.set_read_timeout(wait).expect("a time");
     let address = daemon.local_addr().expect("bound").to_string();
     let env = |name: &str| (name == "AWS_XRAY_DAEMON_ADDRESS").then(|| address.clone());
-    let function = flow_of(GREETER, &env);
+    let function = flow_with_env(GREETER, &env);
     let mut context = invocation();
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     context.xray_trace_id = Some(trace.to_owned());
     let event = event(HTTP_API, "POST", "/post", HELLO);
-    respond_to(&function, &event, context)
+    respond_in(&function, &event, context)
         .await
-        .expect("an answer");
+        .expect("a response");
     let mut packet = [0; 4096];
     let length = daemon.recv(&mut packet).expect("a packet");
     let text = std::str::from_utf8(&packet[..length]).expect("text");
@@ -137,15 +137,15 @@ async fn the_daemon_sees_the_visit_under_lambdas_segment() {
     assert_eq!(document["parent_id"], "53995c3f42cd8ad8");
 }
 
-/// The freeze that follows the answer would leave it hanging.
+/// Lambda freezes the process after the response.
 #[tokio::test]
-async fn floating_work_is_done_before_the_answer_is_given() {
+async fn floating_work_is_done_before_the_response() {
     let mut function = flow(
         "jtype: Flow\nexecutors:\n- {name: greeter, uses: 'inproc://greet'}\n\
          - {name: later, uses: 'inproc://greet', needs: [gateway], floating: true}\n",
     );
-    let lines = Lines::of(&mut function);
-    answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
+    let lines = Lines::of_metrics(&mut function);
+    respond(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
     assert_eq!(function.0.services.gateway.background_tasks(), 0);
     let lines = lines.read();
     let visited = |name| lines.iter().any(|line| line["Executor"] == name);
@@ -162,13 +162,13 @@ async fn floating_work_is_waited_for_as_long_as_the_flow_says() {
          - {{name: slow, external: true, host: 127.0.0.1, port: {port}, needs: [gateway], floating: true}}\n"
     ));
     let started = Instant::now();
-    answer(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
+    respond(&function, &event(HTTP_API, "POST", "/post", HELLO)).await;
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-/// What waits longer than the caller would lose an answer that is there.
+/// The caller would stop waiting although there is a response.
 #[tokio::test]
-async fn floating_work_does_not_outlast_the_callers_patience() {
+async fn floating_work_does_not_outlast_the_callers_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
     let function = flow(&format!(
@@ -176,25 +176,25 @@ async fn floating_work_does_not_outlast_the_callers_patience() {
          - {{name: greeter, uses: 'inproc://greet'}}\n\
          - {{name: slow, external: true, host: 127.0.0.1, port: {port}, needs: [gateway], floating: true}}\n"
     ));
-    let patience = Duration::from_secs(4);
-    let end = SystemTime::now() + patience;
-    let since_1970 = end.duration_since(SystemTime::UNIX_EPOCH).expect("now");
+    let timeout = Duration::from_secs(4);
+    let end = SystemTime::now() + timeout;
+    let unix_time = end.duration_since(SystemTime::UNIX_EPOCH).expect("now");
     let requests = vec![hello()];
     let mut by_gateway = invoke(&DataRequestListProto { requests }.encode_to_vec());
-    by_gateway["deadline"] = u64::try_from(since_1970.as_millis())
-        .expect("in time")
+    by_gateway["deadline"] = u64::try_from(unix_time.as_millis())
+        .expect("in range")
         .into();
     let websocket = json!({
         "requestContext": {"connectionId": "c", "eventType": "MESSAGE", "routeKey": "$default", "apiId": "a", "stage": "s"},
         "body": HELLO,
     });
-    let ask = async |event: &Value| {
+    let measure = async |event: &Value| {
         let started = Instant::now();
-        respond(&function, event).await.expect("an answer");
+        try_respond(&function, event).await.expect("a response");
         started.elapsed()
     };
-    let (websocket, by_gateway) = tokio::join!(ask(&websocket), ask(&by_gateway));
+    let (websocket, by_gateway) = tokio::join!(measure(&websocket), measure(&by_gateway));
     for took in [websocket, by_gateway] {
-        assert!(took > patience / 4 && took < patience, "{took:?}");
+        assert!(took > timeout / 4 && took < timeout, "{took:?}");
     }
 }

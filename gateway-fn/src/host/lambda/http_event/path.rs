@@ -1,23 +1,23 @@
-//! The pieces of a request's path and query, as front doors give them -> as they stand in a URI.
+//! Percent-encodes the pieces of a path and query that front doors have decoded, and separates prefixes from paths.
 
 use std::{collections::HashMap, fmt::Write as _};
 
-/// What a text is part of, which decides what in it has to be escaped.
+/// The part of a URI that a text belongs to, which decides what is percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// A path; escapes in it stay as they are.
+    /// A path; escapes in it stay unchanged.
     Path,
-    /// A query or piece of one; escapes in it stay as they are.
+    /// A query or a piece of one; escapes in it stay unchanged.
     RawQuery,
     /// A decoded name or value of a query.
     QueryValue,
 }
 
-/// The text with everything escaped that cannot stand there as it is.
-pub(super) fn encoded(text: &str, part: Part) -> String {
+/// Percent-encodes the bytes that this part of a URI does not allow.
+pub(super) fn encode(text: &str, part: Part) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if stays(byte, part) {
+        if is_allowed(byte, part) {
             encoded.push(char::from(byte));
         } else {
             // Writing to a String cannot fail.
@@ -27,17 +27,17 @@ pub(super) fn encoded(text: &str, part: Part) -> String {
     encoded
 }
 
-fn stays(byte: u8, part: Part) -> bool {
-    let also: &[u8] = match part {
+fn is_allowed(byte: u8, part: Part) -> bool {
+    let allowed: &[u8] = match part {
         Part::Path => b"/%!$&'()*+,;=:@",
         Part::RawQuery => b"/%!$&'()*+,;=:@?[]",
         Part::QueryValue => b"!*():@/?,;",
     };
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || allowed.contains(&byte)
 }
 
-/// The path without a prefix that ends where one of its segments does.
-pub(super) fn without<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+/// Removes a prefix that consists of whole segments.
+pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     match path.strip_prefix(prefix)? {
         "" => Some("/"),
         rest if rest.starts_with('/') => Some(rest),
@@ -45,8 +45,8 @@ pub(super) fn without<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     }
 }
 
-/// A route's template with the parameters put in, `/{proxy+}` as `/post`; `None` when one has no value.
-pub(super) fn filled_in(
+/// Puts the parameters into a route's template, which makes `/post` of `/{proxy+}`. Returns `None` when one is missing.
+pub(super) fn fill_template(
     template: &str,
     parameters: &HashMap<String, Option<String>>,
 ) -> Option<String> {
@@ -63,7 +63,7 @@ pub(super) fn filled_in(
         }
     });
     let filled = segments.collect::<Option<Vec<_>>>()?.join("/");
-    // `/` alone would match the end of any path.
+    // `/` would be a suffix of every path that ends with it.
     (filled.len() > 1).then_some(filled)
 }
 
@@ -72,27 +72,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_stand_in_a_uri_is_escaped() {
-        assert_eq!(encoded("/a b/%20/ü", Part::Path), "/a%20b/%20/%C3%BC");
-        assert_eq!(encoded("a=1&b=%20", Part::RawQuery), "a=1&b=%20");
-        assert_eq!(encoded("a&b=%", Part::QueryValue), "a%26b%3D%25");
+    fn bytes_that_a_uri_does_not_allow_are_escaped() {
+        assert_eq!(encode("/a b/%20/ü", Part::Path), "/a%20b/%20/%C3%BC");
+        assert_eq!(encode("a=1&b=%20", Part::RawQuery), "a=1&b=%20");
+        assert_eq!(encode("a&b=%", Part::QueryValue), "a%26b%3D%25");
     }
 
     #[test]
     fn a_prefix_ends_with_a_segment() {
-        assert_eq!(without("/prod/post", "/prod"), Some("/post"));
-        assert_eq!(without("/prod", "/prod"), Some("/"));
-        assert_eq!(without("/production", "/prod"), None);
+        assert_eq!(strip_prefix("/prod/post", "/prod"), Some("/post"));
+        assert_eq!(strip_prefix("/prod", "/prod"), Some("/"));
+        assert_eq!(strip_prefix("/production", "/prod"), None);
     }
 
     #[test]
     fn a_template_is_filled_in() {
         let parameters = HashMap::from([("proxy".to_owned(), Some("a/b".to_owned()))]);
         assert_eq!(
-            filled_in("/x/{proxy+}", &parameters).as_deref(),
+            fill_template("/x/{proxy+}", &parameters).as_deref(),
             Some("/x/a/b")
         );
-        assert_eq!(filled_in("/{id}", &parameters), None);
-        assert_eq!(filled_in("/", &parameters), None);
+        assert_eq!(fill_template("/{id}", &parameters), None);
+        assert_eq!(fill_template("/", &parameters), None);
     }
 }

@@ -1,55 +1,54 @@
-//! What went wrong with a message -> the message that tells the client.
+//! The error that a client receives as a message when its own message gets no response.
 //!
-//! API Gateway sends no close codes of ours, so an error is a message: an answer whose `header.status` says ERROR, as
-//! an Executor's errors do, and beside it what a container says by its close frame and by HTTP's status:
+//! API Gateway sends no close frames of the function's choice, so an error is a message: `header.status` says ERROR, as
+//! in an Executor's error, and beside it stands what the container says by a close code and an HTTP status:
 //! `"error": {"request_id", "code", "status", "detail"}` in JSON, `parameters["__error__"]` in protobuf. The connection
-//! stays: other messages of it are other invocations' work.
+//! stays open, because other invocations may be working on other messages of it.
 
 use flowgate_proto::{
-    DataRequest, Kind, Struct, Value,
+    DataRequest,
     jina::{
         HeaderProto, StatusProto,
         status_proto::{ExceptionProto, StatusCode},
     },
-    json, structure,
 };
 use serde_json::json;
 
-use super::answer;
+use super::encode::{EncodeError, encode_with};
 use crate::{
     error::GatewayError,
     inbound::websocket::{close::Close, subprotocol::Subprotocol},
 };
 
-/// Why a client gets no answer.
+/// Why a client's message gets no response.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
-    /// The code of the close frame that a container would send (RFC 6455, section 7.4.1).
+pub(super) struct MessageError {
+    /// The code of the close frame that the container would send (RFC 6455, section 7.4.1).
     pub(super) code: u16,
-    /// HTTP's status for the same.
+    /// The HTTP status of the same error.
     pub(super) status: u16,
     /// `header.status`.
     proto: Box<StatusProto>,
 }
 
-impl Fault {
-    /// The time for the request is over.
-    pub(super) fn out_of_time() -> Self {
-        let detail = "the time that the request may take was over before the answer was there";
+impl MessageError {
+    /// The request's deadline has passed.
+    pub(super) fn deadline_exceeded() -> Self {
+        let detail = "the request's deadline passed before there was a response";
         Self::new(1011, 504, "TimeoutError", detail.to_owned())
     }
 
-    /// The answer is there and cannot be sent.
+    /// The response exceeds API Gateway's limits.
     pub(super) fn too_large(detail: String) -> Self {
         Self::new(1009, 413, "ValueError", detail)
     }
 
-    /// The answer is there and cannot be written.
+    /// The Gateway failed.
     pub(super) fn internal(detail: String) -> Self {
         Self::new(1011, 500, "RuntimeError", detail)
     }
 
-    /// AWS does not do its part now.
+    /// A call of AWS failed.
     pub(super) fn unavailable(detail: String) -> Self {
         Self::new(1011, 503, "RuntimeError", detail)
     }
@@ -64,10 +63,10 @@ impl Fault {
                 ..Default::default()
             }),
         };
-        Self::of(code, status, proto)
+        Self::from_status(code, status, proto)
     }
 
-    fn of(code: u16, status: u16, mut proto: StatusProto) -> Self {
+    fn from_status(code: u16, status: u16, mut proto: StatusProto) -> Self {
         shorten(&mut proto.description);
         if let Some(exception) = &mut proto.exception {
             exception.args.iter_mut().for_each(shorten);
@@ -80,14 +79,14 @@ impl Fault {
         }
     }
 
-    /// What a person reads.
+    /// The sentence for people.
     pub(super) fn detail(&self) -> &str {
         &self.proto.description
     }
 
-    /// The message for the client, about the request with this id.
-    pub(super) fn message(&self, request_id: &str, form: Subprotocol) -> String {
-        let mut told = DataRequest {
+    /// Encodes the error of the request with this id.
+    pub(super) fn encode(&self, request_id: &str, format: Subprotocol) -> String {
+        let message = DataRequest {
             header: HeaderProto {
                 request_id: request_id.to_owned(),
                 status: Some(*self.proto.clone()),
@@ -101,25 +100,18 @@ impl Fault {
             "status": self.status,
             "detail": self.detail(),
         });
-        match form {
-            Subprotocol::Json => json::write_websocket(&told).map_or_else(
-                |_| json!({"error": error}).to_string(),
-                |text| answer::with_member(text, "error", &error),
-            ),
-            Subprotocol::Bytes => {
-                let held = structure(error).unwrap_or_default();
-                let held = Value {
-                    kind: Some(Kind::StructValue(held)),
-                };
-                let fields = [(ERROR_KEY.to_owned(), held)].into();
-                told.parameters = Struct { fields }.into();
-                answer::base64(&told)
-            }
-        }
+        encode_with(message, format, "error", error.clone())
+            .unwrap_or_else(|_| json!({"error": error}).to_string())
     }
 }
 
-impl From<&Close> for Fault {
+impl From<EncodeError> for MessageError {
+    fn from(error: EncodeError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<&Close> for MessageError {
     fn from(close: &Close) -> Self {
         let status = match close.code {
             1003 => 415,
@@ -132,19 +124,16 @@ impl From<&Close> for Fault {
     }
 }
 
-impl From<&GatewayError> for Fault {
+impl From<&GatewayError> for MessageError {
     fn from(error: &GatewayError) -> Self {
         let code = error.code().close_code();
-        Self::of(code, error.http_status().as_u16(), error.status())
+        Self::from_status(code, error.http_status().as_u16(), error.status())
     }
 }
 
-/// The key of `parameters` under which a protobuf message tells of an error.
-const ERROR_KEY: &str = "__error__";
-
-/// A peer's words may be long. So many bytes, several times and escaped, fit into one message.
-const MAX_DETAIL: usize = 4096;
+/// An Executor's texts may be long. Texts of this length fit into one message several times, escaped too.
+const MAX_TEXT_BYTES: usize = 4096;
 
 fn shorten(text: &mut String) {
-    text.truncate(text.floor_char_boundary(MAX_DETAIL));
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
 }
