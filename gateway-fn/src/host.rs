@@ -1,5 +1,5 @@
-//! How the process is run on AWS Lambda, and what the programs of every host share. The long-running host is the
-//! package `flowgate`.
+//! How the Gateway runs as a process: the AWS Lambda function, and what it shares with the container's host, which is
+//! the package `flowgate`.
 
 pub mod lambda;
 

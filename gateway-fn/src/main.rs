@@ -1,4 +1,4 @@
-//! The function `gateway-fn`: the Gateway of a Flow on AWS Lambda.
+//! The Lambda function `gateway-fn`, which serves the Gateway of a Flow.
 
 use std::process::ExitCode;
 

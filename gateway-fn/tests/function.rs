@@ -1,4 +1,4 @@
-//! The function `gateway-fn` as Lambda sees it: a Runtime API of the test's own, and the process's exit status.
+//! Runs the program `gateway-fn` against a Runtime API in this process, and checks its exit statuses.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -18,7 +18,7 @@ fn command() -> Command {
     command
 }
 
-/// A Runtime API that hands out one event after another (AWS Lambda, "Using the Lambda runtime API").
+/// A Runtime API that sends one event after another (AWS Lambda, "Using the Lambda runtime API").
 struct RuntimeApi {
     socket: TcpListener,
     function: Child,
@@ -37,28 +37,28 @@ impl RuntimeApi {
         Self { socket, function }
     }
 
-    /// Gives the function an event when it asks for one, and takes its answer: where it went, and its body.
+    /// Sends the function an event when it asks for one. Returns the path and the body of its response.
     fn invoke(&self, event: &str) -> (String, serde_json::Value) {
-        let mut asking = self.take().0;
+        let mut next = self.accept().0;
         let head = "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: r-1\r\n\
              lambda-runtime-deadline-ms: 4000000000000\r\nlambda-runtime-invoked-function-arn: arn\r\n\
              lambda-runtime-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0\r\n\
              connection: close\r\n";
         let length = event.len();
-        let answer = format!("{head}content-length: {length}\r\n\r\n{event}");
-        asking.write_all(answer.as_bytes()).expect("sent");
-        drop(asking);
-        let (mut answering, path, body) = self.take();
-        answering
+        let response = format!("{head}content-length: {length}\r\n\r\n{event}");
+        next.write_all(response.as_bytes()).expect("sent");
+        drop(next);
+        let (mut stream, path, body) = self.accept();
+        stream
             .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .expect("sent");
-        let answer = serde_json::from_slice(&body).expect("JSON");
-        (path, answer)
+        let response = serde_json::from_slice(&body).expect("JSON");
+        (path, response)
     }
 
-    /// The next request of the function.
-    fn take(&self) -> (TcpStream, String, Vec<u8>) {
-        let (stream, _) = self.socket.accept().expect("the function comes");
+    /// Accepts the function's next request: its connection, path and body.
+    fn accept(&self) -> (TcpStream, String, Vec<u8>) {
+        let (stream, _) = self.socket.accept().expect("a connection");
         let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
         let mut line = String::new();
         reader.read_line(&mut line).expect("a request");
@@ -78,31 +78,31 @@ impl RuntimeApi {
         (stream, path, body)
     }
 
-    /// Ends the function, and says what it wrote to standard output.
-    fn end(mut self) -> String {
+    /// Kills the function and returns its standard output.
+    fn stop(mut self) -> String {
         self.function.kill().expect("it runs");
         let output = self.function.wait_with_output().expect("it has ended");
         String::from_utf8(output.stdout).expect("text")
     }
 }
 
-fn post(executor: &str) -> String {
+fn post(text: &str) -> String {
     let mut event: serde_json::Value = serde_json::from_str(HTTP_API).expect("JSON");
     event["rawPath"] = "/post".into();
     event["headers"]["content-type"] = "application/json".into();
-    event["body"] = format!(r#"{{"data":[{{"text":"{executor}"}}],"execEndpoint":"/"}}"#).into();
+    event["body"] = format!(r#"{{"data":[{{"text":"{text}"}}],"execEndpoint":"/"}}"#).into();
     event.to_string()
 }
 
 #[test]
-fn events_are_answered_and_metrics_written() {
+fn events_are_answered_and_metrics_are_written() {
     let runtime = RuntimeApi::start(&mut command());
     for text in ["first", "second"] {
-        let (path, answer) = runtime.invoke(&post(text));
+        let (path, response) = runtime.invoke(&post(text));
         assert_eq!(path, "/2018-06-01/runtime/invocation/r-1/response");
-        assert_eq!(answer["statusCode"], 200, "{answer}");
+        assert_eq!(response["statusCode"], 200, "{response}");
         assert!(
-            answer["body"]
+            response["body"]
                 .as_str()
                 .is_some_and(|body| body.contains(text))
         );
@@ -110,7 +110,7 @@ fn events_are_answered_and_metrics_written() {
     let (path, refused) = runtime.invoke(r#"{"Records":[]}"#);
     assert_eq!(path, "/2018-06-01/runtime/invocation/r-1/error");
     assert_eq!(refused["errorType"], "Flowgate.UnknownEvent");
-    let metrics = runtime.end();
+    let metrics = runtime.stop();
     let lines: Vec<serde_json::Value> = metrics
         .lines()
         .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
@@ -131,44 +131,45 @@ fn a_bundled_flow_is_served() {
     let flow = "jtype: Flow\ngateway: {no_crud_endpoints: true, function: {metrics: false}}\n";
     std::fs::write(root.join("flow.yml"), flow).expect("a file");
     let runtime = RuntimeApi::start(command().env("LAMBDA_TASK_ROOT", &root));
-    let (_, answer) = runtime.invoke(&post("alone").replace("/post", "/search"));
-    assert_eq!(answer["statusCode"], 404, "{answer}");
-    assert_eq!(runtime.end(), "");
+    let (_, response) = runtime.invoke(&post("alone").replace("/post", "/search"));
+    assert_eq!(response["statusCode"], 404, "{response}");
+    assert_eq!(runtime.stop(), "");
 }
 
-/// Lambda Managed Instances: a second event is asked for while the first has no answer.
+/// On Lambda Managed Instances the function asks for a second event before it has answered the first.
 #[test]
-fn several_events_run_at_once_where_lambda_says_so() {
+fn several_events_run_at_once_on_managed_instances() {
     let runtime = RuntimeApi::start(command().env("AWS_LAMBDA_MAX_CONCURRENCY", "2"));
-    let (first, second) = (runtime.take(), runtime.take());
+    let (first, second) = (runtime.accept(), runtime.accept());
     for (_, path, _) in [&first, &second] {
         assert_eq!(path, "/2018-06-01/runtime/invocation/next");
     }
-    runtime.end();
+    runtime.stop();
 }
 
-fn ended(command: &mut Command) -> (Option<i32>, String) {
+/// Returns the exit status of a program that ends by itself, and its standard error.
+fn run(command: &mut Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = command.output().expect("it runs");
-    let said = String::from_utf8_lossy(&stderr).into_owned();
-    (status.code(), said)
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    (status.code(), stderr)
 }
 
 #[test]
-fn a_flow_that_does_not_hold_is_64() {
-    let (status, said) = ended(command().env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9").env(
+fn an_invalid_flow_ends_with_64() {
+    let (status, stderr) = run(command().env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9").env(
         "FLOWGATE_FLOW",
         "jtype: Flow\ngateway: {function: {public: true}}\n",
     ));
-    assert_eq!(status, Some(64), "{said}");
-    assert!(said.contains("gateway.function.public"), "{said}");
+    assert_eq!(status, Some(64), "{stderr}");
+    assert!(stderr.contains("gateway.function.public"), "{stderr}");
 }
 
 #[test]
-fn outside_lambda_it_says_what_it_is() {
-    let (status, said) = ended(&mut command());
+fn outside_lambda_it_names_the_ways_to_run_it() {
+    let (status, stderr) = run(&mut command());
     assert_eq!(status, Some(64));
     assert!(
-        said.contains("AWS_LAMBDA_RUNTIME_API") && said.contains("cargo lambda watch"),
-        "{said}"
+        stderr.contains("AWS_LAMBDA_RUNTIME_API") && stderr.contains("cargo lambda watch"),
+        "{stderr}"
     );
 }

@@ -1,5 +1,5 @@
-//! What the programs of both hosts share: their exit status, their lines on standard error, the Flow that they serve,
-//! and their log.
+//! What the programs `flowgate` and `gateway-fn` share: exit statuses, messages on standard error, loading the Flow, and
+//! the log.
 
 use std::process::ExitCode;
 
@@ -10,18 +10,18 @@ use flowgate_config::{Config, ConfigErrors, Loaded};
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: done, or stopped cleanly.
+    /// 0: finished, or stopped cleanly.
     Clean,
-    /// 64 (EX_USAGE): bad arguments or an invalid Flow.
+    /// 64 (`EX_USAGE`): invalid arguments or an invalid Flow.
     Usage,
-    /// 69 (EX_UNAVAILABLE): a port that is already in use.
+    /// 69 (`EX_UNAVAILABLE`): a port is already in use.
     PortTaken,
-    /// 1: anything else.
+    /// 1: any other error.
     Failed,
 }
 
 impl Exit {
-    /// The status for the shell.
+    /// Returns the status for the shell.
     #[must_use]
     pub fn code(self) -> ExitCode {
         ExitCode::from(match self {
@@ -36,27 +36,27 @@ impl Exit {
 /// Prints one line on standard error.
 #[expect(
     clippy::print_stderr,
-    reason = "the last words of a command are for the person at the terminal"
+    reason = "the user at the terminal reads it, and the log may be off"
 )]
 pub fn say(message: &str) {
     eprintln!("flowgate: {message}");
 }
 
-/// Prints what is wrong with a Flow on standard error, one line a fault.
+/// Prints the errors of a Flow on standard error, one line for each.
 #[expect(
     clippy::print_stderr,
-    reason = "the last words of a command are for the person at the terminal"
+    reason = "the user at the terminal reads it, and the log may be off"
 )]
-pub fn say_faults(faults: &ConfigErrors) {
-    for fault in &faults.0 {
-        eprintln!("{fault}");
+pub fn say_faults(errors: &ConfigErrors) {
+    for error in &errors.0 {
+        eprintln!("{error}");
     }
 }
 
-/// The Flow that is served when none is named: one Executor inside the Gateway that greets.
+/// The Flow for a program that is started without one: an Executor inside the Gateway that appends a greeting.
 const DEFAULT_FLOW: &str = include_str!("../../../infra/flows/default.yml");
 
-/// Reads and checks the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one. Prints errors.
+/// Loads the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one, and prints its errors.
 ///
 /// # Errors
 /// [`Exit::Usage`] when the file cannot be read or the Flow is invalid.
@@ -78,24 +78,25 @@ fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
         Some(path) => std::fs::read_to_string(&path)
             .map(|text| (text, path.clone()))
             .map_err(|error| {
-                say(&format!("{path}: the Flow file cannot be read: {error}"));
+                say(&format!("{path}: cannot read the Flow file: {error}"));
                 Exit::Usage
             }),
     }
 }
 
-/// A Flow's text and not its path: it has lines, or begins as Jina's inline Flows do.
+/// Whether this is the YAML of a Flow and not a path: it has several lines, or begins as a Flow does.
 fn is_yaml(flow: &str) -> bool {
     flow.contains('\n') || flow.starts_with("!Flow") || flow.starts_with("jtype:")
 }
 
-/// Starts the log, and warns in it of misspelt environment variables.
+/// Starts the log, and logs warnings about misspelt environment variables.
 pub fn start_log() {
     log::start(log::Format::for_environment(&env), &env);
     variables::warn_of_misspelt(std::env::vars_os().map(|(name, _)| name));
 }
 
-/// Returns a variable of the process's environment, in the form in which the rest of the code takes it.
+/// Returns a variable of the process's environment. Other code takes the environment as a parameter, which this
+/// function can be.
 #[must_use]
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()

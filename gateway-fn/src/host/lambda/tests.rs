@@ -54,7 +54,17 @@ fn flow_with_env(yaml: &str, more: &dyn Fn(&str) -> Option<String>) -> Function 
     let process = ProcessInfo::from_environment(&env);
     process.note_init(Duration::from_millis(5));
     let services = Services::new(&config, &Registry::default(), &clients, process);
-    Function::new(services.expect("a Gateway"), &clients, config, &env)
+    let mut function = Function::new(services.expect("a Gateway"), &clients, config, &env);
+    discard_metrics(&mut function);
+    function
+}
+
+/// Keeps metrics out of the output of `cargo test`.
+fn discard_metrics(function: &mut Function) {
+    let shared = Arc::get_mut(&mut function.0).expect("not shared yet");
+    if let Some(metrics) = shared.metrics.as_mut() {
+        metrics.output = Output::to(std::io::sink());
+    }
 }
 
 /// A sample event, changed into a request for `path`.

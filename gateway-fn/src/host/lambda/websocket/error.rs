@@ -1,9 +1,9 @@
 //! The error that a client receives as a message when its own message gets no response.
 //!
-//! API Gateway sends no close frames of the function's choice, so an error is a message: `header.status` says ERROR, as
-//! in an Executor's error, and beside it stands what the container says by a close code and an HTTP status:
-//! `"error": {"request_id", "code", "status", "detail"}` in JSON, `parameters["__error__"]` in protobuf. The connection
-//! stays open, because other invocations may be working on other messages of it.
+//! A function cannot choose the close frames of API Gateway, so an error is a message: its `header.status` is ERROR, as
+//! in an Executor's error, and it contains the close code and HTTP status that the container sends, as
+//! `"error": {"request_id", "code", "status", "detail"}` in JSON and as `parameters["__error__"]` in protobuf. The
+//! connection stays open, because other invocations may be working on other messages of it.
 
 use flowgate_proto::{
     DataRequest,
