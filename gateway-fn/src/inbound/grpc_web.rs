@@ -3,7 +3,6 @@
 use axum::{Router, extract::Request, middleware::Next, response::Response};
 use http::{HeaderMap, HeaderValue, header};
 use tonic_web::GrpcWebLayer;
-use tower::Layer as _;
 
 use super::http::cors;
 
@@ -16,7 +15,7 @@ pub fn is(headers: &HeaderMap) -> bool {
 
 /// gRPC-Web over these gRPC routes. With `cors`, pages of any origin may call, as over HTTP.
 pub fn router(grpc: Router, cors: Cors) -> Router {
-    let router = Router::new().fallback_service(GrpcWebLayer::new().layer(grpc));
+    let router = grpc.layer(GrpcWebLayer::new());
     match cors {
         Cors::SameOrigin => router,
         Cors::AnyOrigin => router.layer(axum::middleware::from_fn(apply_cors)),

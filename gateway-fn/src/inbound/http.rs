@@ -38,11 +38,12 @@ use tracing::Instrument as _;
 
 use super::Services;
 use crate::context::Context;
+pub(crate) use body::accepts_encoding;
 pub use docs::Scripts;
-use openapi::About;
+use openapi::ApiInfo;
 use reject::Rejection;
 use routes::Action;
-use table::{Found, Table};
+use table::{RouteMatch, RouteTable};
 
 /// What a Gateway serves on its HTTP port.
 pub fn router(
@@ -53,8 +54,8 @@ pub fn router(
 ) -> Router {
     let http = Http {
         services: services.clone(),
-        table: Table::new(routes::gateway(config, scripts)),
-        about: About::gateway(config),
+        table: RouteTable::new(routes::http_port(config, scripts)),
+        api_info: ApiInfo::http_port(config),
         scripts,
         protocols: &[Protocol::Http],
         max_body_bytes: limits.max_message_bytes,
@@ -73,8 +74,8 @@ pub fn router(
 pub fn debug_router(services: &Services, scripts: Scripts) -> Router {
     let http = Http {
         services: services.clone(),
-        table: Table::new(routes::debug(scripts)),
-        about: About::debug(),
+        table: RouteTable::new(routes::websocket_port(scripts)),
+        api_info: ApiInfo::websocket_port(),
         scripts,
         protocols: &[Protocol::Http, Protocol::WebSocket],
         max_body_bytes: 0,
@@ -91,8 +92,8 @@ pub struct Prefix(pub String);
 /// One listener's routes over one Gateway.
 struct Http {
     services: Services,
-    table: Table,
-    about: About,
+    table: RouteTable,
+    api_info: ApiInfo,
     scripts: Scripts,
     /// Whose callers must say who they are, if any of these must.
     protocols: &'static [Protocol],
@@ -121,7 +122,7 @@ impl Http {
         if !auth.is_enabled()
             || matches!(
                 self.table.find(method, raw_path),
-                Found::Route(Action::Health)
+                RouteMatch::Found(Action::Health)
             )
         {
             return Ok(Caller::Anonymous);
@@ -152,15 +153,20 @@ impl Http {
                 .await?
             }
             Action::OpenApi => json_reply(self.openapi()),
-            Action::Page(page) => self.scripts.page(*page, &self.about.title),
-            Action::Asset(asset) => docs::asset(asset, request.headers()),
+            Action::Page(page) => self.scripts.page(*page, &self.api_info.title),
+            Action::Asset(asset) => asset.serve(request.headers()),
         })
     }
 
     fn openapi(&self) -> Bytes {
         let write = || {
+<<<<<<< HEAD
             let version = self.services.status.info().jina.remove("jina");
             openapi::write(&self.about, version, self.table.routes())
+=======
+            let version = self.gateway.info().jina.remove("jina");
+            openapi::write(&self.api_info, version, self.table.routes())
+>>>>>>> 59dd9c2 (Keep the recorded OpenAPI schemas as JSON)
         };
         self.openapi.get_or_init(write).clone()
     }
@@ -176,10 +182,10 @@ async fn answer(State(http): State<Arc<Http>>, request: Request) -> Response {
 
 async fn route(http: Arc<Http>, request: Request) -> Response {
     let found = match http.table.find(request.method(), request.uri().path()) {
-        Found::Route(action) => http.act(action, request).await,
-        Found::OtherMethods(allow) => Err(Rejection::MethodNotAllowed { allow }),
-        Found::Elsewhere(path) => redirect(&path, &request),
-        Found::Nothing => Err(Rejection::NotFound),
+        RouteMatch::Found(action) => http.act(action, request).await,
+        RouteMatch::MethodNotAllowed { allow } => Err(Rejection::MethodNotAllowed { allow }),
+        RouteMatch::Redirect(path) => redirect(&path, &request),
+        RouteMatch::NotFound => Err(Rejection::NotFound),
     };
     found.unwrap_or_else(IntoResponse::into_response)
 }

@@ -1,4 +1,4 @@
-//! A request -> the bytes of its JSON body, decompressed, within a limit, by FastAPI's rules of what counts as one.
+//! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what counts as a body.
 
 use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::reject::Rejection;
 
-/// Reads the body, but nothing of one that says it is longer than `limit` bytes.
+/// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
 ///
-/// A request whose method seldom comes with a body stands for one with `{}` when it has none; Jina's
-/// `DELETE /delete` demands one, which many clients cannot send.
+/// An empty body counts as `{}` for methods that usually have none: Jina requires a body for `DELETE /delete`, which
+/// many clients cannot send.
 pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Rejection> {
     let (head, body) = request.into_parts();
     if body.size_hint().lower() > limit as u64 {
@@ -25,38 +25,38 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
         Some(_) => Rejection::BodyTooLarge { limit },
         None => Rejection::BodyUnreadable,
     })?;
-    let body = decoded(body.to_bytes(), &head.headers, limit).await?;
+    let body = decode(body.to_bytes(), &head.headers, limit).await?;
     match head.method {
         Method::DELETE | Method::GET | Method::HEAD if body.is_empty() => {
             Ok(Bytes::from_static(b"{}"))
         }
-        _ if body.is_empty() => Err(Rejection::body_missing()),
-        _ if !is_json(&head.headers) => Err(Rejection::no_object()),
+        _ if body.is_empty() => Err(Rejection::missing_body()),
+        _ if !is_json(&head.headers) => Err(Rejection::not_json()),
         _ => Ok(body),
     }
 }
 
-/// Undoes `content-encoding`, which Jina's Gateway leaves to a proxy in front of it. A front door on Lambda counts the
-/// bytes of a request as they come, so that compression lets more of them through.
-async fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
-    let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
+/// Decompresses a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and function URLs
+/// limit the compressed size of a request, so compression lets larger requests through.
+async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(body);
     };
-    let coding = coding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    let compression = match coding.as_str() {
+    let encoding = encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
+    let compression = match encoding.as_str() {
         "" | "identity" => return Ok(body),
         "gzip" | "x-gzip" => Compression::Gzip,
         "deflate" => Compression::Deflate,
         "zstd" => Compression::Zstd,
-        _ => return Err(Rejection::ContentEncoding { coding }),
+        _ => return Err(Rejection::UnsupportedEncoding { encoding }),
     };
     let body = Vec::from(body);
-    let decompressed = if body.len() <= AT_ONCE_BYTES {
+    let decompressed = if body.len() <= MAX_INLINE_BYTES {
         decompress(body, compression, limit)
     } else {
         let work = move || decompress(body, compression, limit);
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| Rejection::BodyUnreadable)?
+        let finished = tokio::task::spawn_blocking(work).await;
+        finished.map_err(|_| Rejection::BodyUnreadable)?
     };
     match decompressed {
         Ok(body) => Ok(body.into()),
@@ -65,8 +65,9 @@ async fn decoded(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes
     }
 }
 
-/// Ordinary JSON of this size takes a few milliseconds; more must not keep others waiting.
-const AT_ONCE_BYTES: usize = 128 << 10;
+/// Compressed bodies up to this size are decompressed on the worker thread, which takes a few milliseconds for ordinary
+/// JSON. Larger ones go to the blocking pool, so that they do not delay other requests.
+const MAX_INLINE_BYTES: usize = 128 << 10;
 
 /// Whether the content type is absent, empty, `application/json` or `application/*+json`.
 fn is_json(headers: &HeaderMap) -> bool {
@@ -74,12 +75,26 @@ fn is_json(headers: &HeaderMap) -> bool {
         return true;
     };
     let value = value.to_str().unwrap_or("?");
-    let kind = value.split(';').next().unwrap_or_default().trim();
-    let subtype = kind
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    let is_json = media_type
         .to_ascii_lowercase()
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"));
-    value.is_empty() || subtype
+    value.is_empty() || is_json
+}
+
+/// Whether `accept-encoding` lists an encoding with a weight above zero.
+pub(crate) fn accepts_encoding(headers: &HeaderMap, encoding: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut accepted = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    accepted.any(|accepted| {
+        let (name, weight) = accepted.split_once(';').unwrap_or((accepted, "q=1"));
+        let weight = weight.trim().strip_prefix("q=");
+        let weight = weight.and_then(|weight| weight.parse().ok());
+        name.trim().eq_ignore_ascii_case(encoding) && weight.unwrap_or(1.0_f32) > 0.0
+    })
 }
 
 #[cfg(test)]
@@ -88,38 +103,41 @@ mod tests {
 
     use super::*;
 
-    fn coded(coding: &'static str) -> HeaderMap {
+    fn encoded(encoding: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(
             header::CONTENT_ENCODING,
-            http::HeaderValue::from_static(coding),
+            http::HeaderValue::from_static(encoding),
         )])
     }
 
     #[tokio::test]
     async fn compressed_bodies_are_read_within_the_limit() {
-        for (coding, compression) in [
+        for (encoding, compression) in [
             ("gzip", Compression::Gzip),
             ("Deflate", Compression::Deflate),
             ("zstd", Compression::Zstd),
         ] {
             let sent = Bytes::from(compress(&[b' '; 1000], compression).expect("compressed"));
-            let read = decoded(sent.clone(), &coded(coding), 1000).await;
-            assert_eq!(read.expect(coding).len(), 1000);
-            let large = decoded(sent, &coded(coding), 999).await;
+            let read = decode(sent.clone(), &encoded(encoding), 1000).await;
+            assert_eq!(read.expect(encoding).len(), 1000);
+            let large = decode(sent, &encoded(encoding), 999).await;
             assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
-            let broken = decoded(Bytes::from_static(b"{}"), &coded(coding), 999).await;
+            let broken = decode(Bytes::from_static(b"{}"), &encoded(encoding), 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
         }
-        let plain = decoded(Bytes::from_static(b"{}"), &coded("identity"), 999).await;
-        assert_eq!(plain.expect("as it is"), "{}");
-        let unknown = decoded(Bytes::new(), &coded("br"), 999).await;
-        assert!(matches!(unknown, Err(Rejection::ContentEncoding { .. })));
+        let plain = decode(Bytes::from_static(b"{}"), &encoded("identity"), 999).await;
+        assert_eq!(plain.expect("unchanged"), "{}");
+        let unknown = decode(Bytes::new(), &encoded("br"), 999).await;
+        assert!(matches!(
+            unknown,
+            Err(Rejection::UnsupportedEncoding { .. })
+        ));
     }
 
     /// Seen at Jina 3.13.2.
     #[test]
-    fn json_is_told_by_its_content_type() {
-        for (value, json) in [
+    fn json_is_recognised_by_its_content_type() {
+        for (value, expected) in [
             ("application/json", true),
             ("APPLICATION/JSON", true),
             (" application/json ;x", true),
@@ -133,8 +151,25 @@ mod tests {
         ] {
             let value = value.parse().expect("a header value");
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, value)]);
-            assert_eq!(is_json(&headers), json, "{headers:?}");
+            assert_eq!(is_json(&headers), expected, "{headers:?}");
         }
         assert!(is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_encoding_is_accepted_with_a_weight_above_zero() {
+        for (value, accepted) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("br, gzip ; q=1", true),
+            ("gzip;q=0", false),
+            ("deflate", false),
+            ("", false),
+        ] {
+            let value = value.parse().expect("a header value");
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]);
+            assert_eq!(accepts_encoding(&headers, "gzip"), accepted, "{headers:?}");
+        }
+        assert!(!accepts_encoding(&HeaderMap::new(), "gzip"));
     }
 }

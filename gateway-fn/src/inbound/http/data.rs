@@ -1,4 +1,4 @@
-//! The data routes: a JSON body through the Flow, and the answer or the failure back as JSON.
+//! Serves the data routes: sends a JSON body through the Flow and returns the answer or the failure as JSON.
 
 use axum::{extract::Request, response::Response};
 use flowgate_proto::{
@@ -8,7 +8,7 @@ use flowgate_proto::{
 };
 use http::StatusCode;
 
-use super::{body, json_reply, reject::Rejection, routes::Endpoint};
+use super::{body, json_reply, reject::Rejection, routes::ExecEndpoint};
 use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
@@ -18,32 +18,32 @@ use crate::{
 /// Sends the request's body through the Flow as one data request.
 pub(super) async fn post(
     gateway: &Gateway,
-    endpoint: &Endpoint,
+    endpoint: &ExecEndpoint,
     limit: usize,
     request: Request,
 ) -> Result<Response, Rejection> {
     let context = Context::of(request.extensions(), request.headers());
     let body = body::read(request, limit).await?;
-    let sent = read(&body, endpoint)?;
-    let request_id = sent.header.request_id.clone();
-    match gateway.handle(sent, context).await {
+    let request = read(&body, endpoint)?;
+    let request_id = request.header.request_id.clone();
+    match gateway.handle(request, context).await {
         Ok(answer) => write(&answer, request_id),
-        Err(error) => Err(failure(&error, request_id, &body, endpoint)),
+        Err(error) => Err(reject(&error, request_id, &body, endpoint)),
     }
 }
 
-fn read(body: &[u8], endpoint: &Endpoint) -> Result<DataRequest, Rejection> {
+fn read(body: &[u8], endpoint: &ExecEndpoint) -> Result<DataRequest, Rejection> {
     let parsed = json::parse(body).map_err(|error| Rejection::syntax(&error, body))?;
     let from = match endpoint {
-        Endpoint::InBody => EndpointFrom::Body,
-        Endpoint::Fixed(exec_endpoint) => EndpointFrom::Path(exec_endpoint),
+        ExecEndpoint::FromBody => EndpointFrom::Body,
+        ExecEndpoint::Fixed(exec_endpoint) => EndpointFrom::Path(exec_endpoint),
     };
     json::read_request(&parsed, from).map_err(Rejection::Invalid)
 }
 
 fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
     json::write_http(answer).map(json_reply).map_err(|error| {
-        tracing::error!(request_id, error = %with_causes(&error), "an answer could not be written");
+        tracing::error!(request_id, error = %with_causes(&error), "writing the answer failed");
         Rejection::Failed {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             detail: error.to_string(),
@@ -52,11 +52,11 @@ fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection
     })
 }
 
-fn failure(
+fn reject(
     error: &GatewayError,
     request_id: String,
     body: &[u8],
-    endpoint: &Endpoint,
+    endpoint: &ExecEndpoint,
 ) -> Rejection {
     let (status, detail) = (error.http_status(), error.detail());
     match error.code() {
@@ -82,15 +82,15 @@ fn failure(
     }
 }
 
-/// The request as it was sent, with what happened to it. It is read from the body once more, so that
-/// requests that succeed are not copied for it.
+/// Returns the client's request with the failure in its header. Reads the body again, so that requests that succeed are
+/// not copied for this.
 fn echo(
     body: &[u8],
-    endpoint: &Endpoint,
+    endpoint: &ExecEndpoint,
     request_id: String,
     detail: &str,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut sent = read(body, endpoint)?;
-    sent.header.request_id = request_id;
-    Ok(json::write_failure(&sent, detail))
+    let mut request = read(body, endpoint)?;
+    request.header.request_id = request_id;
+    Ok(json::write_failure(&request, detail))
 }

@@ -1,15 +1,20 @@
-//! `/docs` and `/redoc`: Swagger UI and ReDoc over `/openapi.json`. Their scripts come out of the binary, so that the
-//! pages work without the internet, or from the network that Jina's pages load them from, where a megabyte in the
-//! binary is too much. Addresses of ours in the pages are relative: they work behind a path prefix too.
-
-use std::io::Read as _;
+//! Serves `/docs` and `/redoc`: Swagger UI and ReDoc over `/openapi.json`.
+//!
+//! Their scripts are embedded in the binary, so that the pages work without the internet, or are loaded from the CDN that
+//! Jina's pages use, where an extra megabyte is too much. Links to the Gateway are relative, so that they work behind a
+//! path prefix.
 
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
-use flate2::bufread::GzDecoder;
+use flowgate_proto::{
+    Compression,
+    invoke::{PayloadError, decompress},
+};
 use http::{HeaderMap, StatusCode, header};
 
-/// A page of ours, for people.
+use super::body::accepts_encoding;
+
+/// A page of the documentation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Page {
     SwaggerUi,
@@ -17,11 +22,11 @@ pub(super) enum Page {
     OAuth2Redirect,
 }
 
-/// Where the pages have their scripts from.
+/// Where the pages load their scripts from.
 #[derive(Clone, Copy, Debug)]
 pub struct Scripts(&'static [Asset]);
 
-/// A file of Swagger UI or ReDoc in the binary.
+/// A file of Swagger UI or ReDoc that is embedded in the binary.
 #[derive(Debug)]
 pub(super) struct Asset {
     file: &'static File,
@@ -29,32 +34,33 @@ pub(super) struct Asset {
     gzip: &'static [u8],
 }
 
-/// A file of Swagger UI or ReDoc, wherever it comes from.
+/// A file of Swagger UI or ReDoc, embedded or on the CDN.
 #[derive(Debug)]
 struct File {
-    /// What stands for it in a page.
+    /// The placeholder's name in the pages.
     name: &'static str,
-    /// Of our own, with the version in it, because browsers keep the file for a year.
+    /// The path of the embedded file's route. It contains the version, because browsers cache the file for a year.
     path: &'static str,
-    /// Relative to its page.
-    address: &'static str,
-    on_network: &'static str,
-    /// Subresource Integrity: what the network gives must be the file that we know.
+    /// The path relative to the page that loads the file.
+    relative_path: &'static str,
+    cdn_url: &'static str,
+    /// The file's hash for Subresource Integrity: browsers reject anything else from the CDN.
     integrity: &'static str,
 }
 
 impl Scripts {
-    /// Out of the binary, which is a megabyte larger for them.
+    /// Embedded in the binary, which adds a megabyte to it.
     pub const EMBEDDED: Self = Self(&ASSETS);
 
-    /// From jsDelivr, as in Jina 3.13.
-    pub const FROM_NETWORK: Self = Self(&[]);
+    /// Loaded from jsDelivr, as in Jina 3.13.
+    pub const FROM_CDN: Self = Self(&[]);
 
-    /// The files that have a route of their own.
+    /// The embedded files, each of which has a route.
     pub(super) const fn assets(self) -> &'static [Asset] {
         self.0
     }
 
+    /// Renders a page; `title` is the title of the API.
     pub(super) fn page(self, page: Page, title: &str) -> Response {
         let html = match page {
             Page::SwaggerUi => include_str!("../../../assets/swagger-ui.html"),
@@ -63,17 +69,20 @@ impl Scripts {
         };
         let mut html = html.replace("{{title}}", &escape(title));
         for file in [&SWAGGER_UI, &SWAGGER_UI_STYLE, &OAUTH2_REDIRECT, &REDOC] {
-            html = html.replace(&format!("{{{{{}}}}}", file.name), &self.reference(file));
+            html = html.replace(
+                &format!("{{{{{}}}}}", file.name),
+                &self.load_attributes(file),
+            );
         }
         Html(html).into_response()
     }
 
-    /// The attributes of the element that loads a file.
-    fn reference(self, file: &File) -> String {
+    /// The attributes of the HTML element that loads a file.
+    fn load_attributes(self, file: &File) -> String {
         let File {
             name,
-            address,
-            on_network,
+            relative_path,
+            cdn_url,
             integrity,
             ..
         } = file;
@@ -83,21 +92,15 @@ impl Scripts {
             "src"
         };
         match self.0.is_empty() {
-            false => format!(r#"{key}="{address}""#),
+            false => format!(r#"{key}="{relative_path}""#),
             true => {
-                format!(r#"{key}="{on_network}" integrity="{integrity}" crossorigin="anonymous""#)
+                format!(r#"{key}="{cdn_url}" integrity="{integrity}" crossorigin="anonymous""#)
             }
         }
     }
 }
 
-impl Asset {
-    pub(super) const fn path(&self) -> &'static str {
-        self.file.path
-    }
-}
-
-/// `assets/README.md` says where they come from.
+/// The embedded files; `assets/README.md` says which packages they come from.
 const ASSETS: [Asset; 4] = [
     Asset {
         file: &SWAGGER_UI,
@@ -124,69 +127,66 @@ const ASSETS: [Asset; 4] = [
 const SWAGGER_UI: File = File {
     name: "swagger-ui.js",
     path: "/docs/assets/swagger-ui-5.35.0.js",
-    address: "docs/assets/swagger-ui-5.35.0.js",
-    on_network: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/swagger-ui-bundle.js",
+    relative_path: "docs/assets/swagger-ui-5.35.0.js",
+    cdn_url: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/swagger-ui-bundle.js",
     integrity: "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9",
 };
 
 const SWAGGER_UI_STYLE: File = File {
     name: "swagger-ui.css",
     path: "/docs/assets/swagger-ui-5.35.0.css",
-    address: "docs/assets/swagger-ui-5.35.0.css",
-    on_network: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/swagger-ui.css",
+    relative_path: "docs/assets/swagger-ui-5.35.0.css",
+    cdn_url: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/swagger-ui.css",
     integrity: "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxKVN1i3D5I",
 };
 
 const OAUTH2_REDIRECT: File = File {
     name: "oauth2-redirect.js",
     path: "/docs/assets/oauth2-redirect-5.35.0.js",
-    // Its page is below `/docs` itself.
-    address: "assets/oauth2-redirect-5.35.0.js",
-    on_network: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/oauth2-redirect.js",
+    // The page that loads it is `/docs/oauth2-redirect`.
+    relative_path: "assets/oauth2-redirect-5.35.0.js",
+    cdn_url: "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0/oauth2-redirect.js",
     integrity: "sha384-XuY48ztmqRBrZqX+bDrPUqkTumNohu9Bl+yztOEp/hDTS5qXIApmbiD04MrTFpjk",
 };
 
 const REDOC: File = File {
     name: "redoc.js",
     path: "/docs/assets/redoc-2.5.4.js",
-    address: "docs/assets/redoc-2.5.4.js",
-    on_network: "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js",
+    relative_path: "docs/assets/redoc-2.5.4.js",
+    cdn_url: "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js",
     integrity: "sha384-w447zOpYfw/1Tv/5AK9NfHTlQIqE3RVR6KY62jCyy9zNDgO64cMwGGP1Fj0zJVf5",
 };
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-pub(super) fn asset(asset: &'static Asset, asked: &HeaderMap) -> Response {
-    let head = [
-        (header::CONTENT_TYPE, asset.content_type),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-        (header::VARY, "accept-encoding"),
-    ];
-    if accepts_gzip(asked) {
-        let encoding = [(header::CONTENT_ENCODING, "gzip")];
-        return (head, encoding, Bytes::from_static(asset.gzip)).into_response();
-    }
-    let mut plain = Vec::new();
-    match GzDecoder::new(asset.gzip).read_to_end(&mut plain) {
-        Ok(_) => (head, plain).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
+/// The limit when an embedded file is decompressed; the largest one has 1.7 MB.
+const MAX_ASSET_BYTES: usize = 4 << 20;
 
-/// Whether `accept-encoding` names gzip with a weight above nought.
-fn accepts_gzip(asked: &HeaderMap) -> bool {
-    let values = asked.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    codings.any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let weight = weight
-            .trim()
-            .strip_prefix("q=")
-            .and_then(|q| q.parse().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && weight.unwrap_or(1.0_f32) > 0.0
-    })
+impl Asset {
+    pub(super) const fn path(&self) -> &'static str {
+        self.file.path
+    }
+
+    /// Serves the file, compressed if the client accepts gzip.
+    pub(super) fn serve(&self, request_headers: &HeaderMap) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, self.content_type),
+            (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+            (header::VARY, "accept-encoding"),
+        ];
+        if accepts_encoding(request_headers, "gzip") {
+            let encoding = [(header::CONTENT_ENCODING, "gzip")];
+            return (headers, encoding, Bytes::from_static(self.gzip)).into_response();
+        }
+        match self.decompress() {
+            Ok(plain) => (headers, plain).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+
+    fn decompress(&self) -> Result<Vec<u8>, PayloadError> {
+        decompress(self.gzip.to_vec(), Compression::Gzip, MAX_ASSET_BYTES)
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -204,29 +204,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
-        for (value, accepted) in [
-            ("gzip", true),
-            ("deflate, GZIP;q=0.5", true),
-            ("br, gzip ; q=1", true),
-            ("gzip;q=0", false),
-            ("deflate", false),
-            ("", false),
-        ] {
-            let value = value.parse().expect("a header value");
-            let asked = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]);
-            assert_eq!(accepts_gzip(&asked), accepted, "{asked:?}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn the_network_must_give_the_very_files_that_are_embedded() {
+    fn the_cdn_must_serve_the_files_that_are_embedded() {
         for asset in &ASSETS {
-            let mut plain = Vec::new();
-            GzDecoder::new(asset.gzip)
-                .read_to_end(&mut plain)
-                .expect("gzip");
+            let plain = asset.decompress().expect("gzip");
             let digest = STANDARD.encode(digest(&SHA384, &plain));
             let File { integrity, .. } = asset.file;
             assert_eq!(format!("sha384-{digest}"), *integrity, "{asset:?}");
@@ -234,21 +214,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_names_every_file_in_one_way_or_the_other() {
-        for (scripts, ours) in [(Scripts::EMBEDDED, true), (Scripts::FROM_NETWORK, false)] {
+    async fn a_page_loads_every_file_from_the_gateway_or_every_file_from_the_cdn() {
+        for (scripts, is_embedded) in [(Scripts::EMBEDDED, true), (Scripts::FROM_CDN, false)] {
             for page in [Page::SwaggerUi, Page::Redoc, Page::OAuth2Redirect] {
                 let body = scripts.page(page, "a & b").into_body();
                 let body = body.collect().await.expect("a body").to_bytes();
                 let html = String::from_utf8_lossy(&body);
-                assert_eq!(html.contains("assets/"), ours, "{html}");
-                assert_eq!(html.contains("integrity=\"sha384-"), !ours, "{html}");
+                assert_eq!(html.contains("assets/"), is_embedded, "{html}");
+                assert_eq!(html.contains("integrity=\"sha384-"), !is_embedded, "{html}");
                 assert!(!html.contains("{{"), "{html}");
             }
         }
     }
 
     #[test]
-    fn the_binary_carries_little_more_than_a_megabyte_for_them() {
+    fn the_embedded_files_add_little_more_than_a_megabyte() {
         let total: usize = ASSETS.iter().map(|asset| asset.gzip.len()).sum();
         assert!(total < 1_200_000, "{total} bytes");
     }

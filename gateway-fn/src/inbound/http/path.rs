@@ -1,73 +1,164 @@
-//! A route's path as FastAPI reads it -> does a request's path match? `{name}` and `{name:kind}` stand for
-//! what they stand for there, which the data routes then ignore.
+//! Matches request paths against route paths with parameters, as FastAPI (Starlette 0.22) does.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use fancy_regex::Regex;
 use percent_encoding::percent_decode_str;
 
-/// The path of a route.
+/// The path of a route, with parameters such as `{name}` or `{name:kind}`. Data routes ignore the values.
 #[derive(Debug)]
-pub(super) struct Path {
+pub(super) struct PathTemplate {
     template: String,
-    parameters: Option<Regex>,
+    /// Empty when the path has no parameters.
+    parts: Vec<Part>,
 }
 
-impl Path {
+#[derive(Debug)]
+enum Part {
+    Literal(String),
+    Parameter(Kind),
+}
+
+/// What a parameter matches.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// One or more characters except `/`.
+    Str,
+    /// Zero or more characters except line breaks.
+    Path,
+    /// Digits.
+    Int,
+    /// Digits, with or without a fraction.
+    Float,
+    /// Lower-case hexadecimal digits in the groups of a UUID.
+    Uuid,
+}
+
+impl PathTemplate {
+    /// Parses a path. One that FastAPI would reject matches literally.
     pub(super) fn new(path: &str) -> Self {
-        let (parameters, template) = compile(path).unzip();
+        let (parts, template) = parse(path).unzip();
         Self {
             template: template.unwrap_or_else(|| path.to_owned()),
-            parameters,
+            parts: parts.unwrap_or_default(),
         }
     }
 
-    /// Whether a request's decoded path is this one.
+    /// Whether the template matches the whole of a request's decoded path.
     pub(super) fn matches(&self, path: &str) -> bool {
-        match &self.parameters {
-            None => self.template == path,
-            Some(regex) => regex.is_match(path).unwrap_or(false),
+        if self.parts.is_empty() {
+            return self.template == path;
         }
+        // Every position that the parts so far can end at: linear in the path, whatever the template.
+        let start = BTreeSet::from([0]);
+        let ends = self
+            .parts
+            .iter()
+            .fold(start, |starts, part| part.ends(path, &starts));
+        ends.contains(&path.len())
     }
 
-    /// The path as OpenAPI writes it: parameters without their kind.
+    /// Returns the path as OpenAPI writes it: parameters without their kind.
     pub(super) fn template(&self) -> &str {
         &self.template
     }
 }
 
-/// The regex and the template of a path with parameters; `None` for a path without, and for one that
-/// FastAPI would refuse, which then matches literally.
-fn compile(path: &str) -> Option<(Regex, String)> {
-    let (mut rest, mut regex, mut template) = (path, r"\A".to_owned(), String::new());
+/// Splits a path with parameters into its parts and the template without kinds. Returns `None` for a path without
+/// parameters and for one that FastAPI would reject.
+fn parse(path: &str) -> Option<(Vec<Part>, String)> {
+    let (mut rest, mut parts, mut template) = (path, Vec::new(), String::new());
     while let Some((literal, after)) = rest.split_once('{') {
         let (parameter, tail) = after.split_once('}')?;
         let (name, kind) = parameter.split_once(':').unwrap_or((parameter, "str"));
-        regex += &fancy_regex::escape(literal);
-        regex += class(kind)?;
+        parts.push(Part::Literal(literal.to_owned()));
+        parts.push(Part::Parameter(Kind::from_name(kind)?));
         template += &format!("{literal}{{{name}}}");
         rest = tail;
     }
-    if template.is_empty() {
+    if parts.is_empty() {
         return None;
     }
-    let regex = regex + &fancy_regex::escape(rest) + r"\z";
-    Some((Regex::new(&regex).ok()?, template + rest))
+    parts.push(Part::Literal(rest.to_owned()));
+    Some((parts, template + rest))
 }
 
-/// What a parameter of a kind matches (Starlette 0.22).
-fn class(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "str" => "[^/]+",
-        "path" => ".*",
-        "int" => "[0-9]+",
-        "float" => r"[0-9]+(?:\.[0-9]+)?",
-        "uuid" => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-        _ => return None,
-    })
+impl Kind {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "str" => Self::Str,
+            "path" => Self::Path,
+            "int" => Self::Int,
+            "float" => Self::Float,
+            "uuid" => Self::Uuid,
+            _ => return None,
+        })
+    }
 }
 
-/// A request's path with its `%XX` decoded; sequences that are none stay, and what is no UTF-8 is replaced.
+impl Part {
+    /// Returns every position at which this part can end when it starts at one of `starts`.
+    fn ends(&self, path: &str, starts: &BTreeSet<usize>) -> BTreeSet<usize> {
+        match self {
+            Self::Literal(literal) => literal_ends(path, starts, literal),
+            Self::Parameter(Kind::Str) => run_ends(path, starts, |letter| letter != '/'),
+            Self::Parameter(Kind::Path) => {
+                &run_ends(path, starts, |letter| letter != '\n') | starts
+            }
+            Self::Parameter(Kind::Int) => digit_ends(path, starts),
+            Self::Parameter(Kind::Float) => {
+                let whole = digit_ends(path, starts);
+                let fraction = digit_ends(path, &literal_ends(path, &whole, "."));
+                &whole | &fraction
+            }
+            Self::Parameter(Kind::Uuid) => starts
+                .iter()
+                .map(|start| (start, start + UUID_FORM.len()))
+                .filter(|(start, end)| path.get(**start..*end).is_some_and(is_uuid))
+                .map(|(_, end)| end)
+                .collect(),
+        }
+    }
+}
+
+fn literal_ends(path: &str, starts: &BTreeSet<usize>, literal: &str) -> BTreeSet<usize> {
+    starts
+        .iter()
+        .filter(|start| path[**start..].starts_with(literal))
+        .map(|start| start + literal.len())
+        .collect()
+}
+
+fn digit_ends(path: &str, starts: &BTreeSet<usize>) -> BTreeSet<usize> {
+    run_ends(path, starts, |letter| letter.is_ascii_digit())
+}
+
+/// Returns the ends of all runs of one or more matching characters that begin at one of `starts`.
+fn run_ends(
+    path: &str,
+    starts: &BTreeSet<usize>,
+    is_match: impl Fn(char) -> bool,
+) -> BTreeSet<usize> {
+    let mut is_inside = false;
+    let ends = path.char_indices().filter_map(|(at, letter)| {
+        is_inside = (is_inside || starts.contains(&at)) && is_match(letter);
+        is_inside.then(|| at + letter.len_utf8())
+    });
+    ends.collect()
+}
+
+/// The form of a UUID; `x` is a hexadecimal digit.
+const UUID_FORM: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes()
+        .zip(UUID_FORM.bytes())
+        .all(|(byte, form)| match form {
+            b'-' => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
+/// Decodes `%XX` in a request's path. Invalid sequences stay unchanged, and bytes that are not UTF-8 are replaced.
 pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
@@ -78,25 +169,47 @@ mod tests {
 
     #[test]
     fn a_plain_path_matches_itself_only() {
-        let path = Path::new("/index");
+        let path = PathTemplate::new("/index");
         assert!(path.matches("/index"));
         assert!(!path.matches("/Index") && !path.matches("/index/") && !path.matches("/index.x"));
     }
 
     #[test]
     fn parameters_match_what_they_match_in_fastapi() {
-        let path = Path::new("/with/{name:path}/{other}.json");
+        let path = PathTemplate::new("/with/{name:path}/{other}.json");
         assert_eq!(path.template(), "/with/{name}/{other}.json");
         assert!(path.matches("/with/a/b/c.json") && path.matches("/with//c.json"));
         assert!(!path.matches("/with/a.json") && !path.matches("/with/a/b/cxjson"));
-        assert!(Path::new("/{n:int}").matches("/12") && !Path::new("/{n:int}").matches("/1x"));
+        let uuid = "0123abcd-0123-abcd-0123-0123456789ab";
+        for (template, path, expected) in [
+            ("/{n:int}", "/12", true),
+            ("/{n:int}", "/1x", false),
+            ("/{n:int}", "/", false),
+            ("/{n:float}", "/1", true),
+            ("/{n:float}", "/1.25", true),
+            ("/{n:float}", "/1.", false),
+            ("/{n:float}.{m}", "/1.2.x", true),
+            ("/{n:uuid}", &format!("/{uuid}"), true),
+            ("/{n:uuid}/x", &format!("/{uuid}/x"), true),
+            ("/{n:uuid}", &format!("/{}", uuid.to_uppercase()), false),
+            ("/{n:uuid}", "/0123abcd", false),
+            ("/{n}", "/ü", true),
+            ("/{n}", "/a/b", false),
+            ("/{n}{m}", "/ab", true),
+            ("/{n}{m}", "/a", false),
+            ("/{n:path}", "/", true),
+            ("/{n:path}", "/a\nb", false),
+        ] {
+            let matches = PathTemplate::new(template).matches(path);
+            assert_eq!(matches, expected, "{template} {path}");
+        }
     }
 
     #[test]
-    fn a_path_that_fastapi_refuses_is_literal() {
+    fn a_path_that_fastapi_rejects_is_literal() {
         for path in ["/{n:what}", "/{open", "/a{"] {
-            assert!(Path::new(path).matches(path), "{path}");
-            assert_eq!(Path::new(path).template(), path);
+            assert!(PathTemplate::new(path).matches(path), "{path}");
+            assert_eq!(PathTemplate::new(path).template(), path);
         }
     }
 

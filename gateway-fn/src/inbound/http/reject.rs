@@ -1,4 +1,4 @@
-//! Why a request gets no answer of the Flow -> status and JSON body, as FastAPI writes them.
+//! Writes rejected and failed requests as FastAPI does: a status and a JSON body.
 
 use axum::response::{IntoResponse, Response};
 use flowgate_proto::json::{Fault, FieldError, Loc, SyntaxError};
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::json_reply;
 
-/// How much of a broken body is sent back; Jina 3.13 sends back all of it.
-const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// How much of a body with a syntax error the answer repeats. Jina 3.13 repeats all of it.
+const MAX_ECHO_BYTES: usize = 64 * 1024;
 
-/// Why a request gets no answer of the Flow.
+/// Why a request has no successful answer.
 #[derive(Debug)]
 pub(super) enum Rejection {
     NotFound,
@@ -20,15 +20,15 @@ pub(super) enum Rejection {
     BodyTooLarge {
         limit: usize,
     },
-    /// The body is compressed in a way that is not known here.
-    ContentEncoding {
-        coding: String,
+    /// The `content-encoding` is not supported.
+    UnsupportedEncoding {
+        encoding: String,
     },
-    /// The connection broke, or the body is no text of any length and depth.
+    /// The connection broke, or the body is not UTF-8, is nested too deep or does not decompress.
     BodyUnreadable,
-    /// The client is at fault, in these places.
+    /// The body is invalid at these places.
     Invalid(Vec<FieldError>),
-    /// An Executor cannot be reached or is too slow; `echo` is the body.
+    /// An Executor is unreachable or too slow; `echo` becomes the answer's body.
     Unreachable {
         status: StatusCode,
         echo: Vec<u8>,
@@ -41,17 +41,17 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    /// No body where one has to be.
-    pub(super) fn body_missing() -> Self {
+    /// A required body is missing.
+    pub(super) fn missing_body() -> Self {
         Self::invalid(&["body"], "field required", "value_error.missing")
     }
 
-    /// A body that is no JSON by its content type.
-    pub(super) fn no_object() -> Self {
+    /// The content type is not JSON.
+    pub(super) fn not_json() -> Self {
         Self::invalid(&["body"], "value is not a valid dict", "type_error.dict")
     }
 
-    /// `target_executor` is no regular expression.
+    /// `target_executor` is not a valid regular expression.
     pub(super) fn target_executor(detail: &str) -> Self {
         Self::invalid(
             &["body", "targetExecutor"],
@@ -60,14 +60,15 @@ impl Rejection {
         )
     }
 
-    /// Documents or parameters that do not fit the Flow, which only the Flow finds out.
+    /// The Flow cannot process the documents or parameters.
     pub(super) fn documents(detail: &str) -> Self {
         Self::invalid(&["body"], detail, "value_error")
     }
 
+    /// The body is not valid JSON.
     pub(super) fn syntax(error: &SyntaxError, body: &[u8]) -> Self {
         match (error.fault, std::str::from_utf8(body)) {
-            (Fault::Grammar, Ok(text)) => Self::Invalid(vec![error.field_error(cut(text))]),
+            (Fault::Grammar, Ok(text)) => Self::Invalid(vec![error.field_error(truncate(text))]),
             _ => Self::BodyUnreadable,
         }
     }
@@ -91,7 +92,7 @@ impl IntoResponse for Rejection {
                 let detail = format!("the body is larger than the limit of {limit} bytes");
                 reply(StatusCode::PAYLOAD_TOO_LARGE, &detail)
             }
-            Self::ContentEncoding { coding } => content_encoding(&coding),
+            Self::UnsupportedEncoding { encoding } => unsupported_encoding(&encoding),
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",
@@ -121,14 +122,15 @@ fn with_status(status: StatusCode, body: &Value) -> Response {
     (status, json_reply(body.to_string())).into_response()
 }
 
-/// With the codings there are, as RFC 9110 wants it (section 12.5.3).
-fn content_encoding(coding: &str) -> Response {
-    let detail = format!("the body is {coding:?}: gzip, deflate and zstd are known here");
+/// Lists the supported encodings in `accept-encoding`, as RFC 9110 asks (section 12.5.3).
+fn unsupported_encoding(encoding: &str) -> Response {
+    let detail =
+        format!("content-encoding {encoding:?} is not supported: use gzip, deflate or zstd");
     let mut response = reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail);
-    let known = HeaderValue::from_static("gzip, deflate, zstd");
+    let supported = HeaderValue::from_static("gzip, deflate, zstd");
     response
         .headers_mut()
-        .insert(header::ACCEPT_ENCODING, known);
+        .insert(header::ACCEPT_ENCODING, supported);
     response
 }
 
@@ -140,6 +142,6 @@ fn method_not_allowed(allow: &str) -> Response {
     response
 }
 
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
+fn truncate(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ECHO_BYTES)]
 }

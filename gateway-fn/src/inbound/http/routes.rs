@@ -1,18 +1,18 @@
-//! A Gateway's settings -> its HTTP routes, each with what `/openapi.json` says of it, in the order in
-//! which Jina 3.13 registers them.
+//! Builds the HTTP routes of a Gateway from its settings, in the order in which Jina 3.13 registers them, each with its
+//! description for `/openapi.json`.
 
 use flowgate_config::{ExposedEndpoint, HttpConfig};
 use http::Method;
 
 use super::{
     docs::{Asset, Page, Scripts},
-    path::Path,
+    path::PathTemplate,
 };
 
-/// One route.
+/// A route.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) path: Path,
+    pub(super) path: PathTemplate,
     pub(super) methods: Vec<Method>,
     pub(super) action: Action,
     /// `None` keeps the route out of `/openapi.json`.
@@ -25,7 +25,7 @@ pub(super) enum Action {
     Health,
     DryRun,
     Status,
-    Data(Endpoint),
+    Data(ExecEndpoint),
     OpenApi,
     Page(Page),
     Asset(&'static Asset),
@@ -33,27 +33,27 @@ pub(super) enum Action {
 
 /// Where the exec endpoint of a data request comes from.
 #[derive(Debug)]
-pub(super) enum Endpoint {
-    InBody,
+pub(super) enum ExecEndpoint {
+    FromBody,
     Fixed(String),
 }
 
-/// What `/openapi.json` says of a route.
+/// The description of a route in `/openapi.json`.
 #[derive(Debug, Default)]
 pub(super) struct Operation {
-    /// The name of the Python function behind the route in Jina 3.13, from which the operationId is made.
+    /// The name of the route's Python function in Jina 3.13, from which FastAPI makes the operationId.
     pub(super) name: String,
     pub(super) summary: String,
     pub(super) description: Option<String>,
     pub(super) tags: Vec<String>,
-    /// The schema of the request's body.
-    pub(super) body: Option<&'static str>,
-    /// The schema of the answer; without one, it can be anything.
-    pub(super) answer: Option<&'static str>,
+    /// The name of the schema of the request's body.
+    pub(super) body_schema: Option<&'static str>,
+    /// The name of the schema of the response; `None` allows any JSON.
+    pub(super) response_schema: Option<&'static str>,
 }
 
-/// The routes of the HTTP port.
-pub(super) fn gateway(config: &HttpConfig, scripts: Scripts) -> Vec<Route> {
+/// Returns the routes of the HTTP port.
+pub(super) fn http_port(config: &HttpConfig, scripts: Scripts) -> Vec<Route> {
     let mut routes = documentation(scripts);
     if config.debug_endpoints {
         routes.extend([
@@ -79,8 +79,8 @@ pub(super) fn gateway(config: &HttpConfig, scripts: Scripts) -> Vec<Route> {
     routes
 }
 
-/// The plain HTTP routes of the WebSocket port.
-pub(super) fn debug(scripts: Scripts) -> Vec<Route> {
+/// Returns the plain HTTP routes of the WebSocket port.
+pub(super) fn websocket_port(scripts: Scripts) -> Vec<Route> {
     let mut routes = documentation(scripts);
     routes.extend([
         health("_health", "Jina", None),
@@ -91,45 +91,45 @@ pub(super) fn debug(scripts: Scripts) -> Vec<Route> {
 }
 
 fn documentation(scripts: Scripts) -> Vec<Route> {
-    let plain = |path, action| Route {
-        path: Path::new(path),
+    let undocumented = |path, action| Route {
+        path: PathTemplate::new(path),
         methods: vec![Method::GET, Method::HEAD],
         action,
         operation: None,
     };
     let mut routes = vec![
-        plain("/openapi.json", Action::OpenApi),
-        plain("/docs", Action::Page(Page::SwaggerUi)),
-        plain("/docs/oauth2-redirect", Action::Page(Page::OAuth2Redirect)),
-        plain("/redoc", Action::Page(Page::Redoc)),
+        undocumented("/openapi.json", Action::OpenApi),
+        undocumented("/docs", Action::Page(Page::SwaggerUi)),
+        undocumented("/docs/oauth2-redirect", Action::Page(Page::OAuth2Redirect)),
+        undocumented("/redoc", Action::Page(Page::Redoc)),
     ];
     routes.extend(
         scripts
             .assets()
             .iter()
-            .map(|asset| plain(asset.path(), Action::Asset(asset))),
+            .map(|asset| undocumented(asset.path(), Action::Asset(asset))),
     );
     routes
 }
 
 fn route(method: Method, path: &str, action: Action, operation: Operation) -> Route {
     Route {
-        path: Path::new(path),
+        path: PathTemplate::new(path),
         methods: vec![method],
         action,
         operation: Some(operation),
     }
 }
 
-fn health(name: &str, of: &str, answer: Option<&'static str>) -> Route {
+fn health(name: &str, service: &str, response_schema: Option<&'static str>) -> Route {
     let operation = Operation {
         name: name.to_owned(),
-        summary: format!("Get the health of {of} service"),
+        summary: format!("Get the health of {service} service"),
         description: Some(format!(
             "Get the health of this {} service.",
-            of.trim_start_matches("Jina ")
+            service.trim_start_matches("Jina ")
         )),
-        answer,
+        response_schema,
         ..Operation::default()
     };
     route(Method::GET, "/", Action::Health, operation)
@@ -142,13 +142,13 @@ fn dry_run(name: &str) -> Route {
         name: name.to_owned(),
         summary: summary.to_owned(),
         description: Some("Get the health of the complete Flow service.".to_owned()),
-        answer: Some("StatusProto"),
+        response_schema: Some("StatusProto"),
         ..Operation::default()
     };
     route(Method::GET, "/dry_run", Action::DryRun, operation)
 }
 
-fn status(tags: &[&str], answer: Option<&'static str>) -> Route {
+fn status(tags: &[&str], response_schema: Option<&'static str>) -> Route {
     let description = "Get the status of this Jina service.\n\n\
                        This is equivalent to running `jina -vf` from command line.";
     let operation = Operation {
@@ -156,8 +156,8 @@ fn status(tags: &[&str], answer: Option<&'static str>) -> Route {
         summary: "Get the status of Jina service".to_owned(),
         description: Some(description.to_owned()),
         tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
-        body: None,
-        answer,
+        body_schema: None,
+        response_schema,
     };
     route(Method::GET, "/status", Action::Status, operation)
 }
@@ -171,13 +171,13 @@ fn post() -> Route {
         summary: "Post a data request to some endpoint".to_owned(),
         description: Some(description.to_owned()),
         tags: vec!["Debug".to_owned()],
-        body: Some("JinaEndpointRequestModel"),
-        answer: Some("JinaResponseModel"),
+        body_schema: Some("JinaEndpointRequestModel"),
+        response_schema: Some("JinaResponseModel"),
     };
     route(
         Method::POST,
         "/post",
-        Action::Data(Endpoint::InBody),
+        Action::Data(ExecEndpoint::FromBody),
         operation,
     )
 }
@@ -189,46 +189,46 @@ fn crud(method: Method, path: &str) -> Route {
     let operation = Operation {
         description: Some(description),
         tags: vec!["CRUD".to_owned()],
-        ..fixed(path)
+        ..data_operation(path)
     };
     route(
         method,
         path,
-        Action::Data(Endpoint::Fixed(path.to_owned())),
+        Action::Data(ExecEndpoint::Fixed(path.to_owned())),
         operation,
     )
 }
 
 fn exposed(endpoint: &ExposedEndpoint) -> Route {
     let path = &endpoint.http_path;
-    let by_default = fixed(path);
+    let default = data_operation(path);
     let operation = Operation {
-        summary: endpoint.summary.clone().unwrap_or(by_default.summary),
+        summary: endpoint.summary.clone().unwrap_or(default.summary),
         tags: endpoint.tags.clone(),
-        ..by_default
+        ..default
     };
     let methods = endpoint.methods.iter();
     Route {
-        path: Path::new(path),
+        path: PathTemplate::new(path),
         methods: methods.filter_map(|method| method.parse().ok()).collect(),
-        action: Action::Data(Endpoint::Fixed(endpoint.exec_endpoint.clone())),
+        action: Action::Data(ExecEndpoint::Fixed(endpoint.exec_endpoint.clone())),
         operation: Some(operation),
     }
 }
 
-/// A route to one exec endpoint, which has no Python function of its own and goes by its path.
-fn fixed(path: &str) -> Operation {
+/// Describes a route to a fixed exec endpoint, which Jina registers with its path as its name.
+fn data_operation(path: &str) -> Operation {
     Operation {
         name: path.to_owned(),
         summary: title_case(&path.replace('_', " ")),
-        body: Some("JinaRequestModel"),
-        answer: Some("JinaResponseModel"),
+        body_schema: Some("JinaRequestModel"),
+        response_schema: Some("JinaResponseModel"),
         ..Operation::default()
     }
 }
 
-/// Python's `str.title`: a letter is upper-case when none stands before it.
-pub(super) fn title_case(text: &str) -> String {
+/// Python's `str.title`: a letter is upper-case unless it follows another letter.
+fn title_case(text: &str) -> String {
     let mut title = String::with_capacity(text.len());
     let mut in_word = false;
     for letter in text.chars() {

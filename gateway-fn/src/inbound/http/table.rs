@@ -1,4 +1,4 @@
-//! Method and path -> the route that answers, by Starlette's rules.
+//! Finds the route for a request's method and path by Starlette's rules.
 
 use http::Method;
 
@@ -9,20 +9,22 @@ use super::{
 
 /// Routes in the order in which they are tried.
 #[derive(Debug)]
-pub(super) struct Table(Vec<Route>);
+pub(super) struct RouteTable(Vec<Route>);
 
-/// What a request's method and path lead to.
+/// The outcome of a lookup.
 #[derive(Debug)]
-pub(super) enum Found<'a> {
-    Route(&'a Action),
-    /// The path exists, but for these methods, written as the header `allow` has them.
-    OtherMethods(String),
-    /// The path exists with, or without, a slash at its end: this one.
-    Elsewhere(String),
-    Nothing,
+pub(super) enum RouteMatch<'a> {
+    Found(&'a Action),
+    /// The path exists for other methods, listed as the header `allow` lists them.
+    MethodNotAllowed {
+        allow: String,
+    },
+    /// The path does not exist, but this one with or without a slash at its end does.
+    Redirect(String),
+    NotFound,
 }
 
-impl Table {
+impl RouteTable {
     pub(super) const fn new(routes: Vec<Route>) -> Self {
         Self(routes)
     }
@@ -31,34 +33,35 @@ impl Table {
         &self.0
     }
 
-    /// The first route with this path and method; a few dozen comparisons of short strings at most in any Flow
-    /// that people write.
-    pub(super) fn find(&self, method: &Method, raw_path: &str) -> Found<'_> {
+    /// Returns the first route that matches. A linear search: even large Flows have only a few dozen routes.
+    pub(super) fn find(&self, method: &Method, raw_path: &str) -> RouteMatch<'_> {
         let path = path::decode(raw_path);
         let mut allow: Vec<&str> = Vec::new();
-        for route in self.at(&path) {
+        for route in self.with_path(&path) {
             if route.methods.contains(method) {
-                return Found::Route(&route.action);
+                return RouteMatch::Found(&route.action);
             }
             allow.extend(route.methods.iter().map(Method::as_str));
         }
         if !allow.is_empty() {
-            return Found::OtherMethods(allow.join(", "));
+            return RouteMatch::MethodNotAllowed {
+                allow: allow.join(", "),
+            };
         }
-        let elsewhere = other_end(raw_path);
-        if path != "/" && self.at(&path::decode(&elsewhere)).next().is_some() {
-            return Found::Elsewhere(elsewhere);
+        let redirect = toggle_trailing_slash(raw_path);
+        if path != "/" && self.with_path(&path::decode(&redirect)).next().is_some() {
+            return RouteMatch::Redirect(redirect);
         }
-        Found::Nothing
+        RouteMatch::NotFound
     }
 
-    fn at(&self, path: &str) -> impl Iterator<Item = &Route> {
+    fn with_path(&self, path: &str) -> impl Iterator<Item = &Route> {
         self.0.iter().filter(move |route| route.path.matches(path))
     }
 }
 
-/// The path without the slashes at its end, or with one if it has none.
-fn other_end(path: &str) -> String {
+/// Removes the slashes at the end of the path, or adds one if there are none.
+fn toggle_trailing_slash(path: &str) -> String {
     if path.ends_with('/') {
         path.trim_end_matches('/').to_owned()
     } else {

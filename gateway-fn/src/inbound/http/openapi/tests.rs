@@ -1,4 +1,4 @@
-//! `/openapi.json` against those of Jina 3.13.2 (`jina-3.13.2/*.json`, recorded).
+//! Compares `/openapi.json` with documents recorded from Jina 3.13.2 (`jina-3.13.2/*.json`).
 
 use flowgate_config::ExposedEndpoint;
 use serde_json::Value;
@@ -30,12 +30,12 @@ fn exposed(exec_endpoint: &str, http_path: &str, methods: &[&str]) -> ExposedEnd
     }
 }
 
-fn written(about: &About, routes: &[Route]) -> Value {
-    let document = write(about, Some(JINA.to_owned()), routes);
+fn written(info: &ApiInfo, routes: &[Route]) -> Value {
+    let document = write(info, Some(JINA.to_owned()), routes);
     serde_json::from_slice(&document).expect("JSON")
 }
 
-/// What Jina answered, without the notes for a Python linter that its descriptions end with.
+/// The recorded document without the notes for a Python linter at the end of its descriptions.
 fn recorded(document: &str) -> Value {
     let mut document: Value = serde_json::from_str(document).expect("JSON");
     let paths = document["paths"].as_object_mut().expect("paths");
@@ -71,19 +71,19 @@ fn every_route_is_described_as_jina_does() {
         ..config()
     };
     let mut recorded = recorded(include_str!("jina-3.13.2/openapi.json"));
-    // Jina gives both operations one id.
+    // Jina gives both operations the same id.
     recorded["paths"]["/multi"]["post"]["operationId"] = "_multi_multi_post".into();
     assert_eq!(
         written(
-            &About::gateway(&config),
-            &routes::gateway(&config, Scripts::EMBEDDED)
+            &ApiInfo::http_port(&config),
+            &routes::http_port(&config, Scripts::EMBEDDED)
         ),
         recorded
     );
 }
 
 #[test]
-fn routes_that_are_off_leave_nothing_behind() {
+fn disabled_routes_are_not_described() {
     let config = HttpConfig {
         title: Some("Bare & <b>".to_owned()),
         description: Some("Nothing \"here\"".to_owned()),
@@ -94,31 +94,34 @@ fn routes_that_are_off_leave_nothing_behind() {
     let recorded = recorded(include_str!("jina-3.13.2/openapi-bare.json"));
     assert_eq!(
         written(
-            &About::gateway(&config),
-            &routes::gateway(&config, Scripts::EMBEDDED)
+            &ApiInfo::http_port(&config),
+            &routes::http_port(&config, Scripts::EMBEDDED)
         ),
         recorded
     );
 }
 
 #[test]
-fn the_websocket_port_describes_its_own() {
+fn the_websocket_port_has_its_own_description() {
     let recorded = recorded(include_str!("jina-3.13.2/openapi-websocket.json"));
     assert_eq!(
-        written(&About::debug(), &routes::debug(Scripts::EMBEDDED)),
+        written(
+            &ApiInfo::websocket_port(),
+            &routes::websocket_port(Scripts::EMBEDDED)
+        ),
         recorded
     );
 }
 
 #[test]
-fn of_two_routes_in_one_place_the_one_that_answers_is_described() {
+fn of_two_routes_with_one_path_and_method_the_one_that_answers_is_described() {
     let config = HttpConfig {
         exposed: vec![exposed("/other", "/index", &["POST", "GET"])],
         ..config()
     };
     let document = written(
-        &About::gateway(&config),
-        &routes::gateway(&config, Scripts::EMBEDDED),
+        &ApiInfo::http_port(&config),
+        &routes::http_port(&config, Scripts::EMBEDDED),
     );
     let index = &document["paths"]["/index"];
     assert_eq!(index["post"]["tags"][0], "CRUD");
