@@ -7,7 +7,7 @@ use std::{
 };
 
 use executor_fn::{Executor, Identity, ServeOptions};
-use flowgate::container::{Container, ContainerError, Ended};
+use flowgate::container::{Container, ContainerError, Shutdown};
 use flowgate_config::{Config, Protocol};
 use gateway::gateway::Registry;
 use gateway::status::ProcessInfo;
@@ -168,7 +168,7 @@ impl ClosedPort {
 pub struct ServedGateway {
     endpoints: Vec<(Protocol, SocketAddr)>,
     stop: CancellationToken,
-    task: JoinHandle<Ended>,
+    task: JoinHandle<Shutdown>,
 }
 
 impl ServedGateway {
@@ -257,7 +257,7 @@ impl ServedGateway {
     ///
     /// # Panics
     /// When the Gateway panicked or does not come to an end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> Shutdown {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await;
         ended

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate::container::Ended;
+use flowgate::container::Shutdown;
 use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{RawGrpc, open_websocket, post},
@@ -25,7 +25,7 @@ const GREET: &str = "executors:\n  - {name: g, uses: 'inproc://greet'}\n";
 /// Stops a Gateway that has nothing to do any more, far within the 25 s that work under way would get.
 async fn stop_at_once(gateway: ServedGateway) {
     let ended = tokio::time::timeout(Duration::from_secs(8), gateway.stop()).await;
-    assert_eq!(ended.expect("nothing holds it up"), Ended::Drained);
+    assert_eq!(ended.expect("nothing holds it up"), Shutdown::Drained);
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn a_request_under_way_is_finished() {
     gateway.begin_stop();
     gate.open(1);
     assert_eq!(request.await.expect("an answer").status, 200);
-    assert_eq!(gateway.stop().await, Ended::Drained);
+    assert_eq!(gateway.stop().await, Shutdown::Drained);
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn floating_work_is_finished_after_its_answer() {
     assert_eq!(gate.answered(), 0);
     gateway.begin_stop();
     gate.open(1);
-    assert_eq!(gateway.stop().await, Ended::Drained);
+    assert_eq!(gateway.stop().await, Shutdown::Drained);
     assert_eq!(gate.answered(), 1);
 }
 
@@ -72,7 +72,7 @@ async fn what_takes_longer_than_the_deadline_is_cut_off() {
     let authority = gateway.authority(Protocol::Http);
     let request = tokio::spawn(async move { post(&authority, &json!({"data": []})).await });
     gate.begun(1).await;
-    assert_eq!(gateway.stop().await, Ended::CutOff);
+    assert_eq!(gateway.stop().await, Shutdown::CutOff);
     request.abort();
 }
 
@@ -202,5 +202,5 @@ async fn no_connection_is_taken_any_more() {
     }
     gate.open(1);
     assert_eq!(request.await.expect("an answer").status, 200);
-    assert_eq!(gateway.stop().await, Ended::Drained);
+    assert_eq!(gateway.stop().await, Shutdown::Drained);
 }

@@ -1,4 +1,5 @@
-//! The command `flowgate`, which also answers to the name `jina` for the arguments that Jina's images run it with.
+//! Parses and runs the command line `flowgate`. Images install it under the name `jina` too, because Kubernetes manifests
+//! and compose files exported by Jina call it so.
 
 mod banner;
 
@@ -22,7 +23,7 @@ use ::gateway::{
 };
 use clap::{Parser, Subcommand};
 
-/// Serves a Jina 3.x Flow: one Flow YAML in, a Gateway for gRPC, HTTP and WebSocket clients out.
+/// Serves a Jina 3.x Flow to gRPC, HTTP and WebSocket clients.
 #[derive(Debug, Parser)]
 #[command(name = "flowgate", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
@@ -33,39 +34,42 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Without a subcommand, `flowgate [FLOW.yml]` is `flowgate serve [FLOW.yml]`.
+Without a subcommand, `flowgate [FLOW.yml]` means `flowgate serve [FLOW.yml]`.
 
 Environment:
-  FLOWGATE_FLOW   the Flow: a path, or the YAML itself (an argument goes before it)
-  FLOWGATE_LOG    what is logged: a level, or several for parts of it: `debug`, `gateway=debug,warn`
-  JINA_LOG_LEVEL  Jina's level names, where FLOWGATE_LOG is not set
+  FLOWGATE_FLOW   the Flow: a path or the YAML itself; the argument takes precedence
+  FLOWGATE_LOG    the log filter: a level, or levels for parts of the program: `debug`, `gateway=debug,warn`
+  JINA_LOG_LEVEL  the log level by Jina's names, if FLOWGATE_LOG is not set
 
 Exit status:
-  0 stopped cleanly   64 bad arguments or a Flow that does not hold   69 a port that is taken   1 anything else";
+  0   stopped cleanly
+  64  invalid arguments or an invalid Flow
+  69  a port is already in use
+  1   any other failure";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve a Flow until SIGTERM or SIGINT (the default)
+    /// Serve a Flow until SIGTERM or SIGINT (the default command)
     Serve(serve::ServeArgs),
-    /// Read a Flow and say what is wrong with it, without serving it
+    /// Check a Flow and report its errors, without serving it
     Check(check::CheckArgs),
-    /// Serve an Executor that is compiled in, over gRPC
+    /// Serve one of the built-in Executors over gRPC
     Executor(executor::ExecutorArgs),
-    /// Serve a Gateway by the arguments of `jina gateway`, as Jina's Kubernetes and compose exports call it
+    /// Serve a Gateway with the arguments of `jina gateway`, as Kubernetes and compose exports of Jina do
     Gateway(gateway::GatewayCommand),
-    /// Serve an HTTP API and a WebSocket API in front of a Lambda function, as API Gateway does
+    /// Serve an HTTP API and a WebSocket API in front of a Lambda function: a local API Gateway
     Local(Box<local::LocalArgs>),
-    /// Ask an Executor, a Gateway or a whole Flow whether it is ready, by the arguments of `jina ping`
+    /// Check whether an Executor, a Gateway or a whole Flow is ready, with the arguments of `jina ping`
     Ping(ping::PingArgs),
 }
 
-/// Runs the command line and says how it ended.
+/// Runs the command line and returns the exit status.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     executor_fn::info::note_start();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return from_clap(&error).code(),
+        Err(error) => return print_clap(&error).code(),
     };
     aws::take_from(Source::EVERYTHING);
     start_log();
@@ -75,7 +79,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(&format!("no runtime: {error}"));
+            say(&format!("cannot start the async runtime: {error}"));
             return Exit::Failed.code();
         }
     };
@@ -89,14 +93,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Ping(args) => ping::run(&args).await,
         }
     });
-    // Work that outlived its deadline must not hold the process.
+    // Work that has outlived the shutdown deadline must not keep the process alive.
     runtime.shutdown_background();
     exit.code()
 }
 
-/// Help and version are printed as asked for; anything else is a mistake in the arguments.
-fn from_clap(error: &clap::Error) -> Exit {
-    // When standard output is closed there is nothing left to report to.
+/// Prints help, the version, or what is wrong with the arguments.
+fn print_clap(error: &clap::Error) -> Exit {
+    // Fails only if the output is closed, and then the error cannot be printed either.
     let _ = error.print();
     if error.use_stderr() {
         Exit::Usage

@@ -1,8 +1,9 @@
-//! The long-running home: listeners for every protocol of the Flow, served until told to stop, then drained.
-
-mod dispatch;
+//! Runs the Gateway as a long-running process: binds a listener for each port of the Flow, serves until it is stopped, then
+//! finishes the requests in flight.
 
 mod listener;
+
+mod router;
 
 pub(crate) mod tls;
 
@@ -18,7 +19,7 @@ use flowgate_config::{Config, GatewayConfig, Protocol, WarmUp};
 use flowgate_server::Incoming;
 use gateway::gateway::{Gateway, Registry};
 use gateway::inbound::{
-    Services, StartError, connect, grpc, grpc_web,
+    CorsPolicy, Services, StartError, connect, grpc, grpc_web,
     http::{self, Scripts},
     websocket,
 };
@@ -33,11 +34,11 @@ use tokio_util::{
 pub use tls::TlsError;
 
 use self::{
-    dispatch::Dispatch,
-    listener::{Door, Listener},
+    listener::{Acceptor, Listener},
+    router::PortRouter,
 };
 
-/// A Gateway with its sockets bound, not yet serving.
+/// A Gateway whose ports are bound, but which does not serve yet.
 #[derive(Debug)]
 pub struct Container {
     gateway: Gateway,
@@ -49,20 +50,20 @@ pub struct Container {
     warm_up: WarmUp,
 }
 
-/// Why a Gateway does not come up.
+/// Why a Gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// The Flow cannot be served by this process.
+    /// This process cannot serve the Flow.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A port cannot be had.
-    #[error("port {port} of {host} cannot be had: {source}")]
+    /// A port cannot be bound.
+    #[error("cannot listen on {host}:{port}: {source}")]
     Bind {
         /// The bind address.
         host: String,
         /// The port.
         port: u16,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The certificate or its key cannot be used.
@@ -70,20 +71,20 @@ pub enum ContainerError {
     Tls(#[from] TlsError),
 }
 
-/// How a Gateway came to its end.
+/// How a Gateway stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything under way was finished.
+pub enum Shutdown {
+    /// All requests and floating work were finished.
     Drained,
-    /// The deadline passed with work still under way, which was cut off.
+    /// `shutdown_timeout` passed first, and the remaining work was aborted.
     CutOff,
 }
 
 impl Container {
-    /// Binds every port of the Flow. Protocols that are given one port share it.
+    /// Binds every port of the Flow. Protocols with the same port share it.
     ///
     /// # Errors
-    /// When the Flow cannot be served, a port cannot be had, or the certificate cannot be used.
+    /// When this process cannot serve the Flow, a port cannot be bound, or the certificate cannot be used.
     pub async fn bind(
         config: &Config,
         registry: &Registry,
@@ -91,20 +92,20 @@ impl Container {
     ) -> Result<Self, ContainerError> {
         let clients = Clients::new(&config.gateway.invoke);
         let services = Services::new(config, registry, &clients, process)?;
-        warn_of_plain_text(&config.gateway);
+        warn_if_auth_without_tls(&config.gateway);
         let stopping = CancellationToken::new();
-        let connections = Incoming::limit(config.gateway.limits.max_connections);
-        let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&connections));
-        let (routes, health) = routes(&services, &config.gateway, &sessions, &stopping);
+        let permits = Incoming::limit(config.gateway.limits.max_connections);
+        let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&permits));
+        let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut listeners = Vec::new();
-        for (port, protocols) in by_port(config) {
+        for (port, protocols) in protocols_by_port(config) {
             let (socket, address) = bind(&config.gateway.host, port).await?;
             listeners.push(Listener {
-                incoming: Incoming::new(socket, Arc::clone(&connections)),
+                incoming: Incoming::new(socket, Arc::clone(&permits)),
                 address,
-                door: Door {
-                    dispatch: Arc::new(routes.only(&protocols)),
+                acceptor: Acceptor {
+                    router: Arc::new(router.for_protocols(&protocols)),
                     tls: tls.clone(),
                 },
                 protocols,
@@ -121,7 +122,7 @@ impl Container {
         })
     }
 
-    /// Each protocol with the address it is served at, in the order of the ports.
+    /// Returns each protocol and its address, in the order of the ports.
     pub fn endpoints(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> {
         self.listeners.iter().flat_map(|listener| {
             let protocols = listener.protocols.iter();
@@ -129,9 +130,9 @@ impl Container {
         })
     }
 
-    /// Serves until `stop` comes true. Then health checks are told, no connection is taken any more, and requests
-    /// and floating work under way are finished within the Flow's `shutdown_timeout`.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> Ended {
+    /// Serves until `stop` completes. Then it fails health checks, closes the listeners, and finishes requests and floating
+    /// work within the Flow's `shutdown_timeout`.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Shutdown {
         let Self {
             gateway,
             listeners,
@@ -145,12 +146,12 @@ impl Container {
         for listener in listeners {
             connections.spawn(listener.serve(stopping.clone(), connections.clone()));
         }
-        // Beside the first requests, which need not wait for it here.
-        let warming = gateway.clone();
-        let warming = tokio::spawn(async move { warming.warm_up(warm_up).await });
-        let _warming = AbortOnDropHandle::new(warming);
+        // In the background, so that the first requests need not wait for it.
+        let warm_up_gateway = gateway.clone();
+        let warm_up_task = tokio::spawn(async move { warm_up_gateway.warm_up(warm_up).await });
+        let _abort_on_return = AbortOnDropHandle::new(warm_up_task);
         stop.await;
-        tracing::info!(?shutdown_timeout, "stopping: finishing what is under way");
+        tracing::info!(?shutdown_timeout, "stopping: finishing requests in flight");
         health.turn_off();
         stopping.cancel();
         gateway.flush_batches();
@@ -164,68 +165,67 @@ impl Container {
             .await
             .is_ok()
         {
-            return Ended::Drained;
+            return Shutdown::Drained;
         }
         tracing::warn!(
             connections = connections.len(),
             websockets = sessions.len(),
             background = gateway.background_tasks(),
-            "the deadline for stopping has passed: cutting off what is still under way"
+            "shutdown timeout: aborting the remaining work"
         );
-        Ended::CutOff
+        Shutdown::CutOff
     }
 }
 
-/// Keys and tokens go to whoever listens in between.
-fn warn_of_plain_text(config: &GatewayConfig) {
-    let name = config.host.trim_matches(['[', ']']);
-    let loopback = name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if config.auth.is_enabled() && config.tls.is_none() && !loopback {
+/// Warns if API keys and tokens travel unencrypted over a network.
+fn warn_if_auth_without_tls(config: &GatewayConfig) {
+    let host = config.host.trim_matches(['[', ']']);
+    let is_loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if config.auth.is_enabled() && config.tls.is_none() && !is_loopback {
         tracing::warn!(
             host = config.host,
-            "auth without TLS: keys and tokens come in plain text; set ssl_certfile and ssl_keyfile, or end TLS in \
-             front of this Gateway"
+            "auth without TLS: clients send API keys and tokens in plain text; set ssl_certfile and ssl_keyfile, or \
+             terminate TLS in front of this Gateway"
         );
     }
 }
 
-/// The routes of every protocol, whether or not a port speaks it: they cost nothing until they are called.
-fn routes(
+/// Builds the routes of every protocol, even of those without a port: unused routes cost nothing.
+fn router(
     services: &Services,
     config: &GatewayConfig,
     sessions: &websocket::Sessions,
     stopping: &CancellationToken,
-) -> (Dispatch, HealthSwitch) {
+) -> (PortRouter, HealthSwitch) {
     let (grpc::Routers { grpc, over_http }, health) = grpc::routers(services, config, stopping);
     let http = http::router(services, &config.http, &config.limits, Scripts::EMBEDDED);
-    let cors = grpc_web::Cors::from(config.http.cors);
-    let limit = config.limits.max_message_bytes;
-    let routes = Dispatch {
+    let cors = CorsPolicy::from(config.http.cors);
+    let max_body_bytes = config.limits.max_message_bytes;
+    let router = PortRouter {
         grpc_web: Some(grpc_web::router(over_http.clone(), cors)),
-        connect: Some(connect::router(over_http, limit, cors)),
+        connect: Some(connect::router(over_http, max_body_bytes, cors)),
         grpc: Some(grpc),
         http: Some(http),
         websocket: Some(websocket::router(services, config, sessions)),
-        debug: Some(http::debug_router(services, Scripts::EMBEDDED)),
-        tls: config.tls.is_some(),
+        websocket_port_http: Some(http::websocket_port_router(services, Scripts::EMBEDDED)),
+        is_tls: config.tls.is_some(),
     };
-    (routes, health)
+    (router, health)
 }
 
 async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ContainerError> {
-    let failed = |source| ContainerError::Bind {
+    let bind_error = |source| ContainerError::Bind {
         host: host.to_owned(),
         port,
         source,
     };
-    let socket = TcpListener::bind((host, port)).await.map_err(failed)?;
-    let address = socket.local_addr().map_err(failed)?;
+    let socket = TcpListener::bind((host, port)).await.map_err(bind_error)?;
+    let address = socket.local_addr().map_err(bind_error)?;
     Ok((socket, address))
 }
 
-/// Every port once, in the order of the Flow, with what is to be spoken on it. Port 0 is a port of its own each time
-/// it is named.
-fn by_port(config: &Config) -> Vec<(u16, Vec<Protocol>)> {
+/// Groups the Flow's protocols by port, in the order of the Flow. Each port 0 becomes a different free port.
+fn protocols_by_port(config: &Config) -> Vec<(u16, Vec<Protocol>)> {
     let mut ports: Vec<(u16, Vec<Protocol>)> = Vec::new();
     for listener in &config.gateway.listeners {
         let shared = ports

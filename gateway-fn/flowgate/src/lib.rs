@@ -1,5 +1,5 @@
-//! The long-running home of the Gateway: the command line `flowgate`, and the container that serves gRPC, HTTP and
-//! WebSocket until it is stopped.
+//! Runs the Gateway as a long-running process: the command line `flowgate`, and the server that it starts for gRPC, HTTP
+//! and WebSocket clients.
 
 pub mod cli;
 

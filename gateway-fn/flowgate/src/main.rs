@@ -1,4 +1,4 @@
-//! The command `flowgate`: see [`flowgate::cli`].
+//! Starts the command `flowgate`, which [`flowgate::cli`] implements.
 
 use std::process::ExitCode;
 

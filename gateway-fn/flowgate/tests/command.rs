@@ -1,4 +1,4 @@
-//! The command line as scripts see it: exit status, and what is said where.
+//! Tests the command line as scripts see it: exit statuses and output.
 
 #[path = "command/local.rs"]
 mod local;
@@ -20,10 +20,10 @@ fn flowgate(args: &[&str]) -> Output {
         .expect("the command runs")
 }
 
-/// A Flow that is served until a signal or the test's end.
+/// A running `flowgate serve`, which is killed at the end of the test.
 struct Served {
     child: Child,
-    /// The addresses that it says it listens at, `SCHEME://localhost:PORT`.
+    /// The printed endpoints, `SCHEME://localhost:PORT`.
     urls: Vec<String>,
 }
 
@@ -35,9 +35,9 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it runs");
-        let said = BufReader::new(child.stdout.take().expect("piped"));
-        let lines = said.lines().map(|line| line.expect("text"));
-        // The banner's second part, between empty lines, has the addresses.
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = stdout.lines().map(|line| line.expect("text"));
+        // The endpoints are the second paragraph of the banner.
         let endpoints = lines.skip(2).take_while(|line| !line.is_empty());
         let url = |line: String| line.split_whitespace().nth(1).map(str::to_owned);
         let urls = endpoints.filter_map(url).collect();
@@ -50,29 +50,29 @@ impl Served {
         assert!(killed.expect("a shell").success());
     }
 
-    /// Reads the log until it says this.
-    fn wait_for(&mut self, said: &str) {
+    /// Reads the log until it contains this text.
+    fn wait_for(&mut self, text: &str) {
         let log = BufReader::new(self.child.stderr.as_mut().expect("piped"));
         let found = log
             .lines()
-            .any(|line| line.is_ok_and(|line| line.contains(said)));
-        assert!(found, "it ended without saying {said:?}");
+            .any(|line| line.is_ok_and(|line| line.contains(text)));
+        assert!(found, "the log ended without {text:?}");
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    fn exit_status(&mut self) -> ExitStatus {
         self.child.wait().expect("it was started")
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // One that has ended already is as good.
+        // Fails if it has already exited, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A file of this test's own.
+/// Writes a file into the folder of temporary files.
 fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).expect("a file");
@@ -84,7 +84,7 @@ fn errors(output: &Output) -> String {
 }
 
 #[test]
-fn a_flow_that_holds_is_0() {
+fn a_valid_flow_is_0() {
     let output = flowgate(&[
         "check",
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/flows/default.yml"),
@@ -93,18 +93,19 @@ fn a_flow_that_holds_is_0() {
 }
 
 #[test]
-fn a_flow_that_does_not_hold_is_64_with_one_line_a_fault() {
+fn an_invalid_flow_is_64_with_one_line_per_error() {
     let flow = "jtype: Flow\ngateway: {port: 99999}\nexecutors:\n  - {name: a, needs: b}\n";
     let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
         .env("FLOWGATE_FLOW", flow)
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(64));
-    let said = errors(&output);
-    assert_eq!(said.lines().count(), 2, "{said}");
+    let errors = errors(&output);
+    assert_eq!(errors.lines().count(), 2, "{errors}");
     assert!(
-        said.contains("FLOWGATE_FLOW:2: gateway.port") && said.contains(":4: executors[0].needs"),
-        "{said}"
+        errors.contains("FLOWGATE_FLOW:2: gateway.port")
+            && errors.contains(":4: executors[0].needs"),
+        "{errors}"
     );
 }
 
@@ -118,7 +119,7 @@ fn bad_arguments_are_64_and_help_is_0() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_69() {
+fn a_port_in_use_is_69() {
     let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let flow = format!("jtype: Flow\ngateway: {{port: {port}}}\n");
@@ -127,11 +128,11 @@ fn a_port_that_is_taken_is_69() {
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(69), "{}", errors(&output));
-    assert!(errors(&output).contains(&port.to_string()));
+    assert!(errors(&output).contains(&format!("cannot listen on 0.0.0.0:{port}: ")));
 }
 
 #[test]
-fn nobody_to_ping_is_1() {
+fn a_ping_without_an_answer_is_1() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("bound").to_string();
     drop(free);
@@ -143,21 +144,21 @@ fn nobody_to_ping_is_1() {
     );
 }
 
-/// A function behind an Invoke API that answers once, with this status and JSON.
-fn ping_function(target: &str, status: u16, said: &str) -> Option<i32> {
+/// Pings a function behind an Invoke API that answers with this status and JSON, and returns the exit status.
+fn ping_function(target: &str, status: u16, body: &str) -> Option<i32> {
     let api = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", api.local_addr().expect("bound"));
     let answer = format!(
-        "HTTP/1.1 {status} It\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
-        said.len()
+        "HTTP/1.1 {status} Status\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
     );
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = api.accept().expect("a caller");
-        let mut asked = String::new();
+        let mut request_line = String::new();
         let mut lines = BufReader::new(stream.try_clone().expect("a socket"));
-        lines.read_line(&mut asked).expect("a request");
+        lines.read_line(&mut request_line).expect("a request");
         stream.write_all(answer.as_bytes()).expect("an answer");
-        asked
+        request_line
     });
     let pinged = Command::new(env!("CARGO_BIN_EXE_flowgate"))
         .args(["ping", target, "lambda://encoder:live"])
@@ -167,9 +168,9 @@ fn ping_function(target: &str, status: u16, said: &str) -> Option<i32> {
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .output()
         .expect("it runs");
-    let asked = serving.join().expect("served");
+    let request_line = serving.join().expect("served");
     assert_eq!(
-        asked.trim_end(),
+        request_line.trim_end(),
         "POST /2015-03-31/functions/encoder/invocations?Qualifier=live HTTP/1.1"
     );
     pinged.status.code()
@@ -185,10 +186,10 @@ fn a_function_is_pinged_by_invoking_it() {
 }
 
 #[test]
-fn what_only_the_process_can_know_is_checked_too() {
+fn executors_and_files_of_this_process_are_checked_too() {
     let unknown = "executors:\n  - {name: a, uses: 'inproc://nobody'}\n";
     let no_file = "gateway: {ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
-    for (name, part, said) in [
+    for (name, part, message) in [
         (
             "unknown.yml",
             unknown,
@@ -197,7 +198,7 @@ fn what_only_the_process_can_know_is_checked_too() {
         (
             "no_file.yml",
             no_file,
-            "the PEM file /no/cert.pem cannot be read",
+            "cannot read the PEM file /no/cert.pem",
         ),
     ] {
         let flow = file(name, &format!("jtype: Flow\n{part}"));
@@ -212,7 +213,7 @@ fn what_only_the_process_can_know_is_checked_too() {
             );
             let lines = errors(&output);
             assert_eq!(lines.lines().count(), 1, "{lines}");
-            assert!(lines.contains(said), "{lines}");
+            assert!(lines.contains(message), "{lines}");
         }
     }
 }
@@ -221,15 +222,15 @@ fn what_only_the_process_can_know_is_checked_too() {
 fn an_argument_without_its_value_is_64() {
     let output = flowgate(&["gateway", "--port"]);
     assert_eq!(output.status.code(), Some(64));
-    let said = errors(&output);
+    let errors = errors(&output);
     assert_eq!(
-        said,
+        errors,
         "flowgate: argument --port: expected at least one argument\n"
     );
 }
 
 #[test]
-fn a_log_filter_that_does_not_parse_is_said_in_one_line() {
+fn an_invalid_log_filter_is_reported_in_one_line() {
     let flow = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/flows/default.yml");
     let output = Command::new(env!("CARGO_BIN_EXE_flowgate"))
         .args(["check", flow])
@@ -237,15 +238,15 @@ fn a_log_filter_that_does_not_parse_is_said_in_one_line() {
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(0));
-    let said = errors(&output);
+    let errors = errors(&output);
     assert!(
-        said.lines().count() == 1 && said.contains("FLOWGATE_LOG"),
-        "{said}"
+        errors.lines().count() == 1 && errors.contains("FLOWGATE_LOG"),
+        "{errors}"
     );
 }
 
 #[test]
-fn a_log_that_is_no_terminal_has_no_colours() {
+fn a_log_outside_a_terminal_has_no_colours() {
     let mut served = Served::start("jtype: Flow\ngateway: {protocl: http, port: 0}\n");
     served.signal("TERM");
     let mut log = String::new();
@@ -255,12 +256,12 @@ fn a_log_that_is_no_terminal_has_no_colours() {
         log.contains("protocl") && !log.contains('\u{1b}'),
         "{log:?}"
     );
-    assert_eq!(served.ended().code(), Some(0));
+    assert_eq!(served.exit_status().code(), Some(0));
 }
 
-/// A request whose body never comes holds the drain for as long as it may take.
+/// The request never sends its body, so the first signal alone would wait for the whole shutdown timeout.
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_at_once() {
     let mut served = Served::start(
         "jtype: Flow\ngateway: {protocol: http, port: 0, shutdown_timeout: 600000}\n",
     );
@@ -269,16 +270,16 @@ fn a_second_signal_ends_it_at_once() {
     let head = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
         expect: 100-continue\r\n\r\n";
     client.write_all(head).expect("sent");
-    // Told to go on, so the request is under way.
+    // `100 Continue` shows that the request is in flight.
     let mut answer = String::new();
     BufReader::new(&client)
         .read_line(&mut answer)
         .expect("an answer");
     assert!(answer.contains("100"), "{answer}");
     served.signal("TERM");
-    served.wait_for("finishing what is under way");
+    served.wait_for("finishing requests in flight");
     served.signal("INT");
-    assert_eq!(served.ended().code(), Some(1));
+    assert_eq!(served.exit_status().code(), Some(1));
 }
 
 #[test]
@@ -308,15 +309,19 @@ fn a_gateway_behind_tls_is_pinged() {
                 "{url}: {}",
                 errors(&trusting)
             );
-            let lost = ping("/no/roots.pem");
-            assert_eq!(lost.status.code(), Some(1));
-            assert!(errors(&lost).contains("trusted roots"), "{}", errors(&lost));
+            let failed = ping("/no/roots.pem");
+            assert_eq!(failed.status.code(), Some(1));
+            assert!(
+                errors(&failed).contains("trusted roots"),
+                "{}",
+                errors(&failed)
+            );
         }
     }
 }
 
-/// What a Gateway says in its log, at its most talkative, from start to end.
-fn whole_log(flow: &str) -> String {
+/// Returns the log of a Gateway at level `debug`, from start to end.
+fn debug_log(flow: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
         .env("FLOWGATE_FLOW", flow)
         .env("FLOWGATE_LOG", "debug")
@@ -324,12 +329,12 @@ fn whole_log(flow: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let said = BufReader::new(child.stdout.take().expect("piped"));
-    let url = said.lines().map(|line| line.expect("text"));
+    let stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let url = stdout.lines().map(|line| line.expect("text"));
     let url = url
         .skip(2)
         .find_map(|line| line.split_whitespace().nth(1).map(str::to_owned));
-    // A request that is answered comes after what is done at start has begun.
+    // When a request has been answered, the work that runs at start has begun.
     flowgate(&["ping", "flow", &url.expect("an endpoint")]);
     let kill = format!("kill -TERM {}", child.id());
     let killed = Command::new("sh").args(["-c", &kill]).status();
@@ -338,9 +343,9 @@ fn whole_log(flow: &str) -> String {
 }
 
 #[test]
-fn only_a_flow_with_lambda_executors_has_to_do_with_aws() {
+fn only_a_flow_with_lambda_executors_uses_aws() {
     let gateway = "jtype: Flow\ngateway: {protocol: grpc, port: 0";
-    let without = whole_log(&format!(
+    let without = debug_log(&format!(
         "{gateway}}}\nexecutors: [{{name: e, uses: 'inproc://greet'}}]\n"
     ));
     assert!(without.contains("stopped"), "{without}");
@@ -348,7 +353,7 @@ fn only_a_flow_with_lambda_executors_has_to_do_with_aws() {
         !without.contains("aws") && !without.contains("Lambda"),
         "{without}"
     );
-    let with = whole_log(&format!(
+    let with = debug_log(&format!(
         "{gateway}, retries: 0, invoke: {{endpoint_url: 'http://127.0.0.1:9', sign: false}}}}\n\
          executors: [{{name: e, host: 'lambda://e'}}]\n"
     ));

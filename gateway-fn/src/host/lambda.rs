@@ -49,7 +49,7 @@ use self::{
     websocket::WebSocketEvents,
 };
 use crate::{
-    inbound::{Dialect, Services, http::cors::Page},
+    inbound::{ClientProtocol, CorsOrigin, Services},
     outbound::Clients,
     telemetry::{
         emf::{Metrics, Output},
@@ -81,8 +81,8 @@ struct HttpResponse {
     response: axum::response::Response,
     format: ResponseFormat,
     compression: Option<ResponseCompression>,
-    /// The page that sent the request, if the Flow enables CORS.
-    page: Option<Page>,
+    /// The website that sent the request, if the Flow enables CORS.
+    origin: Option<CorsOrigin>,
 }
 
 impl Function {
@@ -158,13 +158,13 @@ impl Function {
         let event = HttpEvent::parse(event).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
         let settings = &self.0.config.gateway.function;
         let invocation = Invocation::start(&self.0, source, lambda, event.arrived());
-        let page = self.page(&event);
+        let origin = self.origin(&event);
         let is_multi_value = event.is_multi_value();
         let request = event.into_request(source, settings.base_path.as_deref());
         let format = ResponseFormat {
             source,
             is_multi_value,
-            protocol: request.as_ref().map_or(Dialect::Http, Dialect::of),
+            protocol: request.as_ref().map_or(ClientProtocol::Http, ClientProtocol::of),
         };
         let compression = request.as_ref().ok();
         let compression = compression.and_then(|request| self.compression(source, request));
@@ -176,7 +176,7 @@ impl Function {
             response,
             format,
             compression,
-            page,
+            origin,
         };
         let is_streaming_front_door = matches!(
             source,
@@ -188,10 +188,10 @@ impl Function {
         self.buffer(invocation, response).await
     }
 
-    /// Returns the page that sent the request, whose origin the response must allow, where the Flow enables CORS.
-    fn page(&self, event: &HttpEvent<'_>) -> Option<Page> {
+    /// Returns the website that sent the request, which the response must allow, if the Flow enables CORS.
+    fn origin(&self, event: &HttpEvent<'_>) -> Option<CorsOrigin> {
         let is_enabled = self.0.config.gateway.http.cors;
-        is_enabled.then(|| Page::of(&event.headers())).flatten()
+        is_enabled.then(|| CorsOrigin::from_headers(&event.headers())).flatten()
     }
 
     /// Chooses the compression of the response. A REST API without binary media types would send the client base64.
@@ -217,7 +217,7 @@ impl Function {
             response,
             format,
             compression,
-            page,
+            origin,
         } = response;
         let max_bytes = match compression {
             // A larger body may fit when it is compressed.
@@ -231,8 +231,8 @@ impl Function {
             None => format.max_bytes(),
         };
         let mut response = invocation.collect(response, format, max_bytes).await;
-        if let Some(page) = page {
-            page.mark(response.headers_mut());
+        if let Some(origin) = origin {
+            origin.allow_if_missing(response.headers_mut());
         }
         let encoded = format.encode(response, compression).await;
         let encoded = encoded.map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
@@ -249,7 +249,7 @@ impl Function {
             mut response,
             format,
             compression,
-            page,
+            origin,
         } = response;
         let mut uncompressed = None;
         if let Some(compression) = compression {
@@ -259,8 +259,8 @@ impl Function {
             response = format.too_large(bytes, STREAMED_RESPONSE_BYTES);
             invocation.note_too_large();
         }
-        if let Some(page) = page {
-            page.mark(response.headers_mut());
+        if let Some(origin) = origin {
+            origin.allow_if_missing(response.headers_mut());
         }
         let deadline = invocation.deadline.response;
         let invocation = Arc::new(invocation);

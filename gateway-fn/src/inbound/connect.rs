@@ -1,7 +1,7 @@
-//! Connect's unary calls with `application/proto` -> the gRPC routes, and the answer or error back as Connect has them.
+//! Serves unary calls of the Connect protocol with `application/proto` bodies by translating them to gRPC and back.
 //!
-//! It is what `connect-go`, `connect-es` and `curl` can speak through any front door (connectrpc.com, "Connect
-//! Protocol"). Streams and JSON bodies are not here: gRPC-Web and the HTTP routes have those.
+//! Connect (connectrpc.com, "Connect Protocol") needs only HTTP/1, so `connect-go`, `connect-es` and `curl` can use it
+//! through any proxy. Streams and JSON bodies are not supported here: gRPC-Web and the HTTP routes serve those.
 
 use axum::{
     Router,
@@ -17,62 +17,66 @@ use serde_json::json;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use super::grpc_web::Cors;
+use super::cors::{self, CorsPolicy};
 
-/// Whether a request is a unary call of Connect's: the content type is no JSON, so that no HTTP route reads it.
-#[must_use]
-pub fn is(request: &http::Request<Body>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value == PROTO) && request.uri().path().starts_with("/jina.")
+/// The content type of Connect calls with protobuf.
+pub(super) const CONTENT_TYPE: &str = "application/proto";
+
+/// Whether the request's path can name a method of Jina's services.
+pub(super) fn has_path(request: &http::Request<Body>) -> bool {
+    request.uri().path().starts_with("/jina.")
 }
 
-/// Connect over these gRPC routes. A body may have `limit` bytes as it comes.
-pub fn router(grpc: Router, limit: usize, cors: Cors) -> Router {
-    let router = Router::new().fallback(call).with_state((grpc, limit));
+/// Serves Connect over these gRPC routes. `max_body_bytes` limits a body before it is decompressed.
+pub fn router(grpc: Router, max_body_bytes: usize, cors: CorsPolicy) -> Router {
+    let router = Router::new()
+        .fallback(call)
+        .with_state((grpc, max_body_bytes));
     match cors {
-        Cors::SameOrigin => router,
-        Cors::AnyOrigin => router.layer(axum::middleware::from_fn(super::http::cors::apply)),
+        CorsPolicy::SameOrigin => router,
+        CorsPolicy::AnyOrigin => router.layer(axum::middleware::from_fn(cors::apply)),
     }
 }
 
-/// The one method of Jina's that streams.
-const STREAMING: &str = "/jina.JinaRPC/Call";
+/// Jina's only streaming method.
+const STREAMING_METHOD: &str = "/jina.JinaRPC/Call";
 
-const PROTO: &str = "application/proto";
-
-/// The prefix of a gRPC message: a flag for compression, and the length in four bytes.
+/// The prefix of a gRPC message: a compression flag and four bytes of length.
 const PREFIX_BYTES: usize = 5;
 
-async fn call(State((grpc, limit)): State<(Router, usize)>, request: Request) -> Response {
+async fn call(State((grpc, max_body_bytes)): State<(Router, usize)>, request: Request) -> Response {
     if request.method() != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    if request.uri().path() == STREAMING {
-        return failure(&Status::unimplemented(
-            "this method streams, and Connect serves unary calls here: call it by gRPC-Web",
+    if request.uri().path() == STREAMING_METHOD {
+        return error_response(&Status::unimplemented(
+            "streaming methods are not supported over Connect: call this method over gRPC-Web",
         ));
     }
     let outcome = async {
-        let request = to_grpc(request, limit)?;
+        let request = to_grpc(request, max_body_bytes)?;
         let answer = match grpc.oneshot(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
         from_grpc(answer).await
     };
-    outcome.await.unwrap_or_else(|status| failure(&status))
+    outcome
+        .await
+        .unwrap_or_else(|status| error_response(&status))
 }
 
-/// The body is not read before the routes want it: they may ask first who calls.
-fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
+/// Translates a Connect request. The body is read only when the gRPC routes poll it, after they have authenticated the
+/// caller.
+fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     let (mut head, body) = request.into_parts();
     let headers = &mut head.headers;
-    let coding = headers
+    let encoding = headers
         .remove(header::CONTENT_ENCODING)
-        .filter(|coding| coding != "identity");
-    let message = stream::once(message(body, limit, coding.is_some()));
-    if let Some(coding) = coding {
-        headers.insert("grpc-encoding", coding);
+        .filter(|encoding| encoding != "identity");
+    let message = stream::once(read_message(body, max_body_bytes, encoding.is_some()));
+    if let Some(encoding) = encoding {
+        headers.insert("grpc-encoding", encoding);
     }
     if let Some(timeout) = headers.remove("connect-timeout-ms") {
         headers.insert("grpc-timeout", grpc_timeout(&timeout)?);
@@ -86,16 +90,24 @@ fn to_grpc(request: Request, limit: usize) -> Result<Request, Status> {
     Ok(Request::from_parts(head, Body::from_stream(message)))
 }
 
-/// A message as gRPC has it: with a prefix.
-async fn message(body: Body, limit: usize, is_compressed: bool) -> Result<Bytes, Status> {
-    let body = Limited::new(body, limit).collect().await.map_err(|_| {
-        Status::resource_exhausted(format!(
-            "the body is larger than the limit of {limit} bytes"
-        ))
-    })?;
+/// Reads the body as a gRPC message with its prefix.
+async fn read_message(
+    body: Body,
+    max_body_bytes: usize,
+    is_compressed: bool,
+) -> Result<Bytes, Status> {
+    let body = Limited::new(body, max_body_bytes)
+        .collect()
+        .await
+        .map_err(|_| {
+            Status::resource_exhausted(format!(
+                "the body is larger than the limit of {max_body_bytes} bytes"
+            ))
+        })?;
     let body = body.to_bytes();
-    let length = u32::try_from(body.len())
-        .map_err(|_| Status::resource_exhausted("the body is larger than a message may be"))?;
+    let length = u32::try_from(body.len()).map_err(|_| {
+        Status::resource_exhausted("the body is larger than 4 GiB, the limit of a gRPC message")
+    })?;
     let mut message = BytesMut::with_capacity(PREFIX_BYTES + body.len());
     message.put_u8(u8::from(is_compressed));
     message.put_u32(length);
@@ -103,7 +115,7 @@ async fn message(body: Body, limit: usize, is_compressed: bool) -> Result<Bytes,
     Ok(message.freeze())
 }
 
-/// Milliseconds of at most ten digits, in eight digits and a unit (both protocols' documents).
+/// Translates `connect-timeout-ms`, which has at most ten digits, to `grpc-timeout`, which has at most eight and a unit.
 fn grpc_timeout(milliseconds: &HeaderValue) -> Result<HeaderValue, Status> {
     let digits = milliseconds.to_str().unwrap_or("?");
     let is_number =
@@ -116,19 +128,24 @@ fn grpc_timeout(milliseconds: &HeaderValue) -> Result<HeaderValue, Status> {
     HeaderValue::try_from(timeout)
         .ok()
         .filter(|_| is_number)
-        .ok_or_else(|| Status::invalid_argument("connect-timeout-ms: expected at most ten digits"))
+        .ok_or_else(|| {
+            Status::invalid_argument(
+                "connect-timeout-ms: expected milliseconds in at most ten digits",
+            )
+        })
 }
 
+/// Translates the gRPC answer to a Connect one.
 async fn from_grpc(answer: Response) -> Result<Response, Status> {
     let (mut head, body) = answer.into_parts();
-    // gRPC's own; the other headers of a failure are its metadata.
+    // Removed because in an error the remaining headers are read as metadata.
     head.headers.remove(header::CONTENT_TYPE);
     if let Some(status) = Status::from_header_map(&head.headers) {
         return Err(status);
     }
-    let unreadable = || Status::internal("the answer cannot be read");
-    // It comes out of this process, where the routes bound what they write.
-    let body = body.collect().await.map_err(|_| unreadable())?;
+    let invalid = || Status::internal("invalid gRPC answer");
+    // No limit: the answer comes from this process.
+    let body = body.collect().await.map_err(|_| invalid())?;
     let trailers = body.trailers().cloned().unwrap_or_default();
     if let Some(status) = Status::from_header_map(&trailers)
         && status.code() != Code::Ok
@@ -138,45 +155,45 @@ async fn from_grpc(answer: Response) -> Result<Response, Status> {
     let message = body.to_bytes();
     let message = match message.get(..PREFIX_BYTES) {
         Some([0, ..]) => message.slice(PREFIX_BYTES..),
-        _ => return Err(unreadable()),
+        _ => return Err(invalid()),
     };
     head.headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTO));
-    put_trailers(&mut head.headers, &trailers);
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    append_trailers(&mut head.headers, &trailers);
     Ok(Response::from_parts(head, Body::from(message)))
 }
 
-/// Trailing metadata, in headers with `trailer-` before their names.
-fn put_trailers(headers: &mut HeaderMap, trailers: &HeaderMap) {
+/// Adds trailing metadata as headers with the prefix `trailer-`.
+fn append_trailers(headers: &mut HeaderMap, trailers: &HeaderMap) {
     for (name, value) in trailers {
-        let is_grpcs_own = name.as_str().starts_with("grpc-");
+        let is_grpc_status = name.as_str().starts_with("grpc-");
         if let Ok(name) = HeaderName::try_from(format!("trailer-{name}"))
-            && !is_grpcs_own
+            && !is_grpc_status
         {
             headers.append(name, value.clone());
         }
     }
 }
 
-/// A failed call's answer.
-pub(crate) fn failure(status: &Status) -> Response {
-    let (code, http) = table(status.code());
+/// Returns the response of a failed call.
+pub(crate) fn error_response(status: &Status) -> Response {
+    let (code, http_status) = error_code(status.code());
     let error = json!({ "code": code, "message": status.message() });
     let mut response = (
-        http,
+        http_status,
         [(header::CONTENT_TYPE, "application/json")],
         Bytes::from(error.to_string()),
     )
         .into_response();
-    put_trailers(
+    append_trailers(
         response.headers_mut(),
         &status.metadata().clone().into_headers(),
     );
     response
 }
 
-/// The protocol's own table of error codes.
-const fn table(code: Code) -> (&'static str, StatusCode) {
+/// Returns Connect's name and HTTP status of a gRPC code.
+const fn error_code(code: Code) -> (&'static str, StatusCode) {
     match code {
         Code::Cancelled => ("canceled", CANCELLED),
         Code::Ok | Code::Unknown => ("unknown", StatusCode::INTERNAL_SERVER_ERROR),
@@ -197,7 +214,7 @@ const fn table(code: Code) -> (&'static str, StatusCode) {
     }
 }
 
-/// 499, which the protocol takes for a cancelled call.
+/// 499, Connect's status of a cancelled call.
 const CANCELLED: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,4 +1,4 @@
-//! gRPC clients: Jina's services over one Gateway, with health and reflection.
+//! Serves Jina's gRPC services, health checks and reflection.
 
 mod call;
 
@@ -27,11 +27,11 @@ use flowgate_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
-use self::call::Calls;
+use self::call::StreamingService;
 use super::Services;
 use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
-/// What reflection lists, and health knows: what Jina's own Gateway serves (facts of Jina 3.13).
+/// The services in reflection and health checks: those that Jina's Gateway lists (facts of Jina 3.13).
 const SERVICES: &[&str] = &[
     "jina.JinaRPC",
     "jina.JinaSingleDataRequestRPC",
@@ -39,17 +39,17 @@ const SERVICES: &[&str] = &[
     "jina.JinaInfoRPC",
 ];
 
-/// The same services behind two doors.
+/// The same services with authentication for different protocols.
 #[derive(Clone, Debug)]
 pub struct Routers {
-    /// For gRPC itself.
+    /// For gRPC.
     pub grpc: Router,
-    /// For gRPC-Web and Connect: a caller needs what `auth` demands of gRPC or of HTTP.
+    /// For gRPC-Web and Connect: callers are authenticated if `auth` applies to gRPC or to HTTP.
     pub over_http: Router,
 }
 
-/// The routes of a gRPC listener, and the switch that tells health checks when the Gateway is about to stop. Streams
-/// take no more requests once `stopping` is true.
+/// Returns the gRPC routes, and the switch that makes health checks fail when the Gateway is about to stop. Streams read no
+/// more requests once `stopping` is cancelled.
 pub fn routers(
     services: &Services,
     config: &GatewayConfig,
@@ -60,7 +60,7 @@ pub fn routers(
         max_concurrent_requests,
         ..
     } = config.limits;
-    let in_flight = config
+    let max_in_flight = config
         .prefetch
         .map_or(max_concurrent_requests, NonZeroUsize::get);
     let Services {
@@ -68,28 +68,32 @@ pub fn routers(
         auth,
         status,
     } = services;
-    let inbound = Inbound(gateway.clone());
+    let service = GatewayService(gateway.clone());
     let introspection = Introspection::new(SERVICES);
     let routes = Routes::default()
         .add_service(
-            JinaRpcServer::new(Calls::new(gateway.clone(), in_flight, stopping.clone()))
+            JinaRpcServer::new(StreamingService::new(
+                gateway.clone(),
+                max_in_flight,
+                stopping.clone(),
+            ))
+            .accept_compressed(CompressionEncoding::Deflate)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(max_message_bytes),
+        )
+        .add_service(
+            JinaSingleDataRequestRpcServer::new(service.clone())
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .max_decoding_message_size(max_message_bytes),
         )
         .add_service(
-            JinaSingleDataRequestRpcServer::new(inbound.clone())
-                .accept_compressed(CompressionEncoding::Deflate)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .max_decoding_message_size(max_message_bytes),
-        )
-        .add_service(
-            JinaGatewayDryRunRpcServer::new(inbound)
+            JinaGatewayDryRunRpcServer::new(service)
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip),
         )
         .add_service(
-            JinaInfoRpcServer::new(Info(status.clone()))
+            JinaInfoRpcServer::new(InfoService(status.clone()))
                 .accept_compressed(CompressionEncoding::Deflate)
                 .accept_compressed(CompressionEncoding::Gzip),
         );
@@ -102,13 +106,13 @@ pub fn routers(
 }
 
 #[derive(Clone, Debug)]
-struct Inbound(Gateway);
+struct GatewayService(Gateway);
 
 #[derive(Debug)]
-struct Info(GatewayStatus);
+struct InfoService(GatewayStatus);
 
 #[tonic::async_trait]
-impl JinaSingleDataRequestRpc for Inbound {
+impl JinaSingleDataRequestRpc for GatewayService {
     async fn process_single_data(
         &self,
         request: Request<DataRequest>,
@@ -122,9 +126,9 @@ impl JinaSingleDataRequestRpc for Inbound {
 }
 
 #[tonic::async_trait]
-impl JinaGatewayDryRunRpc for Inbound {
+impl JinaGatewayDryRunRpc for GatewayService {
     async fn dry_run(&self, request: Request<()>) -> Result<Response<StatusProto>, Status> {
-        // Over gRPC Jina's dry run carries one document, over the other protocols none (facts of Jina 3.13).
+        // Over gRPC Jina's dry run sends one document, over the other protocols none (facts of Jina 3.13).
         let document = DocumentProto {
             id: fresh_id(),
             ..Default::default()
@@ -140,18 +144,18 @@ impl JinaGatewayDryRunRpc for Inbound {
 }
 
 #[tonic::async_trait]
-impl JinaInfoRpc for Info {
+impl JinaInfoRpc for InfoService {
     async fn status(&self, _: Request<()>) -> Result<Response<JinaInfoProto>, Status> {
         Ok(Response::new(self.0.info()))
     }
 }
 
-/// What the host knows about the request, or else the trace that its metadata names; the client's own deadline counts in
-/// any case.
+/// Returns the context that the host added to the request, or else one with the trace in the metadata. The client's
+/// deadline applies in both cases.
 fn context<T>(request: &Request<T>) -> Context {
     let headers = request.metadata().as_ref();
     let mut context = Context::of(request.extensions(), headers);
-    if let Some(limit) = timeout::of(headers) {
+    if let Some(limit) = timeout::parse(headers) {
         context.wait_at_most(limit);
     }
     context

@@ -1,11 +1,9 @@
-//! HTTP -> Gateway -> HTTP: Jina's REST routes, answered as Jina 3.13 (FastAPI) answers them.
+//! Serves Jina's REST routes over HTTP and answers as Jina 3.13 (FastAPI) does.
 //!
-//! `routes` says which routes there are, `table` finds the one a request means, `data` sends its
-//! body through the Flow, and `openapi` and `docs` describe the same routes to people.
+//! `routes` defines the routes, `table` finds the route of a request, `data` sends its body through the Flow, and `openapi`
+//! and `docs` document the routes.
 
 mod body;
-
-pub(crate) mod cors;
 
 mod data;
 
@@ -13,7 +11,7 @@ mod docs;
 
 mod openapi;
 
-pub(crate) mod path;
+mod path;
 
 mod reject;
 
@@ -36,7 +34,7 @@ use flowgate_proto::json::{self, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
 use tracing::Instrument as _;
 
-use super::Services;
+use super::{Services, cors};
 use crate::context::Context;
 pub(crate) use body::accepts_encoding;
 pub use docs::Scripts;
@@ -45,14 +43,14 @@ use reject::Rejection;
 use routes::Action;
 use table::{RouteMatch, RouteTable};
 
-/// What a Gateway serves on its HTTP port.
+/// Returns the routes of the HTTP port.
 pub fn router(
     services: &Services,
     config: &HttpConfig,
     limits: &Limits,
     scripts: Scripts,
 ) -> Router {
-    let http = Http {
+    let service = HttpService {
         services: services.clone(),
         table: RouteTable::new(routes::http_port(config, scripts)),
         api_info: ApiInfo::http_port(config),
@@ -61,18 +59,17 @@ pub fn router(
         max_body_bytes: limits.max_message_bytes,
         openapi: OnceLock::new(),
     };
-    let router = http.into_router();
+    let router = service.into_router();
     if !config.cors {
         return router;
     }
-    tracing::warn!("CORS is on: every website can use this Gateway");
+    tracing::warn!("CORS is on: pages of any website can call this Gateway");
     router.layer(middleware::from_fn(cors::apply))
 }
 
-/// What a Gateway serves over plain HTTP on its WebSocket port, whatever the settings of the HTTP port
-/// (Jina 3.13).
-pub fn debug_router(services: &Services, scripts: Scripts) -> Router {
-    let http = Http {
+/// Returns the plain HTTP routes of the WebSocket port. The settings of the HTTP port do not apply to them (Jina 3.13).
+pub fn websocket_port_router(services: &Services, scripts: Scripts) -> Router {
+    let service = HttpService {
         services: services.clone(),
         table: RouteTable::new(routes::websocket_port(scripts)),
         api_info: ApiInfo::websocket_port(),
@@ -81,38 +78,38 @@ pub fn debug_router(services: &Services, scripts: Scripts) -> Router {
         max_body_bytes: 0,
         openapi: OnceLock::new(),
     };
-    http.into_router()
+    service.into_router()
 }
 
-/// What stands before every path at the front door and is not part of the request's own: a stage, the mapping of a
-/// domain. A host puts it into the request's extensions; redirects need it.
+/// The prefix that API Gateway removes from every path: a stage or a custom domain's mapping. The host adds it to the
+/// request's extensions, because redirects must restore it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prefix(pub String);
+pub struct PathPrefix(pub String);
 
-/// One listener's routes over one Gateway.
-struct Http {
+/// The routes of a port and what they need.
+struct HttpService {
     services: Services,
     table: RouteTable,
     api_info: ApiInfo,
     scripts: Scripts,
-    /// Whose callers must say who they are, if any of these must.
+    /// Callers are authenticated if `auth` applies to any of these protocols.
     protocols: &'static [Protocol],
-    /// Nought where no route takes a body.
+    /// Zero if no route reads a body.
     max_body_bytes: usize,
-    /// `/openapi.json`, written when it is first asked for.
+    /// `/openapi.json`, written on the first request for it.
     openapi: OnceLock<Bytes>,
 }
 
-impl Http {
-    /// One fallback in place of axum's own routes: Starlette answers HEAD only where a route says so,
-    /// decodes the path before it compares, and lets two routes share a path, at which axum panics.
+impl HttpService {
+    /// Uses a single fallback instead of axum's routing, because Starlette answers HEAD only if the route lists it,
+    /// decodes paths before it compares them, and allows two routes with the same path, for which axum panics.
     fn into_router(self) -> Router {
-        Router::new().fallback(answer).with_state(Arc::new(self))
+        Router::new().fallback(handle).with_state(Arc::new(self))
     }
 
-    /// Whoever may see this route, or learn that there is none. A load balancer that asks for the health need not say
-    /// who it is.
-    async fn admit(
+    /// Authenticates the caller before it can learn whether the route exists. Health checks need no credentials, because
+    /// load balancers have none.
+    async fn authenticate(
         &self,
         method: &Method,
         raw_path: &str,
@@ -131,7 +128,7 @@ impl Http {
         auth.authenticate(headers, self.protocols, &path).await
     }
 
-    async fn act(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
+    async fn run(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
         Ok(match action {
             Action::Health => json_reply("{}"),
             Action::DryRun => {
@@ -160,56 +157,51 @@ impl Http {
 
     fn openapi(&self) -> Bytes {
         let write = || {
-<<<<<<< HEAD
             let version = self.services.status.info().jina.remove("jina");
-            openapi::write(&self.about, version, self.table.routes())
-=======
-            let version = self.gateway.info().jina.remove("jina");
             openapi::write(&self.api_info, version, self.table.routes())
->>>>>>> 59dd9c2 (Keep the recorded OpenAPI schemas as JSON)
         };
         self.openapi.get_or_init(write).clone()
     }
 }
 
-async fn answer(State(http): State<Arc<Http>>, request: Request) -> Response {
+async fn handle(State(service): State<Arc<HttpService>>, request: Request) -> Response {
     let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
-    match http.admit(method, path, headers).await {
-        Ok(caller) => route(http, request).instrument(caller.span()).await,
-        Err(refusal) => refusal.into_response(),
+    match service.authenticate(method, path, headers).await {
+        Ok(caller) => dispatch(service, request).instrument(caller.span()).await,
+        Err(error) => error.into_response(),
     }
 }
 
-async fn route(http: Arc<Http>, request: Request) -> Response {
-    let found = match http.table.find(request.method(), request.uri().path()) {
-        RouteMatch::Found(action) => http.act(action, request).await,
+async fn dispatch(service: Arc<HttpService>, request: Request) -> Response {
+    let outcome = match service.table.find(request.method(), request.uri().path()) {
+        RouteMatch::Found(action) => service.run(action, request).await,
         RouteMatch::MethodNotAllowed { allow } => Err(Rejection::MethodNotAllowed { allow }),
         RouteMatch::Redirect(path) => redirect(&path, &request),
         RouteMatch::NotFound => Err(Rejection::NotFound),
     };
-    found.unwrap_or_else(IntoResponse::into_response)
+    outcome.unwrap_or_else(IntoResponse::into_response)
 }
 
 fn json_reply(body: impl Into<Bytes>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
 }
 
-/// 307 to `path` on the same host, which Starlette names in full.
+/// Redirects with status 307 to `path` on the same host, as an absolute URL like Starlette's.
 fn redirect(path: &str, request: &Request) -> Result<Response, Rejection> {
     let uri = request.uri();
     let host = match request.headers().get(header::HOST) {
         Some(host) => host.to_str().ok(),
         None => uri.authority().map(http::uri::Authority::as_str),
     };
-    // HTTP/1 does not say in the request whether it came over TLS; the host does.
-    let told = request
+    // An HTTP/1 request does not show whether it came over TLS, so the host adds the scheme.
+    let scheme = request
         .extensions()
         .get::<Scheme>()
         .or_else(|| uri.scheme());
-    let scheme = told.unwrap_or(&Scheme::HTTP);
+    let scheme = scheme.unwrap_or(&Scheme::HTTP);
     let origin = host.map(|host| format!("{scheme}://{host}"));
     let query = uri.query().map(|query| format!("?{query}"));
-    let prefix = request.extensions().get::<Prefix>();
+    let prefix = request.extensions().get::<PathPrefix>();
     let location = [
         origin.unwrap_or_default().as_str(),
         prefix.map_or("", |prefix| prefix.0.as_str()),

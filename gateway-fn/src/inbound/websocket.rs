@@ -1,4 +1,4 @@
-//! WebSocket clients: frames of Jina's two subprotocols, `json` and `bytes`, over one Gateway.
+//! Serves WebSocket clients with Jina's two subprotocols, `json` and `bytes`.
 
 pub(crate) mod close;
 
@@ -26,24 +26,24 @@ use self::{session::Session, subprotocol::Subprotocol};
 use super::Services;
 use crate::gateway::Gateway;
 
-/// The open WebSockets of a host: how it asks them to end, and waits until they have.
+/// The open WebSockets of a host, which it can ask to close and wait for.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     stopping: CancellationToken,
     open: TaskTracker,
-    /// One permit for each that may still be opened.
-    places: Arc<Semaphore>,
+    /// One permit for each WebSocket that may still be opened.
+    permits: Arc<Semaphore>,
 }
 
 impl Sessions {
-    /// No session yet; each will take one of `places`. When `stopping` comes true, each answers what it has taken
-    /// and then closes.
+    /// Starts without sessions. Each takes one of `permits`. Once `stopping` is cancelled, each answers the requests that
+    /// it has read and then closes.
     #[must_use]
-    pub fn new(stopping: CancellationToken, places: Arc<Semaphore>) -> Self {
+    pub fn new(stopping: CancellationToken, permits: Arc<Semaphore>) -> Self {
         Self {
             stopping,
             open: TaskTracker::new(),
-            places,
+            permits,
         }
     }
 
@@ -53,23 +53,23 @@ impl Sessions {
         self.open.wait().await;
     }
 
-    /// How many are open.
+    /// Returns the number of open sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether none is open.
+    /// Whether no session is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 }
 
-/// The routes for requests that ask for an upgrade: `/` for data, `/dry_run`; any other path is refused with 403, as
-/// Jina does.
+/// Returns the routes for requests that ask for an upgrade: `/` for data and `/dry_run`. Any other path answers 403, as in
+/// Jina.
 pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) -> Router {
-    let inbound = Inbound {
+    let handshake = Handshake {
         gateway: services.gateway.clone(),
         sessions: sessions.clone(),
         prefetch: config.prefetch,
@@ -79,12 +79,13 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
         .route("/", get(data))
         .route("/dry_run", get(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
-        .with_state(inbound);
+        .with_state(handshake);
     layer::protect_websocket(routes, &services.auth)
 }
 
+/// What it takes to answer a handshake and serve the session.
 #[derive(Clone, Debug)]
-struct Inbound {
+struct Handshake {
     gateway: Gateway,
     sessions: Sessions,
     prefetch: Option<NonZeroUsize>,
@@ -92,25 +93,25 @@ struct Inbound {
 }
 
 async fn data(
-    State(inbound): State<Inbound>,
+    State(handshake): State<Handshake>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    inbound.open(&headers, upgrade, Session::data)
+    handshake.accept(&headers, upgrade, Session::serve_data)
 }
 
 async fn dry_run(
-    State(inbound): State<Inbound>,
+    State(handshake): State<Handshake>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    inbound.open(&headers, upgrade, Session::dry_run)
+    handshake.accept(&headers, upgrade, Session::serve_dry_run)
 }
 
-impl Inbound {
-    /// Answers the handshake. The answer names no subprotocol, because Jina's never does and a Python client offers
-    /// `bytes` only to tell.
-    fn open<S>(
+impl Handshake {
+    /// Answers the handshake without naming a subprotocol, as Jina does: its Python client offers `bytes` only as a signal
+    /// and expects no choice.
+    fn accept<S>(
         &self,
         headers: &HeaderMap,
         upgrade: WebSocketUpgrade,
@@ -119,14 +120,14 @@ impl Inbound {
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let subprotocol = Subprotocol::offered(headers.get(header::SEC_WEBSOCKET_PROTOCOL));
+        let subprotocol = Subprotocol::from_header(headers.get(header::SEC_WEBSOCKET_PROTOCOL));
         let Self {
             gateway,
             sessions,
             prefetch,
             max_message_bytes,
         } = self.clone();
-        let Ok(place) = Arc::clone(&sessions.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&sessions.permits).try_acquire_owned() else {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         let token = sessions.open.token();
@@ -143,7 +144,7 @@ impl Inbound {
                     stopping,
                 })
                 .await;
-                drop((token, place));
+                drop((token, permit));
             })
     }
 }

@@ -1,4 +1,4 @@
-//! What a Gateway says when it is up: its graph, where it listens, and one line to try.
+//! Prints a Gateway's graph, its endpoints and a `curl` command to try when it has started.
 
 use std::{fmt::Write as _, net::SocketAddr};
 
@@ -37,17 +37,18 @@ fn text(config: &Config, endpoints: &[(Protocol, SocketAddr)]) -> String {
         .iter()
         .find(|(protocol, _)| *protocol == Protocol::Http);
     if let Some((_, address)) = http
-        && let Some(curl) = curl(&url(Protocol::Http, tls, *address), &config.gateway.http)
+        && let Some(curl) = curl_command(&url(Protocol::Http, tls, *address), &config.gateway.http)
     {
-        let credential = credential(&config.gateway.auth);
+        let credential = credential_header(&config.gateway.auth);
         let _ = write!(text, "\nTry it:\n  {curl}{credential}\n");
     }
     text.push('\n');
     text
 }
 
-/// A call of a route that this Gateway has; none when it has none that a shell takes as it is.
-fn curl(url: &str, http: &HttpConfig) -> Option<String> {
+/// Returns a command that calls one of the Gateway's data routes, or `None` if no route's path can be typed without
+/// quoting.
+fn curl_command(url: &str, http: &HttpConfig) -> Option<String> {
     let data = "\"data\":[{\"text\":\"hello\"}]";
     let header = "-H 'content-type: application/json'";
     if http.debug_endpoints {
@@ -76,8 +77,8 @@ fn curl(url: &str, http: &HttpConfig) -> Option<String> {
     ))
 }
 
-/// What the call needs to be let in, for a person to fill in.
-fn credential(auth: &AuthConfig) -> String {
+/// The header that authenticates the call, with a placeholder for the secret.
+fn credential_header(auth: &AuthConfig) -> String {
     if !auth.protocols.contains(&Protocol::Http) || !auth.is_enabled() {
         return String::new();
     }
@@ -87,7 +88,7 @@ fn credential(auth: &AuthConfig) -> String {
     }
 }
 
-/// The graph in one line: each Executor with what it needs.
+/// Describes the graph in one line: each Executor and what it needs.
 pub(super) fn graph(config: &Config) -> String {
     let nodes: Vec<_> = config
         .graph
@@ -106,7 +107,7 @@ pub(super) fn graph(config: &Config) -> String {
         })
         .collect();
     match nodes.is_empty() {
-        true => "no executors, every request comes straight back".to_owned(),
+        true => "no executors, so every request is returned unchanged".to_owned(),
         false => nodes.join(", "),
     }
 }
@@ -128,7 +129,7 @@ pub(super) fn url(protocol: Protocol, tls: bool, address: SocketAddr) -> String 
         (Protocol::WebSocket, false) => "ws",
         (Protocol::WebSocket, true) => "wss",
     };
-    // An address that means every interface is no address to call.
+    // 0.0.0.0 and [::] mean every interface; clients cannot call them.
     match address.ip().is_unspecified() {
         true => format!("{scheme}://localhost:{}", address.port()),
         false => format!("{scheme}://{address}"),
@@ -139,9 +140,9 @@ pub(super) fn url(protocol: Protocol, tls: bool, address: SocketAddr) -> String 
 mod tests {
     use super::*;
 
-    fn said(gateway: &str) -> String {
+    fn banner(gateway: &str) -> String {
         let yaml = format!("jtype: Flow\ngateway: {{protocol: http, port: 1, {gateway}}}\n");
-        let loaded = Config::from_yaml(&yaml, "flow.yml", &|_| None).expect("holds");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &|_| None).expect("a valid Flow");
         text(
             &loaded.config,
             &[(Protocol::Http, ([127, 0, 0, 1], 8080).into())],
@@ -149,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn the_line_to_try_is_of_a_route_that_is_there() {
+    fn the_command_to_try_calls_a_route_that_exists() {
         let expose = "expose_endpoints: {/a: {http_path: '/{x}'}, /b: {methods: [PUT]}}";
-        for (gateway, line) in [
+        for (gateway, command) in [
             ("", "curl -s http://127.0.0.1:8080/post -H"),
             (
                 "no_debug_endpoints: true",
@@ -162,11 +163,11 @@ mod tests {
                 "curl -s -X PUT http://127.0.0.1:8080/b -H",
             ),
         ] {
-            assert!(said(gateway).contains(line), "{}", said(gateway));
+            assert!(banner(gateway).contains(command), "{}", banner(gateway));
         }
-        let key = said("auth: {api_keys: [{name: a, key: 0123456789abcdef-x}]}");
+        let key = banner("auth: {api_keys: [{name: a, key: 0123456789abcdef-x}]}");
         assert!(key.contains("}' -H 'x-api-key: KEY'\n"), "{key}");
-        let bare = said("no_debug_endpoints: true, no_crud_endpoints: true");
+        let bare = banner("no_debug_endpoints: true, no_crud_endpoints: true");
         assert!(!bare.contains("curl"), "{bare}");
     }
 }

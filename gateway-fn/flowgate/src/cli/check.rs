@@ -1,8 +1,7 @@
-//! `flowgate check`: a Flow read and judged, nothing served.
+//! `flowgate check`: reports the errors and warnings of a Flow without serving it.
 
 use std::error::Error;
 
-use crate::container::tls;
 use clap::Args;
 use flowgate_config::Config;
 use flowgate_proto::with_causes;
@@ -12,13 +11,15 @@ use gateway::inbound::Services;
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
 
+use crate::container::tls;
+
 /// Arguments of `flowgate check`.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// The Flow YAML
     #[arg(value_name = "FLOW.yml")]
     flow: String,
-    /// Take what Jina would only warn about or ignore for a fault
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
 }
@@ -26,14 +27,14 @@ pub(super) struct CheckArgs {
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the verdict is what the command is for"
+    reason = "the result of the check is the command's output"
 )]
 pub(super) fn run(args: &CheckArgs) -> Exit {
     let loaded = match load_flow(Some(&args.flow)) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    if let Err(error) = startable(&loaded.config) {
+    if let Err(error) = check_startable(&loaded.config) {
         say(&format!("{}: {}", args.flow, with_causes(&*error)));
         return Exit::Usage;
     }
@@ -44,15 +45,15 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
         return Exit::Usage;
     }
     println!(
-        "{}: the Flow holds: {}",
+        "{}: the Flow is valid: {}",
         args.flow,
         super::banner::graph(&loaded.config)
     );
     Exit::Clean
 }
 
-/// What only this process can know: whether it has the Executors that the Flow names, and the files.
-fn startable(config: &Config) -> Result<(), Box<dyn Error>> {
+/// Checks what depends on this process and machine: built-in Executors, and the files that the Flow names.
+fn check_startable(config: &Config) -> Result<(), Box<dyn Error>> {
     let clients = Clients::new(&config.gateway.invoke);
     Services::new(
         config,

@@ -1,4 +1,4 @@
-//! `flowgate executor`: one of the Executors that are compiled in, served over gRPC.
+//! `flowgate executor`: serves one of the built-in Executors over gRPC.
 
 use clap::Args;
 use executor_fn::{Identity, ServeError, ServeOptions};
@@ -12,16 +12,16 @@ use super::banner;
 /// Arguments of `flowgate executor`.
 #[derive(Args, Debug)]
 pub(super) struct ExecutorArgs {
-    /// The address to listen at
+    /// The address to listen on
     #[arg(long, default_value = "0.0.0.0")]
     host: String,
-    /// The port to listen at; 0 takes a free one
+    /// The port to listen on; 0 chooses a free one
     #[arg(long, default_value_t = 50052)]
     port: u16,
-    /// The deployment's name, as it stands in routes
+    /// The deployment's name, which appears in the `routes` of answers
     #[arg(long, default_value = "executor0")]
     name: String,
-    /// Which Executor: greet or pass_through
+    /// The Executor: greet or pass_through
     #[arg(long, default_value = "greet")]
     uses: String,
 }
@@ -33,11 +33,11 @@ pub(super) struct ExecutorArgs {
 pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let registry = Registry::default();
     let Some(executor) = registry.make(&args.uses) else {
-        let known: Vec<_> = registry.names().collect();
+        let names: Vec<_> = registry.names().collect();
         say(&format!(
-            "no executor {:?} is compiled in; there are: {}",
+            "--uses: no executor {:?} is built in (known: {})",
             args.uses,
-            known.join(", ")
+            names.join(", ")
         ));
         return Exit::Usage;
     };
@@ -45,8 +45,8 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
         Ok(socket) => socket,
         Err(error) => {
             say(&format!(
-                "port {} of {} cannot be had: {error}",
-                args.port, args.host
+                "cannot listen on {}:{}: {error}",
+                args.host, args.port
             ));
             return match error.kind() {
                 std::io::ErrorKind::AddrInUse => Exit::PortTaken,
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
         ..ServeOptions::default()
     };
     match executor_fn::serve_on(socket, executor, options, stop).await {
-        // What was cut off has been logged.
+        // A shutdown that cut off work has logged it.
         Ok(_) => Exit::Clean,
         Err(error) => failed(&error),
     }

@@ -1,4 +1,4 @@
-//! `flowgate serve`: a Flow served until the process is told to stop.
+//! `flowgate serve`: serves a Flow until the process receives a stop signal.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use gateway::status::ProcessInfo;
 use tokio::sync::oneshot;
 
 use super::banner;
-use crate::container::{Container, ContainerError, Ended};
+use crate::container::{Container, ContainerError, Shutdown};
 
 /// Arguments of `flowgate serve`.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// The Flow YAML; without it FLOWGATE_FLOW, else an embedded Flow that greets
+    /// The Flow YAML [default: FLOWGATE_FLOW, or else an embedded example Flow]
     #[arg(value_name = "FLOW.yml")]
     flow: Option<String>,
 }
@@ -28,7 +28,7 @@ pub(super) async fn run(args: &ServeArgs) -> Exit {
     }
 }
 
-/// Serves what was loaded, by whatever command.
+/// Serves a loaded Flow.
 pub(super) async fn serve(loaded: Loaded) -> Exit {
     let Loaded { config, warnings } = loaded;
     for warning in &warnings {
@@ -37,9 +37,9 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
     let process = ProcessInfo::from_environment(&env);
     let container = match Container::bind(&config, &Registry::default(), process).await {
         Ok(container) => container,
-        Err(error) => return bind_failed(&error),
+        Err(error) => return report_start_error(&error),
     };
-    // The handlers are in place before the Gateway says that it is up, so that no signal is lost.
+    // Before the banner, so that a signal sent as soon as it appears is not lost.
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
         Err(error) => {
@@ -48,11 +48,11 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
         }
     };
     banner::print(&config, &container);
-    until_stopped(container, stop).await
+    serve_until_stopped(container, stop).await
 }
 
-/// A Gateway that does not start: prints why, with every cause.
-fn bind_failed(error: &ContainerError) -> Exit {
+/// Prints why a Gateway cannot start and returns the exit status.
+fn report_start_error(error: &ContainerError) -> Exit {
     say(&with_causes(error));
     match error {
         ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -63,27 +63,27 @@ fn bind_failed(error: &ContainerError) -> Exit {
     }
 }
 
-/// Serves until the first signal, then finishes what is under way, unless a second signal comes.
-async fn until_stopped(container: Container, stop: impl Future<Output = ()>) -> Exit {
-    let (note, noted) = oneshot::channel();
+/// Serves until the first signal and then finishes the requests in flight; a second signal stops at once.
+async fn serve_until_stopped(container: Container, stop: impl Future<Output = ()>) -> Exit {
+    let (sender, receiver) = oneshot::channel();
     let first = async move {
         stop.await;
-        // The receiver lives as long as the drain.
-        let _ = note.send(executor_fn::stop_signal());
+        // Fails only after the Gateway has stopped.
+        let _ = sender.send(executor_fn::stop_signal());
     };
     let second = async move {
-        match noted.await {
-            Ok(Ok(again)) => again.await,
+        match receiver.await {
+            Ok(Ok(second_signal)) => second_signal.await,
             _ => std::future::pending().await,
         }
     };
     tokio::select! {
-        ended = container.serve(first) => match ended {
-            Ended::Drained => tracing::info!("stopped"),
-            Ended::CutOff => tracing::warn!("stopped before everything was finished"),
+        shutdown = container.serve(first) => match shutdown {
+            Shutdown::Drained => tracing::info!("stopped"),
+            Shutdown::CutOff => tracing::warn!("stopped with unfinished work"),
         },
         () = second => {
-            say("a second signal: stopped with work under way");
+            say("second signal: stopped with unfinished work");
             return Exit::Failed;
         }
     }

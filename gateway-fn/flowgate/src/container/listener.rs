@@ -1,4 +1,4 @@
-//! A bound port -> connections, each served by a task of its own.
+//! Accepts the connections of a port and serves each in its own task.
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::dispatch::Dispatch;
+use super::router::PortRouter;
 
-/// A TLS handshake that takes longer is a client that has gone or means harm.
+/// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One port of the Gateway.
@@ -26,32 +26,34 @@ pub(super) struct Listener {
     pub(super) incoming: Incoming,
     pub(super) address: SocketAddr,
     pub(super) protocols: Vec<Protocol>,
-    pub(super) door: Door,
+    pub(super) acceptor: Acceptor,
 }
 
-/// What every connection of a port goes through. It does not hold the socket, which closes when no more connections
-/// are taken, however long those that were taken go on.
+/// Sets up the connections of a port. It does not own the listening socket, which closes as soon as the Gateway stops,
+/// while open connections finish their work.
 #[derive(Clone)]
-pub(super) struct Door {
-    pub(super) dispatch: Arc<Dispatch>,
+pub(super) struct Acceptor {
+    pub(super) router: Arc<PortRouter>,
     pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
-    /// Accepts connections until `stopping` is cancelled; each runs on as one of `tasks`.
+    /// Accepts connections until `stopping` is cancelled; each is served as one of `tasks`.
     pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
-        let Self { incoming, door, .. } = self;
-        let serve = |connection| door.clone().open(connection, stopping.clone());
+        let Self {
+            incoming, acceptor, ..
+        } = self;
+        let serve = |connection| acceptor.clone().serve(connection, stopping.clone());
         incoming.serve(stopping.clone(), tasks, serve).await;
     }
 }
 
-impl Door {
-    async fn open(self, connection: Connection, stopping: CancellationToken) {
+impl Acceptor {
+    async fn serve(self, connection: Connection, stopping: CancellationToken) {
         let peer = connection.peer();
-        let Self { dispatch, tls } = self;
+        let Self { router, tls } = self;
         let Some(tls) = tls else {
-            return serve(connection, peer, Versions::Any, dispatch, stopping).await;
+            return serve(connection, peer, Versions::Any, router, stopping).await;
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
         match stopping.run_until_cancelled(handshake).await {
@@ -61,10 +63,10 @@ impl Door {
                     Some(b"h2") => Versions::Http2,
                     _ => Versions::Http1,
                 };
-                serve(stream, peer, versions, dispatch, stopping).await;
+                serve(stream, peer, versions, router, stopping).await;
             }
             Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Some(Err(_)) => tracing::debug!(%peer, "TLS handshake took too long"),
+            Some(Err(_)) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
     }
 }
@@ -74,17 +76,18 @@ async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
     versions: Versions,
-    dispatch: Arc<Dispatch>,
+    router: Arc<PortRouter>,
     stopping: CancellationToken,
 ) {
     let service = move |request: Request<RequestBody>| {
-        let dispatch = Arc::clone(&dispatch);
-        async move { dispatch.respond(request.map(Body::new)).await }
+        let router = Arc::clone(&router);
+        async move { router.handle(request.map(Body::new)).await }
     };
     HTTP.serve(stream, peer, versions, service, stopping).await;
 }
 
-/// An honest client sends the head of a request in one go, and the first one soon after it connected.
+/// How long a client may take to send a request's head, and to send its first request. Ordinary clients do both at once;
+/// this limits connections that send nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
@@ -94,7 +97,7 @@ static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
 });
 
 impl fmt::Debug for Listener {
-    /// Without the TLS acceptor, which holds the private key.
+    /// Leaves out the TLS acceptor, which contains the private key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Listener")

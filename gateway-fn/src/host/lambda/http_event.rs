@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri
 use serde::Deserialize;
 
 use super::{deadline::from_unix_millis, event::EventSource};
-use crate::inbound::http::Prefix;
+use crate::inbound::http::PathPrefix;
 
 /// An HTTP event: payload version 1.0 or 2.0 of API Gateway, or a load balancer's. Keys that a format lacks are `None`.
 #[derive(Debug, Deserialize)]
@@ -90,7 +90,7 @@ impl<'a> HttpEvent<'a> {
         from_unix_millis(context.time_epoch.or(context.request_time_epoch)?)
     }
 
-    /// Returns the request. The front door's prefix is removed from its path and kept as [`Prefix`] for redirects.
+    /// Returns the request. The front door's prefix is removed from its path and kept as [`PathPrefix`] for redirects.
     pub(super) fn into_request(
         self,
         source: EventSource,
@@ -111,7 +111,7 @@ impl<'a> HttpEvent<'a> {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         request.extensions_mut().insert(scheme);
-        request.extensions_mut().insert(Prefix(prefix));
+        request.extensions_mut().insert(PathPrefix(prefix));
         Ok(request)
     }
 

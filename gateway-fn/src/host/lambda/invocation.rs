@@ -20,7 +20,7 @@ use super::{
 use crate::{
     context::{Context, InvocationRecord, Trace},
     error::ErrorCode,
-    inbound::Dialect,
+    inbound::ClientProtocol,
     telemetry::{emf::Measured, xray::Segment},
 };
 
@@ -86,7 +86,7 @@ impl Invocation {
     /// Sends a request through the routes. A route that ignores its deadline is cut off before the front door stops
     /// waiting.
     pub(super) async fn respond(&self, shared: &Shared, mut request: Request<Body>) -> Response {
-        let protocol = Dialect::of(&request);
+        let protocol = ClientProtocol::of(&request);
         let context = self.context(request.headers());
         request.extensions_mut().insert(context);
         let response = shared.routes.respond(self.source, request);
@@ -115,7 +115,7 @@ impl Invocation {
         }
     }
 
-    fn deadline_exceeded(&self, protocol: Dialect) -> Response {
+    fn deadline_exceeded(&self, protocol: ClientProtocol) -> Response {
         let executors = self.record.pending_executors().join(", ");
         let request_id = &self.lambda.request_id;
         tracing::warn!(request_id, executors, "deadline exceeded");

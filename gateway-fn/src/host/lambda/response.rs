@@ -22,7 +22,7 @@ use serde_json::json;
 use super::event::EventSource;
 use crate::{
     error::ErrorCode,
-    inbound::{Dialect, connect},
+    inbound::{ClientProtocol, connect},
 };
 
 pub(super) use compression::ResponseCompression;
@@ -34,7 +34,7 @@ pub(super) struct ResponseFormat {
     /// Whether a load balancer expects `multiValueHeaders`.
     pub(super) is_multi_value: bool,
     /// The client's protocol, which decides the format of errors.
-    pub(super) protocol: Dialect,
+    pub(super) protocol: ClientProtocol,
 }
 
 /// A response as Lambda passes it on.
@@ -184,19 +184,19 @@ impl ResponseFormat {
 }
 
 /// Returns the response for an error of the host, as the routes of this protocol write theirs.
-pub(super) fn error_response(protocol: Dialect, code: ErrorCode, detail: &str) -> Response {
+pub(super) fn error_response(protocol: ClientProtocol, code: ErrorCode, detail: &str) -> Response {
     match protocol {
-        Dialect::Http => http_error(code.http_status(), detail),
-        Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+        ClientProtocol::Http => http_error(code.http_status(), detail),
+        ClientProtocol::Grpc | ClientProtocol::GrpcWeb | ClientProtocol::Connect => {
             grpc_error(protocol, &tonic::Status::new(code.grpc_code(), detail))
         }
     }
 }
 
 /// Returns the response for a failed call of gRPC-Web or Connect.
-pub(super) fn grpc_error(protocol: Dialect, status: &tonic::Status) -> Response {
-    if protocol == Dialect::Connect {
-        return connect::failure(status);
+pub(super) fn grpc_error(protocol: ClientProtocol, status: &tonic::Status) -> Response {
+    if protocol == ClientProtocol::Connect {
+        return connect::error_response(status);
     }
     let response = status.clone().into_http::<tonic::body::Body>();
     let mut response = response.map(Body::new);

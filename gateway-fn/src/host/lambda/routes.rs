@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::{event::EventSource, http_event::HttpEventError, response};
 use crate::inbound::{
-    Dialect, Services, connect, grpc, grpc_web,
+    ClientProtocol, CorsPolicy, Services, connect, grpc, grpc_web,
     http::{Scripts, router},
 };
 
@@ -40,7 +40,7 @@ impl Routes {
                 &config.limits,
                 // Embedded scripts would add 4 MB to what a cold start loads, and the function's callers have internet
                 // access.
-                Scripts::FROM_NETWORK,
+                Scripts::FROM_CDN,
             ),
             grpc: OnceLock::new(),
             services: services.clone(),
@@ -51,7 +51,7 @@ impl Routes {
     /// Answers a request. Refuses it if it came through a function URL that anyone can call and neither `public_url`
     /// nor `auth` is set.
     pub(super) async fn respond(&self, source: EventSource, request: Request<Body>) -> Response {
-        let protocol = Dialect::of(&request);
+        let protocol = ClientProtocol::of(&request);
         let is_open = source
             == EventSource::FunctionUrl {
                 has_authorizer: false,
@@ -60,12 +60,12 @@ impl Routes {
             return refuse_open_url(protocol);
         }
         let router = match protocol {
-            Dialect::GrpcWeb => &self.grpc().grpc_web,
-            Dialect::Connect => &self.grpc().connect,
-            Dialect::Grpc => {
+            ClientProtocol::GrpcWeb => &self.grpc().grpc_web,
+            ClientProtocol::Connect => &self.grpc().connect,
+            ClientProtocol::Grpc => {
                 return response::http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC);
             }
-            Dialect::Http => &self.http,
+            ClientProtocol::Http => &self.http,
         };
         match router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -75,15 +75,15 @@ impl Routes {
 
     /// Whether a function URL without authorizer may serve this protocol: by the setting, or because its routes
     /// authenticate callers.
-    fn may_be_open(&self, protocol: Dialect) -> bool {
+    fn may_be_open(&self, protocol: ClientProtocol) -> bool {
         let auth = &self.config.auth;
         let is_authenticated = |protocol| auth.protocols.contains(&protocol);
         let is_authenticated = match protocol {
             // Enabled for either, it applies here too (`auth::layer::protect_grpc_over_http`).
-            Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+            ClientProtocol::Grpc | ClientProtocol::GrpcWeb | ClientProtocol::Connect => {
                 is_authenticated(Protocol::Grpc) || is_authenticated(Protocol::Http)
             }
-            Dialect::Http => is_authenticated(Protocol::Http),
+            ClientProtocol::Http => is_authenticated(Protocol::Http),
         };
         self.config.function.public_url || (auth.is_enabled() && is_authenticated)
     }
@@ -93,7 +93,7 @@ impl Routes {
             let never_stopping = CancellationToken::new();
             let (grpc::Routers { over_http, .. }, _) =
                 grpc::routers(&self.services, &self.config, &never_stopping);
-            let cors = grpc_web::Cors::from(self.config.http.cors);
+            let cors = CorsPolicy::from(self.config.http.cors);
             let limit = self.config.limits.max_message_bytes;
             GrpcRoutes {
                 grpc_web: grpc_web::router(over_http.clone(), cors),
@@ -103,10 +103,10 @@ impl Routes {
     }
 }
 
-fn refuse_open_url(protocol: Dialect) -> Response {
+fn refuse_open_url(protocol: ClientProtocol) -> Response {
     match protocol {
-        Dialect::Http => response::http_error(StatusCode::FORBIDDEN, OPEN_URL),
-        Dialect::Grpc | Dialect::GrpcWeb | Dialect::Connect => {
+        ClientProtocol::Http => response::http_error(StatusCode::FORBIDDEN, OPEN_URL),
+        ClientProtocol::Grpc | ClientProtocol::GrpcWeb | ClientProtocol::Connect => {
             response::grpc_error(protocol, &tonic::Status::permission_denied(OPEN_URL))
         }
     }

@@ -1,12 +1,12 @@
-//! `grpc-timeout` -> how long the client waits.
+//! Parses the header `grpc-timeout`: how long the client waits.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// How long a client waits, if it says so: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`). What is none
-/// counts as nothing said, as with tonic.
-pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the timeout: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`). Invalid values are ignored, as in
+/// tonic.
+pub(super) fn parse(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let is_number =
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_and_what_is_none_is_not() {
+    fn invalid_timeouts_are_ignored() {
         for (text, expected) in [
             ("2H", Some(Duration::from_secs(7200))),
             ("1M", Some(Duration::from_secs(60))),
@@ -46,7 +46,7 @@ mod tests {
         ] {
             let value = HeaderValue::from_static(text);
             let headers = HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), value)]);
-            assert_eq!(of(&headers), expected, "{text:?}");
+            assert_eq!(parse(&headers), expected, "{text:?}");
         }
     }
 }

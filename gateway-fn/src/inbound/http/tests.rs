@@ -430,7 +430,7 @@ async fn head_of_a_page_is_its_headers() {
 async fn the_websocket_port_serves_its_few_routes() {
     let ask = |method, path| {
         ask_at(
-            debug_router(&services(), Scripts::EMBEDDED),
+            websocket_port_router(&services(), Scripts::EMBEDDED),
             bare(method, path),
         )
     };

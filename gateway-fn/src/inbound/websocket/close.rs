@@ -1,60 +1,60 @@
-//! What is wrong with a message, or why a WebSocket ends -> a close code (RFC 6455, section 7.4.1) and a reason.
+//! Maps invalid messages and the other ends of a WebSocket to close codes (RFC 6455, section 7.4.1) and reasons.
 
 use crate::error::GatewayError;
 
-/// The end of a session, as the client is told it.
+/// The code and reason with which a session is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: u16,
-    /// Of any length; a close frame carries its beginning.
+    /// Of any length; a close frame carries only its beginning.
     pub(crate) reason: String,
 }
 
 impl Close {
-    /// The client said that nothing more comes, and has all its answers.
-    pub(super) const fn done() -> Self {
+    /// The client ended its input and has received all answers.
+    pub(super) const fn normal() -> Self {
         Self {
             code: 1000,
             reason: String::new(),
         }
     }
 
-    /// The Gateway stops.
+    /// The Gateway is stopping.
     pub(super) fn going_away() -> Self {
-        Self::because(1001, "the Gateway is shutting down")
+        Self::new(1001, "the Gateway is shutting down")
     }
 
-    /// The client broke the protocol.
-    pub(super) fn broken(reason: &str) -> Self {
-        Self::because(1002, reason)
+    /// The client violated the WebSocket protocol.
+    pub(super) fn protocol_error(reason: &str) -> Self {
+        Self::new(1002, reason)
     }
 
-    /// A frame of the kind that this subprotocol does not use.
-    pub(super) fn wrong_kind(reason: &str) -> Self {
-        Self::because(1003, reason)
+    /// A text frame where the subprotocol uses binary frames, or the reverse.
+    pub(super) fn wrong_frame_type(reason: &str) -> Self {
+        Self::new(1003, reason)
     }
 
-    /// A payload that is not what its frame says: no JSON, no protobuf.
+    /// The payload is not valid JSON or protobuf.
     pub(crate) fn unreadable(reason: &str) -> Self {
-        Self::because(1007, reason)
+        Self::new(1007, reason)
     }
 
-    /// A request that can be read and does not hold.
+    /// The payload is readable, but the request in it is invalid.
     pub(crate) fn invalid(reason: &str) -> Self {
-        Self::because(1008, reason)
+        Self::new(1008, reason)
     }
 
-    /// More than is taken.
+    /// The message exceeds the size limit.
     pub(crate) fn too_large(reason: &str) -> Self {
-        Self::because(1009, reason)
+        Self::new(1009, reason)
     }
 
-    /// The Gateway failed at its own task.
+    /// The Gateway failed.
     pub(super) fn internal(reason: &str) -> Self {
-        Self::because(1011, reason)
+        Self::new(1011, reason)
     }
 
-    fn because(code: u16, reason: &str) -> Self {
+    fn new(code: u16, reason: &str) -> Self {
         Self {
             code,
             reason: reason.to_owned(),
@@ -64,6 +64,6 @@ impl Close {
 
 impl From<&GatewayError> for Close {
     fn from(error: &GatewayError) -> Self {
-        Self::because(error.code().close_code(), &error.close_reason())
+        Self::new(error.code().close_code(), &error.close_reason())
     }
 }

@@ -1,4 +1,4 @@
-//! Frames of a container's WebSocket -> what they mean, and answers and closes -> frames.
+//! Translates between axum's WebSocket frames and the messages of the two subprotocols.
 
 use axum::extract::ws::{CloseFrame, Message};
 use flowgate_proto::{
@@ -16,21 +16,23 @@ use super::{
 use crate::error::MAX_CLOSE_REASON;
 
 impl Subprotocol {
+    /// Reads a frame from the client.
     pub(super) fn read(self, frame: &Message) -> Result<Input, Close> {
         match (self, frame) {
             (Self::Json, Message::Text(text)) => subprotocol::read_json(text.as_bytes()),
             (Self::Bytes, Message::Binary(bytes)) => subprotocol::read_bytes(bytes),
-            (Self::Json, Message::Binary(_)) => Err(Close::wrong_kind(
-                "a binary frame in a JSON session: offer the subprotocol `bytes` for protobuf",
+            (Self::Json, Message::Binary(_)) => Err(Close::wrong_frame_type(
+                "binary frame in a JSON session: offer the subprotocol `bytes` to send protobuf",
             )),
-            (Self::Bytes, Message::Text(_)) => Err(Close::wrong_kind(
-                "a text frame in a session of the subprotocol `bytes`",
+            (Self::Bytes, Message::Text(_)) => Err(Close::wrong_frame_type(
+                "text frame in a session of the subprotocol `bytes`",
             )),
-            // A pong to a ping goes out by itself; a close ends the session where frames are taken in.
+            // axum answers pings, and the session handles close frames before it calls this.
             (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Ok(Input::Ignored),
         }
     }
 
+    /// Writes an answer.
     pub(super) fn write(self, answer: &DataRequest) -> Result<Message, Close> {
         match self {
             Self::Bytes => Ok(Message::Binary(answer.encode_to_vec().into())),
@@ -40,6 +42,7 @@ impl Subprotocol {
         }
     }
 
+    /// Writes the outcome of a dry run.
     pub(super) fn write_status(self, status: &StatusProto) -> Message {
         match self {
             Self::Bytes => Message::Binary(status.encode_to_vec().into()),
@@ -48,14 +51,16 @@ impl Subprotocol {
     }
 }
 
-/// What reading a frame fails with: the client broke the protocol, or is gone and hears nothing any more.
+/// Maps the errors of reading a frame. A client that has disconnected never receives the close frame.
 impl From<axum::Error> for Close {
     fn from(error: axum::Error) -> Self {
         let error = error.into_inner();
         match error.downcast_ref::<tungstenite::Error>() {
             Some(tungstenite::Error::Capacity(error)) => Self::too_large(&error.to_string()),
-            Some(tungstenite::Error::Utf8(_)) => Self::unreadable("a text frame is not UTF-8"),
-            _ => Self::broken(&error.to_string()),
+            Some(tungstenite::Error::Utf8(_)) => {
+                Self::unreadable("the text frame is not valid UTF-8")
+            }
+            _ => Self::protocol_error(&error.to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One WebSocket from handshake to close: frames in, answers out as they come.
+//! Serves one WebSocket from handshake to close: reads frames and sends answers as they complete.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{context::Context, error::GatewayError, gateway::Gateway};
 /// How long a client may take to answer a close frame before the connection is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client that has said nothing for two of these, not even a pong, is gone.
+/// The interval between pings. A client that sends nothing for two intervals, not even a pong, has disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
 
-/// A client that takes nothing of an answer for so long is gone.
+/// How long a client may take to receive a frame before it counts as disconnected.
 const SEND_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// An open WebSocket.
@@ -30,79 +30,79 @@ pub(super) struct Session {
     pub(super) socket: WebSocket,
     pub(super) subprotocol: Subprotocol,
     pub(super) gateway: Gateway,
-    /// Requests of this session under way at once; one more is read and waits.
+    /// The limit of requests in flight; one more is read and waits.
     pub(super) prefetch: Option<NonZeroUsize>,
     pub(super) stopping: CancellationToken,
 }
 
 type Call = BoxFuture<'static, Result<DataRequest, GatewayError>>;
 
-/// The client is gone: there is nobody to say anything to.
-struct Gone;
+/// The client has disconnected, so no close frame is sent.
+struct Disconnected;
 
-/// What a session has taken on.
+/// The requests of a session that have no answer yet.
 #[derive(Default)]
 struct Work {
     calls: FuturesUnordered<Call>,
-    /// A request that waits for its turn. While there is one, no more is read.
-    parked: Option<DataRequest>,
-    /// Set once no more input counts: how to close when all is answered.
-    ending: Option<Close>,
+    /// A request above the limit. No more frames are read until it starts.
+    waiting: Option<DataRequest>,
+    /// How to close once every request is answered; set when the input has ended.
+    pending_close: Option<Close>,
 }
 
 impl Session {
-    /// Serves requests until the client ends its input, leaves, or a request fails.
-    pub(super) async fn data(mut self) {
+    /// Serves requests until the client ends its input or disconnects, or a request fails.
+    pub(super) async fn serve_data(mut self) {
         if let Ok(close) = self.serve().await {
             self.close(close).await;
         }
     }
 
-    /// Answers how a dry run went, without waiting for a frame.
-    pub(super) async fn dry_run(mut self) {
+    /// Sends the outcome of a dry run without waiting for a frame.
+    pub(super) async fn serve_dry_run(mut self) {
         let close = match self
             .gateway
             .try_dry_run(Documents::default(), Context::default())
             .await
         {
             Ok(status) => match self.send(self.subprotocol.write_status(&status)).await {
-                Ok(()) => Close::done(),
-                Err(Gone) => return,
+                Ok(()) => Close::normal(),
+                Err(Disconnected) => return,
             },
             Err(error) => Close::from(&error),
         };
         self.close(close).await;
     }
 
-    async fn serve(&mut self) -> Result<Close, Gone> {
+    async fn serve(&mut self) -> Result<Close, Disconnected> {
         let mut work = Work::default();
-        let mut heard = Instant::now();
-        let mut pings = interval_at(heard + PING_INTERVAL, PING_INTERVAL);
+        let mut last_activity = Instant::now();
+        let mut pings = interval_at(last_activity + PING_INTERVAL, PING_INTERVAL);
         loop {
-            self.unpark(&mut work);
-            if let Some(close) = work.close_when_done() {
+            self.start_waiting(&mut work);
+            if let Some(close) = work.close_if_idle() {
                 return Ok(close);
             }
             tokio::select! {
                 Some(outcome) = work.calls.next() => {
-                    if let Some(close) = self.answer(outcome).await? {
+                    if let Some(close) = self.send_answer(outcome).await? {
                         return Ok(close);
                     }
-                    // A client that takes answers is there, whatever it says.
-                    heard = Instant::now();
+                    // A client that receives answers is connected, even if it sends nothing.
+                    last_activity = Instant::now();
                 }
-                frame = self.socket.recv(), if work.parked.is_none() => {
-                    heard = Instant::now();
-                    if let Some(close) = self.take(frame, &mut work)? {
+                frame = self.socket.recv(), if work.waiting.is_none() => {
+                    last_activity = Instant::now();
+                    if let Some(close) = self.receive(frame, &mut work)? {
                         return Ok(close);
                     }
                 }
-                () = self.stopping.cancelled(), if work.ending.is_none() => {
-                    work.ending = Some(Close::going_away());
+                () = self.stopping.cancelled(), if work.pending_close.is_none() => {
+                    work.pending_close = Some(Close::going_away());
                 }
                 _ = pings.tick() => {
-                    if work.parked.is_none() && heard.elapsed() >= 2 * PING_INTERVAL {
-                        return Err(Gone);
+                    if work.waiting.is_none() && last_activity.elapsed() >= 2 * PING_INTERVAL {
+                        return Err(Disconnected);
                     }
                     self.send(Message::Ping(Bytes::new())).await?;
                 }
@@ -110,33 +110,34 @@ impl Session {
         }
     }
 
-    /// Takes a frame in. After the end of input frames are still read, because a ping wants its pong and a client
-    /// that leaves ends the work, but data counts no more.
-    fn take(
+    /// Handles a frame. After the end of input, frames are still read, to answer pings and to notice a disconnect, but
+    /// data in them is ignored.
+    fn receive(
         &self,
         frame: Option<Result<Message, axum::Error>>,
         work: &mut Work,
-    ) -> Result<Option<Close>, Gone> {
+    ) -> Result<Option<Close>, Disconnected> {
         let frame = match frame {
-            None | Some(Ok(Message::Close(_))) => return Err(Gone),
+            None | Some(Ok(Message::Close(_))) => return Err(Disconnected),
             Some(Err(error)) => return Ok(Some(Close::from(error))),
-            Some(Ok(_)) if work.ending.is_some() => return Ok(None),
+            Some(Ok(_)) if work.pending_close.is_some() => return Ok(None),
             Some(Ok(frame)) => frame,
         };
         match self.subprotocol.read(&frame) {
-            Ok(Input::Request(request)) => work.parked = Some(*request),
-            Ok(Input::End) => work.ending = Some(Close::done()),
+            Ok(Input::Request(request)) => work.waiting = Some(*request),
+            Ok(Input::End) => work.pending_close = Some(Close::normal()),
             Ok(Input::Ignored) => {}
             Err(close) => return Ok(Some(close)),
         }
         Ok(None)
     }
 
-    fn unpark(&self, work: &mut Work) {
+    /// Starts the waiting request if the limit allows it.
+    fn start_waiting(&self, work: &mut Work) {
         let has_room = self
             .prefetch
-            .is_none_or(|most| work.calls.len() < most.get());
-        if let Some(request) = work.parked.take_if(|_| has_room) {
+            .is_none_or(|limit| work.calls.len() < limit.get());
+        if let Some(request) = work.waiting.take_if(|_| has_room) {
             let gateway = self.gateway.clone();
             work.calls.push(
                 async move { gateway.handle_in_turn(request, Context::default()).await }.boxed(),
@@ -144,10 +145,11 @@ impl Session {
         }
     }
 
-    async fn answer(
+    /// Sends an answer, or returns how to close if the request failed.
+    async fn send_answer(
         &mut self,
         outcome: Result<DataRequest, GatewayError>,
-    ) -> Result<Option<Close>, Gone> {
+    ) -> Result<Option<Close>, Disconnected> {
         let frame = match outcome {
             Ok(answer) => self.subprotocol.write(&answer),
             Err(error) => Err(Close::from(&error)),
@@ -158,27 +160,30 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, frame: Message) -> Result<(), Gone> {
+    async fn send(&mut self, frame: Message) -> Result<(), Disconnected> {
         let sent = tokio::time::timeout(SEND_TIMEOUT, self.socket.send(frame)).await;
-        sent.map_err(|_| Gone)?.map_err(|_| Gone)
+        sent.map_err(|_| Disconnected)?.map_err(|_| Disconnected)
     }
 
-    /// Says goodbye and waits until the client has heard it; closing the socket at once could lose the frame.
+    /// Sends a close frame and waits for the client's; dropping the socket at once could lose the frame.
     async fn close(mut self, close: Close) {
-        let goodbye = async {
+        let handshake = async {
             if self.send(close.into()).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.recv().await {}
             }
         };
-        if tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await.is_err() {
-            tracing::debug!("a client did not answer the close frame");
+        if tokio::time::timeout(CLOSE_TIMEOUT, handshake)
+            .await
+            .is_err()
+        {
+            tracing::debug!("the client did not answer the close frame");
         }
     }
 }
 
 impl Work {
-    fn close_when_done(&mut self) -> Option<Close> {
-        let done = self.calls.is_empty() && self.parked.is_none();
-        self.ending.take_if(|_| done)
+    fn close_if_idle(&mut self) -> Option<Close> {
+        let is_idle = self.calls.is_empty() && self.waiting.is_none();
+        self.pending_close.take_if(|_| is_idle)
     }
 }

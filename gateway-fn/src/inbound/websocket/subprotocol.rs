@@ -1,4 +1,4 @@
-//! The content of messages of the subprotocols `json` and `bytes` -> requests, whoever owns the socket.
+//! Reads requests from messages of the subprotocols `json` and `bytes`, for the container's sockets and for API Gateway's.
 
 use flowgate_proto::{
     DataRequest,
@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::close::Close;
 
-/// How data requests stand in messages.
+/// The encoding of requests in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subprotocol {
     /// JSON as text.
@@ -18,19 +18,19 @@ pub(crate) enum Subprotocol {
     Bytes,
 }
 
-/// What a message means.
+/// The content of a message.
 #[derive(Debug)]
 pub(crate) enum Input {
     Request(Box<DataRequest>),
-    /// Nothing more comes.
+    /// The client sends no more requests.
     End,
-    /// A message without a meaning that does no harm.
+    /// A message without meaning, which does no harm.
     Ignored,
 }
 
 impl Subprotocol {
-    /// Exactly `bytes` means bytes; whatever else is offered, or nothing, means JSON (facts of Jina 3.13).
-    pub(super) fn offered(header: Option<&HeaderValue>) -> Self {
+    /// Chooses by `sec-websocket-protocol`: `bytes` alone means protobuf, anything else JSON (facts of Jina 3.13).
+    pub(super) fn from_header(header: Option<&HeaderValue>) -> Self {
         match header {
             Some(value) if value == "bytes" => Self::Bytes,
             _ => Self::Json,
@@ -38,17 +38,17 @@ impl Subprotocol {
     }
 }
 
-/// A message of JSON.
+/// Reads a JSON message.
 pub(crate) fn read_json(text: &[u8]) -> Result<Input, Close> {
     read_body(&parse(text)?)
 }
 
-/// The text of a message as JSON.
+/// Parses the text of a JSON message.
 pub(crate) fn parse(text: &[u8]) -> Result<Json, Close> {
     json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))
 }
 
-/// A message of JSON that has been parsed.
+/// Reads a JSON message that has been parsed.
 pub(crate) fn read_body(body: &Json) -> Result<Input, Close> {
     let Json::Object(members) = body else {
         return Ok(Input::Ignored);
@@ -56,20 +56,20 @@ pub(crate) fn read_body(body: &Json) -> Result<Input, Close> {
     if members.is_empty() {
         return Ok(Input::End);
     }
-    // Jina insists on the key, so that a forgotten `data` is not taken for a request without documents.
+    // Jina requires the key, so that a client that forgets `data` does not send a request without documents.
     if body.get("data").is_none() {
         return Err(Close::invalid("data: field required"));
     }
     match json::read_request(body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
         Err(errors) => Err(Close::invalid(
-            &errors.first().map(place_and_message).unwrap_or_default(),
+            &errors.first().map(describe).unwrap_or_default(),
         )),
     }
 }
 
-/// `data.0.text: str type expected`: the way from the frame on, which HTTP's begins with `body`.
-fn place_and_message(error: &FieldError) -> String {
+/// Formats an error as `data.0.text: str type expected`. The path omits its first step, `body`, which only HTTP has.
+fn describe(error: &FieldError) -> String {
     let steps = error.loc.iter().skip(1).map(|step| match step {
         Loc::Key(key) => key.clone(),
         Loc::Index(index) => index.to_string(),
@@ -77,19 +77,19 @@ fn place_and_message(error: &FieldError) -> String {
     format!("{}: {}", steps.collect::<Vec<_>>().join("."), error.msg)
 }
 
-/// The single byte that ends a client's input (facts of Jina 3.13).
+/// The message that ends a client's input (facts of Jina 3.13).
 const END: &[u8] = &[0];
 
-/// A message of protobuf.
+/// Reads a protobuf message.
 pub(crate) fn read_bytes(bytes: &bytes::Bytes) -> Result<Input, Close> {
     if bytes == END {
         return Ok(Input::End);
     }
-    // An empty message is a request without anything in it; an empty frame is a client's slip.
+    // Zero bytes are a valid empty protobuf message, but from a client they are a mistake.
     if bytes.is_empty() {
         return Err(Close::unreadable("the frame is empty"));
     }
     DataRequest::decode(bytes.clone())
         .map(|request| Input::Request(Box::new(request)))
-        .map_err(|_| Close::unreadable("the frame is no jina.DataRequestProto"))
+        .map_err(|_| Close::unreadable("the frame is not a valid jina.DataRequestProto"))
 }

@@ -13,7 +13,7 @@ fn request(source: EventSource, event: &Value, base_path: Option<&str>) -> Reque
 /// The path for the routes, and the prefix for redirects.
 fn path(source: EventSource, event: &Value, base_path: Option<&str>) -> (String, String) {
     let request = request(source, event, base_path);
-    let prefix = request.extensions().get::<Prefix>().expect("a prefix");
+    let prefix = request.extensions().get::<PathPrefix>().expect("a prefix");
     (request.uri().path().to_owned(), prefix.0.clone())
 }
 

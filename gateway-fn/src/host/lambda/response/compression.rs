@@ -9,6 +9,8 @@ use flowgate_proto::{Compression, invoke::compress};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 
+use crate::inbound::http::accepts_encoding;
+
 /// How a client's responses are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::host::lambda) struct ResponseCompression {
@@ -26,7 +28,7 @@ impl ResponseCompression {
     ) -> Option<Self> {
         let compression = [Compression::Zstd, Compression::Gzip, Compression::Deflate]
             .into_iter()
-            .find(|compression| accepts(request, compression.name()))?;
+            .find(|compression| accepts_encoding(request, compression.name()))?;
         Some(Self {
             compression,
             min_bytes: min_bytes?,
@@ -68,20 +70,6 @@ impl ResponseCompression {
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
         compressed.into()
     }
-}
-
-/// Whether `accept-encoding` names an encoding with a weight above zero.
-fn accepts(request: &HeaderMap, encoding: &str) -> bool {
-    let values = request.get_all(header::ACCEPT_ENCODING).iter();
-    let mut accepted = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    accepted.any(|entry| {
-        let (name, weight) = entry.split_once(';').unwrap_or((entry, "q=1"));
-        let weight = weight.trim().strip_prefix("q=");
-        let weight = weight.and_then(|weight| weight.parse().ok());
-        name.trim().eq_ignore_ascii_case(encoding) && weight.unwrap_or(1.0_f32) > 0.0
-    })
 }
 
 #[cfg(test)]

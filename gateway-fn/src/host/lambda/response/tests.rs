@@ -8,7 +8,7 @@ async fn encode(source: EventSource, response: Response) -> Value {
     let format = ResponseFormat {
         source,
         is_multi_value: false,
-        protocol: Dialect::GrpcWeb,
+        protocol: ClientProtocol::GrpcWeb,
     };
     let encoded = format.encode(response, None).await.expect("JSON");
     serde_json::from_str(&encoded.json).expect("JSON")
@@ -67,8 +67,8 @@ async fn a_grpc_web_response_that_is_too_large_becomes_a_grpc_status() {
 #[tokio::test]
 async fn an_error_of_the_host_has_the_format_of_the_clients_protocol() {
     for (protocol, status, expected) in [
-        (Dialect::Http, 413, "detail"),
-        (Dialect::Connect, 429, "resource_exhausted"),
+        (ClientProtocol::Http, 413, "detail"),
+        (ClientProtocol::Connect, 429, "resource_exhausted"),
     ] {
         let response = error_response(protocol, ErrorCode::TooLarge, "too large");
         let encoded = encode(EventSource::HttpApi, response).await;

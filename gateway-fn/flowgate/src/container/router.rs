@@ -1,0 +1,93 @@
+//! Routes each request on a port to the protocol that it uses.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode, header, uri::Scheme},
+    response::{IntoResponse as _, Response},
+};
+use flowgate_config::Protocol;
+use gateway::inbound::ClientProtocol;
+use tower::ServiceExt as _;
+
+/// The routes of each protocol that a port serves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PortRouter {
+    pub(super) grpc: Option<Router>,
+    pub(super) http: Option<Router>,
+    /// The gRPC services for clients without HTTP/2, on gRPC and HTTP ports.
+    pub(super) grpc_web: Option<Router>,
+    /// The same for clients that use Connect.
+    pub(super) connect: Option<Router>,
+    /// For requests that ask for an upgrade.
+    pub(super) websocket: Option<Router>,
+    /// Plain HTTP on a WebSocket port.
+    pub(super) websocket_port_http: Option<Router>,
+    /// Whether requests come over TLS.
+    pub(super) is_tls: bool,
+}
+
+impl PortRouter {
+    /// Returns the same routes without those of other protocols.
+    pub(super) fn for_protocols(&self, protocols: &[Protocol]) -> Self {
+        let has = |protocol| protocols.contains(&protocol);
+        let has_calls = has(Protocol::Grpc) || has(Protocol::Http);
+        let has_websocket_only = has(Protocol::WebSocket) && !has(Protocol::Http);
+        let keep_if = |router: &Option<Router>, is_kept| router.clone().filter(|_| is_kept);
+        Self {
+            grpc: keep_if(&self.grpc, has(Protocol::Grpc)),
+            http: keep_if(&self.http, has(Protocol::Http)),
+            grpc_web: keep_if(&self.grpc_web, has_calls),
+            connect: keep_if(&self.connect, has_calls),
+            websocket: keep_if(&self.websocket, has(Protocol::WebSocket)),
+            websocket_port_http: keep_if(&self.websocket_port_http, has_websocket_only),
+            is_tls: self.is_tls,
+        }
+    }
+
+    /// Answers a request by the routes of its protocol.
+    pub(super) async fn handle(&self, mut request: Request<Body>) -> Response {
+        if self.is_tls {
+            request.extensions_mut().insert(Scheme::HTTPS);
+        }
+        let Some(router) = self.router_for(&request) else {
+            return (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this port speaks gRPC only\n",
+            )
+                .into_response();
+        };
+        match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    fn router_for(&self, request: &Request<Body>) -> Option<&Router> {
+        let plain_http = self.http.as_ref().or(self.websocket_port_http.as_ref());
+        match ClientProtocol::of(request) {
+            ClientProtocol::GrpcWeb => return self.grpc_web.as_ref().or(plain_http),
+            ClientProtocol::Connect => return self.connect.as_ref().or(plain_http),
+            ClientProtocol::Grpc => return self.grpc.as_ref().or(plain_http),
+            ClientProtocol::Http => {}
+        }
+        if is_upgrade(request.headers()) {
+            return self.websocket.as_ref().or(plain_http);
+        }
+        // On a port without HTTP, the preflight of a gRPC-Web call from a browser goes to gRPC-Web.
+        plain_http.or_else(|| self.grpc_web.as_ref().filter(|_| is_preflight(request)))
+    }
+}
+
+fn is_preflight(request: &Request<Body>) -> bool {
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
