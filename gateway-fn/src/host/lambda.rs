@@ -164,7 +164,9 @@ impl Function {
         let format = ResponseFormat {
             source,
             is_multi_value,
-            protocol: request.as_ref().map_or(ClientProtocol::Http, ClientProtocol::of),
+            protocol: request
+                .as_ref()
+                .map_or(ClientProtocol::Http, ClientProtocol::of),
         };
         let compression = request.as_ref().ok();
         let compression = compression.and_then(|request| self.compression(source, request));
@@ -191,7 +193,9 @@ impl Function {
     /// Returns the website that sent the request, which the response must allow, if the Flow enables CORS.
     fn origin(&self, event: &HttpEvent<'_>) -> Option<CorsOrigin> {
         let is_enabled = self.0.config.gateway.http.cors;
-        is_enabled.then(|| CorsOrigin::from_headers(&event.headers())).flatten()
+        is_enabled
+            .then(|| CorsOrigin::from_headers(&event.headers()))
+            .flatten()
     }
 
     /// Chooses the compression of the response. A REST API without binary media types would send the client base64.

@@ -1,5 +1,5 @@
-//! The router over a Gateway with an empty Flow, where every request comes straight back. The answers
-//! expected are Jina 3.13.2's, but where a test says that they are ours.
+//! Tests the HTTP routes with an empty Flow, which returns every request unchanged. The expected answers are those of Jina
+//! 3.13.2, unless a comment says that they are Flowgate's.
 
 use axum::body::Body;
 use flowgate_config::{Config, ExposedEndpoint};
@@ -47,7 +47,7 @@ fn config() -> HttpConfig {
     }
 }
 
-/// What came back: status, headers, body.
+/// A response: status, headers, body.
 struct Reply(StatusCode, HeaderMap, Bytes);
 
 impl Reply {
@@ -69,7 +69,7 @@ impl Reply {
     }
 }
 
-async fn ask_at(router: Router, request: http::Request<Body>) -> Reply {
+async fn send_to(router: Router, request: http::Request<Body>) -> Reply {
     let (head, body) = router
         .oneshot(request)
         .await
@@ -79,20 +79,20 @@ async fn ask_at(router: Router, request: http::Request<Body>) -> Reply {
     Reply(head.status, head.headers, body)
 }
 
-async fn ask_with(config: &HttpConfig, request: http::Request<Body>) -> Reply {
+async fn send_with(config: &HttpConfig, request: http::Request<Body>) -> Reply {
     let limits = Limits {
         max_message_bytes: LIMIT,
         ..Limits::default()
     };
-    ask_at(
+    send_to(
         router(&services(), config, &limits, Scripts::EMBEDDED),
         request,
     )
     .await
 }
 
-async fn ask(request: http::Request<Body>) -> Reply {
-    ask_with(&config(), request).await
+async fn send(request: http::Request<Body>) -> Reply {
+    send_with(&config(), request).await
 }
 
 fn request(
@@ -108,7 +108,7 @@ fn request(
     builder.body(body.into()).expect("a request")
 }
 
-fn bare(method: &str, path: &str) -> http::Request<Body> {
+fn without_body(method: &str, path: &str) -> http::Request<Body> {
     request(method, path, &[], Body::empty())
 }
 
@@ -116,32 +116,32 @@ fn post(path: &str, body: impl Into<Body>) -> http::Request<Body> {
     request("POST", path, &[("content-type", "application/json")], body)
 }
 
-fn missing() -> Value {
+fn missing_body() -> Value {
     json!({"detail": [{"loc": ["body"], "msg": "field required", "type": "value_error.missing"}]})
 }
 
-fn no_dict() -> Value {
+fn not_a_dict() -> Value {
     json!({"detail": [{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}]})
 }
 
 // http/01-health
 #[tokio::test]
 async fn health_is_an_empty_object() {
-    ask(bare("GET", "/")).await.is(200, &json!({}));
+    send(without_body("GET", "/")).await.is(200, &json!({}));
 }
 
 // http/02-dry_run
 #[tokio::test]
 async fn a_dry_run_of_an_empty_flow_succeeds() {
-    ask(bare("GET", "/dry_run")).await.is(
+    send(without_body("GET", "/dry_run")).await.is(
         200,
         &json!({"code": 0, "description": "", "exception": null}),
     );
 }
 
 #[tokio::test]
-async fn status_tells_versions_and_environment() {
-    let reply = ask(bare("GET", "/status")).await;
+async fn status_shows_versions_and_environment() {
+    let reply = send(without_body("GET", "/status")).await;
     assert_eq!(reply.0, StatusCode::OK);
     assert!(reply.json()["jina"]["jina"].is_string() && reply.json()["envs"].is_object());
 }
@@ -161,7 +161,7 @@ async fn each_data_route_has_its_exec_endpoint() {
     ] {
         let body =
             json!({"data": [{"id": "d0"}], "execEndpoint": "/mine", "header": {"requestId": "r"}});
-        let reply = ask(request(method, path, &[], body.to_string())).await;
+        let reply = send(request(method, path, &[], body.to_string())).await;
         assert_eq!(reply.0, StatusCode::OK, "{method} {path}: {}", reply.text());
         let answer = reply.json();
         assert_eq!(
@@ -177,11 +177,11 @@ async fn each_data_route_has_its_exec_endpoint() {
     }
 }
 
-// Ours: Jina demands a body of every method.
+// Flowgate's: Jina requires a body for every method.
 #[tokio::test]
-async fn methods_that_seldom_have_a_body_need_none() {
+async fn methods_that_rarely_have_a_body_require_none() {
     for (method, path) in [("DELETE", "/delete"), ("GET", "/bar/x")] {
-        let reply = ask(bare(method, path)).await;
+        let reply = send(without_body(method, path)).await;
         assert_eq!(
             (reply.0, &reply.json()["data"]),
             (StatusCode::OK, &json!([]))
@@ -192,34 +192,36 @@ async fn methods_that_seldom_have_a_body_need_none() {
 // http/22-no_body_422
 #[tokio::test]
 async fn a_body_is_required() {
-    ask(bare("POST", "/post")).await.is(422, &missing());
-    ask(post("/post", "null")).await.is(422, &missing());
-    ask(request("DELETE", "/delete", &[], "null"))
+    send(without_body("POST", "/post"))
         .await
-        .is(422, &missing());
-    ask(request(
+        .is(422, &missing_body());
+    send(post("/post", "null")).await.is(422, &missing_body());
+    send(request("DELETE", "/delete", &[], "null"))
+        .await
+        .is(422, &missing_body());
+    send(request(
         "POST",
         "/index",
         &[("content-type", "text/plain")],
         "",
     ))
     .await
-    .is(422, &missing());
+    .is(422, &missing_body());
 }
 
 // http/31-wrong_content_type_422
 #[tokio::test]
-async fn other_content_types_are_no_json() {
+async fn other_content_types_are_rejected() {
     let body = "{\"data\":[{\"id\":\"a\"}]}";
-    ask(request(
+    send(request(
         "POST",
         "/post",
         &[("content-type", "text/plain")],
         body,
     ))
     .await
-    .is(422, &no_dict());
-    let reply = ask(request(
+    .is(422, &not_a_dict());
+    let reply = send(request(
         "POST",
         "/post",
         &[("content-type", "application/x+json")],
@@ -230,28 +232,28 @@ async fn other_content_types_are_no_json() {
 }
 
 #[tokio::test]
-async fn broken_json_is_shown_where_it_breaks() {
+async fn a_syntax_error_is_reported_with_its_position() {
     let ctx =
         json!({"msg": "Expecting value", "doc": "{\"data\":}", "pos": 8, "lineno": 1, "colno": 9});
-    let fault = json!({
+    let error = json!({
         "loc": ["body", 8],
         "msg": "Expecting value: line 1 column 9 (char 8)",
         "type": "value_error.jsondecode",
         "ctx": ctx,
     });
-    ask(post("/post", "{\"data\":}"))
+    send(post("/post", "{\"data\":}"))
         .await
-        .is(422, &json!({"detail": [fault]}));
+        .is(422, &json!({"detail": [error]}));
 }
 
 #[tokio::test]
-async fn text_that_is_no_utf_8_is_refused() {
+async fn a_body_that_is_not_utf_8_is_rejected() {
     let detail = json!({"detail": "There was an error parsing the body"});
-    ask(post("/post", &b"{\"a\":\"\xff\"}"[..]))
+    send(post("/post", &b"{\"a\":\"\xff\"}"[..]))
         .await
         .is(400, &detail);
     assert_eq!(
-        ask(post("/post", "\u{feff}{}")).await.0,
+        send(post("/post", "\u{feff}{}")).await.0,
         StatusCode::OK,
         "a byte order mark"
     );
@@ -259,23 +261,23 @@ async fn text_that_is_no_utf_8_is_refused() {
 
 // http/24-data_is_string_422
 #[tokio::test]
-async fn faults_of_fields_are_listed() {
-    let fault = |msg, kind| json!({"loc": ["body", "data"], "msg": msg, "type": kind});
-    let faults = [
-        fault("value is not a valid list", "type_error.list"),
-        fault("value is not a valid dict", "type_error.dict"),
+async fn errors_of_fields_are_listed() {
+    let error = |msg, kind| json!({"loc": ["body", "data"], "msg": msg, "type": kind});
+    let errors = [
+        error("value is not a valid list", "type_error.list"),
+        error("value is not a valid dict", "type_error.dict"),
     ];
-    ask(post("/post", "{\"data\":\"x\"}"))
+    send(post("/post", "{\"data\":\"x\"}"))
         .await
-        .is(422, &json!({"detail": faults}));
+        .is(422, &json!({"detail": errors}));
 }
 
-// Ours: Jina has no limit.
+// Flowgate's: Jina has no limit.
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused_with_the_limit() {
+async fn a_body_above_the_limit_is_rejected_with_the_limit() {
     let detail = json!({"detail": "the body is larger than the limit of 1000 bytes"});
     let long = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT));
-    ask(post("/post", long.clone())).await.is(413, &detail);
+    send(post("/post", long.clone())).await.is(413, &detail);
     let chunks = futures_util::stream::iter(
         long.into_bytes()
             .chunks(100)
@@ -286,10 +288,10 @@ async fn a_body_beyond_the_limit_is_refused_with_the_limit() {
         chunks,
         Ok::<_, std::io::Error>,
     ));
-    ask(post("/post", streamed)).await.is(413, &detail);
+    send(post("/post", streamed)).await.is(413, &detail);
     let fits = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT - 8));
     assert_eq!(
-        (fits.len(), ask(post("/post", fits)).await.0),
+        (fits.len(), send(post("/post", fits)).await.0),
         (LIMIT, StatusCode::OK)
     );
 }
@@ -298,7 +300,7 @@ async fn a_body_beyond_the_limit_is_refused_with_the_limit() {
 #[tokio::test]
 async fn other_paths_are_not_found() {
     for path in ["/nope", "/nope/", "//", "/INDEX", "/docs/x", "/bar/x/y"] {
-        ask(bare("GET", path))
+        send(without_body("GET", path))
             .await
             .is(404, &json!({"detail": "Not Found"}));
     }
@@ -306,7 +308,7 @@ async fn other_paths_are_not_found() {
 
 // http/30-method_not_allowed_405
 #[tokio::test]
-async fn other_methods_are_told_which_there_are() {
+async fn other_methods_get_the_list_of_allowed_ones() {
     for (method, path, allow) in [
         ("GET", "/post", "POST"),
         ("HEAD", "/", "GET"),
@@ -317,7 +319,7 @@ async fn other_methods_are_told_which_there_are() {
         // Jina names the first route's methods only.
         ("GET", "/index", "POST, PUT"),
     ] {
-        let reply = ask(bare(method, path)).await;
+        let reply = send(without_body(method, path)).await;
         assert_eq!(
             (reply.0.as_u16(), reply.header("allow")),
             (405, Some(allow)),
@@ -330,13 +332,13 @@ async fn other_methods_are_told_which_there_are() {
 }
 
 #[tokio::test]
-async fn a_slash_too_many_is_redirected() {
+async fn a_trailing_slash_is_redirected() {
     for (path, location) in [
         ("/index/", "http://a.b:1/index"),
         ("/docs//", "http://a.b:1/docs"),
         ("/index/?a=b", "http://a.b:1/index?a=b"),
     ] {
-        let reply = ask(request("GET", path, &[("host", "a.b:1")], "")).await;
+        let reply = send(request("GET", path, &[("host", "a.b:1")], "")).await;
         assert_eq!(
             (reply.0.as_u16(), reply.header("location")),
             (307, Some(location))
@@ -357,18 +359,21 @@ async fn routes_can_be_turned_off() {
         "/dry_run", "/status", "/post", "/index", "/search", "/delete", "/update",
     ] {
         assert_eq!(
-            ask_with(&config, bare("GET", path)).await.0,
+            send_with(&config, without_body("GET", path)).await.0,
             StatusCode::NOT_FOUND,
             "{path}"
         );
     }
-    assert_eq!(ask_with(&config, bare("GET", "/")).await.0, StatusCode::OK);
+    assert_eq!(
+        send_with(&config, without_body("GET", "/")).await.0,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
-async fn the_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there() {
+async fn the_pages_load_only_files_that_the_gateway_serves() {
     for page in ["/docs", "/redoc", "/docs/oauth2-redirect"] {
-        let html = ask(bare("GET", page)).await;
+        let html = send(without_body("GET", page)).await;
         assert_eq!(
             html.header("content-type"),
             Some("text/html; charset=utf-8")
@@ -376,16 +381,16 @@ async fn the_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there()
         assert!(!html.text().contains("//"), "{page} names another host");
         let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
         let quoted = html.text().split(['"', '\'']);
-        let addresses: Vec<_> = quoted
+        let urls: Vec<_> = quoted
             .filter(|text| text.contains("assets/") || *text == "openapi.json")
             .collect();
-        assert!(!addresses.is_empty(), "{page} loads nothing");
-        for address in addresses {
-            let reply = ask(bare("GET", &format!("{folder}/{address}"))).await;
-            assert_eq!(reply.0, StatusCode::OK, "{page}: {address}");
+        assert!(!urls.is_empty(), "{page} loads nothing");
+        for url in urls {
+            let reply = send(without_body("GET", &format!("{folder}/{url}"))).await;
+            assert_eq!(reply.0, StatusCode::OK, "{page}: {url}");
         }
     }
-    let html = ask(bare("GET", "/docs")).await;
+    let html = send(without_body("GET", "/docs")).await;
     assert!(
         html.text()
             .contains("<title>A &lt;b&gt; title - Swagger UI</title>")
@@ -393,10 +398,10 @@ async fn the_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there()
 }
 
 #[tokio::test]
-async fn scripts_come_compressed_to_those_who_take_it() {
+async fn scripts_are_compressed_for_clients_that_accept_gzip() {
     let path = Scripts::EMBEDDED.assets()[0].path();
-    let compressed = ask(request("GET", path, &[("accept-encoding", "gzip")], "")).await;
-    let plain = ask(bare("GET", path)).await;
+    let compressed = send(request("GET", path, &[("accept-encoding", "gzip")], "")).await;
+    let plain = send(without_body("GET", path)).await;
     assert_eq!(
         (
             compressed.header("content-encoding"),
@@ -414,10 +419,10 @@ async fn scripts_come_compressed_to_those_who_take_it() {
 }
 
 #[tokio::test]
-async fn head_of_a_page_is_its_headers() {
+async fn head_returns_the_headers_of_a_page() {
     let (get, head) = (
-        ask(bare("GET", "/docs")).await,
-        ask(bare("HEAD", "/docs")).await,
+        send(without_body("GET", "/docs")).await,
+        send(without_body("HEAD", "/docs")).await,
     );
     assert_eq!((head.0, head.2.len()), (StatusCode::OK, 0));
     assert_eq!(
@@ -427,22 +432,22 @@ async fn head_of_a_page_is_its_headers() {
 }
 
 #[tokio::test]
-async fn the_websocket_port_serves_its_few_routes() {
-    let ask = |method, path| {
-        ask_at(
+async fn the_websocket_port_serves_its_own_routes() {
+    let send = |method, path| {
+        send_to(
             websocket_port_router(&services(), Scripts::EMBEDDED),
-            bare(method, path),
+            without_body(method, path),
         )
     };
-    ask("GET", "/").await.is(200, &json!({}));
+    send("GET", "/").await.is(200, &json!({}));
     assert_eq!(
-        ask("GET", "/openapi.json").await.json()["info"]["title"],
+        send("GET", "/openapi.json").await.json()["info"]["title"],
         "FastAPI"
     );
-    assert_eq!(ask("GET", "/dry_run").await.json()["code"], 0);
-    assert!(ask("GET", "/status").await.json()["envs"].is_object());
-    assert_eq!(ask("POST", "/post").await.0, StatusCode::NOT_FOUND);
-    assert_eq!(ask("HEAD", "/").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(send("GET", "/dry_run").await.json()["code"], 0);
+    assert!(send("GET", "/status").await.json()["envs"].is_object());
+    assert_eq!(send("POST", "/post").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(send("HEAD", "/").await.0, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 mod cors {
@@ -450,8 +455,8 @@ mod cors {
 
     const ORIGIN: (&str, &str) = ("origin", "http://a.b");
 
-    async fn ask(request: http::Request<Body>) -> Reply {
-        ask_with(
+    async fn send(request: http::Request<Body>) -> Reply {
+        send_with(
             &HttpConfig {
                 cors: true,
                 ..config()
@@ -462,8 +467,8 @@ mod cors {
     }
 
     #[tokio::test]
-    async fn a_request_without_origin_is_left_alone() {
-        let reply = ask(request(
+    async fn a_request_without_origin_gets_no_cors_headers() {
+        let reply = send(request(
             "OPTIONS",
             "/delete",
             &[("access-control-request-method", "GET")],
@@ -480,14 +485,14 @@ mod cors {
     }
 
     #[tokio::test]
-    async fn every_answer_to_an_origin_is_open_to_all() {
+    async fn every_answer_to_an_origin_allows_any_origin() {
         for (method, path) in [
             ("GET", "/"),
             ("GET", "/nope"),
             ("POST", "/post"),
             ("OPTIONS", "/delete"),
         ] {
-            let reply = ask(request(method, path, &[ORIGIN], "")).await;
+            let reply = send(request(method, path, &[ORIGIN], "")).await;
             assert_eq!(
                 reply.header("access-control-allow-origin"),
                 Some("*"),
@@ -503,7 +508,7 @@ mod cors {
 
     #[tokio::test]
     async fn with_a_cookie_the_origin_is_named() {
-        let reply = ask(request("GET", "/", &[ORIGIN, ("cookie", "a=b")], "")).await;
+        let reply = send(request("GET", "/", &[ORIGIN, ("cookie", "a=b")], "")).await;
         assert_eq!(
             reply.header("access-control-allow-origin"),
             Some("http://a.b")
@@ -516,14 +521,14 @@ mod cors {
     }
 
     #[tokio::test]
-    async fn a_preflight_is_allowed_what_it_asks_for() {
-        let asked = [
+    async fn a_preflight_allows_the_requested_headers() {
+        let headers = [
             ORIGIN,
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", "X-Foo, content-type"),
         ];
         for path in ["/index", "/nope"] {
-            let reply = ask(request("OPTIONS", path, &asked, "")).await;
+            let reply = send(request("OPTIONS", path, &headers, "")).await;
             assert_eq!((reply.0.as_u16(), reply.text()), (200, "OK"));
             for (name, value) in [
                 ("content-type", "text/plain; charset=utf-8"),
@@ -543,9 +548,9 @@ mod cors {
     }
 
     #[tokio::test]
-    async fn a_preflight_for_an_unknown_method_is_refused() {
-        let asked = [ORIGIN, ("access-control-request-method", "LINK")];
-        let reply = ask(request("OPTIONS", "/index", &asked, "")).await;
+    async fn a_preflight_for_an_unknown_method_is_rejected() {
+        let headers = [ORIGIN, ("access-control-request-method", "LINK")];
+        let reply = send(request("OPTIONS", "/index", &headers, "")).await;
         assert_eq!(
             (reply.0.as_u16(), reply.text()),
             (400, "Disallowed CORS method")
@@ -555,7 +560,7 @@ mod cors {
 }
 
 mod failures {
-    //! What a Gateway's error becomes, which an empty Flow cannot show.
+    //! Tests the answers to errors of the Gateway, which an empty Flow does not produce.
 
     use super::*;
 
@@ -566,7 +571,7 @@ mod failures {
     }
 
     #[tokio::test]
-    async fn an_executor_that_is_down_sends_the_request_back() {
+    async fn an_unreachable_executor_returns_the_request_with_503() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let echo = json!({"header": {}}).to_string().into_bytes();
         reply(Rejection::Unreachable { status, echo })
@@ -575,20 +580,20 @@ mod failures {
     }
 
     #[tokio::test]
-    async fn a_bad_target_executor_is_the_clients_fault() {
-        let fault = json!({
+    async fn an_invalid_target_executor_is_422() {
+        let error = json!({
             "loc": ["body", "targetExecutor"],
             "msg": "missing )",
             "type": "value_error.regex_pattern",
         });
         reply(Rejection::target_executor("missing )"))
             .await
-            .is(422, &json!({"detail": [fault]}));
+            .is(422, &json!({"detail": [error]}));
     }
 
-    // Ours: Jina answers with plain text, at which its own client fails.
+    // Flowgate's: Jina answers with plain text, which its own client cannot parse.
     #[tokio::test]
-    async fn any_other_failure_is_json_with_the_requests_id() {
+    async fn any_other_failure_is_json_with_the_request_id() {
         let (detail, request_id) = ("no".to_owned(), "r".to_owned());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let rejection = Rejection::Failed {
@@ -602,7 +607,7 @@ mod failures {
     }
 
     #[tokio::test]
-    async fn a_long_broken_body_is_sent_back_in_part() {
+    async fn a_long_invalid_body_is_repeated_in_part() {
         let error = json::parse(b"{\"data\":}").expect_err("broken");
         let text = "ü".repeat(100_000);
         let answer = reply(Rejection::syntax(&error, text.as_bytes()))

@@ -202,6 +202,9 @@ mod tests {
             read("hello there"),
             "1007 the message is neither a JSON object nor base64"
         );
-        assert_eq!(read("null"), "1007 the frame is not a valid jina.DataRequestProto");
+        assert_eq!(
+            read("null"),
+            "1007 the frame is not a valid jina.DataRequestProto"
+        );
     }
 }
