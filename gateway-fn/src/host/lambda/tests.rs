@@ -9,12 +9,17 @@ use flowgate_proto::{
     invoke::{Answer, Call, compress, decompress},
     jina::{DataRequestListProto, EndpointsProto, JinaInfoProto},
 };
-use futures_util::StreamExt as _;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{gateway::Registry, status::ProcessInfo};
+
+mod direct;
+
+mod grpc;
+
+mod streaming;
 
 mod telemetry;
 
@@ -134,6 +139,27 @@ fn body(response: &Value) -> Vec<u8> {
 
 fn json_body(response: &Value) -> Value {
     serde_json::from_slice(&body(response)).expect("JSON")
+}
+
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+
+fn hello() -> DataRequest {
+    let document = DocumentProto {
+        id: "a".to_owned(),
+        ..Default::default()
+    };
+    let mut request = DataRequest {
+        documents: vec![document].into(),
+        ..Default::default()
+    };
+    request.header.exec_endpoint = Some("/".to_owned());
+    request
+}
+
+fn invoke(list: &[u8]) -> Value {
+    let sent = flowgate_proto::invoke::Invocation::process(list, Compression::Zstd);
+    let sent = sent.expect("compressed").write().expect("JSON");
+    serde_json::from_slice(&sent).expect("JSON")
 }
 
 #[tokio::test]
@@ -332,192 +358,6 @@ async fn a_preflight_request_is_answered() {
     );
 }
 
-/// A message in the framing of gRPC.
-fn frame(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
-    [&[0][..], &length, message].concat()
-}
-
-fn hello() -> DataRequest {
-    let document = DocumentProto {
-        id: "a".to_owned(),
-        ..Default::default()
-    };
-    let mut request = DataRequest {
-        documents: vec![document].into(),
-        ..Default::default()
-    };
-    request.header.exec_endpoint = Some("/".to_owned());
-    request
-}
-
-const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
-
-#[tokio::test]
-async fn grpc_web_passes_in_binary_and_in_text() {
-    let function = function("cors: true");
-    let sent = frame(&hello().encode_to_vec());
-    for (kind, body_sent, is_base64) in [
-        ("application/grpc-web+proto", STANDARD.encode(&sent), true),
-        ("application/grpc-web-text", STANDARD.encode(&sent), false),
-    ] {
-        let mut event = event(HTTP_API, "POST", SINGLE, &body_sent);
-        event["isBase64Encoded"] = is_base64.into();
-        set_header(&mut event, "content-type", kind);
-        set_header(&mut event, "accept", kind);
-        set_header(&mut event, "origin", "https://a.example");
-        let response = respond(&function, &event).await;
-        assert_eq!(response["statusCode"], 200, "{response}");
-        let exposed = &response["headers"]["access-control-expose-headers"];
-        assert!(
-            exposed
-                .as_str()
-                .is_some_and(|text| text.contains("grpc-status"))
-        );
-        let mut read = body(&response);
-        if kind.contains("text") {
-            read = decode_pieces(&read);
-        }
-        let length = usize::try_from(u32::from_be_bytes([read[1], read[2], read[3], read[4]]));
-        let (message, trailers) = read[5..].split_at(length.expect("short"));
-        let message = DataRequest::decode(message).expect("a message");
-        assert_eq!(message.documents.decode().expect("documents").len(), 2);
-        assert!(String::from_utf8_lossy(trailers).contains("grpc-status:0"));
-    }
-}
-
-/// Decodes base64 that was encoded piece by piece, with padding in the middle.
-fn decode_pieces(text: &[u8]) -> Vec<u8> {
-    let quads = text.chunks(4);
-    quads
-        .flat_map(|quad| STANDARD.decode(quad).expect("base64"))
-        .collect()
-}
-
-#[tokio::test]
-async fn connect_passes_with_its_own_errors() {
-    let function = function("");
-    let sent = STANDARD.encode(hello().encode_to_vec());
-    let call = async |path: &str, sent: &str| {
-        let mut event = event(HTTP_API, "POST", path, sent);
-        event["isBase64Encoded"] = true.into();
-        set_header(&mut event, "content-type", "application/proto");
-        set_header(&mut event, "connect-protocol-version", "1");
-        respond(&function, &event).await
-    };
-    let response = call(SINGLE, &sent).await;
-    assert_eq!(response["statusCode"], 200, "{response}");
-    assert_eq!(response["headers"]["content-type"], "application/proto");
-    let message = DataRequest::decode(&*body(&response)).expect("a message");
-    assert_eq!(message.documents.decode().expect("documents").len(), 2);
-    for path in ["/jina.Nobody/nothing", "/jina.JinaRPC/Call"] {
-        let unknown = call(path, &sent).await;
-        assert_eq!(unknown["statusCode"], 501, "{path}");
-        assert_eq!(json_body(&unknown)["code"], "unimplemented");
-    }
-}
-
-#[tokio::test]
-async fn auth_of_grpc_or_http_applies_to_grpc_web_and_connect() {
-    for (protocols, is_enabled) in [
-        ("grpc", true),
-        ("http", true),
-        ("websocket", false),
-        ("grpc, http, websocket", true),
-    ] {
-        let key = "a-key-of-some-length";
-        let function = function(&format!(
-            "auth: {{api_keys: [{{name: a, key: {key}}}], protocols: [{protocols}]}}"
-        ));
-        for (kind, sent) in [
-            ("application/proto", hello().encode_to_vec()),
-            (
-                "application/grpc-web+proto",
-                frame(&hello().encode_to_vec()),
-            ),
-        ] {
-            for (presented, is_refused) in [("wrong", is_enabled), (key, false)] {
-                let mut event = event(HTTP_API, "POST", SINGLE, &STANDARD.encode(&sent));
-                event["isBase64Encoded"] = true.into();
-                set_header(&mut event, "content-type", kind);
-                set_header(&mut event, "x-api-key", presented);
-                let response = respond(&function, &event).await;
-                let refused =
-                    response["statusCode"] == 401 || response["headers"]["grpc-status"] == "16";
-                assert_eq!(refused, is_refused, "{protocols}, {kind}: {response}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn only_front_doors_that_can_stream_get_a_stream() {
-    let function = function("function: {response_streaming: true}");
-    for (sample, streams) in [
-        (FUNCTION_URL, true),
-        (REST_API, true),
-        (HTTP_API, false),
-        (LOAD_BALANCER, false),
-    ] {
-        match try_respond(&function, &event(sample, "POST", "/post", HELLO)).await {
-            Ok(FunctionResponse::StreamingResponse(response)) if streams => {
-                assert_eq!(response.metadata_prelude.status_code, 200);
-                let chunks: Vec<_> = response.stream.collect().await;
-                let body: Vec<_> = chunks
-                    .into_iter()
-                    .flat_map(|it| it.expect("bytes"))
-                    .collect();
-                let body: Value = serde_json::from_slice(&body).expect("JSON");
-                assert_eq!(body["data"][0]["text"], "hello");
-            }
-            Ok(FunctionResponse::BufferedResponse(_)) if !streams => {}
-            _ => panic!("{sample}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_streamed_response_is_compressed_too() {
-    let settings = "function: {response_streaming: true, compress_answers_from: 1}";
-    let mut event = event(FUNCTION_URL, "POST", "/post", HELLO);
-    set_header(&mut event, "accept-encoding", "gzip");
-    let response = try_respond(&function(settings), &event).await;
-    let Ok(FunctionResponse::StreamingResponse(response)) = response else {
-        panic!("no stream");
-    };
-    let headers = response.metadata_prelude.headers;
-    assert_eq!(headers["content-encoding"], "gzip");
-    assert!(!headers.contains_key("content-length"));
-    let chunks: Vec<_> = response.stream.collect().await;
-    let chunks = chunks.into_iter().flat_map(|chunk| chunk.expect("bytes"));
-    let body = decompress(chunks.collect(), Compression::Gzip, 1 << 20).expect("gzip");
-    let body: Value = serde_json::from_slice(&body).expect("JSON");
-    assert_eq!(body["data"][0]["text"], "hello");
-}
-
-/// Each message of the stream is small, and all of them together are too large.
-#[tokio::test]
-async fn all_responses_of_a_stream_together_are_bounded() {
-    let mut one = hello();
-    one.documents = vec![DocumentProto {
-        content: Some(Content::Text("x".repeat(1000))),
-        ..Default::default()
-    }]
-    .into();
-    let many = frame(&one.encode_to_vec()).repeat(8000);
-    let mut event = event(HTTP_API, "POST", "/jina.JinaRPC/Call", "");
-    event["body"] = STANDARD
-        .encode(compress(&many, Compression::Gzip).expect("gzip"))
-        .into();
-    event["isBase64Encoded"] = true.into();
-    set_header(&mut event, "content-type", "application/grpc-web+proto");
-    set_header(&mut event, "content-encoding", "gzip");
-    let refused = respond(&function(""), &event).await;
-    assert_eq!(refused["headers"]["grpc-status"], "8", "{refused}");
-    let detail = refused["headers"]["grpc-message"].as_str().expect("why");
-    assert!(detail.contains("more%20than%206291456"), "{detail}");
-}
-
 #[tokio::test]
 async fn an_event_that_is_not_an_object_is_unknown() {
     let list = json!([
@@ -528,38 +368,6 @@ async fn an_event_that_is_not_an_object_is_unknown() {
         .err()
         .expect("an error");
     assert_eq!(error.error_type, "Flowgate.UnknownEvent");
-}
-
-#[tokio::test]
-async fn the_function_is_an_executor_of_other_gateways() {
-    let function = function("");
-    let list = DataRequestListProto {
-        requests: vec![hello()],
-    };
-    let sent = invoke(&list.encode_to_vec());
-    let response = respond(&function, &sent).await.to_string();
-    let read = Answer::read(&response).expect("a response");
-    let message: DataRequest = read.message(1 << 20).expect("a message");
-    assert_eq!(message.documents.decode().expect("documents").len(), 2);
-    let call = async |call| {
-        let sent = flowgate_proto::invoke::Invocation::of(call);
-        let sent: Value = serde_json::from_slice(&sent.write().expect("JSON")).expect("JSON");
-        respond(&function, &sent).await.to_string()
-    };
-    let endpoints = call(Call::Endpoints).await;
-    let endpoints = Answer::read(&endpoints).expect("a response");
-    let endpoints: EndpointsProto = endpoints.message(1 << 20).expect("a message");
-    assert_eq!(endpoints.endpoints, ["/default"]);
-    let status = call(Call::Status).await;
-    let status = Answer::read(&status).expect("a response");
-    let status: JinaInfoProto = status.message(1 << 20).expect("a message");
-    assert_eq!(status.envs["AWS_REGION"], "eu-west-1");
-}
-
-fn invoke(list: &[u8]) -> Value {
-    let sent = flowgate_proto::invoke::Invocation::process(list, Compression::Zstd);
-    let sent = sent.expect("compressed").write().expect("JSON");
-    serde_json::from_slice(&sent).expect("JSON")
 }
 
 #[tokio::test]
@@ -586,29 +394,6 @@ async fn every_caller_learns_that_an_executor_is_unavailable() {
         .await
         .to_string();
     assert!(Answer::read(&response).expect("a response").is_error);
-}
-
-#[tokio::test]
-async fn an_invocation_with_plain_json_is_a_post() {
-    let function = function("no_debug_endpoints: true");
-    let plain_json: Value = serde_json::from_str(HELLO).expect("JSON");
-    assert_eq!(
-        respond(&function, &plain_json).await["data"][0]["text"],
-        "hello"
-    );
-    for (sent, kind) in [
-        (
-            json!({"data": 5, "execEndpoint": "/"}),
-            "Flowgate.BadPayload",
-        ),
-        (json!({"flowgate": 2}), "Flowgate.BadPayload"),
-        (json!({"Records": []}), "Flowgate.UnknownEvent"),
-    ] {
-        let Err(refused) = try_respond(&function, &sent).await else {
-            panic!("{sent}");
-        };
-        assert_eq!(refused.error_type, kind, "{sent}");
-    }
 }
 
 /// The 504 that names the Executor arrives before a front door with a short timeout stops waiting.
@@ -640,41 +425,4 @@ async fn an_emulators_deadline_is_ignored() {
         };
         assert!(response.get().contains("hello"), "{}", response.get());
     }
-}
-
-#[tokio::test]
-async fn a_connect_clients_timeout_applies() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = silent.local_addr().expect("bound").port();
-    let function = flow(&format!(
-        "jtype: Flow\nexecutors: [{{name: slow, external: true, host: 127.0.0.1, port: {port}}}]\n"
-    ));
-    let sent = STANDARD.encode(hello().encode_to_vec());
-    let mut event = event(HTTP_API, "POST", SINGLE, &sent);
-    event["isBase64Encoded"] = true.into();
-    set_header(&mut event, "content-type", "application/proto");
-    set_header(&mut event, "connect-timeout-ms", "100");
-    let late = respond(&function, &event).await;
-    assert_eq!(late["statusCode"], 504, "{late}");
-    assert_eq!(json_body(&late)["code"], "deadline_exceeded");
-    set_header(&mut event, "connect-timeout-ms", "soon");
-    let refused = respond(&function, &event).await;
-    assert_eq!(refused["statusCode"], 400, "{refused}");
-}
-
-/// A Gateway that sends its request uncompressed must receive a large response too.
-#[tokio::test]
-async fn a_large_response_to_a_gateway_is_compressed() {
-    let function = function("");
-    let mut request = hello();
-    request.header.request_id = "a".repeat(6 << 20);
-    let list = DataRequestListProto {
-        requests: vec![request],
-    };
-    let plain =
-        flowgate_proto::invoke::Invocation::process(&list.encode_to_vec(), Compression::None);
-    let sent = plain.expect("plain").write().expect("JSON");
-    let sent: Value = serde_json::from_slice(&sent).expect("JSON");
-    let response = respond(&function, &sent).await;
-    assert_eq!(response["encoding"], "zstd");
 }

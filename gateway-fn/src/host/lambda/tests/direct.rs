@@ -1,0 +1,69 @@
+//! Invocations without a front door: by another Gateway, and with plain JSON.
+
+use super::*;
+
+#[tokio::test]
+async fn the_function_is_an_executor_of_other_gateways() {
+    let function = function("");
+    let list = DataRequestListProto {
+        requests: vec![hello()],
+    };
+    let sent = invoke(&list.encode_to_vec());
+    let response = respond(&function, &sent).await.to_string();
+    let read = Answer::read(&response).expect("a response");
+    let message: DataRequest = read.message(1 << 20).expect("a message");
+    assert_eq!(message.documents.decode().expect("documents").len(), 2);
+    let call = async |call| {
+        let sent = flowgate_proto::invoke::Invocation::of(call);
+        let sent: Value = serde_json::from_slice(&sent.write().expect("JSON")).expect("JSON");
+        respond(&function, &sent).await.to_string()
+    };
+    let endpoints = call(Call::Endpoints).await;
+    let endpoints = Answer::read(&endpoints).expect("a response");
+    let endpoints: EndpointsProto = endpoints.message(1 << 20).expect("a message");
+    assert_eq!(endpoints.endpoints, ["/default"]);
+    let status = call(Call::Status).await;
+    let status = Answer::read(&status).expect("a response");
+    let status: JinaInfoProto = status.message(1 << 20).expect("a message");
+    assert_eq!(status.envs["AWS_REGION"], "eu-west-1");
+}
+
+#[tokio::test]
+async fn an_invocation_with_plain_json_is_a_post() {
+    let function = function("no_debug_endpoints: true");
+    let plain_json: Value = serde_json::from_str(HELLO).expect("JSON");
+    assert_eq!(
+        respond(&function, &plain_json).await["data"][0]["text"],
+        "hello"
+    );
+    for (sent, kind) in [
+        (
+            json!({"data": 5, "execEndpoint": "/"}),
+            "Flowgate.BadPayload",
+        ),
+        (json!({"flowgate": 2}), "Flowgate.BadPayload"),
+        (json!({"Records": []}), "Flowgate.UnknownEvent"),
+    ] {
+        let Err(refused) = try_respond(&function, &sent).await else {
+            panic!("{sent}");
+        };
+        assert_eq!(refused.error_type, kind, "{sent}");
+    }
+}
+
+/// A Gateway that sends its request uncompressed must receive a large response too.
+#[tokio::test]
+async fn a_large_response_to_a_gateway_is_compressed() {
+    let function = function("");
+    let mut request = hello();
+    request.header.request_id = "a".repeat(6 << 20);
+    let list = DataRequestListProto {
+        requests: vec![request],
+    };
+    let plain =
+        flowgate_proto::invoke::Invocation::process(&list.encode_to_vec(), Compression::None);
+    let sent = plain.expect("plain").write().expect("JSON");
+    let sent: Value = serde_json::from_slice(&sent).expect("JSON");
+    let response = respond(&function, &sent).await;
+    assert_eq!(response["encoding"], "zstd");
+}
