@@ -154,7 +154,7 @@ impl fmt::Display for Arg {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Integer(number) => write!(f, "{number}"),
-            Self::Float(number) => f.write_str(&python::float(*number)),
+            Self::Float(number) => f.write_str(&python::format_float(*number)),
         }
     }
 }

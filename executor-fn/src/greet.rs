@@ -2,7 +2,7 @@
 
 use flowgate_proto::{
     docarray::{DocumentProto, document_proto::Content},
-    fresh_id,
+    generate_id,
 };
 
 use crate::{Executor, Reply, Request};
@@ -16,7 +16,7 @@ pub fn greeter() -> Executor {
     Executor::new("Greeter").on_default(|request: Request| async move {
         let mut documents = request.into_documents();
         documents.push(DocumentProto {
-            id: fresh_id(),
+            id: generate_id(),
             content: Some(Content::Text(GREETING.to_owned())),
             ..DocumentProto::default()
         });

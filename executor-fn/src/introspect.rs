@@ -3,7 +3,7 @@
 
 mod health;
 
-use flowgate_proto::DESCRIPTORS;
+use flowgate_proto::FILE_DESCRIPTOR_SET;
 use tonic::{Status, body::Body, codec::CompressionEncoding, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
@@ -66,7 +66,7 @@ impl Introspection {
     /// one. Health can be described by name all the same.
     fn reflection(&self, itself: &[&str]) -> Builder<'static> {
         let builder = Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         self.advertised
             .iter()

@@ -19,5 +19,5 @@ pub fn structure(json: Json) -> Result<Struct, Error> {
         let text = format!("an object is needed here, but getting {json}");
         return Err(Error::new("TypeError", text));
     }
-    Ok(flowgate_proto::structure(json).unwrap_or_default())
+    Ok(flowgate_proto::struct_from_json(json).unwrap_or_default())
 }

@@ -83,5 +83,5 @@ pub use request::Request;
 pub use flowgate_proto::{
     DataRequest, Documents, Kind, Struct, Value,
     docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto},
-    fresh_id,
+    generate_id,
 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use flowgate_proto::{
     DataRequest,
     docarray::{DocumentProto, document_proto::Content},
-    invoke::{Answer, Call, FaultKind, FunctionFault, Invocation},
+    invoke::{Call, FunctionError, FunctionErrorKind, Invocation, InvocationResponse},
     jina::{DataRequestListProto, EndpointsProto},
 };
 use prost::Message as _;
@@ -32,7 +32,7 @@ fn answer(outcome: Outcome) -> String {
     }
 }
 
-fn fault(outcome: Outcome) -> FunctionFault {
+fn fault(outcome: Outcome) -> FunctionError {
     match outcome {
         Outcome::Error(text) => serde_json::from_str(&text).expect("an error object"),
         Outcome::Answer(text) => panic!("an answer: {text}"),
@@ -50,7 +50,7 @@ fn parts(count: usize) -> String {
     let requests = vec![request; count];
     let list = DataRequestListProto { requests }.encode_to_vec();
     let invocation = Invocation::process(&list, flowgate_proto::Compression::Zstd);
-    let text = invocation.expect("an invocation").write().expect("JSON");
+    let text = invocation.expect("an invocation").to_json().expect("JSON");
     String::from_utf8(text).expect("UTF-8")
 }
 
@@ -61,12 +61,16 @@ async fn invocations_are_answered_one_after_the_other() {
     let by_hand = answer(api.invoke(BY_HAND).await);
     assert!(by_hand.contains("hello from Flowgate"), "{by_hand}");
     let broken = fault(api.invoke("{").await);
-    assert_eq!(broken.kind(), Some(FaultKind::BadPayload), "{broken:?}");
-    let endpoints = Invocation::of(Call::Endpoints).write().expect("JSON");
+    assert_eq!(
+        broken.kind(),
+        Some(FunctionErrorKind::BadPayload),
+        "{broken:?}"
+    );
+    let endpoints = Invocation::new(Call::Endpoints).to_json().expect("JSON");
     let endpoints = String::from_utf8(endpoints).expect("UTF-8");
     let text = answer(api.invoke(&endpoints).await);
-    let told: EndpointsProto = Answer::read(&text)
-        .and_then(|answer| answer.message(1 << 20))
+    let told: EndpointsProto = InvocationResponse::from_json(&text)
+        .and_then(|answer| answer.decode_message(1 << 20))
         .expect("endpoints");
     assert_eq!(told.endpoints, ["/default", "_jina_dry_run_"]);
     assert_eq!(api.most_polls(), 1);
@@ -106,8 +110,8 @@ async fn a_command_answers_and_is_started_again_when_it_dies() {
     let function = Function::start(&api, WRAPPED, &[]);
     for count in [1, 2] {
         let text = answer(api.invoke(&parts(count)).await);
-        let answer = Answer::read(&text).expect("an answer");
-        let message: DataRequest = answer.message(1 << 20).expect("a message");
+        let answer = InvocationResponse::from_json(&text).expect("an answer");
+        let message: DataRequest = answer.decode_message(1 << 20).expect("a message");
         assert_eq!(message.routes[0].executor, "wrapped");
         let documents = message.documents.into_vec().expect("documents");
         assert_eq!(documents.len(), count + 1);
@@ -118,7 +122,11 @@ async fn a_command_answers_and_is_started_again_when_it_dies() {
     let meanwhile = api.invoke(&parts(1)).await;
     if let Outcome::Error(_) = meanwhile {
         let fault = fault(meanwhile);
-        assert_eq!(fault.kind(), Some(FaultKind::Unavailable), "{fault:?}");
+        assert_eq!(
+            fault.kind(),
+            Some(FunctionErrorKind::Unavailable),
+            "{fault:?}"
+        );
     }
     answer(api.invoke(&parts(1)).await);
     assert_ne!(function.command(), first);
@@ -151,7 +159,11 @@ async fn a_command_that_may_come_later_leaves_invocations_waiting() {
     let later = [("FLOWGATE_COMMAND_START", "later")];
     let _function = Function::start(&api, &["sleep", "60"], &later);
     let fault = fault(api.invoke_for(BY_HAND, Duration::from_millis(400)).await);
-    assert_eq!(fault.kind(), Some(FaultKind::Unavailable), "{fault:?}");
+    assert_eq!(
+        fault.kind(),
+        Some(FunctionErrorKind::Unavailable),
+        "{fault:?}"
+    );
     assert!(fault.error_message.contains("being started"), "{fault:?}");
 }
 

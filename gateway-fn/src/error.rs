@@ -70,7 +70,10 @@ impl GatewayError {
                 format!("Unexpected <class 're.error'>: {error}")
             }
             Self::Walk(WalkError::Parameters(_)) => {
-                format!("{}'jina.DataRequestProto'", flowgate_proto::UNDECODABLE)
+                format!(
+                    "{}'jina.DataRequestProto'",
+                    flowgate_proto::DECODE_ERROR_PREFIX
+                )
             }
             Self::Walk(
                 error @ (WalkError::Documents { source, .. } | WalkError::Answer { source, .. }),

@@ -18,7 +18,7 @@ use std::{
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
 use flowgate_proto::{
-    DRY_RUN_ENDPOINT, DataRequest, Documents, fresh_id,
+    DRY_RUN_ENDPOINT, DataRequest, Documents, generate_id,
     jina::{HeaderProto, StatusProto},
     with_causes,
 };
@@ -166,7 +166,7 @@ impl Gateway {
         context: Context,
     ) -> Result<StatusProto, GatewayError> {
         let header = HeaderProto {
-            request_id: fresh_id(),
+            request_id: generate_id(),
             exec_endpoint: Some(DRY_RUN_ENDPOINT.to_owned()),
             ..Default::default()
         };

@@ -1,4 +1,7 @@
-//! numpy's element types: their names, their sizes, and what the bytes of one element mean.
+//! numpy's element types: their names and sizes, and how to read one element from bytes.
+
+/// numpy's limit on the number of dimensions.
+pub(crate) const MAX_DIMENSIONS: usize = 32;
 
 /// The type of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +13,15 @@ pub struct Dtype {
 /// One element of an array.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Element {
-    /// Of dtype `?`.
+    /// Dtype `?`.
     Bool(bool),
-    /// Of one of `i1` to `i8`.
+    /// Dtypes `i1` to `i8`.
     Int(i64),
-    /// Of one of `u1` to `u8`.
+    /// Dtypes `u1` to `u8`.
     Unsigned(u64),
-    /// Of `f2`, `f4` or `f8`; each of them is a double as well.
+    /// Dtypes `f2`, `f4` and `f8`, all exact as a double.
     Float(f64),
-    /// Of `U` with a length. What is no letter is U+FFFD.
+    /// Dtype `U` with a length. Invalid code points become U+FFFD.
     Text(String),
 }
 
@@ -28,30 +31,30 @@ enum Order {
     Big,
 }
 
-/// What an element is; the numbers are sizes in bytes.
+/// The kind of an element, with its size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Bool,
     Int(usize),
     Unsigned(usize),
     Float(usize),
-    /// UTF-32 in as many bytes, filled up with zeros.
+    /// UTF-32, padded with zeros to this size.
     Text(usize),
 }
 
 impl Dtype {
-    /// The type of a name such as `<f4`, or `float32`; `None` for those that are no plain values:
-    /// complex numbers, dates, objects.
+    /// Parses a name such as `<f4` or `float32`. Returns `None` for unsupported types: complex numbers,
+    /// dates, objects.
     #[must_use]
     pub fn parse(dtype: &str) -> Option<Self> {
         let (order, name) = match dtype.strip_prefix('>') {
             Some(name) => (Order::Big, name),
             None => (Order::Little, dtype.trim_start_matches(['<', '=', '|'])),
         };
-        kind(name).map(|kind| Self { kind, order })
+        parse_kind(name).map(|kind| Self { kind, order })
     }
 
-    /// Bytes of one element; never 0.
+    /// Returns the size of one element in bytes; never zero.
     #[must_use]
     pub const fn size(self) -> usize {
         match self.kind {
@@ -60,7 +63,7 @@ impl Dtype {
         }
     }
 
-    /// Whether the elements are numbers, or truth values, which numpy takes for such.
+    /// Whether the elements are numbers. Booleans are, as in numpy.
     #[must_use]
     pub const fn is_number(self) -> bool {
         !matches!(self.kind, Kind::Text(_))
@@ -71,16 +74,16 @@ impl Dtype {
     pub fn read(self, bytes: &[u8]) -> Element {
         match self.kind {
             Kind::Bool => Element::Bool(bytes.iter().any(|&b| b != 0)),
-            Kind::Int(size) => Element::Int(sign_extended(self.bits(bytes), size)),
+            Kind::Int(size) => Element::Int(sign_extend(self.bits(bytes), size)),
             Kind::Unsigned(_) => Element::Unsigned(self.bits(bytes)),
-            Kind::Float(2) => Element::Float(half(self.bits(bytes) as u16)),
+            Kind::Float(2) => Element::Float(half_to_double(self.bits(bytes) as u16)),
             Kind::Float(4) => Element::Float(f32::from_bits(self.bits(bytes) as u32).into()),
             Kind::Float(_) => Element::Float(f64::from_bits(self.bits(bytes))),
             Kind::Text(_) => Element::Text(self.text(bytes)),
         }
     }
 
-    /// Up to eight bytes as a number.
+    /// Combines up to eight bytes into a number, in the type's byte order.
     fn bits(self, bytes: &[u8]) -> u64 {
         let add = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         match self.order {
@@ -90,15 +93,15 @@ impl Dtype {
     }
 
     fn text(self, bytes: &[u8]) -> String {
-        let letters = bytes.chunks_exact(4).map(|four| {
+        let characters = bytes.chunks_exact(4).map(|four| {
             char::from_u32(self.bits(four) as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
         });
-        let text: String = letters.collect();
+        let text: String = characters.collect();
         text.trim_end_matches('\0').to_owned()
     }
 }
 
-fn kind(name: &str) -> Option<Kind> {
+fn parse_kind(name: &str) -> Option<Kind> {
     Some(match name {
         "b1" | "?" | "bool" => Kind::Bool,
         "i1" | "int8" => Kind::Int(1),
@@ -113,20 +116,20 @@ fn kind(name: &str) -> Option<Kind> {
         "f4" | "float32" => Kind::Float(4),
         "f8" | "float64" => Kind::Float(8),
         text => {
-            let letters: u32 = text.strip_prefix('U')?.parse().ok()?;
-            let size = usize::try_from(letters).ok()?.checked_mul(4)?;
+            let characters: u32 = text.strip_prefix('U')?.parse().ok()?;
+            let size = usize::try_from(characters).ok()?.checked_mul(4)?;
             return (size > 0).then_some(Kind::Text(size));
         }
     })
 }
 
-const fn sign_extended(bits: u64, size: usize) -> i64 {
+const fn sign_extend(bits: u64, size: usize) -> i64 {
     let unused = 64 - 8 * size;
     ((bits << unused) as i64) >> unused
 }
 
-/// An IEEE 754 half: one bit of sign, five of exponent, ten of fraction.
-fn half(bits: u16) -> f64 {
+/// Converts an IEEE 754 half: one bit of sign, five of exponent, ten of fraction.
+fn half_to_double(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let fraction = f64::from(bits & 0x3ff) / 1024.0;
     sign * match (bits >> 10) & 0x1f {
@@ -135,4 +138,11 @@ fn half(bits: u16) -> f64 {
         31 => f64::NAN,
         exponent => (1.0 + fraction) * 2_f64.powi(i32::from(exponent) - 15),
     }
+}
+
+/// Returns the number of bytes of an array, or of its elements when `element_size` is 1; `None` when
+/// a `usize` overflows.
+pub(crate) fn size_of(shape: &[u32], element_size: usize) -> Option<usize> {
+    let mut lengths = shape.iter();
+    lengths.try_fold(element_size, |size, &n| size.checked_mul(n as usize))
 }

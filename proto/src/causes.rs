@@ -1,15 +1,15 @@
-//! An error with what caused it -> one line for a person.
+//! Formats an error together with its chain of causes on one line, for logs and error messages.
 
 use std::error::Error;
 
-/// An error, and what is behind it.
+/// Iterates over the error and its causes, outermost first.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// `error: cause: cause`, where a text that already ends with its cause is left as it is.
+/// Formats an error as `error: cause: cause`. A cause with which the text already ends is not repeated.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     let mut line = error.to_string();
@@ -37,17 +37,20 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_is_said_once() {
+    fn each_cause_is_printed_once() {
         let caused = |text, source: Option<Caused>| Caused {
             text,
             source: source.map(Box::new),
         };
-        let end = caused("no such file", None);
-        let middle = caused("the roots cannot be read", Some(end));
-        let error = caused("executor a: the roots cannot be read", Some(middle));
+        let root = caused("no such file", None);
+        let middle = caused("cannot read the root certificates", Some(root));
+        let error = caused(
+            "executor `a`: cannot read the root certificates",
+            Some(middle),
+        );
         assert_eq!(
             with_causes(&error),
-            "executor a: the roots cannot be read: no such file"
+            "executor `a`: cannot read the root certificates: no such file"
         );
     }
 }

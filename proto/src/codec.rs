@@ -1,4 +1,5 @@
-//! tonic's codec for Jina's messages: prost both ways, undecodable bytes answered with Jina's own words.
+//! A tonic codec for Jina's messages. It encodes and decodes with prost, and reports undecodable bytes
+//! with Jina's own error text.
 
 use std::marker::PhantomData;
 
@@ -9,8 +10,8 @@ use tonic::{
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// How a Jina peer's detail text for undecodable bytes begins; the message's name follows.
-pub const UNDECODABLE: &str =
+/// How Jina's status message for undecodable bytes begins; the message's name in quotes follows.
+pub const DECODE_ERROR_PREFIX: &str =
     "Unexpected <class 'google.protobuf.message.DecodeError'>: Error parsing message with type ";
 
 /// Encodes `T`, decodes `U`.
@@ -67,11 +68,11 @@ where
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // Fields of type `Bytes` are cut out of the buffer here, not copied.
+        // Fields of type `Bytes` become slices of this buffer, without another copy.
         let message = buf.copy_to_bytes(buf.remaining());
         U::decode(message)
             .map(Some)
-            .map_err(|_| Status::unknown(format!("{UNDECODABLE}'{}'", U::full_name())))
+            .map_err(|_| Status::unknown(format!("{DECODE_ERROR_PREFIX}'{}'", U::full_name())))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -1,32 +1,32 @@
-//! The names of compression: Jina's spelling and the documents', to what travels in `grpc-encoding`.
+//! The compression algorithms and their names: Jina's, Flowgate's and those of gRPC.
 
 use std::str::FromStr;
 
-/// How requests inside the Flow are compressed.
+/// How requests between Gateway and Executors are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all: `none`, Jina's `NoCompression`.
+    /// No compression: `none`, Jina's `NoCompression`.
     #[default]
     None,
     /// `gzip`, Jina's `Gzip`.
     Gzip,
-    /// zlib, which gRPC calls `deflate`; Jina's `Deflate`.
+    /// zlib, named `deflate` in gRPC; Jina's `Deflate`.
     Deflate,
-    /// `zstd`, which Jina does not know: for Lambda invocations only.
+    /// `zstd`, which Jina does not support: for Lambda invocations only.
     Zstd,
 }
 
-/// A compression nobody here knows.
+/// The name of a compression that is not supported.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is no compression: expected none, gzip, deflate (or NoCompression, Gzip, Deflate) or zstd"
+    "compression {0:?} is not supported: expected none, gzip, deflate (or NoCompression, Gzip, Deflate) or zstd"
 )]
 pub struct UnknownCompression(pub String);
 
 impl FromStr for Compression {
     type Err = UnknownCompression;
 
-    /// Any case serves; Jina itself insists on `NoCompression`, `Gzip`, `Deflate`.
+    /// Parses a name in any letter case. Jina itself requires `NoCompression`, `Gzip`, `Deflate`.
     fn from_str(name: &str) -> Result<Self, UnknownCompression> {
         match name.to_ascii_lowercase().as_str() {
             "none" | "nocompression" => Ok(Self::None),
@@ -39,7 +39,7 @@ impl FromStr for Compression {
 }
 
 impl Compression {
-    /// Its name in lower case, as `FromStr` reads it and an invocation's payload carries it.
+    /// Returns the lower-case name, as an invocation's payload has it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,9 +50,9 @@ impl Compression {
         }
     }
 
-    /// tonic's value for it; `None` for no compression. A gRPC peer of Jina's understands no zstd, so it is sent gzip.
+    /// Returns the gRPC encoding; `None` for no compression. Jina's gRPC peers do not support zstd and get gzip.
     #[must_use]
-    pub const fn encoding(self) -> Option<tonic::codec::CompressionEncoding> {
+    pub const fn grpc_encoding(self) -> Option<tonic::codec::CompressionEncoding> {
         match self {
             Self::None => None,
             Self::Gzip | Self::Zstd => Some(tonic::codec::CompressionEncoding::Gzip),
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_spellings_serve_in_any_case() {
+    fn both_spellings_are_parsed_in_any_case() {
         for (name, compression) in [
             ("none", Compression::None),
             ("NoCompression", Compression::None),

@@ -1,12 +1,12 @@
-//! What becomes of a Document in a Jina process that decodes it and writes it again: ids, MIME types,
-//! the places of chunks and matches, and values that say nothing and so vanish.
+//! Changes documents as a Jina process does that decodes and encodes them: fills in ids, MIME types and
+//! the places of chunks and matches, and removes empty values.
 
 use bytes::Bytes;
 
 use crate::{
     Kind, Struct,
     docarray::{DocumentProto, NdArrayProto, document_proto::Content, nd_array_proto},
-    fresh_id,
+    generate_id,
 };
 
 mod mime;
@@ -14,87 +14,89 @@ mod mime;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of zeros that one call may fill in for arrays that have a shape and no elements. Those
-/// beyond it stay without, which readers take for zeros all the same.
-const MAX_ZEROS: usize = 16 << 20;
+/// How many bytes of zeros one call may fill in for arrays with a shape and no elements. Arrays beyond
+/// this limit stay without elements, which readers also take for zeros.
+const MAX_ZERO_BYTES: usize = 16 << 20;
 
-/// How deep chunks and matches are followed: deeper than protobuf lets them come.
+/// How many levels of chunks and matches are visited: more than protobuf decoding allows.
 const MAX_DEPTH: usize = 100;
 
-/// Does to a document what a Jina 3.13 process does that decodes it and writes it again: gives it an
-/// id and a `mime_type`, its chunks and matches their place, and drops what is empty.
+/// Changes a document as a Jina 3.13 process does that decodes and encodes it: fills in its id and
+/// `mime_type` and the places of its chunks and matches, and removes empty values.
 ///
-/// Each call has its own budget of zeros to fill in (16 MiB). The documents of one request go through
-/// [`normalise_all`], or a request of many such documents gets that much memory for each of them.
+/// Each call may fill in 16 MiB of zeros. Use [`normalise_all`] for the documents of one request, so
+/// that they share this budget.
 pub fn normalise(document: &mut DocumentProto) {
     normalise_all(std::slice::from_mut(document));
 }
 
-/// [`normalise`] for each of the documents, which share one budget of zeros.
+/// Applies [`normalise`] to all documents, which share one budget of zeros.
 pub fn normalise_all(documents: &mut [DocumentProto]) {
     let mut pass = Pass {
-        zeros: MAX_ZEROS,
-        empty_scores: EmptyScores::Dropped,
+        zeros_left: MAX_ZERO_BYTES,
+        empty_scores: EmptyScores::Remove,
     };
-    pass.all(documents, MAX_DEPTH);
+    pass.normalise_all(documents, MAX_DEPTH);
 }
 
-/// Does the half of [`normalise`] that happens on decoding (or on building from JSON), before the
-/// document is written again. A score without fields is still there.
-pub(crate) fn settle_all(documents: &mut [DocumentProto]) {
+/// Applies the part of [`normalise`] that happens on decoding, or on building a document from JSON.
+/// Scores without fields are removed only on encoding, and so remain.
+pub(crate) fn normalise_decoded(documents: &mut [DocumentProto]) {
     let mut pass = Pass {
-        zeros: MAX_ZEROS,
-        empty_scores: EmptyScores::Kept,
+        zeros_left: MAX_ZERO_BYTES,
+        empty_scores: EmptyScores::Keep,
     };
-    pass.all(documents, MAX_DEPTH);
+    pass.normalise_all(documents, MAX_DEPTH);
 }
 
 struct Pass {
-    /// Bytes of zeros still to be given out.
-    zeros: usize,
+    /// Bytes of zeros that may still be filled in.
+    zeros_left: usize,
     empty_scores: EmptyScores,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EmptyScores {
-    Dropped,
-    Kept,
+    Remove,
+    Keep,
 }
 
 impl Pass {
-    fn all(&mut self, documents: &mut [DocumentProto], depth: usize) {
+    fn normalise_all(&mut self, documents: &mut [DocumentProto], depth: usize) {
         let Some(below) = depth.checked_sub(1) else {
             return;
         };
         for document in documents {
-            self.one(document, below);
+            self.normalise(document, below);
         }
     }
 
-    fn one(&mut self, document: &mut DocumentProto, below: usize) {
+    fn normalise(&mut self, document: &mut DocumentProto, below: usize) {
         if document.id.is_empty() {
-            document.id = fresh_id();
+            document.id = generate_id();
         }
-        settle_mime_type(document);
-        self.settle_content(document);
-        document.embedding.take_if(|array| !self.keeps(array));
+        fill_in_mime_type(document);
+        self.normalise_content(document);
+        document.embedding.take_if(|array| !self.keep_array(array));
         document.tags.take_if(|tags| tags.fields.is_empty());
-        document.metadata.take_if(|held| held.fields.is_empty());
-        if self.empty_scores == EmptyScores::Dropped {
+        document
+            .metadata
+            .take_if(|metadata| metadata.fields.is_empty());
+        if self.empty_scores == EmptyScores::Remove {
             document.scores.retain(|_, s| *s != Default::default());
             document.evaluations.retain(|_, s| *s != Default::default());
         }
-        // The children's own children first: they go by the place their parent came with.
-        self.all(&mut document.chunks, below);
-        self.all(&mut document.matches, below);
+        // Nested documents first: Jina places them by the values that their parent arrived with.
+        self.normalise_all(&mut document.chunks, below);
+        self.normalise_all(&mut document.matches, below);
         place_children(document);
     }
 
-    fn settle_content(&mut self, document: &mut DocumentProto) {
+    fn normalise_content(&mut self, document: &mut DocumentProto) {
         let keep = match &mut document.content {
             Some(Content::Text(text)) => !text.is_empty(),
             Some(Content::Blob(blob)) => !blob.is_empty(),
-            Some(Content::Tensor(tensor)) => self.keeps(tensor),
+            Some(Content::Tensor(tensor)) => self.keep_array(tensor),
             None => return,
         };
         if !keep {
@@ -102,8 +104,8 @@ impl Pass {
         }
     }
 
-    /// Whether an array is one that docarray reads; zeros that are only meant are filled in.
-    fn keeps(&mut self, array: &mut NdArrayProto) -> bool {
+    /// Returns whether docarray can read the array. Fills in the zeros of an array that has only a shape.
+    fn keep_array(&mut self, array: &mut NdArrayProto) -> bool {
         let class = array.cls_name.as_str();
         match &mut array.content {
             Some(nd_array_proto::Content::Sparse(_)) => match class {
@@ -115,7 +117,7 @@ impl Pass {
                 let known = ["numpy", "list", "torch", "tensorflow", "paddle"].contains(&class);
                 if known && dense.buffer.is_empty() && !dense.shape.is_empty() {
                     "<f8".clone_into(&mut dense.dtype);
-                    dense.buffer = self.zeros(&dense.shape);
+                    dense.buffer = self.take_zeros(&dense.shape);
                 }
                 known && !(dense.buffer.is_empty() && dense.shape.is_empty())
             }
@@ -123,14 +125,14 @@ impl Pass {
         }
     }
 
-    /// The zeros of a shape, or none of them when they are too many.
-    fn zeros(&mut self, shape: &[u32]) -> Bytes {
+    /// Returns the zeros of a shape, or no bytes when they exceed the budget.
+    fn take_zeros(&mut self, shape: &[u32]) -> Bytes {
         let size = shape
             .iter()
             .try_fold(8_usize, |size, &n| size.checked_mul(n as usize));
-        match size.and_then(|size| Some((size, self.zeros.checked_sub(size)?))) {
+        match size.and_then(|size| Some((size, self.zeros_left.checked_sub(size)?))) {
             Some((size, left)) => {
-                self.zeros = left;
+                self.zeros_left = left;
                 vec![0; size].into()
             }
             None => Bytes::new(),
@@ -139,16 +141,16 @@ impl Pass {
 }
 
 fn has_known_format(parameters: Option<&Struct>) -> bool {
-    let format = parameters.and_then(|held| held.fields.get("sparse_format"));
+    let format = parameters.and_then(|parameters| parameters.fields.get("sparse_format"));
     match format.and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(name)) => ["bsr", "coo", "csc", "csr"].contains(&name.as_str()),
         _ => false,
     }
 }
 
-/// A `mime_type` that came is kept, or taken for a file name extension if it is not of the form of
-/// a type; without one the uri says.
-fn settle_mime_type(document: &mut DocumentProto) {
+/// Keeps a given `mime_type` that contains a slash, takes any other for a file name extension, and
+/// guesses a missing one from the uri.
+fn fill_in_mime_type(document: &mut DocumentProto) {
     let given = &document.mime_type;
     let guess = if given.is_empty() {
         mime::guess(&document.uri)
@@ -162,7 +164,7 @@ fn settle_mime_type(document: &mut DocumentProto) {
     }
 }
 
-/// Tells chunks and matches whose they are. A chunk knows its parent by id, a match does not.
+/// Sets the place of chunks and matches. A chunk has its parent's id, a match has not.
 fn place_children(document: &mut DocumentProto) {
     for chunk in &mut document.chunks {
         chunk.parent_id.clone_from(&document.id);

@@ -1,4 +1,4 @@
-//! The documents of a request: bytes off the wire until somebody asks, or a decoded list.
+//! The documents of a request. They stay encoded until a caller decodes them.
 
 use std::sync::Arc;
 
@@ -22,24 +22,26 @@ enum Content {
     #[default]
     Absent,
     /// An encoded `DataContentProto`.
-    Wire(Bytes),
+    Encoded(Bytes),
     Decoded(Arc<Vec<DocumentProto>>),
 }
 
-/// Why documents could not be decoded.
+/// Why documents cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentsError {
-    /// The bytes are no `DataContentProto`.
-    #[error("the documents of the request cannot be decoded")]
+    /// The bytes are not a valid `DataContentProto`.
+    #[error("cannot decode the documents of the request")]
     Malformed(#[from] DecodeError),
-    /// `docs_bytes`: a Python pickle, which only Python can read safely or at all.
-    #[error("the documents are sent as docs_bytes (a Python pickle), which only passes through")]
+    /// The field `docs_bytes` is set: a Python pickle.
+    #[error(
+        "the documents are a Python pickle (docs_bytes), which Flowgate can forward but not read"
+    )]
     Pickled,
 }
 
 impl Documents {
     pub(crate) const fn from_wire(wire: Bytes) -> Self {
-        Self(Content::Wire(wire))
+        Self(Content::Encoded(wire))
     }
 
     /// Whether the request has the field at all.
@@ -48,35 +50,35 @@ impl Documents {
         !matches!(self.0, Content::Absent)
     }
 
-    /// Whether every document has an id, and every document inside one, found out without decoding. Bytes that cannot be looked through have
-    /// nothing that could be given an id either.
+    /// Whether every document, nested ones included, has an id. Decodes nothing. Malformed bytes count as having
+    /// ids, because no id could be assigned in them.
     #[must_use]
-    pub fn have_ids(&self) -> bool {
+    pub fn has_all_ids(&self) -> bool {
         match &self.0 {
             Content::Absent => true,
-            Content::Decoded(documents) => documents.iter().all(has_id),
-            Content::Wire(wire) => wire_has_ids(wire.clone()).unwrap_or(true),
+            Content::Decoded(documents) => documents.iter().all(has_ids),
+            Content::Encoded(wire) => encoded_content_has_ids(wire.clone()).unwrap_or(true),
         }
     }
 
-    /// The documents; none when the field is absent.
+    /// Decodes the documents; an absent field gives an empty list.
     ///
     /// # Errors
-    /// When the bytes cannot be decoded, or are a pickle.
+    /// When the bytes are malformed or a pickle.
     pub fn decode(&self) -> Result<Arc<Vec<DocumentProto>>, DocumentsError> {
         let wire = match &self.0 {
             Content::Absent => return Ok(Arc::default()),
             Content::Decoded(documents) => return Ok(Arc::clone(documents)),
-            Content::Wire(wire) => wire.clone(),
+            Content::Encoded(wire) => wire.clone(),
         };
-        match DataContentProto::decode(wire)?.held {
+        match DataContentProto::decode(wire)?.documents {
             None => Ok(Arc::default()),
-            Some(Held::Docs(array)) => Ok(Arc::new(array.docs)),
-            Some(Held::DocsBytes(_)) => Err(DocumentsError::Pickled),
+            Some(ContentField::Docs(array)) => Ok(Arc::new(array.docs)),
+            Some(ContentField::DocsBytes(_)) => Err(DocumentsError::Pickled),
         }
     }
 
-    /// The documents as a list of the caller's own.
+    /// Decodes the documents into a list that the caller owns.
     ///
     /// # Errors
     /// As [`Documents::decode`].
@@ -86,22 +88,22 @@ impl Documents {
         Ok(Arc::unwrap_or_clone(shared))
     }
 
-    /// Changes the list of documents, an empty one where the field is absent. Documents that cannot be decoded stay as
-    /// they are.
+    /// Edits the list of documents; an absent field gives an empty list. Documents that cannot be decoded stay
+    /// unchanged.
     pub fn edit(&mut self, change: impl FnOnce(&mut Vec<DocumentProto>)) {
         let Ok(shared) = self.decode() else { return };
-        // Without this reference a list that nobody else holds need not be copied.
+        // Drops our reference first, so that a list that is not shared is not copied.
         *self = Self::default();
         let mut documents = Arc::unwrap_or_clone(shared);
         change(&mut documents);
         *self = documents.into();
     }
 
-    /// The encoded `DataContentProto`, empty when absent.
+    /// Returns the encoded `DataContentProto`, empty when absent.
     pub(crate) fn into_wire(self) -> Bytes {
         match self.0 {
             Content::Absent => Bytes::new(),
-            Content::Wire(wire) => wire,
+            Content::Encoded(wire) => wire,
             Content::Decoded(documents) => {
                 let mut wire = Vec::with_capacity(content_len(&documents));
                 encode_content(&documents, &mut wire);
@@ -110,11 +112,11 @@ impl Documents {
         }
     }
 
-    /// Writes the documents as the field `tag` of a message; nothing when absent.
+    /// Encodes the documents as the field `tag` of a message; writes nothing when absent.
     pub(crate) fn encode(&self, tag: u32, buf: &mut impl BufMut) {
         match &self.0 {
             Content::Absent => {}
-            Content::Wire(wire) => encoding::bytes::encode(tag, wire, buf),
+            Content::Encoded(wire) => encoding::bytes::encode(tag, wire, buf),
             Content::Decoded(documents) => {
                 encoding::encode_key(tag, WireType::LengthDelimited, buf);
                 encoding::encode_varint(content_len(documents) as u64, buf);
@@ -123,11 +125,11 @@ impl Documents {
         }
     }
 
-    /// How many bytes [`Documents::encode`] writes.
+    /// Returns the number of bytes that [`Documents::encode`] writes.
     pub(crate) fn encoded_len(&self, tag: u32) -> usize {
         match &self.0 {
             Content::Absent => 0,
-            Content::Wire(wire) => encoding::bytes::encoded_len(tag, wire),
+            Content::Encoded(wire) => encoding::bytes::encoded_len(tag, wire),
             Content::Decoded(documents) => {
                 encoding::key_len(tag) + delimited_len(content_len(documents))
             }
@@ -135,39 +137,39 @@ impl Documents {
     }
 }
 
-/// `jina.DataRequestProto.DataContentProto`, by hand because its parent is.
+/// `jina.DataRequestProto.DataContentProto`, written by hand like its parent message.
 #[derive(Clone, PartialEq, prost::Message)]
 struct DataContentProto {
-    #[prost(oneof = "Held", tags = "1, 2")]
-    held: Option<Held>,
+    #[prost(oneof = "ContentField", tags = "1, 2")]
+    documents: Option<ContentField>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum Held {
+enum ContentField {
     #[prost(message, tag = "1")]
     Docs(DocumentArrayProto),
     #[prost(bytes = "bytes", tag = "2")]
     DocsBytes(Bytes),
 }
 
-/// The field `docs` of `DataContentProto` and the field `docs` of `DocumentArrayProto`: both are 1.
+/// The number of the field `docs`, both in `DataContentProto` and in `DocumentArrayProto`.
 const DOCS: u32 = 1;
 
-/// Bytes of a `DataContentProto` that holds these documents. It is written without building the
-/// message, which would clone every document.
+/// Returns the encoded size of a `DataContentProto` with these documents. The message itself is never
+/// built, because that would clone every document.
 fn content_len(documents: &[DocumentProto]) -> usize {
     encoding::key_len(DOCS) + delimited_len(array_len(documents))
 }
 
-/// Looks through a `DataContentProto` for documents without an id.
-fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
+/// Whether all documents of an encoded `DataContentProto` have an id.
+fn encoded_content_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
     while let Some(field) = wire::next_field(&mut content)? {
         let (DOCS, Some(mut array)) = (field.number, field.bytes) else {
             continue;
         };
         while let Some(field) = wire::next_field(&mut array)? {
             if let (DOCS, Some(document)) = (field.number, field.bytes)
-                && !document_has_id(document, 0)?
+                && !encoded_document_has_ids(document, 0)?
             {
                 return Ok(false);
             }
@@ -176,46 +178,46 @@ fn wire_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
     Ok(true)
 }
 
-/// Whether a document has an id, and every document inside it. What is nested deeper than any document that can be
-/// decoded is left alone.
-fn document_has_id(mut document: Bytes, depth: usize) -> Result<bool, DecodeError> {
+/// Whether an encoded document and the documents nested in it have ids. Levels too deep to be decoded are not
+/// inspected.
+fn encoded_document_has_ids(mut document: Bytes, depth: usize) -> Result<bool, DecodeError> {
     let mut has_id = false;
     while let Some(field) = wire::next_field(&mut document)? {
         let Some(value) = field.bytes else { continue };
         if field.number == ID {
             has_id = !value.is_empty();
         }
-        let is_nested = matches!(field.number, CHUNKS | MATCHES) && depth < DEEPEST;
-        if is_nested && !document_has_id(value, depth + 1)? {
+        let is_nested = matches!(field.number, CHUNKS | MATCHES) && depth < MAX_DECODE_DEPTH;
+        if is_nested && !encoded_document_has_ids(value, depth + 1)? {
             return Ok(false);
         }
     }
     Ok(has_id)
 }
 
-fn has_id(document: &DocumentProto) -> bool {
+fn has_ids(document: &DocumentProto) -> bool {
     let nested = document.chunks.iter().chain(&document.matches);
-    !document.id.is_empty() && nested.into_iter().all(has_id)
+    !document.id.is_empty() && nested.into_iter().all(has_ids)
 }
 
-/// Gives a fresh id to every document that has none, inside others too. No other field changes.
-pub fn give_ids(documents: &mut [DocumentProto]) {
+/// Generates an id for every document without one, nested ones included. No other field changes.
+pub fn assign_missing_ids(documents: &mut [DocumentProto]) {
     for document in documents {
         if document.id.is_empty() {
-            document.id = crate::fresh_id();
+            document.id = crate::generate_id();
         }
-        give_ids(&mut document.chunks);
-        give_ids(&mut document.matches);
+        assign_missing_ids(&mut document.chunks);
+        assign_missing_ids(&mut document.matches);
     }
 }
 
-/// Fields of `DocumentProto`.
+/// Field numbers of `DocumentProto`.
 const ID: u32 = 1;
 const CHUNKS: u32 = 14;
 const MATCHES: u32 = 15;
 
-/// prost decodes no deeper.
-const DEEPEST: usize = 100;
+/// prost's own recursion limit.
+const MAX_DECODE_DEPTH: usize = 100;
 
 fn array_len(documents: &[DocumentProto]) -> usize {
     encoding::message::encoded_len_repeated(DOCS, documents)
@@ -243,12 +245,12 @@ impl From<DocumentArrayProto> for Documents {
     }
 }
 
-/// Equal when they hold the same documents, encoded or not.
+/// Compares the documents, whether encoded or decoded.
 impl PartialEq for Documents {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Content::Absent, Content::Absent) => true,
-            (Content::Wire(ours), Content::Wire(theirs)) if ours == theirs => true,
+            (Content::Encoded(ours), Content::Encoded(theirs)) if ours == theirs => true,
             (Content::Absent, _) | (_, Content::Absent) => false,
             _ => {
                 matches!((self.decode(), other.decode()), (Ok(ours), Ok(theirs)) if ours == theirs)

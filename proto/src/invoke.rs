@@ -1,37 +1,37 @@
-//! The payload of a direct Lambda invocation, for both sides of it: what `INVOKE.md` beside this crate describes.
+//! Request and response payloads of a direct Lambda invocation, for caller and function, as `INVOKE.md` in this crate
+//! specifies them.
 //!
-//! A payload of version 1 is a JSON object with the key `flowgate`; protobuf travels in it as base64, compressed or not.
-//! A payload without that key is a person's plain JSON, and none of this module's business.
+//! A payload of version 1 is a JSON object with the key `flowgate` and a protobuf message in base64, optionally
+//! compressed. A payload without that key is returned as plain JSON, which the function interprets.
 
 mod body;
 
-mod fault;
+mod error;
 
-mod fit;
+mod response;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
 pub use body::{compress, decompress};
-pub use fault::{FaultKind, FunctionFault, PayloadError};
-pub use fit::AnswerError;
+pub use error::{FunctionError, FunctionErrorKind, PayloadError};
+pub use response::{InvocationResponse, ResponseError};
 
-/// The version that is written here, and the only one that is read.
+/// The payload version that this module writes, and the only one that it reads.
 pub const VERSION: u64 = 1;
 
-/// What an invocation asks of an Executor's function.
+/// The operation that an invocation requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// The body is a `jina.DataRequestListProto`, the answer's a `jina.DataRequestProto`.
+    /// Process requests. The body is a `jina.DataRequestListProto`, the response's a `jina.DataRequestProto`.
     Process,
-    /// No body; the answer's is a `jina.EndpointsProto`.
+    /// List the endpoints. No body; the response's is a `jina.EndpointsProto`.
     Endpoints,
-    /// No body; the answer's is a `jina.JinaInfoProto`.
+    /// Return the status. No body; the response's is a `jina.JinaInfoProto`.
     Status,
 }
 
@@ -40,65 +40,51 @@ pub enum Call {
 #[serde(rename_all = "camelCase")]
 pub struct Invocation<'a> {
     flowgate: u64,
-    /// What is asked.
+    /// The requested operation.
     pub call: Call,
     /// How the body is compressed.
     #[serde(default, with = "body::encoding")]
     encoding: Compression,
-    /// Base64.
+    /// The message in base64.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     body: Cow<'a, str>,
-    /// Milliseconds since 1970 after which nobody waits for the answer any more.
+    /// When the caller stops waiting for the response, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
-    /// The trace that the call is part of: `traceparent` and `tracestate`, as W3C Trace Context has them.
+    /// The trace context of the call: `traceparent` and `tracestate` of W3C Trace Context.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trace: BTreeMap<String, String>,
 }
 
-/// What an Executor's function answers to an [`Invocation`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer<'a> {
-    flowgate: u64,
-    /// Whether the Executor itself failed: over gRPC the trailer `is-error`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_error: bool,
-    #[serde(default, with = "body::encoding")]
-    encoding: Compression,
-    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
-    body: Cow<'a, str>,
-}
-
-/// What a function was sent.
+/// The payload of an invocation, as a function receives it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// By a Gateway.
+    /// An invocation by a Gateway.
     Invocation(Invocation<'a>),
-    /// By hand: the JSON of an HTTP request's body.
+    /// Plain JSON, as in the body of an HTTP request: an invocation by hand.
     Json(&'a str),
 }
 
 impl<'a> Payload<'a> {
-    /// Reads what a function was sent.
+    /// Parses the payload of an invocation.
     ///
     /// # Errors
-    /// When it is no JSON object, or one of a version or shape that nobody here knows.
-    pub fn read(text: &'a str) -> Result<Self, PayloadError> {
-        match version(text)? {
+    /// When it is not a JSON object, has another version, or has an invalid value.
+    pub fn parse(text: &'a str) -> Result<Self, PayloadError> {
+        match read_version(text)? {
             None => Ok(Self::Json(text)),
             Some(VERSION) => serde_json::from_str(text)
                 .map(Self::Invocation)
-                .map_err(PayloadError::Shape),
-            Some(version) => Err(PayloadError::Version { version }),
+                .map_err(PayloadError::Malformed),
+            Some(version) => Err(PayloadError::UnsupportedVersion { version }),
         }
     }
 }
 
 impl Invocation<'_> {
-    /// A call without a body.
+    /// Creates an invocation without a body.
     #[must_use]
-    pub const fn of(call: Call) -> Self {
+    pub const fn new(call: Call) -> Self {
         Self {
             flowgate: VERSION,
             call,
@@ -109,98 +95,55 @@ impl Invocation<'_> {
         }
     }
 
-    /// The parts of one request to be processed. `list` is a `jina.DataRequestListProto`, encoded.
+    /// Creates an invocation that processes requests. `list` is an encoded `jina.DataRequestListProto`.
     ///
     /// # Errors
-    /// When the compression fails, which none does on bytes in memory.
+    /// When the compression fails, which does not happen for bytes in memory.
     pub fn process(list: &[u8], compression: Compression) -> std::io::Result<Self> {
         Ok(Self {
             encoding: compression,
-            body: body::write(list, compression)?.into(),
-            ..Self::of(Call::Process)
+            body: body::encode(list, compression)?.into(),
+            ..Self::new(Call::Process)
         })
     }
 
-    /// The requests in the body; `limit` is how many bytes they may be when they are decompressed.
+    /// Decodes the requests in the body, which may have at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// When the body is not what it says, or larger.
-    pub fn requests(&self, limit: usize) -> Result<Vec<DataRequest>, PayloadError> {
-        body::read::<DataRequestListProto>(&self.body, self.encoding, limit)
+    /// When the body is malformed or larger than the limit.
+    pub fn decode_requests(&self, limit: usize) -> Result<Vec<DataRequest>, PayloadError> {
+        body::decode::<DataRequestListProto>(&self.body, self.encoding, limit)
             .map(|list| list.requests)
     }
 
-    /// How the body is compressed; the answer is best compressed alike.
+    /// Returns how the body is compressed; the response should be compressed alike.
     #[must_use]
     pub const fn encoding(&self) -> Compression {
         self.encoding
     }
 
-    /// Bytes of the body as it travels: base64 needs no escaping in JSON.
+    /// Returns the size of the body in the payload in bytes. Base64 needs no escaping in JSON.
     #[must_use]
     pub fn body_len(&self) -> usize {
         self.body.len()
     }
 
-    /// As it travels.
+    /// Encodes the payload.
     ///
     /// # Errors
-    /// Never for what this type holds; the writer's signature has one.
-    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+    /// Never for the values of this type; serde's signature has one.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
     }
 }
 
-impl<'a> Answer<'a> {
-    /// An answer whose body is `message`, encoded.
-    ///
-    /// # Errors
-    /// When the compression fails, which none does on bytes in memory.
-    pub fn of(message: &[u8], compression: Compression, is_error: bool) -> std::io::Result<Self> {
-        Ok(Self {
-            flowgate: VERSION,
-            is_error,
-            encoding: compression,
-            body: body::write(message, compression)?.into(),
-        })
-    }
-
-    /// Reads what a function answered.
-    ///
-    /// # Errors
-    /// When it is no answer of this version.
-    pub fn read(text: &'a str) -> Result<Self, PayloadError> {
-        match version(text)? {
-            Some(VERSION) => serde_json::from_str(text).map_err(PayloadError::Shape),
-            Some(version) => Err(PayloadError::Version { version }),
-            None => Err(PayloadError::NoAnswer),
-        }
-    }
-
-    /// The message in the body; `limit` is how many bytes it may be when it is decompressed.
-    ///
-    /// # Errors
-    /// When the body is not what it says, or larger.
-    pub fn message<M: Message + Default>(&self, limit: usize) -> Result<M, PayloadError> {
-        body::read(&self.body, self.encoding, limit)
-    }
-
-    /// As it travels.
-    ///
-    /// # Errors
-    /// Never for what this type holds; the writer's signature has one.
-    pub fn write(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
-}
-
-/// The value of `flowgate`, if the object has the key.
-fn version(text: &str) -> Result<Option<u64>, PayloadError> {
+/// Returns the value of the key `flowgate`, if the object has the key.
+fn read_version(text: &str) -> Result<Option<u64>, PayloadError> {
     #[derive(Deserialize)]
     struct Version {
         flowgate: Option<u64>,
     }
-    let version: Version = serde_json::from_str(text).map_err(PayloadError::Shape)?;
+    let version: Version = serde_json::from_str(text).map_err(PayloadError::Malformed)?;
     Ok(version.flowgate)
 }
 

@@ -1,8 +1,8 @@
-//! Jina's wire, for both sides of it: the protobuf messages and services, a request whose documents
-//! stay bytes until somebody asks, and the JSON mapping of HTTP and WebSocket.
+//! The Jina protocol as both Gateway and Executors use it: protobuf messages and services, requests
+//! that keep their documents encoded until a caller decodes them, and the JSON of HTTP and WebSocket.
 //!
-//! The `.proto` files in `proto/jina/` carry Jina 3.13's packages, names, numbers and presence; the
-//! code in `src/gen/` is made from them and committed, so that no build needs protoc.
+//! The `.proto` files in `proto/jina/` have the packages, names, field numbers and presence of Jina
+//! 3.13. The code in `src/gen/` is generated from them and committed, so that no build needs protoc.
 
 pub mod array;
 
@@ -28,7 +28,7 @@ mod request;
 
 mod documents;
 
-mod structure;
+mod protobuf_struct;
 
 mod wire;
 
@@ -55,43 +55,43 @@ mod r#gen {
 }
 
 pub use causes::{causes, with_causes};
-pub use codec::{JinaCodec, UNDECODABLE};
+pub use codec::{DECODE_ERROR_PREFIX, JinaCodec};
 pub use compression::{Compression, UnknownCompression};
 pub use document::{normalise, normalise_all};
-pub use documents::{Documents, DocumentsError, give_ids};
+pub use documents::{Documents, DocumentsError, assign_missing_ids};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;
+pub use protobuf_struct::{struct_from_json, value_from_json};
 pub use request::DataRequest;
-pub use structure::{structure, value};
 
 pub use prost::DecodeError;
 
-/// The well-known types that Jina's messages are made of.
+/// The well-known protobuf types that Jina's messages contain.
 pub use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 
-/// The `FileDescriptorSet` of `proto/jina/`, for gRPC reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+/// The encoded `FileDescriptorSet` of `proto/jina/`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptors.bin");
 
-/// The exec endpoint that a dry run asks for; every Executor answers it and does nothing.
+/// The exec endpoint of a dry run. Every Executor answers it without calling a handler.
 pub const DRY_RUN_ENDPOINT: &str = "_jina_dry_run_";
 
 /// The endpoint name under which an Executor lists its default handler.
 pub const DEFAULT_ENDPOINT: &str = "/default";
 
-/// The key of `parameters` under which handlers' results maps travel.
+/// The key of `parameters` that carries the handlers' results.
 pub const RESULTS_KEY: &str = "__results__";
 
-/// The name under which the Gateway stands in `routes`.
+/// The Gateway's name in `routes`.
 pub const GATEWAY_ROUTE: &str = "gateway";
 
-/// The trailer whose presence says that an answer is an Executor's error.
+/// The gRPC trailer that marks a response as an Executor's error.
 pub const IS_ERROR_TRAILER: &str = "is-error";
 
-/// The jina-proto version of Jina 3.13.2 that the messages here are compatible with.
+/// The jina-proto version of Jina 3.13.2, with which the messages are compatible.
 pub const JINA_PROTO_VERSION: &str = "0.1.13";
 
-/// A fresh id as Jina makes them: 16 random bytes as 32 lower-case hex digits.
+/// Generates an id in Jina's format: 16 random bytes as 32 lower-case hex digits.
 #[must_use]
-pub fn fresh_id() -> String {
+pub fn generate_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }

@@ -1,4 +1,4 @@
-//! `parameters` of a request: a `google.protobuf.Struct` that stays bytes while it only passes through.
+//! `parameters` of a request: a `google.protobuf.Struct` that stays encoded until a caller decodes it.
 
 use bytes::{Buf as _, Bytes};
 use prost::{
@@ -9,17 +9,17 @@ use prost_types::{Struct, Value, value::Kind};
 
 use crate::{RESULTS_KEY, wire};
 
-/// The parameters of a request, absent or as they came.
+/// The parameters of a request, absent or encoded.
 ///
-/// The keys can be listed without decoding a value, so that a Gateway finds out cheaply whether a
-/// request has anything in it that the Gateway must act on.
+/// The keys can be listed without decoding a value, so that a Gateway can cheaply check for keys that
+/// it must act on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameters {
     wire: Option<Bytes>,
 }
 
 impl Parameters {
-    /// Parameters that are there, and empty.
+    /// Parameters that are present and empty.
     pub const EMPTY: Self = Self {
         wire: Some(Bytes::new()),
     };
@@ -28,7 +28,7 @@ impl Parameters {
         Self { wire }
     }
 
-    /// The bytes, empty when absent.
+    /// Returns the encoded parameters, empty when absent.
     pub(crate) fn into_wire(self) -> Bytes {
         self.wire.unwrap_or_default()
     }
@@ -37,19 +37,19 @@ impl Parameters {
         self.wire.as_ref()
     }
 
-    /// Whether the request has the field at all; Jina tells an absent one from an empty one.
+    /// Whether the request has the field. Jina distinguishes absent from empty parameters.
     #[must_use]
     pub const fn is_present(&self) -> bool {
         self.wire.is_some()
     }
 
-    /// Whether there is no parameter in it.
+    /// Whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.wire.as_ref().is_none_or(Bytes::is_empty)
     }
 
-    /// The top-level keys in the order of the wire.
+    /// Lists the top-level keys in the order in which they are encoded.
     ///
     /// # Errors
     /// When the bytes are not a `Struct`.
@@ -58,13 +58,13 @@ impl Parameters {
         let mut fields = self.wire.clone().unwrap_or_default();
         while let Some(field) = wire::next_field(&mut fields)? {
             if let (1, Some(mut entry)) = (field.number, field.bytes) {
-                keys.push(entry_key(&mut entry)?);
+                keys.push(read_entry_key(&mut entry)?);
             }
         }
         Ok(keys)
     }
 
-    /// The parameters decoded; empty when absent.
+    /// Decodes the parameters; absent ones give an empty `Struct`.
     ///
     /// # Errors
     /// When the bytes are not a `Struct`.
@@ -75,7 +75,7 @@ impl Parameters {
         )
     }
 
-    /// The results maps that an answer carries under `__results__`; `None` when there are none. Nothing is decoded then.
+    /// Returns the handlers' results, which a response carries under `__results__`. Without that key nothing is decoded.
     ///
     /// # Errors
     /// When the bytes are not a `Struct`.
@@ -90,7 +90,7 @@ impl Parameters {
         })
     }
 
-    /// The parameters with these results maps in the place of any that they had.
+    /// Returns the parameters with their results replaced by `results`.
     ///
     /// # Errors
     /// When the bytes are not a `Struct`.
@@ -118,8 +118,8 @@ impl From<Option<Struct>> for Parameters {
     }
 }
 
-/// The key of one entry of a protobuf map: its field 1, empty when it is left out.
-fn entry_key(entry: &mut Bytes) -> Result<String, DecodeError> {
+/// Reads the key of one entry of a protobuf map: its field 1, empty when it is missing.
+fn read_entry_key(entry: &mut Bytes) -> Result<String, DecodeError> {
     let mut key = String::new();
     while entry.has_remaining() {
         let (number, wire_type) = encoding::decode_key(entry)?;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_struct_are_an_error() {
+    fn malformed_bytes_are_an_error() {
         let parameters = Parameters::from_wire(Some(Bytes::from_static(&[0x0a, 0x05, 0x01])));
         assert!(parameters.keys().is_err());
         let bad_key =
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_empty_are_told_apart() {
+    fn absent_and_empty_parameters_are_distinguished() {
         assert!(!Parameters::default().is_present());
         assert!(Parameters::EMPTY.is_present() && Parameters::EMPTY.is_empty());
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_an_object_with_something_in_it() {
+    fn only_a_non_empty_object_counts_as_results() {
         let results = |value: Value| {
             let parameters = Parameters::from(object([(RESULTS_KEY, value)]));
             parameters.results().expect("a Struct")
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn results_take_the_place_of_the_clients() {
+    fn results_replace_those_of_the_client() {
         let client = Parameters::from(object([(RESULTS_KEY, number(1.0)), ("a", number(2.0))]));
         let ours = object([("a/rep-0", number(1.0))]);
         let answer = client.with_results(ours.clone()).expect("a Struct");

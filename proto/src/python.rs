@@ -1,9 +1,9 @@
-//! Doubles and times as Python prints them.
+//! Formats floats and times as Python does.
 
 use crate::Timestamp;
 
-/// A time in the form of `datetime.isoformat`: microseconds, unless there are none. It is UTC, and the
-/// text has no offset.
+/// Formats a time as `datetime.isoformat` does: with microseconds, unless they are zero. The time is
+/// UTC, and the text has no offset.
 #[must_use]
 pub fn isoformat(mut time: Timestamp) -> String {
     time.normalize();
@@ -17,8 +17,8 @@ pub fn isoformat(mut time: Timestamp) -> String {
     }
 }
 
-/// How NaN and the infinities are called in JSON, by Python and by protobuf.
-pub(crate) const fn nonfinite(x: f64) -> &'static str {
+/// Returns the name of NaN or an infinity in the JSON of Python and protobuf.
+pub(crate) const fn nonfinite_name(x: f64) -> &'static str {
     if x.is_nan() {
         "NaN"
     } else if x > 0.0 {
@@ -28,9 +28,9 @@ pub(crate) const fn nonfinite(x: f64) -> &'static str {
     }
 }
 
-/// A float in the form of `str` and `repr`, which are the same.
+/// Formats a float as Python's `str` and `repr` do.
 #[must_use]
-pub fn float(x: f64) -> String {
+pub fn format_float(x: f64) -> String {
     if x.is_nan() {
         return "nan".to_owned();
     }
@@ -38,15 +38,15 @@ pub fn float(x: f64) -> String {
         return if x > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let mut bytes = Vec::new();
-    finite(x, &mut bytes);
+    write_finite(x, &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The shortest digits that read back as the same number. Python goes over to exponents below
-/// 0.0001 and from 1e16 on, and writes two digits of them at least.
-pub(crate) fn finite(x: f64, bytes: &mut Vec<u8>) {
-    let size = x.abs();
-    if size == 0.0 || (1e-4..1e16).contains(&size) {
+/// Appends the shortest digits that parse to the same number. Like Python it uses exponents below
+/// 0.0001 and from 1e16, with at least two digits.
+pub(crate) fn write_finite(x: f64, bytes: &mut Vec<u8>) {
+    let magnitude = x.abs();
+    if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
         // Writing to a vector cannot fail.
         let _ = serde_json::to_writer(bytes, &x);
         return;
@@ -64,9 +64,9 @@ pub(crate) fn finite(x: f64, bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// Printed by Python 3.10.
+    /// The expected texts were printed by Python 3.10.
     #[test]
-    fn floats_look_like_pythons() {
+    fn floats_are_formatted_as_by_python() {
         let cases = [
             (1.0, "1.0"),
             (-0.0, "-0.0"),
@@ -86,12 +86,12 @@ mod tests {
             (f64::NEG_INFINITY, "-inf"),
         ];
         for (x, expected) in cases {
-            assert_eq!(float(x), expected);
+            assert_eq!(format_float(x), expected);
         }
     }
 
     #[test]
-    fn times_have_six_digits_or_none() {
+    fn times_have_microseconds_or_whole_seconds() {
         let iso = |nanos| {
             isoformat(Timestamp {
                 seconds: 1_700_000_000,

@@ -1,5 +1,5 @@
-//! `jina.DataRequestProto` as a proxy holds it: header and routes decoded, parameters and documents
-//! as bytes, fields that nobody here knows kept.
+//! `jina.DataRequestProto` for a proxy: header and routes are decoded, parameters and documents stay
+//! encoded, and unknown fields are preserved.
 
 use std::mem;
 
@@ -19,30 +19,30 @@ const PARAMETERS: u32 = 2;
 const ROUTES: u32 = 3;
 const DATA: u32 = 4;
 
-/// A data request, or the answer to one: both have this one shape.
+/// A data request or its response; both are the same message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataRequest {
-    /// What the request is about, and how it went.
+    /// The request id, endpoint, target and, in a response, the status.
     pub header: HeaderProto,
-    /// Parameters for the Executors.
+    /// The parameters for the Executors.
     pub parameters: Parameters,
-    /// Who has seen the request.
+    /// The Gateway and the Executors that have processed the request.
     pub routes: Vec<RouteProto>,
     /// The documents.
     pub documents: Documents,
-    /// Whole fields with numbers other than the four above, as they came, one behind the other.
-    pub unknown: Vec<u8>,
+    /// The encoded fields with any other number, concatenated.
+    pub unknown_fields: Vec<u8>,
 }
 
 impl DataRequest {
-    /// The exec endpoint, when the request names one.
+    /// Returns the exec endpoint, if the request names one.
     #[must_use]
     pub fn exec_endpoint(&self) -> Option<&str> {
         self.header.exec_endpoint.as_deref()
     }
 }
 
-/// Written by hand because a derived message would decode every document.
+/// Implemented by hand, because a derived message would decode every document.
 impl Message for DataRequest {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         encoding::message::encode(HEADER, &self.header, buf);
@@ -51,7 +51,7 @@ impl Message for DataRequest {
         }
         encoding::message::encode_repeated(ROUTES, &self.routes, buf);
         self.documents.encode(DATA, buf);
-        buf.put_slice(&self.unknown);
+        buf.put_slice(&self.unknown_fields);
     }
 
     fn encoded_len(&self) -> usize {
@@ -63,7 +63,7 @@ impl Message for DataRequest {
             + parameters.unwrap_or_default()
             + encoding::message::encoded_len_repeated(ROUTES, &self.routes)
             + self.documents.encoded_len(DATA)
-            + self.unknown.len()
+            + self.unknown_fields.len()
     }
 
     fn merge_field(
@@ -78,17 +78,17 @@ impl Message for DataRequest {
             ROUTES => encoding::message::merge_repeated(wire_type, &mut self.routes, buf, ctx),
             PARAMETERS => {
                 let before = mem::take(&mut self.parameters).into_wire();
-                let wire = take_message(wire_type, before, buf, ctx)?;
+                let wire = merge_encoded(wire_type, before, buf, ctx)?;
                 self.parameters = Parameters::from_wire(Some(wire));
                 Ok(())
             }
             DATA => {
                 let before = mem::take(&mut self.documents).into_wire();
-                let wire = take_message(wire_type, before, buf, ctx)?;
+                let wire = merge_encoded(wire_type, before, buf, ctx)?;
                 self.documents = Documents::from_wire(wire);
                 Ok(())
             }
-            _ => self.keep_unknown(tag, wire_type, buf, ctx),
+            _ => self.append_unknown_field(tag, wire_type, buf, ctx),
         }
     }
 
@@ -98,18 +98,18 @@ impl Message for DataRequest {
 }
 
 impl DataRequest {
-    fn keep_unknown(
+    fn append_unknown_field(
         &mut self,
         tag: u32,
         wire_type: WireType,
         buf: &mut impl Buf,
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
-        // Groups went out of use before proto3; nothing that speaks Jina writes one.
+        // Groups do not exist in proto3, so that no Jina peer sends one.
         if matches!(wire_type, WireType::StartGroup | WireType::EndGroup) {
             return encoding::skip_field(wire_type, tag, buf, ctx);
         }
-        let unknown = &mut self.unknown;
+        let unknown = &mut self.unknown_fields;
         encoding::encode_key(tag, wire_type, unknown);
         match wire_type {
             WireType::Varint => {
@@ -138,10 +138,10 @@ impl DataRequest {
     }
 }
 
-/// The bytes of an embedded message. Protobuf merges a field that comes twice, which for bytes not
-/// yet decoded is to put one behind the other. `before` is nobody else's after the first time: it
-/// grows in place, and a field that comes often costs no more than its bytes.
-fn take_message(
+/// Reads an embedded message without decoding it. Protobuf merges a field that occurs twice; for
+/// encoded bytes that means to concatenate them. After the first repetition `before` is not shared and
+/// grows in place, so that a field that occurs many times costs linear time.
+fn merge_encoded(
     wire_type: WireType,
     before: Bytes,
     buf: &mut impl Buf,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_travel_undecoded_and_unchanged() {
+    fn documents_are_forwarded_undecoded_and_unchanged() {
         let request = DataRequest {
             documents: vec![document("a"), document("b")].into(),
             parameters: Parameters::EMPTY,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_field_that_comes_twice_is_merged() {
+    fn a_repeated_data_field_is_merged() {
         let one = DataRequest {
             documents: vec![document("a")].into(),
             ..Default::default()
@@ -221,11 +221,11 @@ mod tests {
         assert_eq!(ids, ["a", "b"]);
     }
 
-    /// What a hostile client sends: at quadratic cost each of these would take minutes.
+    /// A hostile client's request: at quadratic cost each of these would take minutes.
     #[test]
-    fn fields_that_come_often_cost_no_more_than_their_bytes() {
+    fn fields_repeated_many_times_are_merged_in_linear_time() {
         const TIMES: usize = 100_000;
-        // Field 9 as a varint; `data` with a document of 63 bytes; `parameters` with a key.
+        // Field 9 as a varint; `data` with one document of 63 bytes; `parameters` with one key.
         let unknown = [0x48, 5];
         let data = DataRequest {
             documents: vec![document(&"a".repeat(61))].into(),
@@ -235,16 +235,19 @@ mod tests {
         let parameters = [0x12, 5, 0x0a, 3, 0x0a, 1, b'k'];
         for field in [&unknown[..], &data, &parameters] {
             let wire = field.repeat(TIMES);
-            // From memory that others hold too, as off the network, and copied out of a slice.
+            // Decoded from shared memory, as network buffers are, and from a slice.
             let shared = Bytes::from(wire.clone());
             let read = DataRequest::decode(shared.clone()).expect("valid protobuf");
-            assert_eq!(read, DataRequest::decode(&wire[..]).expect("the same"));
+            assert_eq!(
+                read,
+                DataRequest::decode(&wire[..]).expect("valid protobuf")
+            );
             assert!(read.encoded_len() <= wire.len() + 16);
             let documents = read.documents.decode().expect("documents").len();
             let keys = read.parameters.keys().expect("a Struct").len();
-            let held = read.unknown.len() / unknown.len() + documents + keys;
-            assert_eq!(held, TIMES, "{field:?}");
-            assert_eq!(shared, wire, "what others hold is not written to");
+            let count = read.unknown_fields.len() / unknown.len() + documents + keys;
+            assert_eq!(count, TIMES, "{field:?}");
+            assert_eq!(shared, wire, "shared memory is not modified");
         }
     }
 
@@ -258,16 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn missing_ids_are_seen_without_decoding() {
-        for (ids, have) in [(&["a", "b"][..], true), (&["a", ""], false), (&[], true)] {
+    fn missing_ids_are_detected_without_decoding() {
+        for (ids, expected) in [(&["a", "b"][..], true), (&["a", ""], false), (&[], true)] {
             let documents: Vec<_> = ids.iter().map(|id| document(id)).collect();
             let request = DataRequest {
                 documents: documents.into(),
                 ..Default::default()
             };
-            assert_eq!(request.documents.have_ids(), have, "{ids:?}");
+            assert_eq!(request.documents.has_all_ids(), expected, "{ids:?}");
             let read = DataRequest::decode(&request.encode_to_vec()[..]).expect("just written");
-            assert_eq!(read.documents.have_ids(), have, "{ids:?} as bytes");
+            assert_eq!(read.documents.has_all_ids(), expected, "{ids:?} encoded");
         }
     }
 }

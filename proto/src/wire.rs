@@ -1,5 +1,5 @@
-//! Protobuf fields one by one, without a message type: what a proxy needs to look into bytes
-//! that it will not decode.
+//! Reads protobuf fields one by one without a message type, so that a proxy can inspect encoded
+//! messages without decoding them.
 
 use bytes::{Buf as _, Bytes};
 use prost::{
@@ -7,15 +7,15 @@ use prost::{
     encoding::{self, DecodeContext, WireType},
 };
 
-/// One field as it stands on the wire.
+/// One field of an encoded message.
 pub(crate) struct Field {
-    /// The field's number.
+    /// The field number.
     pub(crate) number: u32,
     /// The payload of a length-delimited field; `None` for numbers and groups.
     pub(crate) bytes: Option<Bytes>,
 }
 
-/// Takes the next field off `buffer`; `None` at its end.
+/// Takes the next field off `buffer`. Returns `None` when the buffer is empty.
 pub(crate) fn next_field(buffer: &mut Bytes) -> Result<Option<Field>, DecodeError> {
     if !buffer.has_remaining() {
         return Ok(None);

@@ -18,9 +18,9 @@ use bytes::Bytes;
 use executor_fn::{Executor, Identity, Service};
 use flowgate_proto::{
     Compression,
-    invoke::{Answer, Call, FaultKind, Invocation, Payload},
+    invoke::{Call, FunctionErrorKind, Invocation, InvocationResponse, Payload},
     jina::EndpointsProto,
-    limits::INVOKE_BYTES,
+    limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
@@ -164,7 +164,7 @@ impl Invoked {
     #[must_use]
     pub fn invocation(&self) -> Invocation<'_> {
         let text = std::str::from_utf8(&self.payload).expect("UTF-8");
-        match Payload::read(text).expect("a payload") {
+        match Payload::parse(text).expect("a payload") {
             Payload::Invocation(invocation) => invocation,
             Payload::Json(text) => panic!("{text} is plain JSON"),
         }
@@ -254,7 +254,9 @@ async fn invoke(
     };
     let answer = match (script, service) {
         (Some(script), _) => script,
-        _ if payload.len() > INVOKE_BYTES => Scripted::refusal(413, "RequestTooLargeException"),
+        _ if payload.len() > MAX_INVOKE_PAYLOAD_BYTES => {
+            Scripted::refusal(413, "RequestTooLargeException")
+        }
         (None, None) => Scripted::refusal(404, "ResourceNotFoundException"),
         (None, Some(_)) if is_dry => Scripted {
             status: 204,
@@ -274,28 +276,30 @@ async fn invoke(
 /// What an Executor's function does with a payload.
 async fn run(service: &Service, payload: &[u8]) -> Scripted {
     let text = std::str::from_utf8(payload).expect("UTF-8");
-    let Ok(Payload::Invocation(invocation)) = Payload::read(text) else {
-        return Scripted::fault(FaultKind::BadPayload.name(), "no payload");
+    let Ok(Payload::Invocation(invocation)) = Payload::parse(text) else {
+        return Scripted::fault(FunctionErrorKind::BadPayload.name(), "no payload");
     };
     let answer = match invocation.call {
         Call::Process => {
-            let requests = invocation.requests(1 << 30).expect("requests");
+            let requests = invocation.decode_requests(1 << 30).expect("requests");
             let answer = service.process(requests).await;
             let message = answer.request.encode_to_vec();
-            Answer::of(&message, invocation.encoding(), answer.is_error)
+            InvocationResponse::new(&message, invocation.encoding(), answer.is_error)
         }
         Call::Endpoints => {
             let endpoints = service.endpoints();
             let message = EndpointsProto { endpoints }.encode_to_vec();
-            Answer::of(&message, Compression::None, false)
+            InvocationResponse::new(&message, Compression::None, false)
         }
-        Call::Status => Answer::of(&service.info().encode_to_vec(), Compression::None, false),
+        Call::Status => {
+            InvocationResponse::new(&service.info().encode_to_vec(), Compression::None, false)
+        }
     };
     let answer = answer
-        .and_then(|answer| Ok(answer.write()?))
+        .and_then(|answer| Ok(answer.to_json()?))
         .expect("an answer");
-    if answer.len() > INVOKE_BYTES {
-        return Scripted::fault(FaultKind::AnswerTooLarge.name(), "too large");
+    if answer.len() > MAX_INVOKE_PAYLOAD_BYTES {
+        return Scripted::fault(FunctionErrorKind::AnswerTooLarge.name(), "too large");
     }
     Scripted::answer(&answer)
 }

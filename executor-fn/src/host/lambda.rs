@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flowgate_proto::invoke::{FaultKind, FunctionFault};
+use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
@@ -95,11 +95,12 @@ async fn answer<C: Callee>(
     let end = end.filter(|end| *end > SystemTime::now());
     let text = function.answer(carry::payload(), end).await?;
     // Its writers make JSON only.
-    RawValue::from_string(text).map_err(|error| Failed(fault(FaultKind::Failed, error.to_string())))
+    RawValue::from_string(text)
+        .map_err(|error| Failed(fault(FunctionErrorKind::Failed, error.to_string())))
 }
 
 /// A function error on its way to Lambda.
-struct Failed(FunctionFault);
+struct Failed(FunctionError);
 
 /// As the runtime logs it.
 impl fmt::Debug for Failed {
@@ -109,8 +110,8 @@ impl fmt::Debug for Failed {
     }
 }
 
-impl From<FunctionFault> for Failed {
-    fn from(fault: FunctionFault) -> Self {
+impl From<FunctionError> for Failed {
+    fn from(fault: FunctionError) -> Self {
         Self(fault)
     }
 }

@@ -9,7 +9,7 @@ mod reply;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use flowgate_proto::invoke::{FaultKind, FunctionFault};
+use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
 use tokio::{task::JoinError, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
@@ -49,7 +49,7 @@ impl<C: Callee> Function<C> {
         &self,
         payload: Bytes,
         end: Option<SystemTime>,
-    ) -> Result<String, FunctionFault> {
+    ) -> Result<String, FunctionError> {
         let asked = Asked::read(&payload, self.limits.body_bytes)?;
         // As large as what was read from it.
         drop(payload);
@@ -74,12 +74,12 @@ impl<C: Callee> Function<C> {
     }
 }
 
-fn panicked(ended: JoinError) -> FunctionFault {
+fn panicked(ended: JoinError) -> FunctionError {
     let text = match ended.try_into_panic() {
         Ok(payload) => crate::Error::panicked(payload.as_ref()).to_string(),
         Err(cancelled) => cancelled.to_string(),
     };
-    fault(FaultKind::Panic, text)
+    fault(FunctionErrorKind::Panic, text)
 }
 
 /// When work stops, and on whose account.
@@ -131,14 +131,14 @@ impl Until {
         }
     }
 
-    fn fault(&self) -> FunctionFault {
+    fn fault(&self) -> FunctionError {
         let text = match self {
             Self::Caller(_) => "the caller's deadline passed before there was an answer",
             Self::Function(_) | Self::Never => {
                 "the function's own time was nearly over before there was an answer"
             }
         };
-        fault(FaultKind::OutOfTime, text)
+        fault(FunctionErrorKind::OutOfTime, text)
     }
 }
 

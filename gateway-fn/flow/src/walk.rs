@@ -9,7 +9,7 @@ mod visit;
 use std::{collections::VecDeque, sync::Arc};
 
 use flowgate_proto::{
-    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, give_ids, jina::RouteProto,
+    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, assign_missing_ids, jina::RouteProto,
     normalise_all,
 };
 
@@ -371,8 +371,10 @@ fn enter(request: &mut DataRequest, now: Timestamp) {
 
 /// Gives an id to every document of the client that has none. Documents that cannot be read stay as they are.
 fn complete_ids(request: &mut DataRequest) {
-    if !request.documents.have_ids() {
-        request.documents.edit(|documents| give_ids(documents));
+    if !request.documents.has_all_ids() {
+        request
+            .documents
+            .edit(|documents| assign_missing_ids(documents));
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flowgate_proto::limits::WEBSOCKET_MESSAGE_BYTES;
+use flowgate_proto::limits::MAX_WEBSOCKET_MESSAGE_BYTES;
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -134,7 +134,7 @@ impl Connection {
     }
 
     async fn post(&self, request: Request<Incoming>) -> Answer {
-        let body = match server::body(request.into_body(), WEBSOCKET_MESSAGE_BYTES).await {
+        let body = match server::body(request.into_body(), MAX_WEBSOCKET_MESSAGE_BYTES).await {
             Ok(body) => body,
             Err(StatusCode::PAYLOAD_TOO_LARGE) => return too_large(),
             Err(_) => return bad_request("the data did not come"),

@@ -9,7 +9,7 @@ mod queue;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use flowgate_proto::limits::INVOKE_BYTES;
+use flowgate_proto::limits::MAX_INVOKE_PAYLOAD_BYTES;
 use serde_json::{Value, json};
 
 pub(super) use self::{
@@ -37,7 +37,7 @@ pub(super) enum Outcome {
 pub(super) enum InvokeError {
     #[error("the function is not found")]
     NotFound,
-    #[error("the event of {bytes} bytes is over Lambda's limit of {INVOKE_BYTES}")]
+    #[error("the event of {bytes} bytes is over Lambda's limit of {MAX_INVOKE_PAYLOAD_BYTES}")]
     TooLarge { bytes: usize },
     #[error("every runtime is busy")]
     Throttled,
@@ -87,7 +87,7 @@ impl Front {
     /// Invokes the function with this event and waits for its answer.
     pub(super) async fn invoke(&self, event: &Value, trace: &str) -> Result<Outcome, InvokeError> {
         let payload = Bytes::from(event.to_string());
-        if payload.len() > INVOKE_BYTES {
+        if payload.len() > MAX_INVOKE_PAYLOAD_BYTES {
             let bytes = payload.len();
             return Err(InvokeError::TooLarge { bytes });
         }

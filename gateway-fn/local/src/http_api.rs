@@ -7,7 +7,7 @@ mod event;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use flowgate_proto::limits::{HTTP_API_BYTES, HTTP_API_HEADER_BYTES};
+use flowgate_proto::limits::{MAX_HTTP_API_HEADER_BYTES, MAX_HTTP_API_PAYLOAD_BYTES};
 use http::{HeaderValue, Request, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
@@ -75,7 +75,7 @@ impl HttpApi {
     ) -> Result<Answer, Refusal> {
         let (parts, body) = request.into_parts();
         self.api.check_head(&parts)?;
-        let body = server::body(body, HTTP_API_BYTES).await;
+        let body = server::body(body, MAX_HTTP_API_PAYLOAD_BYTES).await;
         let body = body.map_err(|status| match status {
             StatusCode::PAYLOAD_TOO_LARGE => TOO_LARGE,
             status => Refusal(status, "Bad Request"),
@@ -110,7 +110,7 @@ impl Api {
         let headers = parts.headers.iter();
         let headers =
             headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-        if line + headers.sum::<usize>() > HTTP_API_HEADER_BYTES {
+        if line + headers.sum::<usize>() > MAX_HTTP_API_HEADER_BYTES {
             return Err(HEADERS_TOO_LARGE);
         }
         match parts.uri.path().strip_prefix(&self.prefix) {

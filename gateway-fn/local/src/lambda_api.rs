@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use flowgate_proto::limits::{ASYNC_INVOKE_BYTES, INVOKE_BYTES};
+use flowgate_proto::limits::{MAX_ASYNC_INVOKE_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -151,8 +151,8 @@ impl Kind {
     /// Bytes of its payload.
     const fn most(self) -> usize {
         match self {
-            Self::RequestResponse | Self::DryRun => INVOKE_BYTES,
-            Self::Event => ASYNC_INVOKE_BYTES,
+            Self::RequestResponse | Self::DryRun => MAX_INVOKE_PAYLOAD_BYTES,
+            Self::Event => MAX_ASYNC_INVOKE_PAYLOAD_BYTES,
         }
     }
 }

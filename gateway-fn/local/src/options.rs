@@ -258,10 +258,10 @@ impl Times {
 impl Default for Times {
     fn default() -> Self {
         Self {
-            http: limits::HTTP_API_TIMEOUT,
-            websocket: limits::WEBSOCKET_TIMEOUT,
-            idle: limits::WEBSOCKET_IDLE,
-            duration: limits::WEBSOCKET_DURATION,
+            http: limits::MAX_HTTP_API_TIMEOUT,
+            websocket: limits::MAX_WEBSOCKET_API_TIMEOUT,
+            idle: limits::WEBSOCKET_IDLE_TIMEOUT,
+            duration: limits::MAX_WEBSOCKET_CONNECTION_DURATION,
             retries: [Duration::from_secs(60), Duration::from_secs(120)],
         }
     }

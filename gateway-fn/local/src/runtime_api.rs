@@ -6,7 +6,7 @@ use std::{error::Error, future::pending, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use flowgate_proto::limits::INVOKE_BYTES;
+use flowgate_proto::limits::MAX_INVOKE_PAYLOAD_BYTES;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -99,7 +99,7 @@ impl RuntimeApi {
         if !self.queue.is_running(id) {
             return unknown(id);
         }
-        match Limited::new(request.into_body(), INVOKE_BYTES)
+        match Limited::new(request.into_body(), MAX_INVOKE_PAYLOAD_BYTES)
             .collect()
             .await
         {

@@ -31,7 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 use flowgate_config::Config;
-use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
+use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use http::{HeaderMap, Request};
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -260,7 +260,7 @@ impl Function {
             (response, uncompressed) = compression.compress_complete(response).await;
         }
         if let Some(bytes) = stream::known_excess(&response) {
-            response = format.too_large(bytes, STREAMED_RESPONSE_BYTES);
+            response = format.too_large(bytes, MAX_STREAMED_RESPONSE_BYTES);
             invocation.note_too_large();
         }
         if let Some(origin) = origin {

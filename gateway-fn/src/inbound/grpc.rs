@@ -13,7 +13,7 @@ use flowgate_config::{GatewayConfig, Limits};
 use flowgate_proto::{
     DataRequest,
     docarray::DocumentProto,
-    fresh_id,
+    generate_id,
     jina::{
         JinaInfoProto, StatusProto,
         jina_gateway_dry_run_rpc_server::{JinaGatewayDryRunRpc, JinaGatewayDryRunRpcServer},
@@ -130,7 +130,7 @@ impl JinaGatewayDryRunRpc for GatewayService {
     async fn dry_run(&self, request: Request<()>) -> Result<Response<StatusProto>, Status> {
         // Over gRPC Jina's dry run sends one document, over the other protocols none (facts of Jina 3.13).
         let document = DocumentProto {
-            id: fresh_id(),
+            id: generate_id(),
             ..Default::default()
         };
         let outcome = self

@@ -30,7 +30,7 @@ use axum::{
 use bytes::Bytes;
 use flowgate_auth::{AuthError, Caller};
 use flowgate_config::{HttpConfig, Limits, Protocol};
-use flowgate_proto::json::{self, Form};
+use flowgate_proto::json::{self, JsonStyle};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Scheme};
 use tracing::Instrument as _;
 
@@ -137,7 +137,7 @@ impl HttpService {
                     .gateway
                     .dry_run(Context::of(request.extensions(), request.headers()))
                     .await;
-                json_reply(json::write_status(&status, Form::Http))
+                json_reply(json::write_status(&status, JsonStyle::Http))
             }
             Action::Status => json_reply(json::write_info(&self.services.status.info())),
             Action::Data(endpoint) => {

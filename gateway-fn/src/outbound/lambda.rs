@@ -25,10 +25,10 @@ use std::{
 
 use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{
-    Compression, DRY_RUN_ENDPOINT, DataRequest, fresh_id,
+    Compression, DRY_RUN_ENDPOINT, DataRequest, generate_id,
     invoke::{Call, Invocation},
     jina::{EndpointsProto, HeaderProto, JinaInfoProto},
-    limits::{FUNCTION_TIMEOUT, INVOKE_BYTES},
+    limits::{MAX_FUNCTION_TIMEOUT, MAX_INVOKE_PAYLOAD_BYTES},
 };
 use futures_util::{StreamExt as _, stream};
 use prost::Message;
@@ -157,7 +157,7 @@ impl LambdaDeployment {
     /// # Errors
     /// When it could not be.
     pub(crate) async fn connect(&self) -> Result<(), CallError> {
-        let payload = written(&Invocation::of(Call::Endpoints));
+        let payload = written(&Invocation::new(Call::Endpoints));
         let outcome = match payload {
             Ok(payload) => {
                 let tried = self.options.client.try_invoke(self.next(), payload).await;
@@ -175,7 +175,7 @@ impl LambdaDeployment {
     pub async fn dry_run(&self, context: &Context) -> Result<(), CallError> {
         let request = DataRequest {
             header: HeaderProto {
-                request_id: fresh_id(),
+                request_id: generate_id(),
                 exec_endpoint: Some(DRY_RUN_ENDPOINT.to_owned()),
                 ..HeaderProto::default()
             },
@@ -185,10 +185,10 @@ impl LambdaDeployment {
     }
 
     async fn process(&self, parts: Vec<DataRequest>, context: &Context) -> Result<Answer, Refusal> {
-        let frame = framed(Invocation::of(Call::Process), context);
+        let frame = framed(Invocation::new(Call::Process), context);
         let ladder = Ladder {
             compression: self.options.compression,
-            room: INVOKE_BYTES.saturating_sub(written(&frame)?.len() + FRAME_BYTES),
+            room: MAX_INVOKE_PAYLOAD_BYTES.saturating_sub(written(&frame)?.len() + FRAME_BYTES),
             max_parts: self.options.max_parts,
         };
         let bytes = parts.iter().map(Message::encoded_len).sum();
@@ -245,7 +245,7 @@ impl LambdaDeployment {
             deadline: Some(Instant::now() + ASK_TIMEOUT),
             ..Context::default()
         };
-        let answer = self.invoke(Invocation::of(call), 0, &context).await;
+        let answer = self.invoke(Invocation::new(call), 0, &context).await;
         let answer = answer.map(|received: Received<M>| received.message);
         answer.map_err(|refusal| self.error(refusal, &context))
     }
@@ -348,7 +348,7 @@ fn framed<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'
 }
 
 fn written(invocation: &Invocation<'_>) -> Result<Vec<u8>, Refusal> {
-    let written = invocation.write().map_err(std::io::Error::from);
+    let written = invocation.to_json().map_err(std::io::Error::from);
     written.map_err(|error| InvokeFault::Unwritable(error).into())
 }
 
@@ -374,7 +374,7 @@ fn unix_millis(from_now: Duration) -> u64 {
 const FRAME_BYTES: usize = 128;
 
 /// As long as a function can run, and a minute more for its start and the way.
-const LONGEST: Duration = FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
+const LONGEST: Duration = MAX_FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
 
 /// How long a function may take to tell its endpoints or status: longer than a cold start, as for a gRPC peer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);

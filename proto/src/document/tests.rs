@@ -1,10 +1,10 @@
-//! Where the recordings in `json/testdata/documents.json`, which pass through `normalise` too, say
-//! nothing: MIME types that Python has and the crate has not, ids, depth.
+//! Cases of `normalise` that the recordings in `json/testdata/documents.json` do not cover: Python's MIME
+//! types, ids and depth.
 
 use super::*;
 
 #[test]
-fn a_document_without_an_id_gets_one_and_its_chunks_know_it() {
+fn a_document_without_an_id_gets_one_and_its_chunks_refer_to_it() {
     let mut document = DocumentProto {
         chunks: vec![DocumentProto::default()],
         ..Default::default()
@@ -17,7 +17,7 @@ fn a_document_without_an_id_gets_one_and_its_chunks_know_it() {
 }
 
 #[test]
-fn an_id_and_all_that_says_something_stay() {
+fn an_id_and_non_empty_values_stay() {
     let mut document = DocumentProto {
         id: "a".to_owned(),
         content: Some(Content::Text("x".to_owned())),
@@ -29,9 +29,9 @@ fn an_id_and_all_that_says_something_stay() {
     assert_eq!(document, before);
 }
 
-/// From the table of Python 3.10's `mimetypes`: where it differs from the crate, and where not.
+/// From the table of Python 3.10's `mimetypes`, both where it differs from the crate and where it agrees.
 #[test]
-fn mime_types_are_pythons() {
+fn mime_types_are_those_of_python() {
     let cases = [
         ("a.bmp", "image/x-ms-bmp"),
         ("a.h5", "application/x-hdf5"),
@@ -51,7 +51,7 @@ fn mime_types_are_pythons() {
 }
 
 #[test]
-fn chunks_are_followed_no_deeper_than_the_limit() {
+fn chunks_are_visited_down_to_the_depth_limit() {
     let mut document = DocumentProto::default();
     for _ in 0..2 * MAX_DEPTH {
         document = DocumentProto {

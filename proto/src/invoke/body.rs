@@ -1,4 +1,4 @@
-//! A protobuf message <-> the base64 text of a payload's body, compressed or not.
+//! Encodes a protobuf message as the base64 body of a payload, optionally compressed, and decodes it.
 
 use std::io::{self, Read, Write as _};
 
@@ -14,17 +14,17 @@ use prost::Message;
 use super::PayloadError;
 use crate::Compression;
 
-/// zstd's own default: about the speed of a fast gzip and smaller.
+/// zstd's own default: about as fast as gzip's lowest level, with smaller output.
 const ZSTD_LEVEL: i32 = 3;
 
-pub(super) fn write(message: &[u8], compression: Compression) -> io::Result<String> {
+pub(super) fn encode(message: &[u8], compression: Compression) -> io::Result<String> {
     if compression == Compression::None {
         return Ok(STANDARD.encode(message));
     }
     Ok(STANDARD.encode(compress(message, compression)?))
 }
 
-pub(super) fn read<M: Message + Default>(
+pub(super) fn decode<M: Message + Default>(
     body: &str,
     compression: Compression,
     limit: usize,
@@ -37,7 +37,7 @@ pub(super) fn read<M: Message + Default>(
 /// Compresses bytes.
 ///
 /// # Errors
-/// When the compression fails, which none does on bytes in memory.
+/// When the compression fails, which does not happen for bytes in memory.
 pub fn compress(bytes: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
     match compression {
         Compression::None => Ok(bytes.to_vec()),
@@ -55,10 +55,10 @@ pub fn compress(bytes: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Undoes [`compress`], up to `limit` bytes of outcome.
+/// Decompresses bytes into at most `limit` bytes.
 ///
 /// # Errors
-/// When the bytes are not compressed so, something stands behind them, or they become larger than the limit.
+/// When the bytes are not compressed in this way, other bytes follow them, or the output exceeds the limit.
 pub fn decompress(
     bytes: Vec<u8>,
     compression: Compression,
@@ -67,20 +67,20 @@ pub fn decompress(
     match compression {
         Compression::None if bytes.len() > limit => Err(PayloadError::TooLarge { limit }),
         Compression::None => Ok(bytes),
-        // Several members, or frames, one behind the other are one stream (RFC 1952, section 2.2; RFC 8878, section 3).
-        Compression::Gzip => read_within(&mut MultiGzDecoder::new(&*bytes), compression, limit),
+        // Concatenated members, or frames, are one stream (RFC 1952, section 2.2; RFC 8878, section 3).
+        Compression::Gzip => read_to_limit(&mut MultiGzDecoder::new(&*bytes), compression, limit),
         Compression::Deflate => {
             let mut decoder = ZlibDecoder::new(&*bytes);
-            let out = read_within(&mut decoder, compression, limit)?;
+            let out = read_to_limit(&mut decoder, compression, limit)?;
             match decoder.into_inner() {
                 [] => Ok(out),
-                _ => Err(broken(compression)(io::ErrorKind::InvalidData.into())),
+                _ => Err(invalid(compression)(io::ErrorKind::InvalidData.into())),
             }
         }
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(&*bytes);
-            read_within(
-                &mut decoder.map_err(broken(compression))?,
+            read_to_limit(
+                &mut decoder.map_err(invalid(compression))?,
                 compression,
                 limit,
             )
@@ -88,32 +88,32 @@ pub fn decompress(
     }
 }
 
-fn broken(compression: Compression) -> impl Fn(io::Error) -> PayloadError {
-    move |source| PayloadError::Compressed {
+fn invalid(compression: Compression) -> impl Fn(io::Error) -> PayloadError {
+    move |source| PayloadError::InvalidCompression {
         compression: compression.name(),
         source,
     }
 }
 
-fn read_within(
+fn read_to_limit(
     decoder: &mut impl Read,
     compression: Compression,
     limit: usize,
 ) -> Result<Vec<u8>, PayloadError> {
     let mut out = Vec::new();
-    // One byte more than may come tells what is too large.
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    // One byte more than the limit shows that the output is too large.
+    let max_read = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     decoder
-        .take(most)
+        .take(max_read)
         .read_to_end(&mut out)
-        .map_err(broken(compression))?;
+        .map_err(invalid(compression))?;
     if out.len() > limit {
         return Err(PayloadError::TooLarge { limit });
     }
     Ok(out)
 }
 
-/// A compression by its name.
+/// Serializes a compression as its name.
 pub(super) mod encoding {
     use std::borrow::Cow;
 
@@ -146,7 +146,7 @@ pub(super) mod encoding {
         .find(|compression| compression.name() == name)
         .ok_or_else(|| {
             D::Error::custom(format!(
-                "{name:?} is no encoding: none, gzip, deflate, zstd"
+                "encoding {name:?} is not supported: expected none, gzip, deflate or zstd"
             ))
         })
     }

@@ -1,4 +1,6 @@
-//! Payloads there and back, and every way in which one is broken.
+//! Round trips of payloads, and malformed ones.
+
+use prost::Message as _;
 
 use super::*;
 
@@ -14,7 +16,7 @@ fn list() -> Vec<u8> {
 }
 
 #[test]
-fn requests_come_out_as_they_went_in_however_they_are_compressed() {
+fn requests_survive_a_round_trip_with_any_compression() {
     for compression in [
         Compression::None,
         Compression::Gzip,
@@ -23,78 +25,90 @@ fn requests_come_out_as_they_went_in_however_they_are_compressed() {
     ] {
         let mut sent = Invocation::process(&list(), compression).expect("an invocation");
         sent.deadline = Some(7);
-        let text = String::from_utf8(sent.write().expect("JSON")).expect("UTF-8");
-        let Payload::Invocation(read) = Payload::read(&text).expect("a payload") else {
-            panic!("{text} was taken for plain JSON");
+        let text = String::from_utf8(sent.to_json().expect("JSON")).expect("UTF-8");
+        let Payload::Invocation(read) = Payload::parse(&text).expect("a payload") else {
+            panic!("{text} was parsed as plain JSON");
         };
         assert_eq!(read, sent);
-        let requests = read.requests(1 << 20).expect("requests");
+        let requests = read.decode_requests(1 << 20).expect("requests");
         assert_eq!(requests, [request(), request()], "{compression:?}");
     }
 }
 
 #[test]
-fn an_answer_comes_out_as_it_went_in() {
+fn a_response_survives_a_round_trip() {
     let message = request().encode_to_vec();
-    let sent = Answer::of(&message, Compression::Zstd, true).expect("an answer");
-    let text = sent.write().expect("JSON");
-    let read = Answer::read(&text).expect("an answer");
+    let sent = InvocationResponse::new(&message, Compression::Zstd, true).expect("a response");
+    let text = sent.to_json().expect("JSON");
+    let read = InvocationResponse::from_json(&text).expect("a response");
     assert!(read.is_error);
     assert_eq!(
-        read.message::<DataRequest>(1 << 20).expect("a message"),
+        read.decode_message::<DataRequest>(1 << 20)
+            .expect("a message"),
         request()
     );
 }
 
 #[test]
-fn json_without_the_key_is_a_persons() {
+fn json_without_the_version_key_is_plain_json() {
     let text = r#"{"data":[{"text":"hello"}],"execEndpoint":"/"}"#;
-    assert_eq!(Payload::read(text).expect("a payload"), Payload::Json(text));
+    assert_eq!(
+        Payload::parse(text).expect("a payload"),
+        Payload::Json(text)
+    );
 }
 
 #[test]
-fn what_is_broken_is_named() {
+fn malformed_payloads_are_rejected_with_the_reason() {
     for (text, part) in [
-        ("[1]", "shape"),
-        ("nonsense", "shape"),
+        ("[1]", "not a valid invocation"),
+        ("nonsense", "not a valid invocation"),
         (r#"{"flowgate":2,"call":"process"}"#, "version 2"),
-        (r#"{"flowgate":1,"call":"destroy"}"#, "shape"),
+        (
+            r#"{"flowgate":1,"call":"destroy"}"#,
+            "not a valid invocation",
+        ),
         (
             r#"{"flowgate":1,"call":"process","encoding":"lzma"}"#,
-            "shape",
+            "not a valid invocation",
         ),
     ] {
-        let error = Payload::read(text).expect_err(text);
+        let error = Payload::parse(text).expect_err(text);
         assert!(error.to_string().contains(part), "{text}: {error}");
     }
-    assert!(matches!(Answer::read("{}"), Err(PayloadError::NoAnswer)));
+    assert!(matches!(
+        InvocationResponse::from_json("{}"),
+        Err(PayloadError::MissingVersion)
+    ));
 }
 
 #[test]
-fn bodies_that_are_not_what_they_say_are_refused() {
-    let fault = |encoding: &str, body: &str| {
+fn malformed_bodies_are_rejected_with_the_reason() {
+    let error = |encoding: &str, body: &str| {
         let text =
             format!(r#"{{"flowgate":1,"call":"process","encoding":"{encoding}","body":"{body}"}}"#);
-        match Payload::read(&text) {
-            Ok(Payload::Invocation(read)) => read.requests(1 << 20).expect_err(&text).to_string(),
+        match Payload::parse(&text) {
+            Ok(Payload::Invocation(read)) => {
+                read.decode_requests(1 << 20).expect_err(&text).to_string()
+            }
             other => panic!("{text}: {other:?}"),
         }
     };
-    assert!(fault("none", "?").contains("base64"));
-    assert!(fault("none", "AAAA").contains("protobuf"));
+    assert!(error("none", "?").contains("base64"));
+    assert!(error("none", "AAAA").contains("protobuf"));
     for encoding in ["gzip", "deflate", "zstd"] {
-        assert!(fault(encoding, "AAAA").contains(encoding));
+        assert!(error(encoding, "AAAA").contains(encoding));
     }
 }
 
 #[test]
-fn a_body_that_swells_beyond_the_limit_is_refused() {
+fn a_body_that_decompresses_beyond_the_limit_is_rejected() {
     for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
         let small = compress(&vec![0; 1 << 20], compression).expect("compressed");
         assert!(small.len() < 5000);
-        let refused = decompress(small.clone(), compression, (1 << 20) - 1);
+        let result = decompress(small.clone(), compression, (1 << 20) - 1);
         assert!(
-            matches!(refused, Err(PayloadError::TooLarge { .. })),
+            matches!(result, Err(PayloadError::TooLarge { .. })),
             "{compression:?}"
         );
         assert!(decompress(small, compression, 1 << 20).is_ok());
@@ -102,7 +116,7 @@ fn a_body_that_swells_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn compressed_bytes_are_read_to_their_end() {
+fn concatenated_streams_are_decompressed_and_other_trailing_bytes_rejected() {
     for compression in [Compression::Gzip, Compression::Zstd] {
         let mut sent = compress(b"ab", compression).expect("compressed");
         sent.extend(compress(b"cd", compression).expect("compressed"));
@@ -113,23 +127,25 @@ fn compressed_bytes_are_read_to_their_end() {
         let mut sent = compress(b"ab", compression).expect("compressed");
         sent.extend(b"left over");
         let read = decompress(sent, compression, 100);
-        assert!(matches!(read, Err(PayloadError::Compressed { .. })));
+        assert!(matches!(read, Err(PayloadError::InvalidCompression { .. })));
     }
 }
 
 #[test]
-fn an_answer_is_compressed_further_before_it_is_too_large() {
+fn a_response_that_is_too_large_is_compressed_by_zstd() {
     let zeros = vec![0; 1000];
-    let fitting = |message: &[u8]| Answer::fitting(message, Compression::None, false, 200);
-    let text = fitting(&zeros).expect("it fits when it is compressed");
+    let encode = |message: &[u8]| {
+        InvocationResponse::encode_within_limit(message, Compression::None, false, 200)
+    };
+    let text = encode(&zeros).expect("it fits when it is compressed");
     assert!(text.contains("zstd") && text.len() <= 200, "{text}");
     let noise: Vec<u8> = (0..1000_u32)
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
         .collect();
-    let error = fitting(&noise).expect_err("it does not");
+    let error = encode(&noise).expect_err("it does not");
     assert!(matches!(
         error,
-        AnswerError::TooLarge {
+        ResponseError::TooLarge {
             bytes: 1000,
             limit: 200,
             ..

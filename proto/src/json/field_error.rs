@@ -1,4 +1,4 @@
-//! What is wrong with a request's JSON, and where: the entries of `detail` in FastAPI's 422.
+//! Errors in a request's JSON with their location: the entries of `detail` in FastAPI's response 422.
 
 use serde::Serialize;
 
@@ -7,25 +7,25 @@ use super::SyntaxError;
 /// One entry of `detail`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FieldError {
-    /// The way to the value, from `body` on.
+    /// The path of the value, starting with `body`.
     pub loc: Vec<Loc>,
-    /// A sentence for people, pydantic's own where it has one.
+    /// The message, in pydantic's words where it has one.
     pub msg: String,
-    /// The sort of mistake, for programs.
+    /// The kind of error, for programs.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What the message is about; not all have it.
+    /// Details of some kinds of errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<Context>,
 }
 
-/// One step of the way to a value.
+/// One step of the path to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Loc {
     /// A key of an object.
     Key(String),
-    /// A place in a list, or in the text.
+    /// A position in a list, or in the text.
     Index(usize),
 }
 
@@ -33,29 +33,30 @@ pub enum Loc {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Context {
-    /// Of a number out of range.
+    /// For a number out of range.
     Limit {
-        /// The least or greatest that is allowed.
+        /// The smallest or largest allowed value.
         limit_value: f64,
     },
-    /// Of a text that is no JSON.
+    /// For text that is not valid JSON.
     Syntax {
-        /// What is wrong, without the place.
+        /// The message without the position.
         msg: String,
         /// The whole text.
         doc: String,
-        /// Characters before the place.
+        /// The position: the number of characters before it.
         pos: usize,
-        /// Line, from 1.
+        /// The line, from 1.
         lineno: usize,
-        /// Column in characters, from 1.
+        /// The column in characters, from 1.
         colno: usize,
     },
 }
 
 impl FieldError {
-    /// The entry for a text that is no JSON.
-    pub(super) fn syntax(error: &SyntaxError, text: &str) -> Self {
+    /// Creates the entry for a body that is not valid JSON.
+    #[must_use]
+    pub fn from_syntax_error(error: &SyntaxError, text: &str) -> Self {
         Self {
             loc: vec![Loc::Key("body".to_owned()), Loc::Index(error.pos)],
             msg: error.to_string(),
@@ -71,9 +72,9 @@ impl FieldError {
     }
 }
 
-/// What can be wrong with one value.
+/// Why one value is invalid.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Flaw {
+pub(super) enum ValueError {
     Missing,
     Null,
     Str,
@@ -81,26 +82,26 @@ pub(super) enum Flaw {
     Float,
     List,
     Dict,
-    /// Keys of an object (made of a list of pairs) that are no strings.
+    /// Keys that are not strings, of an object given as a list of pairs.
     Keywords,
     AtLeast(f64),
     AtMost(f64),
-    /// An integer beyond what a double holds.
+    /// An integer too large for a double.
     Huge,
     Time,
     TooDeep,
-    /// What binascii says of a text that is no base64.
+    /// Invalid base64, with binascii's message.
     Base64(String),
-    /// A value of this Python type where an array is wanted.
-    NoArray(&'static str),
-    /// What numpy says of lists that make no array.
+    /// A value of this Python type where an array is expected.
+    NotAnArray(&'static str),
+    /// Lists that do not form an array, with numpy's message.
     Array(String),
-    /// An array of things that no array can hold.
+    /// Array elements that are not numbers, booleans or strings.
     Elements,
 }
 
-impl Flaw {
-    fn msg(&self) -> String {
+impl ValueError {
+    fn message(&self) -> String {
         match self {
             Self::Missing => "field required".to_owned(),
             Self::Null => "none is not an allowed value".to_owned(),
@@ -117,11 +118,11 @@ impl Flaw {
             Self::Huge => "int too large to convert to float".to_owned(),
             Self::Time => "invalid datetime format".to_owned(),
             Self::TooDeep => "value is nested too deep for a protobuf message".to_owned(),
-            Self::Base64(said) | Self::Array(said) => said.clone(),
-            Self::NoArray(class) => {
+            Self::Base64(message) | Self::Array(message) => message.clone(),
+            Self::NotAnArray(class) => {
                 format!("can not determine the array type: ['builtins'].{class}")
             }
-            Self::Elements => "elements of an array are numbers, booleans or strings".to_owned(),
+            Self::Elements => "array elements must be numbers, booleans or strings".to_owned(),
         }
     }
 
@@ -134,7 +135,7 @@ impl Flaw {
             Self::Float => "type_error.float",
             Self::List => "type_error.list",
             Self::Dict => "type_error.dict",
-            Self::Keywords | Self::NoArray(_) | Self::Elements => "type_error",
+            Self::Keywords | Self::NotAnArray(_) | Self::Elements => "type_error",
             Self::AtLeast(_) => "value_error.number.not_ge",
             Self::AtMost(_) => "value_error.number.not_le",
             Self::Time => "value_error.datetime",
@@ -153,10 +154,10 @@ impl Flaw {
     }
 }
 
-/// The way to a value, as a list on the stack: it costs nothing until something is wrong.
+/// The path of a value, as a linked list on the stack that allocates only when there is an error.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
-    before: Option<&'a Self>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 
@@ -168,26 +169,26 @@ enum Step<'a> {
 
 impl<'a> Path<'a> {
     pub(super) const BODY: Path<'static> = Path {
-        before: None,
+        parent: None,
         step: Step::Key("body"),
     };
 
     pub(super) const fn key(&'a self, key: &'a str) -> Self {
         Self {
-            before: Some(self),
+            parent: Some(self),
             step: Step::Key(key),
         }
     }
 
     pub(super) const fn index(&'a self, index: usize) -> Self {
         Self {
-            before: Some(self),
+            parent: Some(self),
             step: Step::Index(index),
         }
     }
 
     fn loc(&self) -> Vec<Loc> {
-        let mut loc = self.before.map(Self::loc).unwrap_or_default();
+        let mut loc = self.parent.map(Self::loc).unwrap_or_default();
         loc.push(match self.step {
             Step::Key(key) => Loc::Key(key.to_owned()),
             Step::Index(index) => Loc::Index(index),
@@ -196,45 +197,45 @@ impl<'a> Path<'a> {
     }
 }
 
-/// How many entries are told. Jina tells all, a hundred bytes for each two of a request's.
-const MAX_TOLD: usize = 1000;
+/// How many errors are reported. Jina reports all, about a hundred bytes for every two bytes of a request.
+const MAX_FIELD_ERRORS: usize = 1000;
 
-/// All that is wrong with a request.
+/// The errors found in a request, up to [`MAX_FIELD_ERRORS`].
 #[derive(Default)]
-pub(super) struct Flaws {
-    told: Vec<FieldError>,
+pub(super) struct FieldErrors {
+    entries: Vec<FieldError>,
 }
 
-impl Flaws {
-    pub(super) fn add(&mut self, path: &Path<'_>, flaw: &Flaw) {
-        if self.told.len() < MAX_TOLD {
-            self.told.push(FieldError {
+impl FieldErrors {
+    pub(super) fn add(&mut self, path: &Path<'_>, error: &ValueError) {
+        if self.entries.len() < MAX_FIELD_ERRORS {
+            self.entries.push(FieldError {
                 loc: path.loc(),
-                msg: flaw.msg(),
-                kind: flaw.kind().to_owned(),
-                ctx: flaw.context(),
+                msg: error.message(),
+                kind: error.kind().to_owned(),
+                ctx: error.context(),
             });
         }
     }
 
-    /// The value, or nothing and one more entry.
-    pub(super) fn take<T>(&mut self, path: &Path<'_>, read: Result<T, Flaw>) -> Option<T> {
-        read.map_err(|flaw| self.add(path, &flaw)).ok()
+    /// Returns the value, or adds the error and returns `None`.
+    pub(super) fn check<T>(&mut self, path: &Path<'_>, result: Result<T, ValueError>) -> Option<T> {
+        result.map_err(|error| self.add(path, &error)).ok()
     }
 
     pub(super) fn append(&mut self, mut others: Self) {
-        self.told.append(&mut others.told);
+        self.entries.append(&mut others.entries);
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.told.len()
+        self.entries.len()
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn into_vec(self) -> Vec<FieldError> {
-        self.told
+        self.entries
     }
 }

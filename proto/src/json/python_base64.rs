@@ -1,19 +1,19 @@
-//! Base64 text becomes bytes as leniently as Python's `b64decode` takes it.
+//! Decodes base64 as leniently as Python's `b64decode`.
 
-use super::field_error::Flaw;
+use super::field_error::ValueError;
 
-/// What characters outside the alphabet do: nothing. The first complete padding ends the text.
+/// Decodes base64. Characters outside the alphabet are ignored; the first complete padding ends the text.
 ///
 /// # Errors
-/// In binascii's words, when the characters do not make whole bytes.
-pub(super) fn decode(text: &str) -> Result<Vec<u8>, Flaw> {
+/// binascii's message, when the characters do not form whole bytes.
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, ValueError> {
     if !text.is_ascii() {
-        return Err(Flaw::Base64(
+        return Err(ValueError::Base64(
             "string argument should contain only ASCII characters".to_owned(),
         ));
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut held, mut digits, mut pads) = (0_u32, 0_usize, 0_usize);
+    let (mut bits, mut digits, mut pads) = (0_u32, 0_usize, 0_usize);
     for byte in text.bytes() {
         if byte == b'=' {
             pads += 1;
@@ -22,30 +22,30 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, Flaw> {
             }
             continue;
         }
-        let Some(digit) = value_of(byte) else {
+        let Some(digit) = digit_value(byte) else {
             continue;
         };
         pads = 0;
-        held = held << 6 | u32::from(digit);
+        bits = bits << 6 | u32::from(digit);
         digits += 1;
-        // Of the digit's bits and those left over, the upper eight are a byte.
+        // With the bits left from earlier digits, the upper eight bits form a byte.
         match digits % 4 {
-            2 => bytes.push((held >> 4) as u8),
-            3 => bytes.push((held >> 2) as u8),
-            0 => bytes.push(held as u8),
+            2 => bytes.push((bits >> 4) as u8),
+            3 => bytes.push((bits >> 2) as u8),
+            0 => bytes.push(bits as u8),
             _ => {}
         }
     }
     match digits % 4 {
         0 => Ok(bytes),
-        1 => Err(Flaw::Base64(format!(
+        1 => Err(ValueError::Base64(format!(
             "Invalid base64-encoded string: number of data characters ({digits}) cannot be 1 more than a multiple of 4"
         ))),
-        _ => Err(Flaw::Base64("Incorrect padding".to_owned())),
+        _ => Err(ValueError::Base64("Incorrect padding".to_owned())),
     }
 }
 
-const fn value_of(byte: u8) -> Option<u8> {
+const fn digit_value(byte: u8) -> Option<u8> {
     Some(match byte {
         b'A'..=b'Z' => byte - b'A',
         b'a'..=b'z' => byte - b'a' + 26,
@@ -60,9 +60,9 @@ const fn value_of(byte: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// What Jina 3.13 made of each, read back from its HTTP answers; `None` where it failed.
+    /// The expected bytes were read from Jina 3.13's HTTP responses; `None` where it failed.
     #[test]
-    fn text_is_taken_as_python_takes_it() {
+    fn base64_is_decoded_as_by_python() {
         let cases: [(&str, Option<&[u8]>); 14] = [
             ("AAH/aGVsbG8=", Some(b"\0\x01\xffhello")),
             ("Y Q = =", Some(b"a")),

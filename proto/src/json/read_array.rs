@@ -1,45 +1,49 @@
-//! Nested JSON lists become a dense array with the element type that numpy would choose.
+//! Converts nested JSON lists to a dense array, with the element type that numpy would choose.
 
-use super::{Json, coerce, field_error::Flaw};
-use crate::docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto};
+use super::{Json, coerce, field_error::ValueError};
+use crate::{
+    array::MAX_DIMENSIONS,
+    docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
+};
 
-/// numpy's own limit.
-const MAX_DIMENSIONS: usize = 32;
+/// The largest array of strings. Each element takes as many bytes as the longest, so that a small request
+/// could otherwise need any amount of memory.
+const MAX_STRING_ARRAY_BYTES: usize = 64 << 20;
 
-/// How many bytes an array of text may take: each element takes as many as the longest, so that a
-/// small request could ask for any amount.
-const MAX_TEXT_BYTES: usize = 64 << 20;
-
-/// How texts among the elements are taken.
+/// How string elements are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Texts {
-    /// As in a request: one text makes all elements texts.
-    AsTexts,
-    /// As in an answer written by us: `"NaN"`, `"Infinity"`, `"-Infinity"` are numbers, if there
-    /// are no other texts; and an array of no dimension is its element.
+pub(super) enum StringElements {
+    /// As in a request: one string makes all elements strings.
+    AsStrings,
+    /// As in a response of the Gateway: `"NaN"`, `"Infinity"` and `"-Infinity"` are numbers, if there are
+    /// no other strings, and a single element is an array without dimensions.
     AsNumbers,
 }
 
-/// The array that lists in lists are; `numpy.array` for JSON.
+/// Converts nested lists to an array, as `numpy.array` does.
 ///
 /// # Errors
-/// When the value is no list, the lists are not of one shape, or an element is no number, boolean
-/// or text.
-pub(super) fn array(value: &Json, texts: Texts) -> Result<NdArrayProto, Flaw> {
-    if !matches!(value, Json::List(_)) && texts == Texts::AsTexts {
-        return Err(Flaw::NoArray(python_class(value)));
+/// When the value is not a list, the lists have different shapes, or an element is not a number, boolean
+/// or string.
+pub(super) fn read_array(
+    value: &Json,
+    strings: StringElements,
+) -> Result<NdArrayProto, ValueError> {
+    if !matches!(value, Json::List(_)) && strings == StringElements::AsStrings {
+        return Err(ValueError::NotAnArray(python_class(value)));
     }
-    let shape = shape_of(value)?;
+    let shape = detect_shape(value)?;
     let mut elements = Vec::new();
-    collect(value, shape.len(), &mut elements);
-    let numbers = texts == Texts::AsNumbers && elements.iter().all(|e| !is_other_text(e));
-    let (dtype, buffer) = encode(&elements, numbers)?;
+    collect_elements(value, shape.len(), &mut elements);
+    let strings_are_numbers =
+        strings == StringElements::AsNumbers && elements.iter().all(|e| !is_other_string(e));
+    let (dtype, buffer) = encode(&elements, strings_are_numbers)?;
     Ok(NdArrayProto {
         cls_name: "numpy".to_owned(),
         parameters: None,
         content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto {
             buffer: buffer.into(),
-            // A length is bounded by the text that was read.
+            // Cannot truncate: the length of the request bounds the lengths of its lists.
             shape: shape.iter().map(|&n| n as u32).collect(),
             dtype,
         })),
@@ -58,8 +62,8 @@ const fn python_class(value: &Json) -> &'static str {
     }
 }
 
-/// The shape, which the first elements give and all others have to keep.
-fn shape_of(value: &Json) -> Result<Vec<usize>, Flaw> {
+/// Returns the shape, which the first elements determine and all others must have.
+fn detect_shape(value: &Json) -> Result<Vec<usize>, ValueError> {
     let mut shape = Vec::new();
     let mut first = Some(value);
     while let Some(Json::List(items)) = first {
@@ -67,71 +71,73 @@ fn shape_of(value: &Json) -> Result<Vec<usize>, Flaw> {
         first = items.first();
     }
     if shape.len() > MAX_DIMENSIONS {
-        return Err(Flaw::Array(format!(
+        return Err(ValueError::Array(format!(
             "setting an array element with a sequence. The requested array would exceed the maximum number of dimension of {MAX_DIMENSIONS}."
         )));
     }
-    match uneven_at(value, 0, &shape) {
-        Some(depth) => Err(ragged(&shape[..depth])),
+    match find_ragged_dimension(value, 0, &shape) {
+        Some(depth) => Err(ragged_error(&shape[..depth])),
         None => Ok(shape),
     }
 }
 
-/// The first dimension that is not the same everywhere below `value`, which lies `depth` deep.
-fn uneven_at(value: &Json, depth: usize, shape: &[usize]) -> Option<usize> {
+/// Returns the first dimension whose length differs within `value`, which is nested `depth` deep.
+fn find_ragged_dimension(value: &Json, depth: usize, shape: &[usize]) -> Option<usize> {
     match (value, shape.get(depth)) {
         (Json::List(items), Some(&len)) if items.len() == len => {
-            let below = items.iter().map(|i| uneven_at(i, depth + 1, shape));
-            below.flatten().min()
+            let inner = items
+                .iter()
+                .map(|i| find_ragged_dimension(i, depth + 1, shape));
+            inner.flatten().min()
         }
         (Json::List(_), _) | (_, Some(_)) => Some(depth),
         (_, None) => None,
     }
 }
 
-/// numpy's complaint; the shape in it is a Python tuple.
-fn ragged(even: &[usize]) -> Flaw {
-    let lengths: Vec<String> = even.iter().map(usize::to_string).collect();
-    let comma = if even.len() == 1 { "," } else { "" };
-    Flaw::Array(format!(
+/// numpy's error message, with the regular part of the shape as a Python tuple.
+fn ragged_error(regular: &[usize]) -> ValueError {
+    let lengths: Vec<String> = regular.iter().map(usize::to_string).collect();
+    let comma = if regular.len() == 1 { "," } else { "" };
+    ValueError::Array(format!(
         "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions. The detected shape was ({}{comma}) + inhomogeneous part.",
-        even.len(),
+        regular.len(),
         lengths.join(", "),
     ))
 }
 
-fn collect<'a>(value: &'a Json, depth: usize, elements: &mut Vec<&'a Json>) {
+fn collect_elements<'a>(value: &'a Json, depth: usize, elements: &mut Vec<&'a Json>) {
     match value {
         Json::List(items) if depth > 0 => {
             for item in items {
-                collect(item, depth - 1, elements);
+                collect_elements(item, depth - 1, elements);
             }
         }
         other => elements.push(other),
     }
 }
 
-/// Whether the element is a text that does not stand for a number.
-fn is_other_text(element: &Json) -> bool {
+/// Whether the element is a string other than the name of a number.
+fn is_other_string(element: &Json) -> bool {
     element
         .as_str()
         .is_some_and(|text| !matches!(text, "NaN" | "Infinity" | "-Infinity"))
 }
 
-/// The elements in the smallest of numpy's types that holds all, and its name.
-fn encode(elements: &[&Json], texts_are_numbers: bool) -> Result<(String, Vec<u8>), Flaw> {
-    let any = |which: fn(&Json) -> bool| elements.iter().any(|e| which(e));
+/// Encodes the elements in the type that numpy chooses for them. Returns the type's name and the bytes.
+fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<u8>), ValueError> {
+    let any = |predicate: fn(&Json) -> bool| elements.iter().any(|e| predicate(e));
     if any(|e| matches!(e, Json::Null | Json::List(_) | Json::Object(_))) {
-        return Err(Flaw::Elements);
+        return Err(ValueError::Elements);
     }
     if elements.is_empty() {
         return Ok(("<f8".to_owned(), Vec::new()));
     }
-    if !texts_are_numbers && any(|e| matches!(e, Json::String(_))) {
-        return encode_texts(elements);
+    if !strings_are_numbers && any(|e| matches!(e, Json::String(_))) {
+        return encode_strings(elements);
     }
     if any(|e| matches!(e, Json::BigInt(_)) && as_u64(e).is_none()) {
-        return Err(Flaw::Elements);
+        return Err(ValueError::Elements);
     }
     if !any(|e| !matches!(e, Json::Bool(_))) {
         let bytes = elements.iter().map(|e| u8::from(**e == Json::Bool(true)));
@@ -143,11 +149,11 @@ fn encode(elements: &[&Json], texts_are_numbers: bool) -> Result<(String, Vec<u8
     if let Some(bytes) = encode_all(elements, |e| as_u64(e).map(u64::to_le_bytes)) {
         return Ok(("<u8".to_owned(), bytes));
     }
-    let doubles = encode_all(elements, |e| coerce::double(e).ok().map(f64::to_le_bytes));
-    Ok(("<f8".to_owned(), doubles.ok_or(Flaw::Elements)?))
+    let doubles = encode_all(elements, |e| coerce::float64(e).ok().map(f64::to_le_bytes));
+    Ok(("<f8".to_owned(), doubles.ok_or(ValueError::Elements)?))
 }
 
-/// The bytes of all elements, if each has some.
+/// Encodes all elements. Returns `None` when `bytes` does for one of them.
 fn encode_all(elements: &[&Json], bytes: impl Fn(&Json) -> Option<[u8; 8]>) -> Option<Vec<u8>> {
     let mut buffer = Vec::with_capacity(elements.len() * 8);
     for element in elements {
@@ -164,8 +170,8 @@ fn as_i64(element: &Json) -> Option<i64> {
     }
 }
 
-/// An integer that needs the upper half of 64 bits. numpy goes to doubles as soon as it meets
-/// others beside it.
+/// Returns an integer that needs an unsigned 64-bit type. numpy chooses doubles when smaller integers are
+/// among the elements.
 fn as_u64(element: &Json) -> Option<u64> {
     match element {
         Json::BigInt(digits) => digits.parse().ok(),
@@ -173,26 +179,27 @@ fn as_u64(element: &Json) -> Option<u64> {
     }
 }
 
-/// numpy's `<U`: UTF-32, each element as long as the longest, filled up with zeros.
-fn encode_texts(elements: &[&Json]) -> Result<(String, Vec<u8>), Flaw> {
-    let texts: Result<Vec<String>, Flaw> = elements.iter().map(|e| coerce::text(e)).collect();
+/// Encodes strings as numpy's `<U`: UTF-32, each padded with zeros to the length of the longest.
+fn encode_strings(elements: &[&Json]) -> Result<(String, Vec<u8>), ValueError> {
+    let texts: Result<Vec<String>, ValueError> =
+        elements.iter().map(|e| coerce::string(e)).collect();
     let texts = texts?;
     let texts: Vec<&str> = texts.iter().map(|t| t.trim_end_matches('\0')).collect();
     let longest = texts.iter().map(|t| t.chars().count()).max();
     let width = longest.unwrap_or_default().max(1);
     let size = texts.len().checked_mul(width * 4);
-    let size = size.filter(|&size| size <= MAX_TEXT_BYTES);
-    let mut buffer = vec![0; size.ok_or_else(too_much_text)?];
-    for (text, room) in texts.iter().zip(buffer.chunks_exact_mut(width * 4)) {
-        for (letter, bytes) in text.chars().zip(room.chunks_exact_mut(4)) {
-            bytes.copy_from_slice(&u32::from(letter).to_le_bytes());
+    let size = size.filter(|&size| size <= MAX_STRING_ARRAY_BYTES);
+    let mut buffer = vec![0; size.ok_or_else(strings_too_large)?];
+    for (text, slot) in texts.iter().zip(buffer.chunks_exact_mut(width * 4)) {
+        for (character, bytes) in text.chars().zip(slot.chunks_exact_mut(4)) {
+            bytes.copy_from_slice(&u32::from(character).to_le_bytes());
         }
     }
     Ok((format!("<U{width}"), buffer))
 }
 
-fn too_much_text() -> Flaw {
-    Flaw::Array(format!(
-        "the array of strings would take more than {MAX_TEXT_BYTES} bytes"
+fn strings_too_large() -> ValueError {
+    ValueError::Array(format!(
+        "the array of strings would take more than {MAX_STRING_ARRAY_BYTES} bytes"
     ))
 }

@@ -1,4 +1,4 @@
-//! A JSON document becomes a `DocumentProto`, with all that pydantic would say against it.
+//! Converts JSON documents to `DocumentProto`s, with the errors that pydantic would report.
 
 use std::collections::BTreeMap;
 
@@ -7,115 +7,132 @@ use bytes::Bytes;
 use super::{
     Json, coerce,
     coerce::Mapping,
-    field_error::{Flaw, Flaws, Path},
+    field_error::{FieldErrors, Path, ValueError},
     python_base64,
-    read_array::{self, Texts},
-    read_struct::{MESSAGE_DEPTH, structure},
+    read_array::{StringElements, read_array},
+    read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
 use crate::docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content};
 
-/// Whose JSON is read. The one is what clients write, the other what we wrote.
+/// The writer of the JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Author {
+pub(super) enum JsonSource {
+    /// A client's request.
     Client,
-    Ourselves,
+    /// A Gateway's response.
+    Gateway,
 }
 
-/// How many messages a document at the top already lies in: request, content, array.
-const ABOVE: usize = 3;
+/// How many messages enclose a top-level document: request, content, array.
+const ENCLOSING_MESSAGES: usize = 3;
 
-/// A list of documents. What cannot be read is left out and told in `flaws`.
-pub(super) fn documents(
+/// Reads a list of documents. Invalid values are omitted and reported in `errors`.
+pub(super) fn read_documents(
     value: &Json,
-    author: Author,
+    source: JsonSource,
     path: &Path<'_>,
-    flaws: &mut Flaws,
+    errors: &mut FieldErrors,
 ) -> Vec<DocumentProto> {
-    let room = MESSAGE_DEPTH - ABOVE;
-    let mut reader = Reader { author, flaws };
-    reader.documents(value, room, path)
+    let depth_left = MAX_MESSAGE_DEPTH - ENCLOSING_MESSAGES;
+    let mut reader = Reader { source, errors };
+    reader.read_documents(value, depth_left, path)
 }
 
 struct Reader<'f> {
-    author: Author,
-    flaws: &'f mut Flaws,
+    source: JsonSource,
+    errors: &'f mut FieldErrors,
 }
 
-/// One document's fields, their place, and the room for messages in them.
+/// One document's fields, their path, and how deep messages in them may be nested.
 struct Fields<'a> {
     values: Mapping<'a>,
     path: &'a Path<'a>,
-    room: usize,
+    depth_left: usize,
 }
 
 impl Fields<'_> {
-    /// The value of a key; `null` is as good as none.
+    /// Returns the value of a key; `null` counts as missing.
     fn get(&self, key: &str) -> Option<&Json> {
         self.values.get(key).filter(|value| **value != Json::Null)
     }
 }
 
 impl Reader<'_> {
-    fn documents(&mut self, value: &Json, room: usize, path: &Path<'_>) -> Vec<DocumentProto> {
+    fn read_documents(
+        &mut self,
+        value: &Json,
+        depth_left: usize,
+        path: &Path<'_>,
+    ) -> Vec<DocumentProto> {
         let Json::List(items) = value else {
-            let flaw = if *value == Json::Null {
-                Flaw::Null
+            let error = if *value == Json::Null {
+                ValueError::Null
             } else {
-                Flaw::List
+                ValueError::List
             };
-            self.flaws.add(path, &flaw);
+            self.errors.add(path, &error);
             return Vec::new();
         };
         let items = items.iter().enumerate();
         items
-            .filter_map(|(i, item)| self.document(item, room, &path.index(i)))
+            .filter_map(|(i, item)| self.read_document(item, depth_left, &path.index(i)))
             .collect()
     }
 
-    fn document(&mut self, value: &Json, room: usize, path: &Path<'_>) -> Option<DocumentProto> {
+    fn read_document(
+        &mut self,
+        value: &Json,
+        depth_left: usize,
+        path: &Path<'_>,
+    ) -> Option<DocumentProto> {
         let values = match value {
-            Json::Null => Err(Flaw::Null),
-            _ if room == 0 => Err(Flaw::TooDeep),
-            value => Mapping::of_fields(value),
+            Json::Null => Err(ValueError::Null),
+            _ if depth_left == 0 => Err(ValueError::TooDeep),
+            value => Mapping::with_string_keys(value),
         };
-        let values = self.flaws.take(path, values)?;
-        let room = room - 1;
-        let before = self.flaws.len();
-        let fields = Fields { values, path, room };
-        let mut document = self.fields(&fields);
-        // Jina looks at this one last, and only if there is nothing else to say.
+        let values = self.errors.check(path, values)?;
+        let depth_left = depth_left - 1;
+        let before = self.errors.len();
+        let fields = Fields {
+            values,
+            path,
+            depth_left,
+        };
+        let mut document = self.read_fields(&fields);
+        // Jina reads this field last, and only when there are no other errors.
         if let Some(value) = fields
             .get("_metadata")
-            .filter(|_| self.flaws.len() == before)
+            .filter(|_| self.errors.len() == before)
         {
-            document.metadata = structure(value, room, &path.key("metadata"), self.flaws);
+            document.metadata = read_struct(value, depth_left, &path.key("metadata"), self.errors);
         }
         Some(document)
     }
 
-    /// All fields in the order in which pydantic has them, and so tells what is wrong with them.
-    fn fields(&mut self, from: &Fields<'_>) -> DocumentProto {
-        let id = self.text(from, "id");
-        let parent_id = self.text(from, "parent_id");
-        let granularity = self.field(from, "granularity", coerce::unsigned);
-        let adjacency = self.field(from, "adjacency", coerce::unsigned);
-        let blob = self.field(from, "blob", bytes);
-        let tensor = self.array(from, "tensor");
-        let mime_type = self.text(from, "mime_type");
-        let text = self.field(from, "text", coerce::text);
-        let weight = self.field(from, "weight", coerce::single);
-        let uri = self.text(from, "uri");
+    /// Reads all fields in pydantic's order, which is also the order of the errors.
+    fn read_fields(&mut self, from: &Fields<'_>) -> DocumentProto {
+        let id = self.read_text(from, "id");
+        let parent_id = self.read_text(from, "parent_id");
+        let granularity = self.read_field(from, "granularity", coerce::uint32);
+        let adjacency = self.read_field(from, "adjacency", coerce::uint32);
+        let blob = self.read_field(from, "blob", decode_bytes);
+        let tensor = self.read_array(from, "tensor");
+        let mime_type = self.read_text(from, "mime_type");
+        let text = self.read_field(from, "text", coerce::string);
+        let weight = self.read_field(from, "weight", coerce::float32);
+        let uri = self.read_text(from, "uri");
         let tags = from.get("tags");
-        let tags = tags.and_then(|v| structure(v, from.room, &from.path.key("tags"), self.flaws));
-        let offset = self.field(from, "offset", coerce::single);
-        let location = self.location(from);
-        let embedding = self.array(from, "embedding");
+        let tags =
+            tags.and_then(|v| read_struct(v, from.depth_left, &from.path.key("tags"), self.errors));
+        let offset = self.read_field(from, "offset", coerce::float32);
+        let location = self.read_location(from);
+        let embedding = self.read_array(from, "embedding");
         DocumentProto {
             id,
             parent_id,
             granularity: granularity.unwrap_or_default(),
             adjacency: adjacency.unwrap_or_default(),
-            content: content(text, blob, tensor),
+            content: select_content(text, blob, tensor),
             mime_type,
             weight: weight.unwrap_or_default(),
             uri,
@@ -123,118 +140,121 @@ impl Reader<'_> {
             offset: offset.unwrap_or_default(),
             location,
             embedding,
-            modality: self.text(from, "modality"),
-            evaluations: self.scores(from, "evaluations"),
-            scores: self.scores(from, "scores"),
-            chunks: self.nested(from, "chunks"),
-            matches: self.nested(from, "matches"),
+            modality: self.read_text(from, "modality"),
+            evaluations: self.read_scores(from, "evaluations"),
+            scores: self.read_scores(from, "scores"),
+            chunks: self.read_nested(from, "chunks"),
+            matches: self.read_nested(from, "matches"),
             metadata: None,
         }
     }
 
-    fn field<T>(
+    fn read_field<T>(
         &mut self,
         from: &Fields<'_>,
         key: &str,
-        read: impl Fn(&Json) -> Result<T, Flaw>,
+        read: impl Fn(&Json) -> Result<T, ValueError>,
     ) -> Option<T> {
         let value = from.get(key)?;
-        self.flaws.take(&from.path.key(key), read(value))
+        self.errors.check(&from.path.key(key), read(value))
     }
 
-    fn text(&mut self, from: &Fields<'_>, key: &str) -> String {
-        self.field(from, key, coerce::text).unwrap_or_default()
+    fn read_text(&mut self, from: &Fields<'_>, key: &str) -> String {
+        self.read_field(from, key, coerce::string)
+            .unwrap_or_default()
     }
 
-    fn array(&mut self, from: &Fields<'_>, key: &str) -> Option<NdArrayProto> {
-        let texts = match self.author {
-            Author::Client => Texts::AsTexts,
-            Author::Ourselves => Texts::AsNumbers,
+    fn read_array(&mut self, from: &Fields<'_>, key: &str) -> Option<NdArrayProto> {
+        let strings = match self.source {
+            JsonSource::Client => StringElements::AsStrings,
+            JsonSource::Gateway => StringElements::AsNumbers,
         };
-        self.field(from, key, |value| read_array::array(value, texts))
+        self.read_field(from, key, |value| read_array(value, strings))
     }
 
-    fn location(&mut self, from: &Fields<'_>) -> Vec<f32> {
+    fn read_location(&mut self, from: &Fields<'_>) -> Vec<f32> {
         let Some(value) = from.get("location") else {
             return Vec::new();
         };
         let path = from.path.key("location");
         let Json::List(items) = value else {
-            self.flaws.add(&path, &Flaw::List);
+            self.errors.add(&path, &ValueError::List);
             return Vec::new();
         };
         let numbers = items.iter().enumerate();
         numbers
             .filter_map(|(i, item)| {
-                self.flaws
-                    .take(&path.index(i), not_null(item, coerce::single))
+                self.errors
+                    .check(&path.index(i), not_null(item, coerce::float32))
             })
             .collect()
     }
 
-    fn scores(&mut self, from: &Fields<'_>, key: &str) -> BTreeMap<String, NamedScoreProto> {
+    fn read_scores(&mut self, from: &Fields<'_>, key: &str) -> BTreeMap<String, NamedScoreProto> {
         let mut scores = BTreeMap::new();
         let Some(value) = from.get(key) else {
             return scores;
         };
         let path = from.path.key(key);
-        let Some(entries) = self.flaws.take(&path, Mapping::of(value)) else {
+        let Some(entries) = self.errors.check(&path, Mapping::from_value(value)) else {
             return scores;
         };
         for (name, value) in entries.entries() {
-            let Some(name) = self.flaws.take(&path.key("__key__"), name) else {
+            let Some(name) = self.errors.check(&path.key("__key__"), name) else {
                 continue;
             };
-            if let Some(score) = self.score(value, &path.key(&name)) {
+            if let Some(score) = self.read_score(value, &path.key(&name)) {
                 scores.insert(name.clone().into_owned(), score);
             }
         }
         scores
     }
 
-    /// A score; none if not one of its fields is set, as a message without fields says nothing.
-    fn score(&mut self, value: &Json, path: &Path<'_>) -> Option<NamedScoreProto> {
-        let values = not_null(value, |_| Ok(())).and_then(|()| Mapping::of_fields(value));
-        let values = self.flaws.take(path, values)?;
+    /// Reads a score. Returns `None` for a client's score without fields, which Jina drops as well.
+    fn read_score(&mut self, value: &Json, path: &Path<'_>) -> Option<NamedScoreProto> {
+        let values = not_null(value, |_| Ok(())).and_then(|()| Mapping::with_string_keys(value));
+        let values = self.errors.check(path, values)?;
         let from = Fields {
             values,
             path,
-            room: 0,
+            depth_left: 0,
         };
         let score = NamedScoreProto {
             value: self
-                .field(&from, "value", coerce::single)
+                .read_field(&from, "value", coerce::float32)
                 .unwrap_or_default(),
-            op_name: self.text(&from, "op_name"),
-            description: self.text(&from, "description"),
-            ref_id: self.text(&from, "ref_id"),
+            op_name: self.read_text(&from, "op_name"),
+            description: self.read_text(&from, "description"),
+            ref_id: self.read_text(&from, "ref_id"),
         };
         let names = ["value", "op_name", "description", "ref_id"];
         let is_set = names.iter().any(|name| from.get(name).is_some());
-        (is_set || self.author == Author::Ourselves).then_some(score)
+        (is_set || self.source == JsonSource::Gateway).then_some(score)
     }
 
-    fn nested(&mut self, from: &Fields<'_>, key: &str) -> Vec<DocumentProto> {
+    fn read_nested(&mut self, from: &Fields<'_>, key: &str) -> Vec<DocumentProto> {
         from.get(key)
-            .map(|value| self.documents(value, from.room, &from.path.key(key)))
+            .map(|value| self.read_documents(value, from.depth_left, &from.path.key(key)))
             .unwrap_or_default()
     }
 }
 
-fn not_null<T>(value: &Json, read: impl Fn(&Json) -> Result<T, Flaw>) -> Result<T, Flaw> {
+fn not_null<T>(
+    value: &Json,
+    read: impl Fn(&Json) -> Result<T, ValueError>,
+) -> Result<T, ValueError> {
     if *value == Json::Null {
-        return Err(Flaw::Null);
+        return Err(ValueError::Null);
     }
     read(value)
 }
 
-fn bytes(value: &Json) -> Result<Bytes, Flaw> {
-    python_base64::decode(&coerce::text(value)?).map(Bytes::from)
+fn decode_bytes(value: &Json) -> Result<Bytes, ValueError> {
+    python_base64::decode(&coerce::string(value)?).map(Bytes::from)
 }
 
-/// The content: of several, the last of text, blob and tensor; one that is there and empty puts
-/// the ones before it out all the same.
-fn content(
+/// Selects the content: of several, the last of text, blob and tensor, even when it is empty.
+fn select_content(
     text: Option<String>,
     blob: Option<Bytes>,
     tensor: Option<NdArrayProto>,

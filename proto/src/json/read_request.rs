@@ -1,66 +1,72 @@
-//! The body of a client's request becomes a data request; or all that is wrong with it at once, in
-//! the order and the words of FastAPI over pydantic 1.10.
+//! Converts the body of a client's request to a data request, or reports all of its errors at once, in the
+//! order and the words of FastAPI and pydantic 1.10.
 
 use super::{
     FieldError, Json, coerce,
     coerce::Mapping,
-    field_error::{Flaw, Flaws, Path},
-    read_document::{self, Author},
-    read_struct::{MESSAGE_DEPTH, structure},
+    field_error::{FieldErrors, Path, ValueError},
+    read_document::{JsonSource, read_documents},
+    read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
 use crate::{
-    DataRequest, Documents, Struct, docarray::DocumentProto, document, fresh_id, jina::HeaderProto,
+    DataRequest, Documents, Struct, docarray::DocumentProto, document, generate_id,
+    jina::HeaderProto,
 };
 
 /// Where a request's exec endpoint comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointFrom<'a> {
-    /// From the body's `exec_endpoint` or `execEndpoint`, else it is `/`: `POST /post`, WebSocket.
+    /// The body's `exec_endpoint` or `execEndpoint`, `/` by default: `POST /post`, WebSocket.
     Body,
-    /// From the route, whatever the body says: CRUD and exposed endpoints.
+    /// The HTTP route; the body's value is ignored: CRUD and exposed endpoints.
     Path(&'a str),
 }
 
-/// Reads the body of a request: `data`, `parameters`, `target_executor`, and the endpoint where it
-/// comes from the body. Documents are settled ([`crate::normalise`]), and the request has a fresh id.
+/// Reads the body of a request: `data`, `parameters`, `target_executor`, and the endpoint with
+/// [`EndpointFrom::Body`]. Documents are normalised as on decoding ([`crate::normalise`]), and the request
+/// gets a new id.
 ///
-/// A body that is not there at all is read as [`Json::Null`].
+/// For a missing body pass [`Json::Null`].
 ///
 /// # Errors
-/// All that is wrong with the body, each with its place from `body` on.
+/// All errors in the body, each with its path from `body`.
 pub fn read_request(
     body: &Json,
     endpoint: EndpointFrom<'_>,
 ) -> Result<DataRequest, Vec<FieldError>> {
-    let mut flaws = Flaws::default();
+    let mut errors = FieldErrors::default();
     let request = match body {
         Json::Null => {
-            flaws.add(&Path::BODY, &Flaw::Missing);
+            errors.add(&Path::BODY, &ValueError::Missing);
             None
         }
-        body => flaws
-            .take(&Path::BODY, Mapping::of_fields(body))
-            .map(|fields| request(&fields, endpoint, &mut flaws)),
+        body => errors
+            .check(&Path::BODY, Mapping::with_string_keys(body))
+            .map(|fields| build_request(&fields, endpoint, &mut errors)),
     };
     match request {
-        Some(request) if flaws.is_empty() => Ok(request),
-        _ => Err(flaws.into_vec()),
+        Some(request) if errors.is_empty() => Ok(request),
+        _ => Err(errors.into_vec()),
     }
 }
 
-fn request(fields: &Mapping<'_>, endpoint: EndpointFrom<'_>, flaws: &mut Flaws) -> DataRequest {
+fn build_request(
+    fields: &Mapping<'_>,
+    endpoint: EndpointFrom<'_>,
+    errors: &mut FieldErrors,
+) -> DataRequest {
     let documents = fields
         .get("data")
         .filter(|data| **data != Json::Null)
-        .and_then(|data| documents(data, &Path::BODY.key("data"), flaws));
-    let target_executor = target_executor(fields, flaws);
-    let parameters = parameters(fields, flaws);
+        .and_then(|data| read_data(data, &Path::BODY.key("data"), errors));
+    let target_executor = read_target_executor(fields, errors);
+    let parameters = read_parameters(fields, errors);
     let exec_endpoint = match endpoint {
         EndpointFrom::Path(path) => path.to_owned(),
-        EndpointFrom::Body => exec_endpoint(fields, flaws),
+        EndpointFrom::Body => read_exec_endpoint(fields, errors),
     };
     let header = HeaderProto {
-        request_id: fresh_id(),
+        request_id: generate_id(),
         exec_endpoint: Some(exec_endpoint).filter(|endpoint| !endpoint.is_empty()),
         target_executor,
         ..Default::default()
@@ -68,82 +74,82 @@ fn request(fields: &Mapping<'_>, endpoint: EndpointFrom<'_>, flaws: &mut Flaws) 
     DataRequest {
         header,
         parameters: parameters.into(),
-        documents: documents.map(settled).unwrap_or_default(),
+        documents: documents.map(normalised).unwrap_or_default(),
         ..Default::default()
     }
 }
 
-fn settled(mut documents: Vec<DocumentProto>) -> Documents {
-    document::settle_all(&mut documents);
+fn normalised(mut documents: Vec<DocumentProto>) -> Documents {
+    document::normalise_decoded(&mut documents);
     documents.into()
 }
 
-/// The value under either spelling of a key; the camelCase one wins.
-fn either<'a>(fields: &'a Mapping<'_>, camel: &str, snake: &str) -> Option<&'a Json> {
+/// Returns the value under either spelling of a key; camelCase takes precedence.
+fn get_either<'a>(fields: &'a Mapping<'_>, camel: &str, snake: &str) -> Option<&'a Json> {
     fields.get(camel).or_else(|| fields.get(snake))
 }
 
-fn target_executor(fields: &Mapping<'_>, flaws: &mut Flaws) -> Option<String> {
-    let value = either(fields, "targetExecutor", "target_executor")?;
+fn read_target_executor(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<String> {
+    let value = get_either(fields, "targetExecutor", "target_executor")?;
     if *value == Json::Null {
         return None;
     }
-    let target = flaws.take(&Path::BODY.key("targetExecutor"), coerce::text(value))?;
+    let target = errors.check(&Path::BODY.key("targetExecutor"), coerce::string(value))?;
     Some(target).filter(|target| !target.is_empty())
 }
 
-/// The parameters; an empty object is as good as none, as it is to Jina.
-fn parameters(fields: &Mapping<'_>, flaws: &mut Flaws) -> Option<Struct> {
+/// Reads the parameters. An empty object counts as missing, as in Jina.
+fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<Struct> {
     let value = fields.get("parameters")?;
     if *value == Json::Null {
         return None;
     }
     let path = Path::BODY.key("parameters");
-    structure(value, MESSAGE_DEPTH, &path, flaws).filter(|held| !held.fields.is_empty())
+    read_struct(value, MAX_MESSAGE_DEPTH, &path, errors).filter(|object| !object.fields.is_empty())
 }
 
-fn exec_endpoint(fields: &Mapping<'_>, flaws: &mut Flaws) -> String {
-    let endpoint = match either(fields, "execEndpoint", "exec_endpoint") {
+fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors) -> String {
+    let endpoint = match get_either(fields, "execEndpoint", "exec_endpoint") {
         None => Ok("/".to_owned()),
-        Some(Json::Null) => Err(Flaw::Null),
-        Some(value) => coerce::text(value),
+        Some(Json::Null) => Err(ValueError::Null),
+        Some(value) => coerce::string(value),
     };
-    flaws
-        .take(&Path::BODY.key("execEndpoint"), endpoint)
+    errors
+        .check(&Path::BODY.key("execEndpoint"), endpoint)
         .unwrap_or_default()
 }
 
-/// `data` is a list of documents, or an object with such a list under `docs`. If it is neither, what
-/// speaks against either is told.
-fn documents(data: &Json, path: &Path<'_>, flaws: &mut Flaws) -> Option<Vec<DocumentProto>> {
-    let mut against_list = Flaws::default();
-    let list = read_document::documents(data, Author::Client, path, &mut against_list);
-    if against_list.is_empty() {
+/// Reads `data`: a list of documents, or an object with such a list under `docs`. When it is neither, the
+/// errors of both forms are reported.
+fn read_data(data: &Json, path: &Path<'_>, errors: &mut FieldErrors) -> Option<Vec<DocumentProto>> {
+    let mut list_errors = FieldErrors::default();
+    let list = read_documents(data, JsonSource::Client, path, &mut list_errors);
+    if list_errors.is_empty() {
         return Some(list);
     }
-    let mut against_object = Flaws::default();
-    let object = documents_by_name(data, path, &mut against_object);
-    if against_object.is_empty() {
+    let mut object_errors = FieldErrors::default();
+    let object = read_named_lists(data, path, &mut object_errors);
+    if object_errors.is_empty() {
         return object;
     }
-    flaws.append(against_list);
-    flaws.append(against_object);
+    errors.append(list_errors);
+    errors.append(object_errors);
     None
 }
 
-/// The list under `docs`. Lists under other names are read as well, and passed over.
-fn documents_by_name(
+/// Reads the list under `docs`. Lists under other names are validated and ignored.
+fn read_named_lists(
     data: &Json,
     path: &Path<'_>,
-    flaws: &mut Flaws,
+    errors: &mut FieldErrors,
 ) -> Option<Vec<DocumentProto>> {
-    let lists = flaws.take(path, Mapping::of(data))?;
+    let lists = errors.check(path, Mapping::from_value(data))?;
     let mut documents = None;
     for (name, value) in lists.entries() {
-        let Some(name) = flaws.take(&path.key("__key__"), name) else {
+        let Some(name) = errors.check(&path.key("__key__"), name) else {
             continue;
         };
-        let list = read_document::documents(value, Author::Client, &path.key(&name), flaws);
+        let list = read_documents(value, JsonSource::Client, &path.key(&name), errors);
         if name == "docs" {
             documents = Some(list);
         }
@@ -151,8 +157,8 @@ fn documents_by_name(
     if lists.is_empty() {
         return Some(Vec::new());
     }
-    if documents.is_none() && flaws.is_empty() {
-        flaws.add(&path.key("docs"), &Flaw::Missing);
+    if documents.is_none() && errors.is_empty() {
+        errors.add(&path.key("docs"), &ValueError::Missing);
     }
     documents
 }

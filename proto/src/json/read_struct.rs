@@ -1,56 +1,59 @@
-//! JSON becomes a `google.protobuf.Struct`: parameters, tags, metadata. Numbers stay numbers.
+//! Converts JSON to a `google.protobuf.Struct`: parameters, tags, metadata.
 
 use super::{
     Json, coerce,
     coerce::Mapping,
-    field_error::{Flaw, Flaws, Path},
+    field_error::{FieldErrors, Path, ValueError},
 };
 use crate::{Kind, Struct, Value};
 
-/// How many messages may lie in one another on the wire. Readers of protobuf stop at 100; the rest
-/// is for what an Executor or a later hop wraps around.
-pub(super) const MESSAGE_DEPTH: usize = 90;
+/// How deep protobuf messages may be nested. Decoders stop at 100; the difference is for messages that an
+/// Executor or a later hop wraps around.
+pub(super) const MAX_MESSAGE_DEPTH: usize = 90;
 
-/// The mapping as a `Struct`, with `room` levels of messages left for it.
-pub(super) fn structure(
+/// Converts a mapping to a `Struct` in which messages are nested at most `depth_left` deep.
+pub(super) fn read_struct(
     value: &Json,
-    room: usize,
+    depth_left: usize,
     path: &Path<'_>,
-    flaws: &mut Flaws,
+    errors: &mut FieldErrors,
 ) -> Option<Struct> {
-    let entries = flaws.take(path, Mapping::of(value))?;
+    let entries = errors.check(path, Mapping::from_value(value))?;
     let mut fields = Struct::default();
     for (key, value) in entries.entries() {
-        let Some(key) = flaws.take(&path.key("__key__"), key) else {
+        let Some(key) = errors.check(&path.key("__key__"), key) else {
             continue;
         };
-        let read = proto_value(value, room.saturating_sub(2));
-        if let Some(value) = flaws.take(&path.key(&key), read) {
+        let result = read_value(value, depth_left.saturating_sub(2));
+        if let Some(value) = errors.check(&path.key(&key), result) {
             fields.fields.insert(key.clone().into_owned(), value);
         }
     }
     Some(fields)
 }
 
-fn proto_value(value: &Json, room: usize) -> Result<Value, Flaw> {
-    let room = room.checked_sub(1).ok_or(Flaw::TooDeep)?;
+fn read_value(value: &Json, depth_left: usize) -> Result<Value, ValueError> {
+    let depth_left = depth_left.checked_sub(1).ok_or(ValueError::TooDeep)?;
     let kind = match value {
         Json::Null => Kind::NullValue(0),
         Json::Bool(truth) => Kind::BoolValue(*truth),
         Json::Int(_) | Json::BigInt(_) | Json::Float(_) => {
-            Kind::NumberValue(coerce::double(value)?)
+            Kind::NumberValue(coerce::float64(value)?)
         }
         Json::String(text) => Kind::StringValue(text.clone()),
         Json::List(items) => {
-            let room = room.checked_sub(1).ok_or(Flaw::TooDeep)?;
-            let values: Result<_, _> = items.iter().map(|item| proto_value(item, room)).collect();
+            let depth_left = depth_left.checked_sub(1).ok_or(ValueError::TooDeep)?;
+            let values: Result<_, _> = items
+                .iter()
+                .map(|item| read_value(item, depth_left))
+                .collect();
             Kind::ListValue(prost_types::ListValue { values: values? })
         }
         Json::Object(entries) => {
-            let room = room.checked_sub(2).ok_or(Flaw::TooDeep)?;
+            let depth_left = depth_left.checked_sub(2).ok_or(ValueError::TooDeep)?;
             let fields: Result<_, _> = entries
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), proto_value(value, room)?)))
+                .map(|(key, value)| Ok((key.clone(), read_value(value, depth_left)?)))
                 .collect();
             Kind::StructValue(Struct { fields: fields? })
         }

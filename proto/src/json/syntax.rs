@@ -1,4 +1,4 @@
-//! JSON text becomes a [`Json`], by the rules and with the complaints of Python's json module.
+//! Parses JSON text by the rules and with the error messages of Python's json module.
 
 use std::{
     collections::HashSet,
@@ -6,48 +6,39 @@ use std::{
     str::{self, Utf8Error},
 };
 
-use super::{FieldError, Json};
+use super::Json;
 
 mod string;
 
-/// How deep lists and objects may lie in one another. Python stops near 1000; a protobuf message,
-/// which is what the values go into, takes 33 objects.
+/// How deep lists and objects may be nested. Python stops near 1000; a protobuf message, into which the
+/// values are converted, can contain 33 nested objects.
 const MAX_DEPTH: usize = 256;
 
-/// How many digits an integer may have: Python's own limit.
+/// How many digits an integer may have, as in Python.
 const MAX_DIGITS: usize = 4300;
 
-/// Text that is no JSON, in the words of Python's `JSONDecodeError`.
+/// An error in JSON text, with the message of Python's `JSONDecodeError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// What is wrong, without the place.
+    /// The message without the position.
     pub message: String,
-    /// The place: characters (not bytes) before it in the text.
+    /// The position: the number of characters (not bytes) before it.
     pub pos: usize,
-    /// The line of the place, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// The column of the place in characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
-    /// Of what sort it is.
-    pub fault: Fault,
+    /// The kind of error.
+    pub kind: SyntaxErrorKind,
 }
 
-/// The sorts of [`SyntaxError`]: Jina answers them differently over HTTP.
+/// The kinds of [`SyntaxError`], which have different HTTP responses in Jina.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It breaks JSON's grammar: 422 with [`SyntaxError::field_error`].
+pub enum SyntaxErrorKind {
+    /// Invalid JSON: 422 with [`FieldError::from_syntax_error`](super::FieldError::from_syntax_error).
     Grammar,
-    /// It cannot be read at all, being no UTF-8, too deep, or with an integer too long: 400
-    /// `There was an error parsing the body`.
+    /// Not UTF-8, nested too deep, or an integer that is too long: 400 `There was an error parsing the body`.
     Unreadable,
-}
-
-impl SyntaxError {
-    /// The entry of `detail` with which FastAPI answers; `text` is the whole body.
-    #[must_use]
-    pub fn field_error(&self, text: &str) -> FieldError {
-        FieldError::syntax(self, text)
-    }
 }
 
 impl fmt::Display for SyntaxError {
@@ -57,142 +48,144 @@ impl fmt::Display for SyntaxError {
             pos,
             line,
             column,
-            fault,
+            kind,
         } = self;
-        match fault {
-            Fault::Grammar => write!(f, "{message}: line {line} column {column} (char {pos})"),
-            Fault::Unreadable => f.write_str(message),
+        match kind {
+            SyntaxErrorKind::Grammar => {
+                write!(f, "{message}: line {line} column {column} (char {pos})")
+            }
+            SyntaxErrorKind::Unreadable => f.write_str(message),
         }
     }
 }
 
 impl std::error::Error for SyntaxError {}
 
-/// Reads one JSON value, which has to be all that the text holds.
+/// Parses text that consists of one JSON value.
 ///
-/// As in Python, `NaN`, `Infinity`, `-Infinity` are numbers, `1e999` is infinite, integers have any
-/// size, and a byte order mark is passed over.
+/// As in Python, `NaN`, `Infinity` and `-Infinity` are numbers, `1e999` is infinite, integers have any
+/// size, and a byte order mark is skipped.
 ///
 /// # Errors
-/// When the text is no JSON, no UTF-8, or nested more than 256 levels deep.
+/// When the text is not valid JSON, not UTF-8, or nested more than 256 levels deep.
 pub fn parse(text: &[u8]) -> Result<Json, SyntaxError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = str::from_utf8(text).map_err(|e| not_utf8(text, e))?;
-    let mut reader = Reader { text, at: 0 };
-    reader
-        .document()
-        .map_err(|mistake| reader.explain(&mistake))
+    let text = str::from_utf8(text).map_err(|e| utf8_error(text, e))?;
+    let mut parser = Parser { text, offset: 0 };
+    parser
+        .parse_document()
+        .map_err(|error| parser.locate(&error))
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     text: &'a str,
-    /// In bytes.
-    at: usize,
+    /// The position in bytes.
+    offset: usize,
 }
 
-/// What is wrong, and at which byte.
-struct Mistake {
+/// An error at a byte offset, before line and column are determined.
+struct ParseError {
     message: &'static str,
-    at: usize,
-    fault: Fault,
+    offset: usize,
+    kind: SyntaxErrorKind,
 }
 
-type Read<T> = Result<T, Mistake>;
+type Parsed<T> = Result<T, ParseError>;
 
-impl Mistake {
-    const fn new(message: &'static str, at: usize) -> Self {
+impl ParseError {
+    const fn new(message: &'static str, offset: usize) -> Self {
         Self {
             message,
-            at,
-            fault: Fault::Grammar,
+            offset,
+            kind: SyntaxErrorKind::Grammar,
         }
     }
 
-    const fn unreadable(message: &'static str, at: usize) -> Self {
+    const fn unreadable(message: &'static str, offset: usize) -> Self {
         Self {
             message,
-            at,
-            fault: Fault::Unreadable,
+            offset,
+            kind: SyntaxErrorKind::Unreadable,
         }
     }
 }
 
-impl Reader<'_> {
-    fn document(&mut self) -> Read<Json> {
-        self.blanks();
-        let value = self.value(0)?;
-        self.blanks();
-        if self.at < self.text.len() {
-            return Err(Mistake::new("Extra data", self.at));
+impl Parser<'_> {
+    fn parse_document(&mut self) -> Parsed<Json> {
+        self.skip_whitespace();
+        let value = self.parse_value(0)?;
+        self.skip_whitespace();
+        if self.offset < self.text.len() {
+            return Err(ParseError::new("Extra data", self.offset));
         }
         Ok(value)
     }
 
-    fn value(&mut self, depth: usize) -> Read<Json> {
+    fn parse_value(&mut self, depth: usize) -> Parsed<Json> {
         if depth > MAX_DEPTH {
-            return Err(Mistake::unreadable("nested too deep", self.at));
+            return Err(ParseError::unreadable("nested too deep", self.offset));
         }
         match self.peek() {
-            Some(b'"') => self.string().map(Json::String),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.list(depth),
-            _ => self.literal(),
+            Some(b'"') => self.parse_string().map(Json::String),
+            Some(b'{') => self.parse_object(depth),
+            Some(b'[') => self.parse_list(depth),
+            _ => self.parse_literal(),
         }
     }
 
-    fn object(&mut self, depth: usize) -> Read<Json> {
-        self.at += 1;
-        self.blanks();
+    fn parse_object(&mut self, depth: usize) -> Parsed<Json> {
+        self.offset += 1;
+        self.skip_whitespace();
         let mut entries = Vec::new();
-        if self.took(b'}') {
+        if self.eat(b'}') {
             return Ok(Json::Object(entries));
         }
         loop {
-            entries.push(self.entry(depth)?);
-            self.blanks();
-            if self.took(b'}') {
-                return Ok(Json::Object(last_wins(entries)));
+            entries.push(self.parse_entry(depth)?);
+            self.skip_whitespace();
+            if self.eat(b'}') {
+                return Ok(Json::Object(keep_last_of_each_key(entries)));
             }
             self.expect(b',', "Expecting ',' delimiter")?;
-            self.blanks();
+            self.skip_whitespace();
         }
     }
 
-    fn entry(&mut self, depth: usize) -> Read<(String, Json)> {
+    fn parse_entry(&mut self, depth: usize) -> Parsed<(String, Json)> {
         if self.peek() != Some(b'"') {
             let message = "Expecting property name enclosed in double quotes";
-            return Err(Mistake::new(message, self.at));
+            return Err(ParseError::new(message, self.offset));
         }
-        let key = self.string()?;
-        self.blanks();
+        let key = self.parse_string()?;
+        self.skip_whitespace();
         self.expect(b':', "Expecting ':' delimiter")?;
-        self.blanks();
-        Ok((key, self.value(depth + 1)?))
+        self.skip_whitespace();
+        Ok((key, self.parse_value(depth + 1)?))
     }
 
-    fn list(&mut self, depth: usize) -> Read<Json> {
-        self.at += 1;
-        self.blanks();
+    fn parse_list(&mut self, depth: usize) -> Parsed<Json> {
+        self.offset += 1;
+        self.skip_whitespace();
         let mut items = Vec::new();
-        if self.took(b']') {
+        if self.eat(b']') {
             return Ok(Json::List(items));
         }
         loop {
-            items.push(self.value(depth + 1)?);
-            self.blanks();
-            if self.took(b']') {
+            items.push(self.parse_value(depth + 1)?);
+            self.skip_whitespace();
+            if self.eat(b']') {
                 return Ok(Json::List(items));
             }
             self.expect(b',', "Expecting ',' delimiter")?;
-            self.blanks();
+            self.skip_whitespace();
         }
     }
 
-    fn literal(&mut self) -> Read<Json> {
-        let rest = &self.text.as_bytes()[self.at..];
+    fn parse_literal(&mut self) -> Parsed<Json> {
+        let rest = &self.text.as_bytes()[self.offset..];
         match rest.first() {
-            Some(b'0'..=b'9') => return self.number(),
-            Some(b'-') if rest.get(1) != Some(&b'I') => return self.number(),
+            Some(b'0'..=b'9') => return self.parse_number(),
+            Some(b'-') if rest.get(1) != Some(&b'I') => return self.parse_number(),
             _ => {}
         }
         let known = [
@@ -205,38 +198,41 @@ impl Reader<'_> {
         ];
         for (word, value) in known {
             if rest.starts_with(word.as_bytes()) {
-                self.at += word.len();
+                self.offset += word.len();
                 return Ok(value);
             }
         }
-        Err(Mistake::new("Expecting value", self.at))
+        Err(ParseError::new("Expecting value", self.offset))
     }
 
-    fn number(&mut self) -> Read<Json> {
+    fn parse_number(&mut self) -> Parsed<Json> {
         let bytes = self.text.as_bytes();
-        let start = self.at;
+        let start = self.offset;
         let first = start + usize::from(bytes[start] == b'-');
         let mut end = match bytes.get(first) {
             Some(b'0') => first + 1,
-            Some(b'1'..=b'9') => digits_end(bytes, first),
-            _ => return Err(Mistake::new("Expecting value", start)),
+            Some(b'1'..=b'9') => end_of_digits(bytes, first),
+            _ => return Err(ParseError::new("Expecting value", start)),
         };
-        let whole = end;
+        let integer_end = end;
         if bytes.get(end) == Some(&b'.') {
-            // A point without digits is not part of the number: it is extra data behind it.
-            end = some_digits_end(bytes, end + 1).unwrap_or(end);
+            // A point without digits is not part of the number but extra data after it.
+            end = end_of_some_digits(bytes, end + 1).unwrap_or(end);
         }
         if matches!(bytes.get(end), Some(b'e' | b'E')) {
             let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-            end = some_digits_end(bytes, end + 1 + sign).unwrap_or(end);
+            end = end_of_some_digits(bytes, end + 1 + sign).unwrap_or(end);
         }
-        self.at = end;
+        self.offset = end;
         let text = &self.text[start..end];
-        if end > whole {
+        if end > integer_end {
             return Ok(Json::Float(text.parse().unwrap_or(f64::NAN)));
         }
-        if whole - first > MAX_DIGITS {
-            return Err(Mistake::unreadable("an integer has too many digits", start));
+        if integer_end - first > MAX_DIGITS {
+            return Err(ParseError::unreadable(
+                "an integer has too many digits",
+                start,
+            ));
         }
         Ok(text
             .parse()
@@ -244,78 +240,78 @@ impl Reader<'_> {
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.text.as_bytes().get(self.offset).copied()
     }
 
-    fn took(&mut self, byte: u8) -> bool {
+    fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
+        self.offset += usize::from(found);
         found
     }
 
-    fn expect(&mut self, byte: u8, message: &'static str) -> Read<()> {
-        if self.took(byte) {
+    fn expect(&mut self, byte: u8, message: &'static str) -> Parsed<()> {
+        if self.eat(byte) {
             return Ok(());
         }
-        Err(Mistake::new(message, self.at))
+        Err(ParseError::new(message, self.offset))
     }
 
-    fn blanks(&mut self) {
+    fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.offset += 1;
         }
     }
 
-    fn explain(&self, mistake: &Mistake) -> SyntaxError {
-        let before = self.text.get(..mistake.at).unwrap_or(self.text);
+    fn locate(&self, error: &ParseError) -> SyntaxError {
+        let before = self.text.get(..error.offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         SyntaxError {
-            message: mistake.message.to_owned(),
+            message: error.message.to_owned(),
             pos: before.chars().count(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            fault: mistake.fault,
+            kind: error.kind,
         }
     }
 }
 
-/// Where the digits from `start` on end.
-fn digits_end(bytes: &[u8], start: usize) -> usize {
+/// Returns the end of the digits that begin at `start`.
+fn end_of_digits(bytes: &[u8], start: usize) -> usize {
     let digits = bytes[start..].iter().take_while(|b| b.is_ascii_digit());
     start + digits.count()
 }
 
-/// The same, if there is one digit at least.
-fn some_digits_end(bytes: &[u8], start: usize) -> Option<usize> {
+/// Returns the end of the digits that begin at `start`, if there is at least one.
+fn end_of_some_digits(bytes: &[u8], start: usize) -> Option<usize> {
     bytes
         .get(start)?
         .is_ascii_digit()
-        .then(|| digits_end(bytes, start))
+        .then(|| end_of_digits(bytes, start))
 }
 
-/// Of entries with the same key, the last.
-fn last_wins(mut entries: Vec<(String, Json)>) -> Vec<(String, Json)> {
+/// Removes all but the last entry of each key.
+fn keep_last_of_each_key(mut entries: Vec<(String, Json)>) -> Vec<(String, Json)> {
     let mut seen = HashSet::with_capacity(entries.len());
-    let last: Vec<bool> = entries
+    let is_last: Vec<bool> = entries
         .iter()
         .rev()
         .map(|(key, _)| seen.insert(key.as_str()))
         .collect();
     if seen.len() < entries.len() {
-        let mut last = last.into_iter().rev();
-        entries.retain(|_| last.next().unwrap_or(true));
+        let mut is_last = is_last.into_iter().rev();
+        entries.retain(|_| is_last.next().unwrap_or(true));
     }
     entries
 }
 
-fn not_utf8(text: &[u8], error: Utf8Error) -> SyntaxError {
-    let at = error.valid_up_to();
-    let byte = text.get(at).copied().unwrap_or_default();
+fn utf8_error(text: &[u8], error: Utf8Error) -> SyntaxError {
+    let offset = error.valid_up_to();
+    let byte = text.get(offset).copied().unwrap_or_default();
     SyntaxError {
-        message: format!("'utf-8' codec can't decode byte {byte:#04x} in position {at}"),
+        message: format!("'utf-8' codec can't decode byte {byte:#04x} in position {offset}"),
         pos: 0,
         line: 1,
         column: 1,
-        fault: Fault::Unreadable,
+        kind: SyntaxErrorKind::Unreadable,
     }
 }

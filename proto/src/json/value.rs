@@ -1,4 +1,4 @@
-//! A JSON value as Python's json module sees it, NaN and integers of any size included.
+//! A JSON value as Python's json module parses it, with NaN and integers of any size.
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,22 +7,22 @@ pub enum Json {
     Null,
     /// `true`, `false`.
     Bool(bool),
-    /// A number with neither fraction nor exponent.
+    /// A number without fraction and exponent.
     Int(i64),
-    /// The same, where 64 bits do not hold it: its digits, a sign before them.
+    /// An integer that does not fit in 64 bits: its digits, after a sign if it is negative.
     BigInt(String),
-    /// Any other number, and `NaN`, `Infinity`, `-Infinity`.
+    /// Any other number, including `NaN`, `Infinity` and `-Infinity`.
     Float(f64),
-    /// A string. An escaped surrogate without its other half is U+FFFD.
+    /// A string. A lone escaped surrogate is U+FFFD.
     String(String),
     /// `[...]`.
     List(Vec<Self>),
-    /// `{...}` in the order of the text. Of a key that comes twice the last is kept.
+    /// `{...}` in the order of the text. The last value of a repeated key counts.
     Object(Vec<(String, Self)>),
 }
 
 impl Json {
-    /// The value of a key of an object; `None` also where this is no object.
+    /// Returns the value of a key; `None` when it is missing or this is not an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Object(entries) = self else {
@@ -31,7 +31,7 @@ impl Json {
         entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {

@@ -1,75 +1,36 @@
-//! An `NdArrayProto` becomes nested JSON lists, whatever its element type.
+//! Writes an `NdArrayProto` as nested JSON lists.
 
-use super::writer::Writer;
+use super::{sparse_array, write_error::ArrayError, writer::Writer};
 use crate::{
-    array::{Dtype, Element},
+    array::{Dtype, Element, MAX_DIMENSIONS, size_of},
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
 };
 
-mod sparse;
-
-/// numpy's own limit.
-const MAX_DIMENSIONS: usize = 32;
-
-/// What can be wrong with an array.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ArrayError {
-    /// A type that has no form in JSON.
-    #[error("dtype {dtype:?} has no JSON form")]
-    Dtype {
-        /// numpy's name of it.
-        dtype: String,
-    },
-    /// Shape and type ask for more or fewer bytes than there are.
-    #[error("{bytes} bytes are no array of shape {shape:?} and dtype {dtype:?}")]
-    Size {
-        /// Bytes that are there.
-        bytes: usize,
-        /// The shape asked for.
-        shape: Vec<u32>,
-        /// numpy's name of the type.
-        dtype: String,
-    },
-    /// More than 32 dimensions.
-    #[error("{dimensions} dimensions are more than the 32 of numpy")]
-    Dimensions {
-        /// How many there are.
-        dimensions: usize,
-    },
-    /// Sparse arrays, or lists with nothing in them, that would be too large when written out.
-    #[error("an array of shape {shape:?} is too large to be written out")]
-    TooLarge {
-        /// The shape asked for.
-        shape: Vec<u32>,
-    },
-    /// Neither dense nor sparse.
-    #[error("the array has no content")]
-    Empty,
-    /// Indices of a sparse array that do not fit its shape or its values.
-    #[error("the indices of a sparse array do not fit it")]
-    Indices,
-}
-
-/// Writes the array; one of no dimension as its element.
-pub(super) fn array(array: &NdArrayProto, out: &mut Writer) -> Result<(), ArrayError> {
+/// Writes an array as nested lists; an array without dimensions as its only element.
+pub(super) fn write_array(array: &NdArrayProto, out: &mut Writer) -> Result<(), ArrayError> {
     match &array.content {
-        Some(nd_array_proto::Content::Dense(held)) => {
+        Some(nd_array_proto::Content::Dense(dense)) => {
             let DenseNdArrayProto {
                 buffer,
                 shape,
                 dtype,
-            } = held;
-            dense(buffer, shape, dtype, out)
+            } = dense;
+            write_dense(buffer, shape, dtype, out)
         }
-        Some(nd_array_proto::Content::Sparse(held)) => {
-            let (buffer, dtype) = sparse::filled(held, &array.cls_name, out)?;
-            dense(&buffer, &held.shape, dtype, out)
+        Some(nd_array_proto::Content::Sparse(sparse)) => {
+            let (buffer, dtype) = sparse_array::densify(sparse, &array.cls_name, out)?;
+            write_dense(&buffer, &sparse.shape, dtype, out)
         }
         None => Err(ArrayError::Empty),
     }
 }
 
-fn dense(buffer: &[u8], shape: &[u32], dtype: &str, out: &mut Writer) -> Result<(), ArrayError> {
+fn write_dense(
+    buffer: &[u8],
+    shape: &[u32],
+    dtype: &str,
+    out: &mut Writer,
+) -> Result<(), ArrayError> {
     let size_error = || ArrayError::Size {
         bytes: buffer.len(),
         shape: shape.to_vec(),
@@ -79,90 +40,73 @@ fn dense(buffer: &[u8], shape: &[u32], dtype: &str, out: &mut Writer) -> Result<
     if dimensions > MAX_DIMENSIONS {
         return Err(ArrayError::Dimensions { dimensions });
     }
-    let kind = parsed(dtype)?;
+    let element_type = Dtype::parse(dtype).ok_or_else(|| ArrayError::dtype(dtype))?;
     if shape.contains(&0) {
         return if buffer.is_empty() {
-            hollow(shape, out)
+            write_empty_lists(shape, out)
         } else {
             Err(size_error())
         };
     }
-    if size_of(shape, kind.size()) != Some(buffer.len()) {
+    if size_of(shape, element_type.size()) != Some(buffer.len()) {
         return Err(size_error());
     }
-    // From here on the bytes bound what is written.
-    nested(shape, buffer, kind, out);
+    // The buffer's size bounds the output from here on.
+    write_nested(shape, buffer, element_type, out);
     Ok(())
 }
 
-/// Bytes that an array takes; `None` when a `usize` does not hold them.
-fn size_of(shape: &[u32], element: usize) -> Option<usize> {
-    let mut lengths = shape.iter();
-    lengths.try_fold(element, |size, &n| size.checked_mul(n as usize))
-}
-
-/// Lists down to a dimension without elements: a shape of few bytes could ask for billions.
-fn hollow(shape: &[u32], out: &mut Writer) -> Result<(), ArrayError> {
+/// Writes an array with a dimension of zero as nested empty lists. Their number is limited, because a
+/// shape of few bytes can stand for billions of lists.
+fn write_empty_lists(shape: &[u32], out: &mut Writer) -> Result<(), ArrayError> {
     let outer: Vec<u32> = shape.iter().copied().take_while(|&n| n > 0).collect();
     let count = size_of(&outer, outer.len() + 1);
-    if !count.is_some_and(|count| out.take_hollow(count)) {
-        let shape = shape.to_vec();
-        return Err(ArrayError::TooLarge { shape });
+    if !count.is_some_and(|count| out.reserve_unbacked(count)) {
+        return Err(ArrayError::too_large(shape));
     }
-    hollow_lists(&outer, out);
+    write_nested_empty(&outer, out);
     Ok(())
 }
 
-fn hollow_lists(outer: &[u32], out: &mut Writer) {
-    out.open();
+fn write_nested_empty(outer: &[u32], out: &mut Writer) {
+    out.open_list();
     if let [len, inner @ ..] = outer {
         for _ in 0..*len {
-            out.item();
-            hollow_lists(inner, out);
+            out.write_separator();
+            write_nested_empty(inner, out);
         }
     }
-    out.close();
+    out.close_list();
 }
 
-fn nested(shape: &[u32], bytes: &[u8], kind: Dtype, out: &mut Writer) {
+fn write_nested(shape: &[u32], bytes: &[u8], element_type: Dtype, out: &mut Writer) {
     match shape {
-        [] => element(&kind.read(bytes), out),
+        [] => write_element(&element_type.read(bytes), out),
         [_] => {
-            out.open();
-            row(bytes, kind, out);
-            out.close();
+            out.open_list();
+            for bytes in bytes.chunks_exact(element_type.size()) {
+                out.write_separator();
+                write_element(&element_type.read(bytes), out);
+            }
+            out.close_list();
         }
         [len, inner @ ..] => {
-            out.open();
+            out.open_list();
             for part in bytes.chunks_exact(bytes.len() / *len as usize) {
-                out.item();
-                nested(inner, part, kind, out);
+                out.write_separator();
+                write_nested(inner, part, element_type, out);
             }
-            out.close();
+            out.close_list();
         }
     }
 }
 
-/// The elements of one innermost list.
-fn row(bytes: &[u8], kind: Dtype, out: &mut Writer) {
-    for bytes in bytes.chunks_exact(kind.size()) {
-        out.item();
-        element(&kind.read(bytes), out);
-    }
-}
-
-fn element(element: &Element, out: &mut Writer) {
+fn write_element(element: &Element, out: &mut Writer) {
     match element {
-        Element::Bool(truth) => out.boolean(*truth),
-        Element::Int(n) => out.integer(*n),
-        Element::Unsigned(n) => out.integer(*n),
-        Element::Float(x) => out.double(*x),
-        Element::Text(text) => out.text(text),
+        Element::Bool(truth) => out.write_bool(*truth),
+        Element::Int(n) => out.write_integer(*n),
+        Element::Unsigned(n) => out.write_integer(*n),
+        Element::Float(x) => out.write_double(*x),
+        Element::Text(text) => out.write_text(text),
     }
-}
-
-fn parsed(dtype: &str) -> Result<Dtype, ArrayError> {
-    Dtype::parse(dtype).ok_or_else(|| ArrayError::Dtype {
-        dtype: dtype.to_owned(),
-    })
 }

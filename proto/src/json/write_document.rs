@@ -1,140 +1,140 @@
-//! Documents and protobuf `Struct`s become JSON. Documents look the same in both forms: all of their
-//! 19 keys, and `_metadata` behind them only where there is some.
+//! Writes documents and protobuf `Struct`s as JSON. Both styles write all 19 keys of a document, and
+//! `_metadata` after them only when it is not empty.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{
-    write_array,
-    writer::{WriteError, Writer},
-};
+use super::{write_array::write_array, write_error::WriteError, writer::Writer};
 use crate::{
     Kind, Struct, Value,
     docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content},
 };
 
-pub(super) fn documents(documents: &[DocumentProto], out: &mut Writer) -> Result<(), WriteError> {
-    out.list(documents, |out, held| document(held, out))
+pub(super) fn write_documents(
+    documents: &[DocumentProto],
+    out: &mut Writer,
+) -> Result<(), WriteError> {
+    out.write_list(documents, |out, item| write_document(item, out))
 }
 
-fn document(held: &DocumentProto, out: &mut Writer) -> Result<(), WriteError> {
-    let (blob, tensor, content) = match &held.content {
+fn write_document(document: &DocumentProto, out: &mut Writer) -> Result<(), WriteError> {
+    let (blob, tensor, text) = match &document.content {
         Some(Content::Blob(blob)) => (Some(blob), None, ""),
         Some(Content::Tensor(tensor)) => (None, Some(tensor), ""),
-        Some(Content::Text(content)) => (None, None, content.as_str()),
+        Some(Content::Text(text)) => (None, None, text.as_str()),
         None => (None, None, ""),
     };
-    out.object(|out| {
-        text("id", &held.id, out);
-        text("parent_id", &held.parent_id, out);
-        unsigned("granularity", held.granularity, out);
-        unsigned("adjacency", held.adjacency, out);
-        bytes("blob", blob, out);
-        array("tensor", tensor, &held.id, out)?;
-        text("mime_type", &held.mime_type, out);
-        text("text", content, out);
-        single("weight", held.weight, out);
-        text("uri", &held.uri, out);
-        structure_or_null("tags", held.tags.as_ref(), out)?;
-        single("offset", held.offset, out);
-        location(&held.location, out)?;
-        array("embedding", held.embedding.as_ref(), &held.id, out)?;
-        text("modality", &held.modality, out);
-        scores("evaluations", &held.evaluations, out)?;
-        scores("scores", &held.scores, out)?;
-        nested("chunks", &held.chunks, out)?;
-        nested("matches", &held.matches, out)?;
-        match &held.metadata {
+    out.write_object(|out| {
+        write_text_field("id", &document.id, out);
+        write_text_field("parent_id", &document.parent_id, out);
+        write_uint32_field("granularity", document.granularity, out);
+        write_uint32_field("adjacency", document.adjacency, out);
+        write_bytes_field("blob", blob, out);
+        write_array_field("tensor", tensor, &document.id, out)?;
+        write_text_field("mime_type", &document.mime_type, out);
+        write_text_field("text", text, out);
+        write_float_field("weight", document.weight, out);
+        write_text_field("uri", &document.uri, out);
+        write_struct_or_null("tags", document.tags.as_ref(), out)?;
+        write_float_field("offset", document.offset, out);
+        write_location(&document.location, out)?;
+        write_array_field("embedding", document.embedding.as_ref(), &document.id, out)?;
+        write_text_field("modality", &document.modality, out);
+        write_scores("evaluations", &document.evaluations, out)?;
+        write_scores("scores", &document.scores, out)?;
+        write_nested("chunks", &document.chunks, out)?;
+        write_nested("matches", &document.matches, out)?;
+        match &document.metadata {
             Some(metadata) if !metadata.fields.is_empty() => {
-                out.key("_metadata");
-                structure(metadata, out)
+                out.write_key("_metadata");
+                write_struct(metadata, out)
             }
             _ => Ok(()),
         }
     })
 }
 
-fn text(key: &str, value: &str, out: &mut Writer) {
-    out.key(key);
-    out.text_or_null(value);
+fn write_text_field(key: &str, value: &str, out: &mut Writer) {
+    out.write_key(key);
+    out.write_text_or_null(value);
 }
 
-fn unsigned(key: &str, value: u32, out: &mut Writer) {
-    out.key(key);
+fn write_uint32_field(key: &str, value: u32, out: &mut Writer) {
+    out.write_key(key);
     if value == 0 {
-        out.null();
+        out.write_null();
     } else {
-        out.integer(value);
+        out.write_integer(value);
     }
 }
 
-fn single(key: &str, value: f32, out: &mut Writer) {
-    out.key(key);
+fn write_float_field(key: &str, value: f32, out: &mut Writer) {
+    out.write_key(key);
     if value == 0.0 {
-        out.null();
+        out.write_null();
     } else {
-        out.double(f64::from(value));
+        out.write_double(f64::from(value));
     }
 }
 
-fn bytes(key: &str, value: Option<&Bytes>, out: &mut Writer) {
-    out.key(key);
+fn write_bytes_field(key: &str, value: Option<&Bytes>, out: &mut Writer) {
+    out.write_key(key);
     match value {
-        Some(value) if !value.is_empty() => out.plain(&STANDARD.encode(value)),
-        _ => out.null(),
+        Some(value) if !value.is_empty() => out.write_plain(&STANDARD.encode(value)),
+        _ => out.write_null(),
     }
 }
 
-fn array(
+fn write_array_field(
     field: &'static str,
     value: Option<&NdArrayProto>,
     id: &str,
     out: &mut Writer,
 ) -> Result<(), WriteError> {
-    out.key(field);
+    out.write_key(field);
     let Some(value) = value else {
-        out.null();
+        out.write_null();
         return Ok(());
     };
-    write_array::array(value, out).map_err(|source| WriteError::Array {
+    write_array(value, out).map_err(|source| WriteError::Array {
         document: id.to_owned(),
         field,
         source,
     })
 }
 
-fn location(numbers: &[f32], out: &mut Writer) -> Result<(), WriteError> {
-    out.key("location");
+fn write_location(numbers: &[f32], out: &mut Writer) -> Result<(), WriteError> {
+    out.write_key("location");
     if numbers.is_empty() {
-        out.null();
+        out.write_null();
         return Ok(());
     }
-    out.list(numbers, |out, &number| {
-        out.double(f64::from(number));
+    out.write_list(numbers, |out, &number| {
+        out.write_double(f64::from(number));
         Ok(())
     })
 }
 
-fn scores(
+fn write_scores(
     key: &str,
     scores: &BTreeMap<String, NamedScoreProto>,
     out: &mut Writer,
 ) -> Result<(), WriteError> {
-    out.key(key);
+    out.write_key(key);
     if scores.is_empty() {
-        out.null();
+        out.write_null();
         return Ok(());
     }
-    out.object(|out| {
+    out.write_object(|out| {
         for (name, score) in scores {
-            out.text_key(name);
-            out.object(|out| {
-                single("value", score.value, out);
-                text("op_name", &score.op_name, out);
-                text("description", &score.description, out);
-                text("ref_id", &score.ref_id, out);
+            out.write_escaped_key(name);
+            out.write_object(|out| {
+                write_float_field("value", score.value, out);
+                write_text_field("op_name", &score.op_name, out);
+                write_text_field("description", &score.description, out);
+                write_text_field("ref_id", &score.ref_id, out);
                 Ok(())
             })?;
         }
@@ -142,49 +142,51 @@ fn scores(
     })
 }
 
-fn nested(key: &str, inner: &[DocumentProto], out: &mut Writer) -> Result<(), WriteError> {
-    out.key(key);
+fn write_nested(key: &str, inner: &[DocumentProto], out: &mut Writer) -> Result<(), WriteError> {
+    out.write_key(key);
     if inner.is_empty() {
-        out.null();
+        out.write_null();
         return Ok(());
     }
-    documents(inner, out)
+    write_documents(inner, out)
 }
 
-fn structure_or_null(
+fn write_struct_or_null(
     key: &str,
     fields: Option<&Struct>,
     out: &mut Writer,
 ) -> Result<(), WriteError> {
-    out.key(key);
+    out.write_key(key);
     match fields {
-        Some(held) if !held.fields.is_empty() => structure(held, out),
+        Some(fields) if !fields.fields.is_empty() => write_struct(fields, out),
         _ => {
-            out.null();
+            out.write_null();
             Ok(())
         }
     }
 }
 
-/// A `Struct` as an object; all of its numbers are doubles.
-pub(super) fn structure(held: &Struct, out: &mut Writer) -> Result<(), WriteError> {
-    out.object(|out| {
-        for (key, held) in &held.fields {
-            out.text_key(key);
-            value(held, out)?;
+/// Writes a `Struct` as an object. All of its numbers are doubles.
+pub(super) fn write_struct(object: &Struct, out: &mut Writer) -> Result<(), WriteError> {
+    out.write_object(|out| {
+        for (key, value) in &object.fields {
+            out.write_escaped_key(key);
+            write_value(value, out)?;
         }
         Ok(())
     })
 }
 
-fn value(held: &Value, out: &mut Writer) -> Result<(), WriteError> {
-    match &held.kind {
-        None | Some(Kind::NullValue(_)) => out.null(),
-        Some(Kind::BoolValue(truth)) => out.boolean(*truth),
-        Some(Kind::NumberValue(number)) => out.proto_double(*number),
-        Some(Kind::StringValue(text)) => out.text(text),
-        Some(Kind::ListValue(list)) => return out.list(&list.values, |out, held| value(held, out)),
-        Some(Kind::StructValue(inner)) => return structure(inner, out),
+fn write_value(value: &Value, out: &mut Writer) -> Result<(), WriteError> {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => out.write_null(),
+        Some(Kind::BoolValue(truth)) => out.write_bool(*truth),
+        Some(Kind::NumberValue(number)) => out.write_struct_double(*number),
+        Some(Kind::StringValue(text)) => out.write_text(text),
+        Some(Kind::ListValue(list)) => {
+            return out.write_list(&list.values, |out, item| write_value(item, out));
+        }
+        Some(Kind::StructValue(inner)) => return write_struct(inner, out),
     }
     Ok(())
 }

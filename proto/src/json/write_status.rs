@@ -1,146 +1,149 @@
-//! Statuses, routes and what a Gateway says of itself become JSON.
+//! Writes statuses, routes and the Gateway's `/status` information as JSON.
 
 use std::collections::BTreeMap;
 
-use super::writer::{Form, WriteError, Writer};
+use super::{
+    write_error::WriteError,
+    writer::{JsonStyle, Writer},
+};
 use crate::{
     Timestamp,
     jina::{JinaInfoProto, RouteProto, StatusProto, status_proto::ExceptionProto},
     python,
 };
 
-/// A status, as `/dry_run` answers it: all keys over HTTP; over WebSocket those that are set.
+/// Writes a status, the response to `/dry_run`. HTTP has all keys, WebSocket only those that are set.
 #[must_use]
-pub fn write_status(held: &StatusProto, form: Form) -> String {
-    let mut out = Writer::new(form);
-    // Only what is nested deep is an error, which a status is not.
-    let _ = status(held, &mut out);
+pub fn write_status(status: &StatusProto, style: JsonStyle) -> String {
+    let mut out = Writer::new(style);
+    // The only error is nesting too deep, which a status never is.
+    let _ = write_status_object(status, &mut out);
     out.into_string()
 }
 
-/// What `/status` answers: versions and environment.
+/// Writes the response to `/status`: versions and environment.
 #[must_use]
 pub fn write_info(info: &JinaInfoProto) -> Vec<u8> {
-    let mut out = Writer::new(Form::Http);
-    // As above.
-    let _ = out.object(|out| {
-        out.key("jina");
-        strings(&info.jina, out)?;
-        out.key("envs");
-        strings(&info.envs, out)
+    let mut out = Writer::new(JsonStyle::Http);
+    // The only error is nesting too deep, as above.
+    let _ = out.write_object(|out| {
+        out.write_key("jina");
+        write_string_map(&info.jina, out)?;
+        out.write_key("envs");
+        write_string_map(&info.envs, out)
     });
     out.into_bytes()
 }
 
-fn strings(held: &BTreeMap<String, String>, out: &mut Writer) -> Result<(), WriteError> {
-    out.object(|out| {
-        for (key, value) in held {
-            out.text_key(key);
-            out.text(value);
+fn write_string_map(map: &BTreeMap<String, String>, out: &mut Writer) -> Result<(), WriteError> {
+    out.write_object(|out| {
+        for (key, value) in map {
+            out.write_escaped_key(key);
+            out.write_text(value);
         }
         Ok(())
     })
 }
 
-pub(super) fn status(held: &StatusProto, out: &mut Writer) -> Result<(), WriteError> {
-    let all = out.form() == Form::Http;
-    out.object(|out| {
-        if all || held.code != 0 {
-            out.key("code");
-            out.integer(held.code);
+fn write_status_object(status: &StatusProto, out: &mut Writer) -> Result<(), WriteError> {
+    let write_all = out.style() == JsonStyle::Http;
+    out.write_object(|out| {
+        if write_all || status.code != 0 {
+            out.write_key("code");
+            out.write_integer(status.code);
         }
-        text("description", &held.description, out);
-        match &held.exception {
-            Some(held) => {
-                out.key("exception");
-                exception(held, out)
+        write_text_field("description", &status.description, out);
+        match &status.exception {
+            Some(exception) => {
+                out.write_key("exception");
+                write_exception(exception, out)
             }
             None => {
-                null("exception", out);
+                write_unset("exception", out);
                 Ok(())
             }
         }
     })
 }
 
-fn exception(held: &ExceptionProto, out: &mut Writer) -> Result<(), WriteError> {
-    out.object(|out| {
-        text("name", &held.name, out);
-        texts("args", &held.args, out)?;
-        texts("stacks", &held.stacks, out)?;
-        text("executor", &held.executor, out);
+fn write_exception(exception: &ExceptionProto, out: &mut Writer) -> Result<(), WriteError> {
+    out.write_object(|out| {
+        write_text_field("name", &exception.name, out);
+        write_text_list_field("args", &exception.args, out)?;
+        write_text_list_field("stacks", &exception.stacks, out)?;
+        write_text_field("executor", &exception.executor, out);
         Ok(())
     })
 }
 
-pub(super) fn route(held: &RouteProto, out: &mut Writer) -> Result<(), WriteError> {
-    out.object(|out| {
-        text("executor", &held.executor, out);
-        time(("startTime", "start_time"), held.start_time, out);
-        time(("endTime", "end_time"), held.end_time, out);
-        status_or_null(held.status.as_ref(), out)
+pub(super) fn write_route(route: &RouteProto, out: &mut Writer) -> Result<(), WriteError> {
+    out.write_object(|out| {
+        write_text_field("executor", &route.executor, out);
+        write_time_field(("startTime", "start_time"), route.start_time, out);
+        write_time_field(("endTime", "end_time"), route.end_time, out);
+        write_status_field(route.status.as_ref(), out)
     })
 }
 
-pub(super) fn status_or_null(
-    held: Option<&StatusProto>,
+pub(super) fn write_status_field(
+    status: Option<&StatusProto>,
     out: &mut Writer,
 ) -> Result<(), WriteError> {
-    match held {
-        Some(held) => {
-            out.key("status");
-            status(held, out)
+    match status {
+        Some(status) => {
+            out.write_key("status");
+            write_status_object(status, out)
         }
         None => {
-            null("status", out);
+            write_unset("status", out);
             Ok(())
         }
     }
 }
 
-/// A text; over WebSocket an empty one is left out.
-fn text(key: &str, value: &str, out: &mut Writer) {
-    if out.form() == Form::Http || !value.is_empty() {
-        out.key(key);
-        out.text(value);
+/// Writes a text field; WebSocket omits an empty one.
+fn write_text_field(key: &str, value: &str, out: &mut Writer) {
+    if out.style() == JsonStyle::Http || !value.is_empty() {
+        out.write_key(key);
+        out.write_text(value);
     }
 }
 
-fn texts(key: &str, values: &[String], out: &mut Writer) -> Result<(), WriteError> {
-    if out.form() == Form::WebSocket && values.is_empty() {
+fn write_text_list_field(key: &str, values: &[String], out: &mut Writer) -> Result<(), WriteError> {
+    if out.style() == JsonStyle::WebSocket && values.is_empty() {
         return Ok(());
     }
-    out.key(key);
-    out.list(values, |out, value| {
-        out.text(value);
+    out.write_key(key);
+    out.write_list(values, |out, value| {
+        out.write_text(value);
         Ok(())
     })
 }
 
-/// What is unset: `null` over HTTP, nothing over WebSocket.
-pub(super) fn null(key: &str, out: &mut Writer) {
-    if out.form() == Form::Http {
-        out.key(key);
-        out.null();
+/// Writes an unset field: `null` in HTTP's style, nothing in WebSocket's.
+pub(super) fn write_unset(key: &str, out: &mut Writer) {
+    if out.style() == JsonStyle::Http {
+        out.write_key(key);
+        out.write_null();
     }
 }
 
-fn time((camel, snake): (&str, &str), held: Option<Timestamp>, out: &mut Writer) {
-    match held.filter(has_a_date) {
-        Some(held) if out.form() == Form::Http => {
-            out.key(camel);
-            out.plain(&(python::isoformat(held) + "+00:00"));
+fn write_time_field((camel, snake): (&str, &str), time: Option<Timestamp>, out: &mut Writer) {
+    match time.filter(is_valid_timestamp) {
+        Some(time) if out.style() == JsonStyle::Http => {
+            out.write_key(camel);
+            out.write_plain(&(python::isoformat(time) + "+00:00"));
         }
-        Some(held) => {
-            out.key(snake);
-            out.plain(&held.to_string());
+        Some(time) => {
+            out.write_key(snake);
+            out.write_plain(&time.to_string());
         }
-        None => null(camel, out),
+        None => write_unset(camel, out),
     }
 }
 
-/// Whether it lies in the years 1 to 9999, as those of a protobuf `Timestamp` have to.
-fn has_a_date(time: &Timestamp) -> bool {
+/// Whether the time is in the years 1 to 9999, as a protobuf `Timestamp` requires.
+fn is_valid_timestamp(time: &Timestamp) -> bool {
     let seconds = -62_135_596_800..=253_402_300_799;
     seconds.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
 }

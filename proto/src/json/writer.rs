@@ -1,66 +1,38 @@
-//! JSON text in one of Jina's two forms, streamed into one buffer: separators, strings, numbers.
+//! Writes JSON tokens into one buffer, in the style of HTTP or WebSocket: separators, strings, numbers.
+//! It does not know what the values represent.
 
-use prost::DecodeError;
+use super::write_error::WriteError;
+use crate::python::{nonfinite_name, write_finite};
 
-use super::write_array::ArrayError;
-use crate::{
-    DocumentsError,
-    python::{finite, nonfinite},
-};
-
-/// Which of Jina's protocols the text is for. Both are what Python's json module prints there.
+/// The protocol that determines the JSON style. Both styles are those of Python's json module in Jina.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// No blanks, text as UTF-8, camelCase keys, `null` for what is unset. JSON has no NaN, so that
-    /// `NaN`, `Infinity` and `-Infinity` are strings (Jina 3.13 answers 500).
+pub enum JsonStyle {
+    /// No spaces, UTF-8, camelCase keys, `null` for unset fields. `NaN`, `Infinity` and `-Infinity` are
+    /// strings, because JSON has no such numbers (Jina 3.13 responds with 500).
     Http,
-    /// A blank behind each comma and colon, text as ASCII with escapes, snake_case keys, what is
-    /// unset left out (but for documents), `NaN` and `Infinity` bare.
+    /// A space after each comma and colon, ASCII with escapes, snake_case keys. Unset fields are omitted
+    /// except in documents. `NaN` and `Infinity` are written without quotes.
     WebSocket,
 }
 
-/// Why an answer could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The documents cannot be decoded.
-    #[error("the documents of the answer cannot be read")]
-    Documents(#[from] DocumentsError),
-    /// The parameters cannot be decoded.
-    #[error("the parameters of the answer cannot be read")]
-    Parameters(#[source] DecodeError),
-    /// A tensor or an embedding is not what it says it is.
-    #[error("the {field} of document {document} cannot be written as JSON")]
-    Array {
-        /// The document's id.
-        document: String,
-        /// `tensor` or `embedding`.
-        field: &'static str,
-        /// What is wrong with it.
-        source: ArrayError,
-    },
-    /// Documents or values lie in one another deeper than protobuf lets them come.
-    #[error("the answer is nested too deep")]
-    TooDeep,
-}
+/// How many elements and lists of one response may be written for which its message has no bytes: the
+/// zeros of sparse arrays, and empty lists.
+const MAX_UNBACKED_VALUES: usize = 4 << 20;
 
-/// How many elements and lists one answer may have that no byte of it stands for: those of sparse
-/// arrays, and lists without elements.
-const MAX_HOLLOW: usize = 4 << 20;
-
-/// How deep lists and objects may lie in one another: a protobuf message of 100 levels makes 200.
+/// How deep lists and objects may be nested: a protobuf message of 100 levels gives 200.
 const MAX_DEPTH: usize = 512;
 
-/// The buffer.
+/// A buffer of JSON text.
 pub(super) struct Writer {
     bytes: Vec<u8>,
-    form: Form,
+    style: JsonStyle,
     depth: usize,
-    /// Elements and lists without bytes that may still be written.
-    hollow: usize,
+    /// How many values without bytes in the message may still be written.
+    unbacked_values_left: usize,
     whole_doubles: WholeDoubles,
 }
 
-/// How the whole numbers of a `Struct` look, all of whose numbers are doubles.
+/// How whole numbers of a `Struct`, whose numbers are all doubles, are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WholeDoubles {
     /// `1.0`
@@ -70,26 +42,26 @@ enum WholeDoubles {
 }
 
 impl Writer {
-    pub(super) fn new(form: Form) -> Self {
+    pub(super) fn new(style: JsonStyle) -> Self {
         Self {
             bytes: Vec::with_capacity(1024),
-            form,
+            style,
             depth: 0,
-            hollow: MAX_HOLLOW,
+            unbacked_values_left: MAX_UNBACKED_VALUES,
             whole_doubles: WholeDoubles::AsDoubles,
         }
     }
 
-    /// A writer that writes the whole numbers of a `Struct` as integers.
-    pub(super) fn with_integers(form: Form) -> Self {
+    /// Creates a writer that writes whole numbers of a `Struct` as integers.
+    pub(super) fn with_integers(style: JsonStyle) -> Self {
         Self {
             whole_doubles: WholeDoubles::AsIntegers,
-            ..Self::new(form)
+            ..Self::new(style)
         }
     }
 
-    pub(super) const fn form(&self) -> Form {
-        self.form
+    pub(super) const fn style(&self) -> JsonStyle {
+        self.style
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -97,136 +69,136 @@ impl Writer {
     }
 
     pub(super) fn into_string(self) -> String {
-        // Only whole strings were put in, so that this never takes the lossy way.
+        // Only valid strings were written, so that the lossy conversion never happens.
         String::from_utf8(self.bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    /// Writes `open`, what `inside` writes, and `close`; too many in one another are an error.
-    pub(super) fn enclosed(
+    /// Writes `open`, the output of `write_content`, and `close`. Nesting too deep is an error.
+    pub(super) fn write_enclosed(
         &mut self,
         [open, close]: [u8; 2],
-        inside: impl FnOnce(&mut Self) -> Result<(), WriteError>,
+        write_content: impl FnOnce(&mut Self) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
         if self.depth == MAX_DEPTH {
             return Err(WriteError::TooDeep);
         }
         self.depth += 1;
         self.bytes.push(open);
-        inside(self)?;
+        write_content(self)?;
         self.bytes.push(close);
         self.depth -= 1;
         Ok(())
     }
 
-    pub(super) fn object(
+    pub(super) fn write_object(
         &mut self,
-        inside: impl FnOnce(&mut Self) -> Result<(), WriteError>,
+        write_content: impl FnOnce(&mut Self) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
-        self.enclosed(*b"{}", inside)
+        self.write_enclosed(*b"{}", write_content)
     }
 
-    /// A list of `items`, each written by `write`.
-    pub(super) fn list<T>(
+    /// Writes a list of `items`, each by `write_item`.
+    pub(super) fn write_list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
-        write: impl Fn(&mut Self, T) -> Result<(), WriteError>,
+        write_item: impl Fn(&mut Self, T) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
-        self.enclosed(*b"[]", |out| {
+        self.write_enclosed(*b"[]", |out| {
             for item in items {
-                out.item();
-                write(out, item)?;
+                out.write_separator();
+                write_item(out, item)?;
             }
             Ok(())
         })
     }
 
-    /// What goes before an item of a list or an entry of an object: a comma, unless it is the first.
-    pub(super) fn item(&mut self) {
-        // A value never ends in an opening bracket, not even a string: it ends in its quote.
+    /// Writes the comma before an item of a list or an entry of an object, unless it is the first.
+    pub(super) fn write_separator(&mut self) {
+        // No value ends in an opening bracket: a string ends in its quote.
         if !matches!(self.bytes.last(), Some(b'[' | b'{')) {
             self.bytes.push(b',');
-            self.blank();
+            self.write_space();
         }
     }
 
-    fn blank(&mut self) {
-        if self.form == Form::WebSocket {
+    fn write_space(&mut self) {
+        if self.style == JsonStyle::WebSocket {
             self.bytes.push(b' ');
         }
     }
 
-    /// A key that needs no escapes, with the comma before and the colon behind it.
-    pub(super) fn key(&mut self, key: &str) {
-        self.item();
+    /// Writes a key that needs no escapes, with its comma and colon.
+    pub(super) fn write_key(&mut self, key: &str) {
+        self.write_separator();
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(key.as_bytes());
         self.bytes.extend_from_slice(b"\":");
-        self.blank();
+        self.write_space();
     }
 
-    /// Any key.
-    pub(super) fn text_key(&mut self, key: &str) {
-        self.item();
-        self.text(key);
+    /// Writes any key, with its comma and colon.
+    pub(super) fn write_escaped_key(&mut self, key: &str) {
+        self.write_separator();
+        self.write_text(key);
         self.bytes.push(b':');
-        self.blank();
+        self.write_space();
     }
 
-    pub(super) fn open(&mut self) {
+    pub(super) fn open_list(&mut self) {
         self.bytes.push(b'[');
     }
 
-    pub(super) fn close(&mut self) {
+    pub(super) fn close_list(&mut self) {
         self.bytes.push(b']');
     }
 
-    pub(super) fn null(&mut self) {
+    pub(super) fn write_null(&mut self) {
         self.bytes.extend_from_slice(b"null");
     }
 
-    pub(super) fn boolean(&mut self, truth: bool) {
+    pub(super) fn write_bool(&mut self, truth: bool) {
         let word: &[u8] = if truth { b"true" } else { b"false" };
         self.bytes.extend_from_slice(word);
     }
 
-    pub(super) fn integer(&mut self, n: impl Into<i128>) {
+    pub(super) fn write_integer(&mut self, n: impl Into<i128>) {
         self.bytes
             .extend_from_slice(n.into().to_string().as_bytes());
     }
 
-    /// A double as Python prints it.
-    pub(super) fn double(&mut self, x: f64) {
+    /// Writes a double as Python does.
+    pub(super) fn write_double(&mut self, x: f64) {
         if x.is_finite() {
-            finite(x, &mut self.bytes);
+            write_finite(x, &mut self.bytes);
             return;
         }
-        let word = nonfinite(x);
-        match self.form {
-            Form::Http => self.text(word),
-            Form::WebSocket => self.bytes.extend_from_slice(word.as_bytes()),
+        let word = nonfinite_name(x);
+        match self.style {
+            JsonStyle::Http => self.write_text(word),
+            JsonStyle::WebSocket => self.bytes.extend_from_slice(word.as_bytes()),
         }
     }
 
-    /// A double of a `Struct`: what is not finite is a string in either form, as in proto JSON.
-    pub(super) fn proto_double(&mut self, x: f64) {
+    /// Writes a double of a `Struct`. NaN and infinities are strings in both styles, as in protobuf's JSON.
+    pub(super) fn write_struct_double(&mut self, x: f64) {
         if !x.is_finite() {
-            self.text(nonfinite(x));
+            self.write_text(nonfinite_name(x));
         } else if self.whole_doubles == WholeDoubles::AsIntegers && is_integer(x) {
-            self.integer(x as i128);
+            self.write_integer(x as i128);
         } else {
-            finite(x, &mut self.bytes);
+            write_finite(x, &mut self.bytes);
         }
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(super) fn write_text(&mut self, text: &str) {
         self.bytes.push(b'"');
         let mut plain_from = 0;
         for (at, byte) in text.bytes().enumerate() {
             let escape = match byte {
                 b' ' | b'!' | b'#'..=b'[' | b']'..=b'~' => continue,
-                0x80.. if self.form == Form::Http => continue,
-                0x7f if self.form == Form::Http => continue,
+                0x80.. if self.style == JsonStyle::Http => continue,
+                0x7f if self.style == JsonStyle::Http => continue,
                 other => other,
             };
             if at < plain_from {
@@ -234,14 +206,14 @@ impl Writer {
             }
             self.bytes
                 .extend_from_slice(&text.as_bytes()[plain_from..at]);
-            plain_from = at + self.escape(escape, &text[at..]);
+            plain_from = at + self.write_escape(escape, &text[at..]);
         }
         self.bytes.extend_from_slice(&text.as_bytes()[plain_from..]);
         self.bytes.push(b'"');
     }
 
-    /// Escapes the first character of `text`, whose first byte is `byte`; answers its length.
-    fn escape(&mut self, byte: u8, text: &str) -> usize {
+    /// Writes the escape of the first character of `text`, whose first byte is `byte`. Returns the character's length.
+    fn write_escape(&mut self, byte: u8, text: &str) -> usize {
         let short = match byte {
             b'"' => b'"',
             b'\\' => b'\\',
@@ -251,39 +223,39 @@ impl Writer {
             0x08 => b'b',
             0x0c => b'f',
             _ => {
-                let letter = text.chars().next().unwrap_or_default();
-                for unit in letter.encode_utf16(&mut [0; 2]) {
+                let character = text.chars().next().unwrap_or_default();
+                for unit in character.encode_utf16(&mut [0; 2]) {
                     self.bytes
                         .extend_from_slice(format!("\\u{unit:04x}").as_bytes());
                 }
-                return letter.len_utf8();
+                return character.len_utf8();
             }
         };
         self.bytes.extend_from_slice(&[b'\\', short]);
         1
     }
 
-    /// Text that is ASCII and free of what needs escapes: base64, times.
-    pub(super) fn plain(&mut self, text: &str) {
+    /// Writes ASCII text that needs no escapes: base64, times.
+    pub(super) fn write_plain(&mut self, text: &str) {
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(b'"');
     }
 
-    /// Text, or `null` for none.
-    pub(super) fn text_or_null(&mut self, text: &str) {
+    /// Writes text, or `null` when it is empty.
+    pub(super) fn write_text_or_null(&mut self, text: &str) {
         if text.is_empty() {
-            self.null();
+            self.write_null();
         } else {
-            self.text(text);
+            self.write_text(text);
         }
     }
 
-    /// Takes `count` of the elements that no byte stands for; `false` when there are not as many.
-    pub(super) const fn take_hollow(&mut self, count: usize) -> bool {
-        match self.hollow.checked_sub(count) {
+    /// Reserves `count` values for which the message has no bytes. Returns `false` when the response has too many.
+    pub(super) const fn reserve_unbacked(&mut self, count: usize) -> bool {
+        match self.unbacked_values_left.checked_sub(count) {
             Some(left) => {
-                self.hollow = left;
+                self.unbacked_values_left = left;
                 true
             }
             None => false,
@@ -291,9 +263,9 @@ impl Writer {
     }
 }
 
-/// Whether it is a whole number that 64 bits hold, with or without a sign.
+/// Whether a whole number fits in a signed or unsigned 64-bit integer.
 fn is_integer(x: f64) -> bool {
     const MIN: f64 = i64::MIN as f64;
-    const BEYOND: f64 = 2.0 * -MIN;
-    (MIN..BEYOND).contains(&x) && x.fract() == 0.0
+    const END: f64 = 2.0 * -MIN;
+    (MIN..END).contains(&x) && x.fract() == 0.0
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use flowgate_proto::{
     DataRequest, IS_ERROR_TRAILER,
-    invoke::{FaultKind, FunctionFault},
+    invoke::{FunctionError, FunctionErrorKind},
     jina::{
         DataRequestListProto, EndpointsProto, HeaderProto, JinaInfoProto,
         jina_data_request_rpc_client::JinaDataRequestRpcClient,
@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// Waits until the command is there.
-    async fn channel(&self) -> Result<Channel, FunctionFault> {
+    async fn channel(&self) -> Result<Channel, FunctionError> {
         let mut state = self.watch.state.clone();
         let ready = state
             .wait_for(|state| matches!(state, State::Ready(_)))
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Done when the command is gone.
-    async fn gone(&self) -> FunctionFault {
+    async fn gone(&self) -> FunctionError {
         let mut state = self.watch.state.clone();
         match state
             .wait_for(|state| matches!(state, State::Absent(_)))
@@ -119,7 +119,7 @@ impl Callee for Client {
         &self,
         mut requests: Vec<DataRequest>,
         trace: &BTreeMap<String, String>,
-    ) -> Result<Answer, FunctionFault> {
+    ) -> Result<Answer, FunctionError> {
         let channel = self.channel().await?;
         let sent = requests.first().cloned().unwrap_or_default();
         let metadata = metadata(&sent.header, trace);
@@ -144,7 +144,7 @@ impl Callee for Client {
         }
     }
 
-    async fn endpoints(&self) -> Result<EndpointsProto, FunctionFault> {
+    async fn endpoints(&self) -> Result<EndpointsProto, FunctionError> {
         let mut client = JinaDiscoverEndpointsRpcClient::new(self.channel().await?);
         let answered = self.answered(client.endpoint_discovery(())).await;
         answered
@@ -152,7 +152,7 @@ impl Callee for Client {
             .map_err(Failure::into_fault)
     }
 
-    async fn status(&self) -> Result<JinaInfoProto, FunctionFault> {
+    async fn status(&self) -> Result<JinaInfoProto, FunctionError> {
         let mut client = JinaInfoRpcClient::new(self.channel().await?);
         let answered = self.answered(client.status(())).await;
         answered
@@ -160,7 +160,7 @@ impl Callee for Client {
             .map_err(Failure::into_fault)
     }
 
-    fn absence(&self) -> Option<FunctionFault> {
+    fn absence(&self) -> Option<FunctionError> {
         self.why().map(|why| absent(&why))
     }
 }
@@ -168,13 +168,13 @@ impl Callee for Client {
 /// Why a call to the command has no answer.
 enum Failure {
     /// It is not there, or what it answered is of no use.
-    Fault(FunctionFault),
+    Fault(FunctionError),
     /// It refused the call.
     Status(Status),
 }
 
 impl Failure {
-    fn into_fault(self) -> FunctionFault {
+    fn into_fault(self) -> FunctionError {
         match self {
             Self::Fault(fault) => fault,
             Self::Status(status) => absent(&format!("it answered {}", told(&status))),
@@ -184,9 +184,9 @@ impl Failure {
 
 fn failure(status: Status) -> Failure {
     let kind = match status.code() {
-        Code::DeadlineExceeded => FaultKind::OutOfTime,
+        Code::DeadlineExceeded => FunctionErrorKind::OutOfTime,
         // tonic's word for an answer larger than the limit.
-        Code::OutOfRange => FaultKind::AnswerTooLarge,
+        Code::OutOfRange => FunctionErrorKind::AnswerTooLarge,
         _ => return Failure::Status(status),
     };
     Failure::Fault(fault(kind, format!("the command: {}", told(&status))))
@@ -196,9 +196,9 @@ fn told(status: &Status) -> String {
     format!("gRPC status {:?}: {}", status.code(), status.message())
 }
 
-fn absent(why: &str) -> FunctionFault {
+fn absent(why: &str) -> FunctionError {
     fault(
-        FaultKind::Unavailable,
+        FunctionErrorKind::Unavailable,
         format!("the command that is the Executor is not there: {why}"),
     )
 }

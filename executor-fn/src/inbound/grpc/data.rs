@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use flowgate_proto::{
-    DataRequest, IS_ERROR_TRAILER, UNDECODABLE,
+    DECODE_ERROR_PREFIX, DataRequest, IS_ERROR_TRAILER,
     jina::{
         DataRequestListProto, jina_data_request_rpc_server, jina_single_data_request_rpc_server,
     },
@@ -105,7 +105,7 @@ impl Method for Parts {
         let refused = |text: String| Unreadable::Refused(Status::unknown(text));
         let list = DataRequestListProto::decode(message).map_err(|_| {
             let name = DataRequestListProto::full_name();
-            refused(format!("{UNDECODABLE}'{name}'"))
+            refused(format!("{DECODE_ERROR_PREFIX}'{name}'"))
         })?;
         if list.requests.is_empty() {
             let text = "Unexpected <class 'IndexError'>: list index out of range";

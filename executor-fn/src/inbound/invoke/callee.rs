@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future};
 
 use flowgate_proto::{
     DataRequest,
-    invoke::{FaultKind, FunctionFault},
+    invoke::{FunctionError, FunctionErrorKind},
     jina::{EndpointsProto, JinaInfoProto},
 };
 use prost::Message as _;
@@ -19,16 +19,16 @@ pub trait Callee: Clone + Send + Sync + 'static {
         &self,
         requests: Vec<DataRequest>,
         trace: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<Answer, FunctionFault>> + Send;
+    ) -> impl Future<Output = Result<Answer, FunctionError>> + Send;
 
     /// The endpoints it answers to.
-    fn endpoints(&self) -> impl Future<Output = Result<EndpointsProto, FunctionFault>> + Send;
+    fn endpoints(&self) -> impl Future<Output = Result<EndpointsProto, FunctionError>> + Send;
 
     /// What `_status` tells.
-    fn status(&self) -> impl Future<Output = Result<JinaInfoProto, FunctionFault>> + Send;
+    fn status(&self) -> impl Future<Output = Result<JinaInfoProto, FunctionError>> + Send;
 
     /// Why it is not there at the moment, if it is not.
-    fn absence(&self) -> Option<FunctionFault> {
+    fn absence(&self) -> Option<FunctionError> {
         None
     }
 }
@@ -38,7 +38,7 @@ impl Callee for Service {
         &self,
         requests: Vec<DataRequest>,
         _: &BTreeMap<String, String>,
-    ) -> Result<Answer, FunctionFault> {
+    ) -> Result<Answer, FunctionError> {
         let bytes = requests.iter().map(DataRequest::encoded_len).sum();
         self.traffic().received(bytes);
         let answer = self.try_process(requests).await.map_err(|panicked| {
@@ -47,18 +47,18 @@ impl Callee for Service {
                 request_id = panicked.request.header.request_id,
                 "the Executor panicked: {text}"
             );
-            fault(FaultKind::Panic, text)
+            fault(FunctionErrorKind::Panic, text)
         })?;
         self.traffic().sent(answer.request.encoded_len());
         Ok(answer)
     }
 
-    async fn endpoints(&self) -> Result<EndpointsProto, FunctionFault> {
+    async fn endpoints(&self) -> Result<EndpointsProto, FunctionError> {
         let endpoints = Self::endpoints(self);
         Ok(EndpointsProto { endpoints })
     }
 
-    async fn status(&self) -> Result<JinaInfoProto, FunctionFault> {
+    async fn status(&self) -> Result<JinaInfoProto, FunctionError> {
         Ok(self.info())
     }
 }

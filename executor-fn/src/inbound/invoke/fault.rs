@@ -1,7 +1,7 @@
 //! What goes wrong with an invocation -> Lambda's error object.
 
 use flowgate_proto::{
-    invoke::{FaultKind, FunctionFault, PayloadError},
+    invoke::{FunctionError, FunctionErrorKind, PayloadError},
     with_causes,
 };
 
@@ -10,16 +10,16 @@ use flowgate_proto::{
 const TEXT_BYTES: usize = 4096;
 
 /// A function error of ours.
-pub fn fault(kind: FaultKind, text: impl Into<String>) -> FunctionFault {
+pub fn fault(kind: FunctionErrorKind, text: impl Into<String>) -> FunctionError {
     let mut error_message = text.into();
     error_message.truncate(error_message.floor_char_boundary(TEXT_BYTES));
-    FunctionFault {
+    FunctionError {
         error_type: kind.name().to_owned(),
         error_message,
     }
 }
 
 /// The fault of a payload that cannot be read, with its causes.
-pub(super) fn unreadable(error: &PayloadError) -> FunctionFault {
+pub(super) fn unreadable(error: &PayloadError) -> FunctionError {
     fault(error.kind(), with_causes(error))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use flowgate_proto::{
     Compression, DataRequest,
-    invoke::{Call, FaultKind, FunctionFault, Invocation, Payload, PayloadError},
+    invoke::{Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError},
     json::{self, EndpointFrom, FieldError, Loc},
 };
 use prost::Message as _;
@@ -37,12 +37,12 @@ enum Work {
 
 impl Asked {
     /// Reads a payload whose requests are `limit` bytes at most when they are decompressed.
-    pub(super) fn read(payload: &Bytes, limit: usize) -> Result<Self, FunctionFault> {
+    pub(super) fn read(payload: &Bytes, limit: usize) -> Result<Self, FunctionError> {
         let text = std::str::from_utf8(payload).map_err(|error| {
             let text = format!("the payload is no UTF-8: {error}");
-            fault(FaultKind::BadPayload, text)
+            fault(FunctionErrorKind::BadPayload, text)
         })?;
-        match Payload::read(text).map_err(|error| unreadable(&error))? {
+        match Payload::parse(text).map_err(|error| unreadable(&error))? {
             Payload::Invocation(invocation) => Self::of(invocation, limit),
             Payload::Json(text) if text.len() > limit => {
                 Err(unreadable(&PayloadError::TooLarge { limit }))
@@ -55,11 +55,11 @@ impl Asked {
         }
     }
 
-    fn of(invocation: Invocation<'_>, limit: usize) -> Result<Self, FunctionFault> {
+    fn of(invocation: Invocation<'_>, limit: usize) -> Result<Self, FunctionError> {
         let encoding = invocation.encoding();
         let work = match invocation.call {
             Call::Process => {
-                let requests = invocation.requests(limit);
+                let requests = invocation.decode_requests(limit);
                 let requests = requests.map_err(|error| unreadable(&error))?;
                 Work::Process(requests, encoding)
             }
@@ -84,7 +84,7 @@ impl Asked {
     }
 
     /// Asks `callee` and writes its answer.
-    pub(super) async fn answer(self, callee: &impl Callee) -> Result<String, FunctionFault> {
+    pub(super) async fn answer(self, callee: &impl Callee) -> Result<String, FunctionError> {
         match self.work {
             Work::Process(requests, encoding) => {
                 let answer = callee.process(requests, &self.trace).await?;
@@ -107,8 +107,8 @@ impl Asked {
     }
 }
 
-fn by_hand(text: &str) -> Result<DataRequest, FunctionFault> {
-    let bad = |text| fault(FaultKind::BadPayload, text);
+fn by_hand(text: &str) -> Result<DataRequest, FunctionError> {
+    let bad = |text| fault(FunctionErrorKind::BadPayload, text);
     let parsed = json::parse(text.as_bytes()).map_err(|error| bad(error.to_string()))?;
     json::read_request(&parsed, EndpointFrom::Body).map_err(|mistakes| bad(named(&mistakes)))
 }

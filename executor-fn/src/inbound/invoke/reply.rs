@@ -2,9 +2,9 @@
 
 use flowgate_proto::{
     Compression, DataRequest,
-    invoke::{Answer, FaultKind, FunctionFault},
+    invoke::{FunctionError, FunctionErrorKind, InvocationResponse},
     json,
-    limits::INVOKE_BYTES,
+    limits::MAX_INVOKE_PAYLOAD_BYTES,
     with_causes,
 };
 
@@ -15,29 +15,30 @@ pub(super) fn payload(
     message: &[u8],
     encoding: Compression,
     is_error: bool,
-) -> Result<String, FunctionFault> {
-    Answer::fitting(message, encoding, is_error, INVOKE_BYTES)
+) -> Result<String, FunctionError> {
+    InvocationResponse::encode_within_limit(message, encoding, is_error, MAX_INVOKE_PAYLOAD_BYTES)
         .map_err(|error| too_large(error.to_string()))
 }
 
 /// The answer as HTTP has it. One that JSON cannot hold is answered as a failure, as HTTP does.
-pub(super) fn json(sent: &DataRequest, answer: &DataRequest) -> Result<String, FunctionFault> {
+pub(super) fn json(sent: &DataRequest, answer: &DataRequest) -> Result<String, FunctionError> {
     let written = json::write_http(answer).unwrap_or_else(|error| {
         tracing::error!(
             error = %with_causes(&error),
             "an answer could not be written"
         );
-        json::write_failure(sent, &error.to_string())
+        json::write_failed_request(sent, &error.to_string())
     });
-    if written.len() > INVOKE_BYTES {
+    if written.len() > MAX_INVOKE_PAYLOAD_BYTES {
         return Err(too_large(format!(
-            "the answer of {} bytes does not fit into a payload, of which Lambda takes {INVOKE_BYTES} bytes",
+            "the answer of {} bytes does not fit into a payload, of which Lambda takes {MAX_INVOKE_PAYLOAD_BYTES} bytes",
             written.len()
         )));
     }
-    String::from_utf8(written).map_err(|error| fault(FaultKind::AnswerTooLarge, error.to_string()))
+    String::from_utf8(written)
+        .map_err(|error| fault(FunctionErrorKind::AnswerTooLarge, error.to_string()))
 }
 
-fn too_large(text: String) -> FunctionFault {
-    fault(FaultKind::AnswerTooLarge, text)
+fn too_large(text: String) -> FunctionError {
+    fault(FunctionErrorKind::AnswerTooLarge, text)
 }

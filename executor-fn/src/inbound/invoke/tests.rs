@@ -6,9 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_proto::{
     Compression, DataRequest,
     docarray::{DocumentProto, document_proto::Content},
-    invoke::{Answer, Call, Invocation, decompress},
+    invoke::{Call, Invocation, InvocationResponse, decompress},
     jina::{DataRequestListProto, EndpointsProto, JinaInfoProto},
-    limits::INVOKE_BYTES,
+    limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 use prost::Message as _;
 
@@ -44,20 +44,20 @@ fn process(requests: Vec<DataRequest>, compression: Compression) -> Invocation<'
 }
 
 fn bytes(invocation: &Invocation<'_>) -> Bytes {
-    invocation.write().expect("JSON").into()
+    invocation.to_json().expect("JSON").into()
 }
 
 async fn call(
     function: &Function<Service>,
     invocation: &Invocation<'_>,
-) -> Result<(DataRequest, bool), FunctionFault> {
+) -> Result<(DataRequest, bool), FunctionError> {
     let text = function.answer(bytes(invocation), None).await?;
-    let answer = Answer::read(&text).expect("an answer");
-    let request = answer.message(64 * MEBIBYTE).expect("a message");
+    let answer = InvocationResponse::from_json(&text).expect("an answer");
+    let request = answer.decode_message(64 * MEBIBYTE).expect("a message");
     Ok((request, answer.is_error))
 }
 
-async fn refused(executor: Executor, payload: Bytes, end: Option<SystemTime>) -> FunctionFault {
+async fn refused(executor: Executor, payload: Bytes, end: Option<SystemTime>) -> FunctionError {
     let answered = function(executor).answer(payload, end).await;
     answered.expect_err("a fault")
 }
@@ -107,19 +107,19 @@ async fn endpoints_and_status_are_told() {
     let first = process(vec![asking("/")], Compression::None);
     call(&function, &first).await.expect("an answer");
     let text = function
-        .answer(bytes(&Invocation::of(Call::Endpoints)), None)
+        .answer(bytes(&Invocation::new(Call::Endpoints)), None)
         .await;
     let text = text.expect("an answer");
-    let endpoints: EndpointsProto = Answer::read(&text)
-        .and_then(|answer| answer.message(MEBIBYTE))
+    let endpoints: EndpointsProto = InvocationResponse::from_json(&text)
+        .and_then(|answer| answer.decode_message(MEBIBYTE))
         .expect("endpoints");
     assert_eq!(endpoints.endpoints, ["/foo", "_jina_dry_run_"]);
     let text = function
-        .answer(bytes(&Invocation::of(Call::Status)), None)
+        .answer(bytes(&Invocation::new(Call::Status)), None)
         .await;
     let text = text.expect("an answer");
-    let status: JinaInfoProto = Answer::read(&text)
-        .and_then(|answer| answer.message(MEBIBYTE))
+    let status: JinaInfoProto = InvocationResponse::from_json(&text)
+        .and_then(|answer| answer.decode_message(MEBIBYTE))
         .expect("a status");
     let received = asking("/").encoded_len().to_string();
     assert_eq!(status.envs["JINA_GRPC_RECV_BYTES"], received);
@@ -172,7 +172,7 @@ async fn a_panic_is_a_fault_wherever_it_happens() {
     );
     for executor in [here, in_a_task, in_a_batch] {
         let fault = refused(executor, EMPTY, None).await;
-        assert_eq!(fault.kind(), Some(FaultKind::Panic), "{fault:?}");
+        assert_eq!(fault.kind(), Some(FunctionErrorKind::Panic), "{fault:?}");
         assert!(fault.error_message.contains("dropped it"), "{fault:?}");
     }
 }
@@ -194,26 +194,30 @@ async fn a_payload_that_cannot_be_read_says_why() {
     ] {
         let bytes = Bytes::from_static(payload.as_bytes());
         let fault = refused(greet::greeter(), bytes, None).await;
-        assert_eq!(fault.kind(), Some(FaultKind::BadPayload), "{payload}");
+        assert_eq!(
+            fault.kind(),
+            Some(FunctionErrorKind::BadPayload),
+            "{payload}"
+        );
         assert!(fault.error_message.contains(told), "{payload}: {fault:?}");
     }
     let no_text = Bytes::from_static(b"\"\xff\"");
     let fault = refused(greet::greeter(), no_text, None).await;
-    assert_eq!(fault.kind(), Some(FaultKind::BadPayload));
+    assert_eq!(fault.kind(), Some(FunctionErrorKind::BadPayload));
 }
 
 #[tokio::test]
 async fn a_body_that_swells_beyond_the_limit_is_refused() {
     let mut request = asking("/");
-    request.unknown = vec![0; 17 * MEBIBYTE];
+    request.unknown_fields = vec![0; 17 * MEBIBYTE];
     // Field 15, length-delimited, of so many bytes.
     let mut field = vec![0x7a];
     prost::encoding::encode_varint((17 * MEBIBYTE) as u64, &mut field);
-    request.unknown.splice(0..0, field);
+    request.unknown_fields.splice(0..0, field);
     let invocation = process(vec![request], Compression::Gzip);
     let fault = call(&function(greet::greeter()), &invocation).await;
     let fault = fault.expect_err("too large");
-    assert_eq!(fault.kind(), Some(FaultKind::RequestTooLarge));
+    assert_eq!(fault.kind(), Some(FunctionErrorKind::RequestTooLarge));
     assert!(fault.error_message.contains("16777216"), "{fault:?}");
 }
 
@@ -244,15 +248,15 @@ fn noise(bytes: usize) -> String {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_is_compressed() {
-    let function = function(inflated("a".repeat(INVOKE_BYTES).into()));
+    let function = function(inflated("a".repeat(MAX_INVOKE_PAYLOAD_BYTES).into()));
     let invocation = process(vec![asking("/")], Compression::None);
     let text = function.answer(bytes(&invocation), None).await;
     let text = text.expect("an answer");
     assert!(text.contains("\"encoding\":\"zstd\""));
-    let answer: DataRequest = Answer::read(&text)
-        .and_then(|answer| answer.message(64 * MEBIBYTE))
+    let answer: DataRequest = InvocationResponse::from_json(&text)
+        .and_then(|answer| answer.decode_message(64 * MEBIBYTE))
         .expect("a message");
-    assert_eq!(texts(&answer)[0].len(), INVOKE_BYTES);
+    assert_eq!(texts(&answer)[0].len(), MAX_INVOKE_PAYLOAD_BYTES);
 }
 
 #[tokio::test]
@@ -260,12 +264,20 @@ async fn an_answer_that_never_fits_is_told_with_its_size_and_the_limit() {
     let function = function(inflated(noise(6_700_000).into()));
     let invocation = process(vec![asking("/")], Compression::None);
     let fault = call(&function, &invocation).await.expect_err("too large");
-    assert_eq!(fault.kind(), Some(FaultKind::AnswerTooLarge), "{fault:?}");
+    assert_eq!(
+        fault.kind(),
+        Some(FunctionErrorKind::AnswerTooLarge),
+        "{fault:?}"
+    );
     assert!(fault.error_message.contains("67000"), "{fault:?}");
     assert!(fault.error_message.contains("6291456"), "{fault:?}");
     let by_hand = function.answer(EMPTY, None).await;
     let fault = by_hand.expect_err("too large");
-    assert_eq!(fault.kind(), Some(FaultKind::AnswerTooLarge), "{fault:?}");
+    assert_eq!(
+        fault.kind(),
+        Some(FunctionErrorKind::AnswerTooLarge),
+        "{fault:?}"
+    );
 }
 
 fn endless() -> Executor {
@@ -282,7 +294,7 @@ async fn work_ends_before_the_function_does() {
     let started = Clock::now();
     let end = SystemTime::now() + Duration::from_millis(300);
     let fault = refused(endless(), EMPTY, Some(end)).await;
-    assert_eq!(fault.kind(), Some(FaultKind::OutOfTime));
+    assert_eq!(fault.kind(), Some(FunctionErrorKind::OutOfTime));
     assert!(
         fault.error_message.contains("function's own time"),
         "{fault:?}"
@@ -298,7 +310,7 @@ async fn work_ends_when_the_caller_no_longer_waits() {
         let mut invocation = process(vec![asking("/")], Compression::None);
         invocation.deadline = Some(milliseconds_from_now(left));
         let fault = refused(endless(), bytes(&invocation), Some(end)).await;
-        assert_eq!(fault.kind(), Some(FaultKind::OutOfTime));
+        assert_eq!(fault.kind(), Some(FunctionErrorKind::OutOfTime));
         assert!(
             fault.error_message.contains("caller's deadline"),
             "{fault:?}"

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::{
     Compression,
-    limits::{INVOKE_BYTES, STREAMED_RESPONSE_BYTES},
+    limits::{MAX_INVOKE_PAYLOAD_BYTES, MAX_STREAMED_RESPONSE_BYTES},
 };
 
 use super::{
@@ -195,8 +195,8 @@ fn most_by_default(
         return Limits::default().max_message_bytes;
     };
     let most = match function.response_streaming {
-        true => STREAMED_RESPONSE_BYTES,
-        false => 10 * INVOKE_BYTES,
+        true => MAX_STREAMED_RESPONSE_BYTES,
+        false => 10 * MAX_INVOKE_PAYLOAD_BYTES,
     };
     let number = |name: &str| {
         env(name)?

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use flowgate_proto::limits::INVOKE_BYTES;
+use flowgate_proto::limits::MAX_INVOKE_PAYLOAD_BYTES;
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
@@ -39,7 +39,7 @@ impl Endpoint {
         let status = answer.status();
         let is_error = answer.headers().contains_key("x-amz-function-error");
         // Not every emulator of Lambda's knows its limit.
-        let body = server::body(answer.into_body(), INVOKE_BYTES).await;
+        let body = server::body(answer.into_body(), MAX_INVOKE_PAYLOAD_BYTES).await;
         let refused = |status: StatusCode| InvokeError::Refused {
             status: status.as_u16(),
         };

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flowgate_proto::limits::{WEBSOCKET_FRAME_BYTES, WEBSOCKET_MESSAGE_BYTES};
+use flowgate_proto::limits::{MAX_WEBSOCKET_FRAME_BYTES, MAX_WEBSOCKET_MESSAGE_BYTES};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -96,8 +96,8 @@ impl Session {
         let end = match upgrade.await {
             Ok(upgraded) => {
                 let limits = WebSocketConfig::default()
-                    .max_frame_size(Some(WEBSOCKET_FRAME_BYTES))
-                    .max_message_size(Some(WEBSOCKET_MESSAGE_BYTES));
+                    .max_frame_size(Some(MAX_WEBSOCKET_FRAME_BYTES))
+                    .max_message_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES));
                 let io = TokioIo::new(upgraded);
                 let mut socket =
                     WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
@@ -225,7 +225,7 @@ async fn answered(api: Arc<Api>, connection: Arc<Connection>, text: String) -> O
     match api.ask(&event).await {
         Ok(answer) => match (api.responses, answer["body"].as_str()) {
             (RouteResponses::Dropped, _) | (_, None | Some("")) => None,
-            (RouteResponses::Sent, Some(body)) if body.len() > WEBSOCKET_MESSAGE_BYTES => {
+            (RouteResponses::Sent, Some(body)) if body.len() > MAX_WEBSOCKET_MESSAGE_BYTES => {
                 tracing::warn!(
                     bytes = body.len(),
                     "the answer is larger than a message may be"

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use flowgate_config::FunctionConfig;
 use flowgate_proto::limits::{
-    ALB_TIMEOUT, FUNCTION_TIMEOUT, HTTP_API_TIMEOUT, REST_API_TIMEOUT, WEBSOCKET_TIMEOUT,
+    DEFAULT_ALB_IDLE_TIMEOUT, MAX_FUNCTION_TIMEOUT, MAX_HTTP_API_TIMEOUT, MAX_REST_API_TIMEOUT,
+    MAX_WEBSOCKET_API_TIMEOUT,
 };
 use tokio::time::Instant;
 
@@ -36,7 +37,7 @@ impl Deadline {
         arrived: Option<SystemTime>,
     ) -> Self {
         let (start, wall_clock) = (Instant::now(), SystemTime::now());
-        let lambda = lambda_end(context).unwrap_or(start + FUNCTION_TIMEOUT);
+        let lambda = lambda_end(context).unwrap_or(start + MAX_FUNCTION_TIMEOUT);
         let mut end = lambda;
         if let Some(timeout) = front_door_timeout(source, settings) {
             end = end.min(start + timeout.saturating_sub(elapsed(arrived, wall_clock, timeout)));
@@ -89,20 +90,22 @@ fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
 fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
     let end = from_unix_millis(context.deadline)?;
     let remaining = end.duration_since(SystemTime::now()).ok()?;
-    Some(Instant::now() + remaining.min(FUNCTION_TIMEOUT))
+    Some(Instant::now() + remaining.min(MAX_FUNCTION_TIMEOUT))
 }
 
 /// Returns how long the front door waits, by the setting or else AWS's quota. A function URL waits as long as the
 /// function may run, and so does a direct invocation.
 fn front_door_timeout(source: EventSource, settings: &FunctionConfig) -> Option<Duration> {
     let quota = match source {
-        EventSource::HttpApi | EventSource::HttpApiV1 => HTTP_API_TIMEOUT,
-        EventSource::RestApi => REST_API_TIMEOUT,
-        EventSource::LoadBalancer => ALB_TIMEOUT,
+        EventSource::HttpApi | EventSource::HttpApiV1 => MAX_HTTP_API_TIMEOUT,
+        EventSource::RestApi => MAX_REST_API_TIMEOUT,
+        EventSource::LoadBalancer => DEFAULT_ALB_IDLE_TIMEOUT,
         // This quota cannot be raised (API Gateway quotas, WebSocket APIs).
         EventSource::WebSocketApi => {
-            let set = settings.front_door_timeout.unwrap_or(WEBSOCKET_TIMEOUT);
-            return Some(set.min(WEBSOCKET_TIMEOUT));
+            let set = settings
+                .front_door_timeout
+                .unwrap_or(MAX_WEBSOCKET_API_TIMEOUT);
+            return Some(set.min(MAX_WEBSOCKET_API_TIMEOUT));
         }
         EventSource::FunctionUrl { .. }
         | EventSource::WebSocketPush
@@ -202,7 +205,10 @@ mod tests {
         };
         let margin = settings.answer_margin;
         assert_about(flow_time(EventSource::HttpApi), 30 * SECOND - margin);
-        assert_about(flow_time(EventSource::PlainJson), FUNCTION_TIMEOUT - margin);
+        assert_about(
+            flow_time(EventSource::PlainJson),
+            MAX_FUNCTION_TIMEOUT - margin,
+        );
     }
 
     #[tokio::test]

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use flowgate_flow::reduce::reduce;
 use flowgate_proto::{
     DEFAULT_ENDPOINT,
-    invoke::{Answer, Call, FaultKind, Invocation, Payload, PayloadError},
+    invoke::{Call, FunctionErrorKind, Invocation, InvocationResponse, Payload, PayloadError},
     jina::{EndpointsProto, status_proto::StatusCode},
     json::{self, EndpointFrom},
-    limits::INVOKE_BYTES,
+    limits::MAX_INVOKE_PAYLOAD_BYTES,
     with_causes,
 };
 use lambda_runtime::Diagnostic;
@@ -26,7 +26,7 @@ use crate::{
 
 /// Reads a payload; one that is none is a function error.
 pub(super) fn read(event: &str) -> Result<Payload<'_>, Diagnostic> {
-    Payload::read(event).map_err(|error| bad(&error))
+    Payload::parse(event).map_err(|error| bad(&error))
 }
 
 /// Until when a caller waits who says so.
@@ -71,8 +71,13 @@ async fn by_gateway(
         }
         Call::Status => (services.status.info().encode_to_vec(), false),
     };
-    let answer = Answer::fitting(&message, invocation.encoding(), is_error, INVOKE_BYTES);
-    answer.map_err(|error| fault(FaultKind::AnswerTooLarge, error.to_string()))
+    let answer = InvocationResponse::encode_within_limit(
+        &message,
+        invocation.encoding(),
+        is_error,
+        MAX_INVOKE_PAYLOAD_BYTES,
+    );
+    answer.map_err(|error| fault(FunctionErrorKind::AnswerTooLarge, error.to_string()))
 }
 
 async fn process(
@@ -81,8 +86,11 @@ async fn process(
     context: Context,
     limit: usize,
 ) -> Result<(Vec<u8>, bool), Diagnostic> {
-    let parts = invocation.requests(limit).map_err(|error| bad(&error))?;
-    let request = reduce(parts).map_err(|error| fault(FaultKind::BadPayload, error.to_string()))?;
+    let parts = invocation
+        .decode_requests(limit)
+        .map_err(|error| bad(&error))?;
+    let request =
+        reduce(parts).map_err(|error| fault(FunctionErrorKind::BadPayload, error.to_string()))?;
     let kept = request.clone();
     let answer = match gateway.handle(request, context).await {
         Ok(answer) => answer,
@@ -100,7 +108,7 @@ async fn process(
 }
 
 async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<String, Diagnostic> {
-    let refused = |message: String| fault(FaultKind::BadPayload, message);
+    let refused = |message: String| fault(FunctionErrorKind::BadPayload, message);
     let parsed = json::parse(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
     let request = json::read_request(&parsed, EndpointFrom::Body).map_err(|errors| {
         let detail = serde_json::json!({ "detail": errors });
@@ -109,12 +117,12 @@ async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<Stri
     let answer = gateway.handle(request, context).await;
     let written = json::write_http(&answer.map_err(|error| failed(&error))?);
     let written = written.map_err(|error| unwritten(&error))?;
-    if written.len() > INVOKE_BYTES {
+    if written.len() > MAX_INVOKE_PAYLOAD_BYTES {
         let message = format!(
-            "the answer has {} bytes, and a payload at most {INVOKE_BYTES}",
+            "the answer has {} bytes, and a payload at most {MAX_INVOKE_PAYLOAD_BYTES}",
             written.len()
         );
-        return Err(fault(FaultKind::AnswerTooLarge, message));
+        return Err(fault(FunctionErrorKind::AnswerTooLarge, message));
     }
     String::from_utf8(written).map_err(|error| unwritten(&error))
 }
@@ -129,9 +137,9 @@ fn with_callers_trace(mut context: Context, invocation: &Invocation<'_>) -> Cont
 
 fn failed(error: &GatewayError) -> Diagnostic {
     let kind = match error.code() {
-        ErrorCode::DeadlineExceeded => FaultKind::OutOfTime,
-        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => FaultKind::BadPayload,
-        ErrorCode::Unavailable => FaultKind::Unavailable,
+        ErrorCode::DeadlineExceeded => FunctionErrorKind::OutOfTime,
+        ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => FunctionErrorKind::BadPayload,
+        ErrorCode::Unavailable => FunctionErrorKind::Unavailable,
         code @ (ErrorCode::Overloaded
         | ErrorCode::TooLarge
         | ErrorCode::FunctionFailed
@@ -139,7 +147,7 @@ fn failed(error: &GatewayError) -> Diagnostic {
         | ErrorCode::Refused
         | ErrorCode::Internal) => {
             let text = format!("{code:?}: {}", error.detail());
-            return fault(FaultKind::Failed, text);
+            return fault(FunctionErrorKind::Failed, text);
         }
     };
     fault(kind, error.detail())
@@ -152,12 +160,12 @@ fn bad(error: &PayloadError) -> Diagnostic {
 fn unwritten(error: &(dyn std::error::Error + 'static)) -> Diagnostic {
     tracing::error!(error = %with_causes(error), "an answer could not be written");
     fault(
-        FaultKind::Failed,
+        FunctionErrorKind::Failed,
         "Internal: the answer cannot be written".to_owned(),
     )
 }
 
-fn fault(kind: FaultKind, error_message: String) -> Diagnostic {
+fn fault(kind: FunctionErrorKind, error_message: String) -> Diagnostic {
     Diagnostic {
         error_type: kind.name().to_owned(),
         error_message,

@@ -13,7 +13,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use flowgate_proto::limits::{ALB_BYTES, INVOKE_BYTES};
+use flowgate_proto::limits::{MAX_ALB_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
 use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
 use http_body_util::{BodyExt as _, Collected};
 use serde::Serialize;
@@ -58,7 +58,7 @@ impl ResponseFormat {
     /// The most bytes that the response's JSON may have.
     pub(super) const fn max_bytes(self) -> usize {
         match self.source {
-            EventSource::LoadBalancer => ALB_BYTES,
+            EventSource::LoadBalancer => MAX_ALB_PAYLOAD_BYTES,
             EventSource::HttpApi
             | EventSource::FunctionUrl { .. }
             | EventSource::RestApi
@@ -66,7 +66,7 @@ impl ResponseFormat {
             | EventSource::WebSocketApi
             | EventSource::WebSocketPush
             | EventSource::Gateway
-            | EventSource::PlainJson => INVOKE_BYTES,
+            | EventSource::PlainJson => MAX_INVOKE_PAYLOAD_BYTES,
         }
     }
 

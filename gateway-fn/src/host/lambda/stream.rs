@@ -7,7 +7,7 @@ use std::{
 
 use axum::{body::HttpBody as _, response::Response};
 use bytes::Bytes;
-use flowgate_proto::{limits::STREAMED_RESPONSE_BYTES, with_causes};
+use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_runtime::{MetadataPrelude, StreamResponse};
@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Returns the size of a response of which it is known beforehand that it exceeds what Lambda streams.
 pub(super) fn known_excess(response: &Response) -> Option<usize> {
     let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
-    (bytes > STREAMED_RESPONSE_BYTES).then_some(bytes)
+    (bytes > MAX_STREAMED_RESPONSE_BYTES).then_some(bytes)
 }
 
 /// What happens when a streamed body ends.
@@ -59,7 +59,7 @@ where
     let chunks = body
         .into_data_stream()
         .take_until(wait_for_deadline(deadline))
-        .scan(STREAMED_RESPONSE_BYTES, |remaining, data| {
+        .scan(MAX_STREAMED_RESPONSE_BYTES, |remaining, data| {
             std::future::ready(take_within(remaining, data))
         })
         .flat_map(|data| stream::iter(split_into_chunks(data).map(Ok)));
@@ -141,7 +141,7 @@ fn take_within(remaining: &mut usize, data: Result<Bytes, axum::Error>) -> Optio
     match remaining.checked_sub(data.len()) {
         Some(rest) => *remaining = rest,
         None => {
-            let limit = STREAMED_RESPONSE_BYTES;
+            let limit = MAX_STREAMED_RESPONSE_BYTES;
             tracing::error!(
                 limit,
                 "streamed response cut off: it exceeds Lambda's limit"
@@ -226,8 +226,8 @@ mod tests {
         assert!(take_within(&mut remaining, data()).is_some());
         assert!(take_within(&mut remaining, data()).is_none());
         assert!(take_within(&mut remaining, Err(axum::Error::new(std::fmt::Error))).is_none());
-        let large = Body::from(vec![0; STREAMED_RESPONSE_BYTES + 1]).into_response();
-        assert_eq!(known_excess(&large), Some(STREAMED_RESPONSE_BYTES + 1));
+        let large = Body::from(vec![0; MAX_STREAMED_RESPONSE_BYTES + 1]).into_response();
+        assert_eq!(known_excess(&large), Some(MAX_STREAMED_RESPONSE_BYTES + 1));
         assert_eq!(known_excess(&Body::from("a").into_response()), None);
     }
 }

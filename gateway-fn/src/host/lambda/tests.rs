@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_proto::{
     Compression, DataRequest,
     docarray::{DocumentProto, document_proto::Content},
-    invoke::{Answer, Call, compress, decompress},
+    invoke::{Call, InvocationResponse, compress, decompress},
     jina::{DataRequestListProto, EndpointsProto, JinaInfoProto},
 };
 use prost::Message as _;
@@ -158,7 +158,7 @@ fn hello() -> DataRequest {
 
 fn invoke(list: &[u8]) -> Value {
     let sent = flowgate_proto::invoke::Invocation::process(list, Compression::Zstd);
-    let sent = sent.expect("compressed").write().expect("JSON");
+    let sent = sent.expect("compressed").to_json().expect("JSON");
     serde_json::from_slice(&sent).expect("JSON")
 }
 
@@ -393,7 +393,11 @@ async fn every_caller_learns_that_an_executor_is_unavailable() {
     let response = respond(&function, &invoke(&list.encode_to_vec()))
         .await
         .to_string();
-    assert!(Answer::read(&response).expect("a response").is_error);
+    assert!(
+        InvocationResponse::from_json(&response)
+            .expect("a response")
+            .is_error
+    );
 }
 
 /// The 504 that names the Executor arrives before a front door with a short timeout stops waiting.

@@ -356,7 +356,7 @@ impl WebSocketEvents {
 
     const fn message_limits(&self) -> MessageLimits {
         MessageLimits {
-            message_bytes: limits::WEBSOCKET_MESSAGE_BYTES,
+            message_bytes: limits::MAX_WEBSOCKET_MESSAGE_BYTES,
             parts: self.settings.websocket.max_parts,
         }
     }

@@ -92,5 +92,5 @@ fn echo(
 ) -> Result<Vec<u8>, Rejection> {
     let mut request = read(body, endpoint)?;
     request.header.request_id = request_id;
-    Ok(json::write_failure(&request, detail))
+    Ok(json::write_failed_request(&request, detail))
 }

@@ -1,7 +1,7 @@
 //! Writes rejected and failed requests as FastAPI does: a status and a JSON body.
 
 use axum::response::{IntoResponse, Response};
-use flowgate_proto::json::{Fault, FieldError, Loc, SyntaxError};
+use flowgate_proto::json::{FieldError, Loc, SyntaxError, SyntaxErrorKind};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -67,8 +67,10 @@ impl Rejection {
 
     /// The body is not valid JSON.
     pub(super) fn syntax(error: &SyntaxError, body: &[u8]) -> Self {
-        match (error.fault, std::str::from_utf8(body)) {
-            (Fault::Grammar, Ok(text)) => Self::Invalid(vec![error.field_error(truncate(text))]),
+        match (error.kind, std::str::from_utf8(body)) {
+            (SyntaxErrorKind::Grammar, Ok(text)) => {
+                Self::Invalid(vec![FieldError::from_syntax_error(error, truncate(text))])
+            }
             _ => Self::BodyUnreadable,
         }
     }

@@ -4,7 +4,7 @@ use axum::extract::ws::{CloseFrame, Message};
 use flowgate_proto::{
     DataRequest,
     jina::StatusProto,
-    json::{self, Form},
+    json::{self, JsonStyle},
 };
 use prost::Message as _;
 use tokio_tungstenite::tungstenite;
@@ -46,7 +46,7 @@ impl Subprotocol {
     pub(super) fn write_status(self, status: &StatusProto) -> Message {
         match self {
             Self::Bytes => Message::Binary(status.encode_to_vec().into()),
-            Self::Json => Message::Text(json::write_status(status, Form::WebSocket).into()),
+            Self::Json => Message::Text(json::write_status(status, JsonStyle::WebSocket).into()),
         }
     }
 }

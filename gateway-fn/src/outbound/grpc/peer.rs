@@ -65,7 +65,7 @@ macro_rules! client {
             .accept_compressed(CompressionEncoding::Deflate)
             .max_decoding_message_size($peer.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
-        match $peer.compression.encoding() {
+        match $peer.compression.grpc_encoding() {
             Some(encoding) => client.send_compressed(encoding),
             None => client,
         }

@@ -4,8 +4,8 @@ use std::{error::Error, fmt, io};
 
 use flowgate_proto::{
     DocumentsError,
-    invoke::{FaultKind, FunctionFault, PayloadError},
-    limits::INVOKE_BYTES,
+    invoke::{FunctionError, FunctionErrorKind, PayloadError},
+    limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 
 use crate::code::ErrorCode;
@@ -38,7 +38,7 @@ pub enum InvokeFault {
     PayloadRefused,
     /// What the function answered is over Lambda's limit.
     #[error(
-        "the answer is larger than the {INVOKE_BYTES} bytes that Lambda passes on; send fewer documents at once"
+        "the answer is larger than the {MAX_INVOKE_PAYLOAD_BYTES} bytes that Lambda passes on; send fewer documents at once"
     )]
     AnswerTooLarge,
     /// What the function answered is over the Gateway's limit.
@@ -232,20 +232,20 @@ impl InvokeFault {
     }
 
     /// What a function that failed says of itself, or Lambda of it. The request that it was sent has `bytes`.
-    pub(super) fn of_function(fault: &FunctionFault, bytes: usize) -> Self {
+    pub(super) fn of_function(fault: &FunctionError, bytes: usize) -> Self {
         let kind = || ErrorType::of(&fault.error_type);
         if let Some(ours) = fault.kind() {
             return match ours {
-                FaultKind::BadPayload => Self::BadPayload,
-                FaultKind::RequestTooLarge => Self::RequestOverLimit {
+                FunctionErrorKind::BadPayload => Self::BadPayload,
+                FunctionErrorKind::RequestTooLarge => Self::RequestOverLimit {
                     bytes,
                     limit: first_number(&fault.error_message),
                 },
-                FaultKind::Failed => Self::Failed,
-                FaultKind::AnswerTooLarge => Self::AnswerTooLarge,
-                FaultKind::OutOfTime => Self::OutOfTime,
-                FaultKind::Panic => Self::Panicked,
-                FaultKind::Unavailable => Self::ExecutorUnavailable,
+                FunctionErrorKind::Failed => Self::Failed,
+                FunctionErrorKind::AnswerTooLarge => Self::AnswerTooLarge,
+                FunctionErrorKind::OutOfTime => Self::OutOfTime,
+                FunctionErrorKind::Panic => Self::Panicked,
+                FunctionErrorKind::Unavailable => Self::ExecutorUnavailable,
             };
         }
         match fault.error_type.as_str() {

@@ -3,7 +3,7 @@
 
 use flowgate_proto::{
     Compression, DataRequest,
-    invoke::{Answer, Invocation},
+    invoke::{Invocation, InvocationResponse},
     jina::DataRequestListProto,
 };
 use prost::Message;
@@ -127,12 +127,12 @@ pub(super) fn read<M: Message + Default>(
 ) -> Result<Received<M>, InvokeFault> {
     let answer = match std::str::from_utf8(payload) {
         Ok("" | "null") => return Err(InvokeFault::NoPayload),
-        Ok(text) => Answer::read(text)?,
+        Ok(text) => InvocationResponse::from_json(text)?,
         // JSON is UTF-8; the reader says so better.
-        Err(_) => Answer::read(BROKEN)?,
+        Err(_) => InvocationResponse::from_json(BROKEN)?,
     };
     Ok(Received {
-        message: answer.message(limit)?,
+        message: answer.decode_message(limit)?,
         is_error: answer.is_error,
     })
 }

@@ -7,7 +7,7 @@ use aws_sdk_lambda::{
     error::{ProvideErrorMetadata as _, SdkError},
     operation::invoke::InvokeError,
 };
-use flowgate_proto::{causes, invoke::FunctionFault};
+use flowgate_proto::{causes, invoke::FunctionError};
 
 use super::fault::InvokeFault;
 use crate::{
@@ -37,7 +37,7 @@ impl Refusal {
 
     /// What came with `FunctionError`: Lambda's error object, if it is one. The request that was sent has `bytes`.
     pub(super) fn of_function(payload: &[u8], bytes: usize) -> Self {
-        let fault = serde_json::from_slice(payload).unwrap_or_else(|_| FunctionFault {
+        let fault = serde_json::from_slice(payload).unwrap_or_else(|_| FunctionError {
             error_type: String::new(),
             error_message: String::new(),
         });
@@ -106,7 +106,7 @@ fn of_service(error: &InvokeError, response: &HttpResponse, bytes: usize) -> Ref
     let body = response.body().bytes().unwrap_or_default();
     // Emulators tell a function's failure so; Lambda itself says `FunctionError`.
     if status >= 500
-        && let Ok(fault) = serde_json::from_slice::<FunctionFault>(body)
+        && let Ok(fault) = serde_json::from_slice::<FunctionError>(body)
         && !fault.error_type.is_empty()
     {
         return Refusal::of_function(body, bytes);

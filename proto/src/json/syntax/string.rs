@@ -1,44 +1,44 @@
-//! A JSON string with its escapes, as Python's scanner takes them.
+//! Parses a JSON string with its escapes, as Python's scanner does.
 
-use super::{Mistake, Read, Reader};
+use super::{ParseError, Parsed, Parser};
 
-impl Reader<'_> {
-    /// The string whose opening quote is next.
-    pub(super) fn string(&mut self) -> Read<String> {
-        let begin = self.at;
-        self.at += 1;
+impl Parser<'_> {
+    /// Parses a string, whose opening quote is next.
+    pub(super) fn parse_string(&mut self) -> Parsed<String> {
+        let begin = self.offset;
+        self.offset += 1;
         let mut text = String::new();
         loop {
-            let end = self.plain_end()?;
-            text.push_str(&self.text[self.at..end]);
-            self.at = end + 1;
+            let end = self.find_plain_end()?;
+            text.push_str(&self.text[self.offset..end]);
+            self.offset = end + 1;
             match self.text.as_bytes().get(end) {
                 Some(b'"') => return Ok(text),
-                Some(_) => text.push(self.escape(begin)?),
-                None => return Err(Mistake::new("Unterminated string starting at", begin)),
+                Some(_) => text.push(self.parse_escape(begin)?),
+                None => return Err(ParseError::new("Unterminated string starting at", begin)),
             }
         }
     }
 
-    /// Where the next quote, backslash or the end of the text is.
-    fn plain_end(&self) -> Read<usize> {
-        let rest = &self.text.as_bytes()[self.at..];
+    /// Returns the offset of the next quote or backslash, or of the end of the text.
+    fn find_plain_end(&self) -> Parsed<usize> {
+        let rest = &self.text.as_bytes()[self.offset..];
         let plain = rest
             .iter()
             .position(|&b| b == b'"' || b == b'\\' || b < b' ');
-        match plain.map(|n| (self.at + n, rest[n])) {
-            Some((at, b'"' | b'\\')) => Ok(at),
-            Some((at, _)) => Err(Mistake::new("Invalid control character at", at)),
+        match plain.map(|n| (self.offset + n, rest[n])) {
+            Some((offset, b'"' | b'\\')) => Ok(offset),
+            Some((offset, _)) => Err(ParseError::new("Invalid control character at", offset)),
             None => Ok(self.text.len()),
         }
     }
 
-    /// The escape behind the backslash just taken.
-    fn escape(&mut self, begin: usize) -> Read<char> {
-        let backslash = self.at - 1;
-        let letter = self.peek();
-        self.at += 1;
-        Ok(match letter {
+    /// Parses the escape after the backslash just consumed.
+    fn parse_escape(&mut self, begin: usize) -> Parsed<char> {
+        let backslash = self.offset - 1;
+        let escaped = self.peek();
+        self.offset += 1;
+        Ok(match escaped {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
             Some(b'/') => '/',
@@ -47,42 +47,42 @@ impl Reader<'_> {
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
-            Some(b'u') => return self.unicode(backslash),
-            Some(_) => return Err(Mistake::new("Invalid \\escape", backslash)),
-            None => return Err(Mistake::new("Unterminated string starting at", begin)),
+            Some(b'u') => return self.parse_unicode_escape(backslash),
+            Some(_) => return Err(ParseError::new("Invalid \\escape", backslash)),
+            None => return Err(ParseError::new("Unterminated string starting at", begin)),
         })
     }
 
-    /// The character of `\uXXXX`, or of two of them that make a surrogate pair.
-    fn unicode(&mut self, backslash: usize) -> Read<char> {
-        let high = self.hex(backslash)?;
-        if (0xD800..0xDC00).contains(&high) && self.text[self.at..].starts_with("\\u") {
-            let backslash = self.at;
-            self.at += 2;
-            let low = self.hex(backslash)?;
+    /// Parses `\uXXXX`, or two of them that form a surrogate pair.
+    fn parse_unicode_escape(&mut self, backslash: usize) -> Parsed<char> {
+        let high = self.parse_hex(backslash)?;
+        if (0xD800..0xDC00).contains(&high) && self.text[self.offset..].starts_with("\\u") {
+            let backslash = self.offset;
+            self.offset += 2;
+            let low = self.parse_hex(backslash)?;
             if (0xDC00..0xE000).contains(&low) {
-                let joined = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-                return Ok(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
+                let code_point = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                return Ok(char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER));
             }
-            self.at = backslash;
+            self.offset = backslash;
         }
         Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    fn hex(&mut self, backslash: usize) -> Read<u32> {
-        // Python wants a character behind the four digits; without one it points at them.
+    fn parse_hex(&mut self, backslash: usize) -> Parsed<u32> {
+        // Python requires a character after the four digits and reports the digits when it is missing.
         let digits = self
             .text
             .as_bytes()
-            .get(self.at..self.at + 4)
-            .filter(|_| self.at + 4 < self.text.len());
-        let mistake = || Mistake::new("Invalid \\uXXXX escape", backslash + 1);
+            .get(self.offset..self.offset + 4)
+            .filter(|_| self.offset + 4 < self.text.len());
+        let error = || ParseError::new("Invalid \\uXXXX escape", backslash + 1);
         let mut value = 0;
-        for digit in digits.ok_or_else(mistake)? {
+        for digit in digits.ok_or_else(error)? {
             let digit = char::from(*digit).to_digit(16);
-            value = value * 16 + digit.ok_or_else(mistake)?;
+            value = value * 16 + digit.ok_or_else(error)?;
         }
-        self.at += 4;
+        self.offset += 4;
         Ok(value)
     }
 }

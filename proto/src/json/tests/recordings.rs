@@ -1,4 +1,4 @@
-//! What Jina 3.13.2 was seen to answer, and to make of documents; recorded, never our own output.
+//! Compares responses, documents and errors with recordings of Jina 3.13.2, never with our own output.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
@@ -6,31 +6,31 @@ use prost::Message as _;
 use super::*;
 use crate::{DataRequest, docarray::DocumentArrayProto, normalise_all};
 
-/// Answers of the vectors `http/*` and `ws/*`, by their names.
+/// Responses of the vectors `http/*` and `ws/*`, by their names.
 const ANSWERS: &str = include_str!("../testdata/answers.json");
 
 /// Bodies posted to a Flow without Executors; `doc` is left out of `ctx`.
 const REQUESTS: &str = include_str!("../testdata/requests.json");
 
-/// A `DocumentArrayProto`, what docarray 0.21 makes of it, and how the Gateway then writes it.
+/// A `DocumentArrayProto`, the result of docarray 0.21 for it, and how the Gateway then writes it.
 const DOCUMENTS: &str = include_str!("../testdata/documents.json");
 
-/// Texts, and where Python 3.10 stops in them.
+/// Texts, and the positions at which Python 3.10 reports an error.
 const SYNTAX_ERRORS: &str = include_str!("../testdata/syntax_errors.json");
 
 #[test]
-fn answers_are_read_and_written_as_recorded() {
+fn responses_are_read_and_written_as_recorded() {
     let recording = ANSWERS
         .replace("<timestamp Z>", "2026-11-22T13:27:13.551334Z")
         .replace("<timestamp +00:00>", "2026-11-22T13:27:13.551334+00:00");
     for row in rows(&recording) {
         let name = text(&row, "name");
-        let expected = row.get("answer").expect("an answer");
-        let answer = read_answer(expected).expect(name);
+        let expected = row.get("answer").expect("a response");
+        let response = read_response(expected).expect(name);
         let written = if name.starts_with("ws/") {
-            write_websocket(&answer).expect(name)
+            write_websocket(&response).expect(name)
         } else {
-            String::from_utf8(write_http(&answer).expect(name)).expect(name)
+            String::from_utf8(write_http(&response).expect(name)).expect(name)
         };
         assert_eq!(
             comparable(json(&written), false),
@@ -41,26 +41,26 @@ fn answers_are_read_and_written_as_recorded() {
 }
 
 #[test]
-fn bodies_are_taken_and_refused_as_recorded() {
+fn bodies_are_accepted_and_rejected_as_recorded() {
     for row in rows(REQUESTS) {
         let body = text(&row, "body");
-        let expected = row.get("answer").expect("an answer");
+        let expected = row.get("answer").expect("a response");
         assert_eq!(
-            comparable(answer_to(body), false),
+            comparable(respond(body), false),
             comparable(expected.clone(), false),
             "{body}"
         );
     }
 }
 
-/// What a Flow without Executors answers.
-fn answer_to(body: &str) -> Json {
+/// Returns the response of a Flow without Executors.
+fn respond(body: &str) -> Json {
     let errors = match parse(body.as_bytes()) {
         Ok(value) => match read_request(&value, EndpointFrom::Body) {
             Ok(request) => return echo(&request),
             Err(errors) => errors,
         },
-        Err(error) => vec![without_doc(error.field_error(body))],
+        Err(error) => vec![without_doc(FieldError::from_syntax_error(&error, body))],
     };
     let detail = serde_json::to_string(&errors).expect("plain data");
     json(&detail.replace("\"doc\":\"\",", ""))
@@ -91,16 +91,16 @@ fn documents_are_normalised_and_written_as_recorded() {
         let name = text(&row, "name");
         let mut documents = documents(&row, "sent");
         normalise_all(&mut documents);
-        // An executor's pass in the recording; then the Gateway's own.
+        // The recording has an Executor's output first, then the Gateway's.
         let expected = self::documents(&row, "normalised");
         assert_eq!(documents, expected, "{name}");
-        let answer = DataRequest {
+        let response = DataRequest {
             documents: documents.into(),
             ..Default::default()
         };
-        let http = String::from_utf8(write_http(&answer).expect(name)).expect("UTF-8");
+        let http = String::from_utf8(write_http(&response).expect(name)).expect("UTF-8");
         assert_same_data(&http, "\"data\":", &row, "http");
-        let websocket = write_websocket(&answer).expect(name);
+        let websocket = write_websocket(&response).expect(name);
         assert_same_data(&websocket, "\"data\": ", &row, "websocket");
     }
 }
@@ -112,11 +112,11 @@ fn documents(row: &Json, key: &str) -> Vec<crate::docarray::DocumentProto> {
         .docs
 }
 
-/// Compares the texts to the letter, but for the order of what comes from maps.
-fn assert_same_data(written: &str, key: &str, row: &Json, form: &str) {
+/// Compares the texts exactly, except for the order of keys that come from maps.
+fn assert_same_data(written: &str, key: &str, row: &Json, style: &str) {
     let name = text(row, "name");
     let (_, data) = written.split_once(key).expect("data");
-    let (data, expected) = (&data[..data.len() - 1], text(row, form));
+    let (data, expected) = (&data[..data.len() - 1], text(row, style));
     if name.starts_with("tags") || name.starts_with("scores") {
         let (data, expected) = (json(data), json(expected));
         assert_eq!(comparable(data, false), comparable(expected, false));
@@ -126,13 +126,13 @@ fn assert_same_data(written: &str, key: &str, row: &Json, form: &str) {
 }
 
 #[test]
-fn syntax_errors_are_where_python_sees_them() {
+fn syntax_errors_have_the_positions_of_python() {
     for row in rows(SYNTAX_ERRORS) {
         let Json::List(row) = row else {
-            panic!("a pair was expected");
+            panic!("expected a pair");
         };
         let body = row[0].as_str().expect("a text");
-        let seen = parse(body.as_bytes()).map_or_else(
+        let actual = parse(body.as_bytes()).map_or_else(
             |error| {
                 let number = |n: usize| Json::Int(n as i64);
                 Json::List(vec![
@@ -144,6 +144,6 @@ fn syntax_errors_are_where_python_sees_them() {
             },
             |_| Json::Null,
         );
-        assert_eq!(seen, row[1], "{body:?}");
+        assert_eq!(actual, row[1], "{body:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is written can be read again, and nothing that is read or written panics.
+//! Property tests: written responses can be read back, and no input panics.
 
 use std::collections::BTreeMap;
 
@@ -19,72 +19,72 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn an_answer_comes_back_from_either_form(answer in answer()) {
-        let written = write_websocket(&answer).expect("no arrays");
-        prop_assert_eq!(&read_answer(&json(&written)).expect("our own"), &answer);
-        let written = write_http(&answer).expect("no arrays");
-        let read = read_answer(&parse(&written).expect("JSON")).expect("our own");
-        prop_assert_eq!(read, as_http_holds_it(answer));
+    fn a_response_survives_a_round_trip_in_either_style(response in response()) {
+        let written = write_websocket(&response).expect("no arrays");
+        prop_assert_eq!(&read_response(&json(&written)).expect("valid"), &response);
+        let written = write_http(&response).expect("no arrays");
+        let read = read_response(&parse(&written).expect("JSON")).expect("valid");
+        prop_assert_eq!(read, as_http_represents_it(response));
     }
 
-    /// Documents of an answer can be sent again: what a client copies into a request is what it got.
+    /// A client can send the documents of a response in a new request.
     #[test]
-    fn documents_of_an_answer_are_read_as_a_request(answer in answer()) {
-        let written = parse(&write_http(&answer).expect("no arrays")).expect("JSON");
+    fn documents_of_a_response_are_read_as_a_request(response in response()) {
+        let written = parse(&write_http(&response).expect("no arrays")).expect("JSON");
         let data = written.get("data").expect("documents").clone();
         let body = Json::Object(vec![("data".to_owned(), data)]);
-        let request = read_request(&body, EndpointFrom::Body).expect("our own");
-        let mut sent = answer.documents.into_vec().expect("decoded");
+        let request = read_request(&body, EndpointFrom::Body).expect("valid");
+        let mut sent = response.documents.into_vec().expect("decoded");
         sent.iter_mut().for_each(without_empty_scores);
         prop_assert_eq!(request.documents.into_vec().expect("decoded"), sent);
     }
 
     #[test]
-    fn arrays_come_back_with_their_elements(array in array()) {
+    fn arrays_survive_a_round_trip(array in array()) {
         let document = DocumentProto {
             id: "a".to_owned(),
             embedding: Some(array),
             ..Default::default()
         };
-        let answer = DataRequest { documents: vec![document].into(), ..Default::default() };
-        let written = write_websocket(&answer).expect("a good array");
-        let read = read_answer(&json(&written)).expect("our own");
-        prop_assert_eq!(write_websocket(&read).expect("a good array"), written);
-        let written = write_http(&answer).expect("a good array");
-        let read = read_answer(&parse(&written).expect("JSON")).expect("our own");
-        prop_assert_eq!(write_http(&read).expect("a good array"), written);
+        let response = DataRequest { documents: vec![document].into(), ..Default::default() };
+        let written = write_websocket(&response).expect("a valid array");
+        let read = read_response(&json(&written)).expect("valid");
+        prop_assert_eq!(write_websocket(&read).expect("a valid array"), written);
+        let written = write_http(&response).expect("a valid array");
+        let read = read_response(&parse(&written).expect("JSON")).expect("valid");
+        prop_assert_eq!(write_http(&read).expect("a valid array"), written);
     }
 
     #[test]
-    fn any_array_is_written_or_refused(array in any_array()) {
+    fn any_array_is_written_or_rejected(array in any_array()) {
         let document = DocumentProto {
             content: Some(Content::Tensor(array)),
             ..Default::default()
         };
-        let answer = DataRequest { documents: vec![document].into(), ..Default::default() };
-        if let Ok(written) = write_http(&answer) {
-            parse(&written).expect("what is written is JSON");
+        let response = DataRequest { documents: vec![document].into(), ..Default::default() };
+        if let Ok(written) = write_http(&response) {
+            parse(&written).expect("the output is JSON");
         }
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_parsed_or_rejected(bytes in vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes);
     }
 
     #[test]
-    fn any_text_like_json_is_read_or_refused(text in r#"[\[\]{}",:0-9eE.+\-\\u\n NIatrue\u{e9}]{0,60}"#) {
+    fn any_text_like_json_is_read_or_rejected(text in r#"[\[\]{}",:0-9eE.+\-\\u\n NIatrue\u{e9}]{0,60}"#) {
         if let Ok(value) = parse(text.as_bytes()) {
             let _ = read_request(&value, EndpointFrom::Body);
-            let _ = read_answer(&value);
+            let _ = read_response(&value);
         }
     }
 
     #[test]
-    fn any_value_is_a_request_or_refused(value in any_json()) {
+    fn any_value_is_a_request_or_rejected(value in any_json()) {
         for key in ["data", "parameters", "header", "routes", "exec_endpoint"] {
             let body = Json::Object(vec![(key.to_owned(), value.clone())]);
-            let _ = read_answer(&body);
+            let _ = read_response(&body);
             if let Ok(request) = read_request(&body, EndpointFrom::Body) {
                 write_http(&request).expect("a request that was read can be written");
             }
@@ -92,7 +92,7 @@ proptest! {
     }
 }
 
-/// A client's score without any field is none.
+/// Removes scores without fields, which are ignored in a request.
 fn without_empty_scores(document: &mut DocumentProto) {
     document
         .scores
@@ -104,13 +104,13 @@ fn without_empty_scores(document: &mut DocumentProto) {
     document.matches.iter_mut().for_each(without_empty_scores);
 }
 
-/// HTTP has microseconds, and neither absent texts in the header nor a timeout.
-fn as_http_holds_it(mut answer: DataRequest) -> DataRequest {
-    let header = &mut answer.header;
+/// HTTP's style has microseconds, and in the header neither absent texts nor a timeout.
+fn as_http_represents_it(mut response: DataRequest) -> DataRequest {
+    let header = &mut response.header;
     header.exec_endpoint.get_or_insert_default();
     header.target_executor.get_or_insert_default();
     header.timeout = None;
-    for route in &mut answer.routes {
+    for route in &mut response.routes {
         for time in [&mut route.start_time, &mut route.end_time] {
             *time = time.map(|time| Timestamp {
                 nanos: time.nanos / 1000 * 1000,
@@ -118,20 +118,20 @@ fn as_http_holds_it(mut answer: DataRequest) -> DataRequest {
             });
         }
     }
-    answer
+    response
 }
 
 prop_compose! {
-    fn answer()(
+    fn response()(
         header in header(),
         parameters in option::of(structure()),
         routes in vec(route(), 0..3),
         documents in option::of(vec(nested_document(), 0..3)),
     ) -> DataRequest {
         let mut documents = documents.unwrap_or_default();
-        // Once for each level: a document's place goes by the one its parent had before.
+        // Once per level: the place of a document depends on its parent's place before the call.
         for _ in 0..4 {
-            document::settle_all(&mut documents);
+            document::normalise_decoded(&mut documents);
         }
         DataRequest {
             header,
@@ -291,7 +291,7 @@ fn flat_document() -> impl Strategy<Value = DocumentProto> {
     })
 }
 
-/// Arrays of each element type, with as many bytes as their shape asks for.
+/// Arrays of each element type, with the number of bytes that their shape requires.
 fn array() -> impl Strategy<Value = NdArrayProto> {
     let types = [
         ("|b1", 1),
@@ -324,17 +324,17 @@ fn array() -> impl Strategy<Value = NdArrayProto> {
                     // ASCII letters, so that no element reads as a number.
                     bytes = bytes
                         .chunks(4)
-                        .flat_map(|four| letter(dtype, four[0]))
+                        .flat_map(|four| utf32_letter(dtype, four[0]))
                         .collect();
                 }
                 dense_numpy(dtype, shape, bytes)
             })
         })
-        // Without elements and with no dimension there is no array.
+        // An array without dimensions must have an element.
         .prop_filter("an array", |array| !is_empty_scalar(array))
 }
 
-fn letter(dtype: &str, byte: u8) -> [u8; 4] {
+fn utf32_letter(dtype: &str, byte: u8) -> [u8; 4] {
     let letter = u32::from(b'a' + byte % 13);
     if dtype.starts_with('>') {
         letter.to_be_bytes()

@@ -10,21 +10,21 @@ async fn the_function_is_an_executor_of_other_gateways() {
     };
     let sent = invoke(&list.encode_to_vec());
     let response = respond(&function, &sent).await.to_string();
-    let read = Answer::read(&response).expect("a response");
-    let message: DataRequest = read.message(1 << 20).expect("a message");
+    let read = InvocationResponse::from_json(&response).expect("a response");
+    let message: DataRequest = read.decode_message(1 << 20).expect("a message");
     assert_eq!(message.documents.decode().expect("documents").len(), 2);
     let call = async |call| {
-        let sent = flowgate_proto::invoke::Invocation::of(call);
-        let sent: Value = serde_json::from_slice(&sent.write().expect("JSON")).expect("JSON");
+        let sent = flowgate_proto::invoke::Invocation::new(call);
+        let sent: Value = serde_json::from_slice(&sent.to_json().expect("JSON")).expect("JSON");
         respond(&function, &sent).await.to_string()
     };
     let endpoints = call(Call::Endpoints).await;
-    let endpoints = Answer::read(&endpoints).expect("a response");
-    let endpoints: EndpointsProto = endpoints.message(1 << 20).expect("a message");
+    let endpoints = InvocationResponse::from_json(&endpoints).expect("a response");
+    let endpoints: EndpointsProto = endpoints.decode_message(1 << 20).expect("a message");
     assert_eq!(endpoints.endpoints, ["/default"]);
     let status = call(Call::Status).await;
-    let status = Answer::read(&status).expect("a response");
-    let status: JinaInfoProto = status.message(1 << 20).expect("a message");
+    let status = InvocationResponse::from_json(&status).expect("a response");
+    let status: JinaInfoProto = status.decode_message(1 << 20).expect("a message");
     assert_eq!(status.envs["AWS_REGION"], "eu-west-1");
 }
 
@@ -62,7 +62,7 @@ async fn a_large_response_to_a_gateway_is_compressed() {
     };
     let plain =
         flowgate_proto::invoke::Invocation::process(&list.encode_to_vec(), Compression::None);
-    let sent = plain.expect("plain").write().expect("JSON");
+    let sent = plain.expect("plain").to_json().expect("JSON");
     let sent: Value = serde_json::from_slice(&sent).expect("JSON");
     let response = respond(&function, &sent).await;
     assert_eq!(response["encoding"], "zstd");

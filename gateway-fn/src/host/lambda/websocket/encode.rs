@@ -6,7 +6,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use flowgate_proto::{DataRequest, Kind, Value, json, structure};
+use flowgate_proto::{DataRequest, Kind, Value, json, struct_from_json};
 use prost::Message as _;
 
 use crate::inbound::websocket::subprotocol::Subprotocol;
@@ -55,7 +55,7 @@ pub(super) fn encode_with(
         Subprotocol::Bytes => {
             let mut parameters = message.parameters.decode()?;
             let value = Value {
-                kind: structure(object).map(Kind::StructValue),
+                kind: struct_from_json(object).map(Kind::StructValue),
             };
             parameters.fields.insert(format!("__{key}__"), value);
             message.parameters = parameters.into();

@@ -73,7 +73,7 @@ impl Message {
     /// # Errors
     /// When it is invalid; the error has the close code that the container sends.
     pub(super) fn read(&self) -> Result<Content, Close> {
-        let (bytes, limit) = (self.text.len(), limits::WEBSOCKET_MESSAGE_BYTES);
+        let (bytes, limit) = (self.text.len(), limits::MAX_WEBSOCKET_MESSAGE_BYTES);
         if bytes > limit {
             let reason = format!("the message is {bytes} bytes, and the limit is {limit}");
             return Err(Close::too_large(&reason));

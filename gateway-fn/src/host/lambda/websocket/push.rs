@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use flowgate_proto::{fresh_id, limits};
+use flowgate_proto::{generate_id, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub(super) enum AsyncRequestError {
     /// The event exceeds Lambda's limit.
     #[error(
         "the request is {bytes} bytes as an asynchronous event, and the limit is {}",
-        limits::ASYNC_INVOKE_BYTES
+        limits::MAX_ASYNC_INVOKE_PAYLOAD_BYTES
     )]
     TooLarge {
         /// Bytes of the event.
@@ -80,7 +80,7 @@ impl AsyncRequest {
     pub(super) fn new(connection: Connection, request_id: String, message: String) -> Self {
         Self {
             version: VERSION,
-            id: fresh_id(),
+            id: generate_id(),
             connection,
             request_id,
             message,
@@ -98,7 +98,7 @@ impl AsyncRequest {
         context: &Context,
     ) -> Result<(), AsyncRequestError> {
         let event = json!({KEY: self}).to_string();
-        if event.len() > limits::ASYNC_INVOKE_BYTES {
+        if event.len() > limits::MAX_ASYNC_INVOKE_PAYLOAD_BYTES {
             return Err(AsyncRequestError::TooLarge { bytes: event.len() });
         }
         Ok(enqueue(client, function, &event, context).await?)

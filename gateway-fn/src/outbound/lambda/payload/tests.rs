@@ -44,7 +44,7 @@ fn encodings(load: &Load) -> Vec<Compression> {
         Load::Split { pieces, .. } => pieces.as_slice(),
     };
     let sent = |piece: &Piece| {
-        let requests = piece.invocation.requests(LIMIT).expect("requests");
+        let requests = piece.invocation.decode_requests(LIMIT).expect("requests");
         let list = DataRequestListProto { requests };
         assert_eq!(list.encoded_len(), piece.raw_bytes);
         assert!(piece.invocation.body_len() <= 400);
@@ -104,13 +104,13 @@ fn answers_are_read_or_told_apart() {
     assert!(matches!(read(b"null"), Err(InvokeFault::NoPayload)));
     assert!(matches!(read(b"\xff"), Err(InvokeFault::Unreadable(_))));
     let message = request(&[dense(1, 100)]).encode_to_vec();
-    let large = Answer::of(&message, Compression::Zstd, false).expect("an answer");
-    let large = large.write().expect("JSON");
+    let large = InvocationResponse::new(&message, Compression::Zstd, false).expect("an answer");
+    let large = large.to_json().expect("JSON");
     assert!(matches!(
         read(large.as_bytes()),
         Err(InvokeFault::AnswerOverLimit { limit: 10 })
     ));
-    let small = Answer::of(&[], Compression::None, true).expect("an answer");
-    let small = read(small.write().expect("JSON").as_bytes()).expect("an answer");
+    let small = InvocationResponse::new(&[], Compression::None, true).expect("an answer");
+    let small = read(small.to_json().expect("JSON").as_bytes()).expect("an answer");
     assert!(small.is_error);
 }

@@ -5,7 +5,7 @@ use flowgate_proto::{
     Kind, Struct,
     docarray::{DocumentProto, document_proto::Content},
     jina::{HeaderProto, RouteProto},
-    structure,
+    struct_from_json,
 };
 use serde_json::Value as Json;
 
@@ -25,7 +25,9 @@ fn document(id: &str, bytes: usize) -> DocumentProto {
 }
 
 fn response(documents: Vec<DocumentProto>) -> DataRequest {
-    let fields = structure(json!({"top_k": 3.0})).expect("an object").fields;
+    let fields = struct_from_json(json!({"top_k": 3.0}))
+        .expect("an object")
+        .fields;
     DataRequest {
         header: HeaderProto {
             request_id: "mine".to_owned(),
@@ -106,7 +108,7 @@ fn parts_in_protobuf_are_marked_in_their_parameters() {
         let mut parameters = part.parameters.decode().expect("a Struct");
         let mark = parameters.fields.remove("__part__").expect("marked");
         let expected = json!({"index": index, "of": parts.len()});
-        assert_eq!(mark.kind, structure(expected).map(Kind::StructValue));
+        assert_eq!(mark.kind, struct_from_json(expected).map(Kind::StructValue));
         documents.extend(part.documents.clone().into_vec().expect("documents"));
         let rest = DataRequest {
             parameters: parameters.into(),

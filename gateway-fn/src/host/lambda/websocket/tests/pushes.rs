@@ -60,7 +60,7 @@ async fn a_large_response_is_sent_in_parts_and_a_larger_one_is_an_error() {
     let mut documents = Vec::new();
     for (index, (request, body)) in aws.calls().iter().enumerate() {
         assert_eq!(request, POST);
-        assert!(body.len() <= limits::WEBSOCKET_MESSAGE_BYTES);
+        assert!(body.len() <= limits::MAX_WEBSOCKET_MESSAGE_BYTES);
         let sent: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(sent["part"], json!({"index": index, "of": 4}));
         documents.extend(sent["data"].as_array().expect("a list").clone());

@@ -1,4 +1,5 @@
-//! Where we differ from Jina 3.13 on purpose: what it gets wrong or answers with a bare 500.
+//! Deliberate differences from Jina 3.13: input on which it returns wrong data or a bare 500, limits, and
+//! the details of both styles.
 
 use super::*;
 use crate::{
@@ -14,19 +15,19 @@ fn read(body: &str) -> Result<DataRequest, Vec<FieldError>> {
     read_request(&json(body), EndpointFrom::Body)
 }
 
-fn written(request: &DataRequest) -> Json {
+fn to_json(request: &DataRequest) -> Json {
     parse(&write_http(request).expect("can be written")).expect("JSON")
 }
 
 fn first_document(request: &DataRequest) -> Json {
-    match written(request).get("data") {
+    match to_json(request).get("data") {
         Some(Json::List(documents)) => documents[0].clone(),
-        other => panic!("documents were expected: {other:?}"),
+        other => panic!("expected documents: {other:?}"),
     }
 }
 
-/// `loc` with dots, and the type, of each error.
-fn complaints(body: &str) -> Vec<(String, String)> {
+/// Returns `loc`, joined with dots, and the type of each error.
+fn errors_of(body: &str) -> Vec<(String, String)> {
     let errors = read(body).expect_err(body);
     let step = |loc: &Loc| match loc {
         Loc::Key(key) => key.clone(),
@@ -45,7 +46,7 @@ fn complaints(body: &str) -> Vec<(String, String)> {
 fn whole_numbers_in_tags_and_metadata_stay_numbers() {
     let request =
         read(r#"{"data":[{"tags":{"one":1,"zero":0,"two":2},"_metadata":{"x":1,"y":1.0}}]}"#);
-    let document = first_document(&request.expect("fine"));
+    let document = first_document(&request.expect("valid"));
     assert_eq!(
         document.get("tags"),
         Some(&json(r#"{"one":1.0,"two":2.0,"zero":0.0}"#))
@@ -57,7 +58,7 @@ fn whole_numbers_in_tags_and_metadata_stay_numbers() {
 }
 
 #[test]
-fn what_jina_fails_on_is_told_with_its_place() {
+fn values_on_which_jina_fails_are_reported_with_their_path() {
     let cases = [
         (
             r#"{"data":[{"id":"a","text":"x","blob":"!!notb64"}]}"#,
@@ -111,15 +112,15 @@ fn what_jina_fails_on_is_told_with_its_place() {
         ),
     ];
     for (body, loc, kind) in cases {
-        let told = complaints(body);
-        assert_eq!(told[0], (loc.to_owned(), kind.to_owned()), "{body}");
+        let errors = errors_of(body);
+        assert_eq!(errors[0], (loc.to_owned(), kind.to_owned()), "{body}");
     }
 }
 
 #[test]
-fn an_object_without_docs_lacks_them() {
-    let told = complaints(r#"{"data":{"foo":[{"id":"a"}]}}"#);
-    let (loc, kind) = told.last().expect("a complaint");
+fn an_object_without_docs_is_reported() {
+    let errors = errors_of(r#"{"data":{"foo":[{"id":"a"}]}}"#);
+    let (loc, kind) = errors.last().expect("an error");
     assert_eq!(
         (loc.as_str(), kind.as_str()),
         ("body.data.docs", "value_error.missing")
@@ -127,39 +128,39 @@ fn an_object_without_docs_lacks_them() {
 }
 
 #[test]
-fn integers_of_any_length_do_no_harm() {
+fn integers_of_any_length_are_handled() {
     let digits = "9".repeat(400);
-    let told = complaints(&format!(r#"{{"data":[{{"weight":{digits}}}]}}"#));
-    assert_eq!(told[0].0, "body.data.0.weight");
-    let told = complaints(&format!(r#"{{"parameters":{{"a":[{digits}]}}}}"#));
-    assert_eq!(told[0].0, "body.parameters.a");
+    let errors = errors_of(&format!(r#"{{"data":[{{"weight":{digits}}}]}}"#));
+    assert_eq!(errors[0].0, "body.data.0.weight");
+    let errors = errors_of(&format!(r#"{{"parameters":{{"a":[{digits}]}}}}"#));
+    assert_eq!(errors[0].0, "body.parameters.a");
     let too_long = parse("9".repeat(5000).as_bytes()).expect_err("too long");
-    assert_eq!(too_long.fault, Fault::Unreadable);
+    assert_eq!(too_long.kind, SyntaxErrorKind::Unreadable);
 }
 
 #[test]
-fn an_array_of_texts_takes_no_more_room_than_is_reasonable() {
+fn the_size_of_a_string_array_is_limited() {
     let long = "x".repeat(100_000);
     let many = "\"\",".repeat(1000);
     let body = format!(r#"{{"data":[{{"id":"a","text":"x","tensor":[{many}"{long}"]}}]}}"#);
-    assert_eq!(complaints(&body)[0].0, "body.data.0.tensor");
+    assert_eq!(errors_of(&body)[0].0, "body.data.0.tensor");
 }
 
 #[test]
-fn what_nests_deeper_than_protobuf_allows_is_refused() {
+fn values_nested_deeper_than_protobuf_allows_are_rejected() {
     let nested = |open: &str, close: &str, n: usize| open.repeat(n) + "null" + &close.repeat(n);
     let tags = nested("[", "]", 60);
-    let told = complaints(&format!(r#"{{"data":[{{"tags":{{"a":{tags}}}}}]}}"#));
-    assert_eq!(told[0].0, "body.data.0.tags.a");
+    let errors = errors_of(&format!(r#"{{"data":[{{"tags":{{"a":{tags}}}}}]}}"#));
+    assert_eq!(errors[0].0, "body.data.0.tags.a");
     let chunks = nested("{\"chunks\":[", "]}", 100).replace("null", "");
     assert!(read(&format!(r#"{{"data":[{chunks}]}}"#)).is_err());
     let error = parse(nested("[", "]", 300).as_bytes()).expect_err("too deep");
-    assert_eq!(error.fault, Fault::Unreadable);
+    assert_eq!(error.kind, SyntaxErrorKind::Unreadable);
 }
 
 #[test]
-fn what_is_read_can_be_decoded_again() {
-    // The deepest tags and chunks that are taken.
+fn the_deepest_accepted_values_can_be_encoded_and_decoded() {
+    // The deepest tags and chunks that are accepted.
     let tags = "[".repeat(41) + &"]".repeat(41);
     let chunks = "{\"chunks\":[".repeat(86) + "{}" + &"]}".repeat(86);
     let body = format!(r#"{{"data":[{{"tags":{{"a":{tags}}}}},{chunks}]}}"#);
@@ -171,9 +172,9 @@ fn what_is_read_can_be_decoded_again() {
 }
 
 #[test]
-fn a_thousand_mistakes_are_enough() {
+fn at_most_a_thousand_errors_are_reported_per_form() {
     let body = format!(r#"{{"data":[{}1]}}"#, "1,".repeat(5000));
-    assert_eq!(read(&body).expect_err("5001 mistakes").len(), 1001);
+    assert_eq!(read(&body).expect_err("5001 errors").len(), 1001);
 }
 
 #[test]
@@ -182,9 +183,9 @@ fn a_lone_surrogate_is_replaced() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_cannot_be_read() {
-    let error = parse(b"\"\xff\"").expect_err("no UTF-8");
-    assert_eq!(error.fault, Fault::Unreadable);
+fn bytes_that_are_not_utf8_are_unreadable() {
+    let error = parse(b"\"\xff\"").expect_err("not UTF-8");
+    assert_eq!(error.kind, SyntaxErrorKind::Unreadable);
     assert!(error.to_string().contains("0xff in position 1"), "{error}");
     assert_eq!(
         parse(b"\xef\xbb\xbf1"),
@@ -194,9 +195,9 @@ fn bytes_that_are_no_utf8_cannot_be_read() {
 }
 
 #[test]
-fn a_route_gives_the_endpoint_whatever_the_body_says() {
+fn the_endpoint_of_a_route_overrides_the_body() {
     let body = json(r#"{"exec_endpoint":[],"execEndpoint":null}"#);
-    let request = read_request(&body, EndpointFrom::Path("/index")).expect("fine");
+    let request = read_request(&body, EndpointFrom::Path("/index")).expect("valid");
     assert_eq!(request.exec_endpoint(), Some("/index"));
 }
 
@@ -231,34 +232,34 @@ fn numpy(dtype: &str, shape: &[u32], buffer: &[u8]) -> DataRequest {
 fn array_error(request: &DataRequest) -> ArrayError {
     match write_http(request) {
         Err(WriteError::Array { source, .. }) => source,
-        other => panic!("an array error was expected: {other:?}"),
+        other => panic!("expected an array error: {other:?}"),
     }
 }
 
 #[test]
-fn not_a_number_is_text_over_http_and_bare_over_websocket() {
+fn nan_is_a_string_over_http_and_unquoted_over_websocket() {
     let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
     let bytes: Vec<u8> = values.into_iter().flat_map(f64::to_le_bytes).collect();
     let answer = numpy("<f8", &[3], &bytes);
-    let http = String::from_utf8(write_http(&answer).expect("fine")).expect("UTF-8");
+    let http = String::from_utf8(write_http(&answer).expect("valid")).expect("UTF-8");
     assert!(
         http.contains(r#""tensor":["NaN","Infinity","-Infinity"]"#),
         "{http}"
     );
-    let websocket = write_websocket(&answer).expect("fine");
+    let websocket = write_websocket(&answer).expect("valid");
     assert!(
         websocket.contains(r#""tensor": [NaN, Infinity, -Infinity]"#),
         "{websocket}"
     );
     for text in [http, websocket] {
-        let read = read_answer(&json(&text)).expect("our own");
-        let again = write_websocket(&read).expect("fine");
+        let read = read_response(&json(&text)).expect("valid");
+        let again = write_websocket(&read).expect("valid");
         assert!(again.contains("[NaN, Infinity, -Infinity]"), "{again}");
     }
 }
 
 #[test]
-fn an_array_of_no_dimension_is_its_element() {
+fn an_array_without_dimensions_is_written_as_its_element() {
     let answer = numpy("<f4", &[], &1.5_f32.to_le_bytes());
     assert_eq!(
         first_document(&answer).get("tensor"),
@@ -267,12 +268,12 @@ fn an_array_of_no_dimension_is_its_element() {
 }
 
 #[test]
-fn element_types_go_by_their_long_names_too() {
+fn long_names_of_element_types_are_accepted() {
     let answer = numpy("float32", &[1], &1.5_f32.to_le_bytes());
     assert_eq!(first_document(&answer).get("tensor"), Some(&json("[1.5]")));
 }
 
-/// Jina makes doubles of all elements, and the large ones lose their last digits.
+/// Jina converts all elements to doubles, so that large ones lose their last digits.
 #[test]
 fn unsigned_integers_keep_their_digits() {
     let bytes: Vec<u8> = [u64::MAX, 1]
@@ -285,7 +286,7 @@ fn unsigned_integers_keep_their_digits() {
 }
 
 #[test]
-fn arrays_that_are_not_what_they_say_are_errors() {
+fn inconsistent_arrays_are_errors() {
     let huge = u32::MAX;
     assert!(matches!(
         array_error(&numpy("<f4", &[2], &[0; 7])),
@@ -351,7 +352,7 @@ fn sparse(class: &str, indices: &[i64], values: &[f32], shape: &[u32]) -> DataRe
 }
 
 #[test]
-fn sparse_arrays_are_written_out() {
+fn sparse_arrays_are_written_as_dense_lists() {
     let expected = json("[[0.0,1.5,0.0],[0.0,0.0,2.5]]");
     for (class, indices) in [
         ("scipy", [0, 1, 1, 2]),
@@ -372,7 +373,7 @@ fn sparse_arrays_are_written_out() {
 }
 
 #[test]
-fn sparse_arrays_that_do_not_hold_are_errors() {
+fn inconsistent_sparse_arrays_are_errors() {
     let error =
         |indices: &[i64], shape: &[u32]| array_error(&sparse("scipy", indices, &[1.5], shape));
     assert_eq!(error(&[0, 3], &[2, 3]), ArrayError::Indices);
@@ -390,7 +391,7 @@ fn sparse_arrays_that_do_not_hold_are_errors() {
 }
 
 #[test]
-fn zeros_that_are_only_meant_do_not_fill_the_memory() {
+fn the_zeros_filled_in_for_one_request_are_limited() {
     let many = vec![numpy("<f8", &[1 << 20], &[]); 100];
     let mut documents: Vec<_> = many
         .into_iter()
@@ -408,10 +409,10 @@ fn zeros_that_are_only_meant_do_not_fill_the_memory() {
 }
 
 #[test]
-fn a_failed_request_is_echoed_with_the_cause() {
-    let mut sent = read(r#"{"data":[{"id":"a"}],"parameters":{"n":1,"x":1.5}}"#).expect("fine");
+fn a_failed_request_is_echoed_with_its_error() {
+    let mut sent = read(r#"{"data":[{"id":"a"}],"parameters":{"n":1,"x":1.5}}"#).expect("valid");
     sent.header.request_id = "r".to_owned();
-    let body = parse(&write_failure(&sent, "it is \"down\"")).expect("JSON");
+    let body = parse(&write_failed_request(&sent, "it is \"down\"")).expect("JSON");
     let header = r#"{"requestId":"r","status":{"code":1,"description":"it is \"down\"","exception":
         {"name":"<class 'jina.excepts.InternalNetworkError'>","args":[],"stacks":[],"executor":""}},
         "execEndpoint":"","targetExecutor":""}"#;
@@ -419,32 +420,32 @@ fn a_failed_request_is_echoed_with_the_cause() {
     assert_eq!(body.get("parameters"), Some(&json(r#"{"n":1,"x":1.5}"#)));
     assert_eq!(body.get("routes"), Some(&Json::Null));
     assert!(matches!(body.get("data"), Some(Json::List(documents)) if documents.len() == 1));
-    let body = parse(&write_failure(&read("{}").expect("fine"), "")).expect("JSON");
+    let body = parse(&write_failed_request(&read("{}").expect("valid"), "")).expect("JSON");
     assert_eq!(body.get("parameters"), Some(&Json::Null));
     assert_eq!(body.get("data"), Some(&Json::Null));
 }
 
 #[test]
-fn the_parameters_of_a_failure_keep_integers_at_the_ends_of_64_bits() {
+fn a_failed_request_keeps_integers_at_the_limits_of_64_bits() {
     let numbers = "[-9223372036854775808,9223372036854775808,18446744073709549568]";
-    let sent = read(&format!(r#"{{"parameters":{{"n":{numbers}}}}}"#)).expect("fine");
-    let body = String::from_utf8(write_failure(&sent, "")).expect("UTF-8");
+    let sent = read(&format!(r#"{{"parameters":{{"n":{numbers}}}}}"#)).expect("valid");
+    let body = String::from_utf8(write_failed_request(&sent, "")).expect("UTF-8");
     assert!(
         body.contains(&format!(r#""parameters":{{"n":{numbers}}}"#)),
         "{body}"
     );
-    let sent = read(r#"{"parameters":{"n":18446744073709551616}}"#).expect("fine");
-    let body = String::from_utf8(write_failure(&sent, "")).expect("UTF-8");
+    let sent = read(r#"{"parameters":{"n":18446744073709551616}}"#).expect("valid");
+    let body = String::from_utf8(write_failed_request(&sent, "")).expect("UTF-8");
     assert!(body.contains(r#"{"n":1.8446744073709552e+19}"#), "{body}");
 }
 
 /// Vectors `http/02-dry_run`, `ws/09-dry_run_json`, `http/39-executor_down_dry_run`.
 #[test]
 fn dry_run_statuses_are_as_recorded() {
-    let fine = StatusProto::default();
+    let success = StatusProto::default();
     let all = r#"{"code":0,"description":"","exception":null}"#;
-    assert_eq!(write_status(&fine, Form::Http), all);
-    assert_eq!(write_status(&fine, Form::WebSocket), "{}");
+    assert_eq!(write_status(&success, JsonStyle::Http), all);
+    assert_eq!(write_status(&success, JsonStyle::WebSocket), "{}");
     let down = StatusProto {
         code: 1,
         description: "d".to_owned(),
@@ -455,13 +456,13 @@ fn dry_run_statuses_are_as_recorded() {
         }),
     };
     let all = r#"{"code":1,"description":"d","exception":{"name":"InternalNetworkError","args":["d"],"stacks":[],"executor":""}}"#;
-    assert_eq!(write_status(&down, Form::Http), all);
+    assert_eq!(write_status(&down, JsonStyle::Http), all);
     let set = r#"{"code": 1, "description": "d", "exception": {"name": "InternalNetworkError", "args": ["d"]}}"#;
-    assert_eq!(write_status(&down, Form::WebSocket), set);
+    assert_eq!(write_status(&down, JsonStyle::WebSocket), set);
 }
 
 #[test]
-fn info_is_two_objects_of_texts() {
+fn info_is_two_objects_of_strings() {
     let info = JinaInfoProto {
         jina: [("jina".to_owned(), "3.13.2".to_owned())].into(),
         envs: [("JINA_LOG_LEVEL".to_owned(), "(unset)".to_owned())].into(),
@@ -471,7 +472,7 @@ fn info_is_two_objects_of_texts() {
 }
 
 #[test]
-fn times_have_the_digits_of_each_form() {
+fn times_have_the_digits_of_each_style() {
     let cases = [
         (
             0,
@@ -496,9 +497,9 @@ fn times_have_the_digits_of_each_form() {
     ];
     for (nanos, http, websocket) in cases {
         let answer = at(1_000_000_000, nanos);
-        let text = String::from_utf8(write_http(&answer).expect("fine")).expect("UTF-8");
+        let text = String::from_utf8(write_http(&answer).expect("valid")).expect("UTF-8");
         assert!(text.contains(http), "{text}");
-        let text = write_websocket(&answer).expect("fine");
+        let text = write_websocket(&answer).expect("valid");
         assert!(text.contains(websocket), "{text}");
     }
 }
@@ -516,10 +517,10 @@ fn at(seconds: i64, nanos: i32) -> DataRequest {
 }
 
 #[test]
-fn times_that_no_calendar_has_are_unset() {
+fn times_out_of_range_are_unset() {
     for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, i32::MAX)] {
         let text =
-            String::from_utf8(write_http(&at(seconds, nanos)).expect("fine")).expect("UTF-8");
+            String::from_utf8(write_http(&at(seconds, nanos)).expect("valid")).expect("UTF-8");
         assert!(text.contains(r#""startTime":null"#), "{text}");
     }
 }
