@@ -1,150 +1,127 @@
-//! An HTTP API with one route, `$default`, in front of the function: requests out as events of payload format 2.0, the
-//! function's answers back, with the limits and the texts of API Gateway's own (API Gateway, quotas for HTTP APIs).
-
-mod answer;
+//! An HTTP API with the single route `$default`: invokes the function with an event of payload format 2.0 for each
+//! request, and applies API Gateway's limits and error texts (API Gateway, quotas for HTTP APIs).
 
 mod event;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use flowgate_proto::limits::{MAX_HTTP_API_HEADER_BYTES, MAX_HTTP_API_PAYLOAD_BYTES};
+use flowgate_proto::{
+    limits::{MAX_HTTP_API_HEADER_BYTES, MAX_HTTP_API_PAYLOAD_BYTES},
+    with_causes,
+};
 use http::{HeaderValue, Request, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
-pub(super) use self::{
-    answer::status,
-    event::{Plus, decoded, query_lists, query_parameters, text},
+use self::event::ReceivedRequest;
+use crate::{
+    aws::new_id,
+    function::{Integration, InvokeError, InvokeResult},
+    options::Options,
+    proxy_response,
+    response::{self, ApiGatewayError, Response},
+    server,
+    stage::Stage,
 };
-use super::{
-    Options,
-    answer::{Answer, message},
-    function::{Front, InvokeError, Outcome},
-    moment, server,
-};
-use event::Arrival;
 
 /// An HTTP API.
 #[derive(Clone, Debug)]
-pub(super) struct HttpApi {
-    front: Front,
-    api: Arc<Api>,
-}
-
-/// What is the same for every request.
-#[derive(Debug)]
-struct Api {
-    stage: String,
-    prefix: String,
-    domain: String,
-    port: u16,
+pub(crate) struct HttpApi {
+    integration: Integration,
+    stage: Arc<Stage>,
     timeout: Duration,
 }
 
 impl HttpApi {
-    pub(super) fn new(front: Front, options: &Options, address: SocketAddr) -> Self {
-        let api = Api {
-            stage: options.stage.clone(),
-            prefix: options.prefix(),
-            domain: address.to_string(),
-            port: address.port(),
-            timeout: options.times.http,
-        };
+    pub(crate) fn new(integration: Integration, options: &Options, address: SocketAddr) -> Self {
         Self {
-            front,
-            api: Arc::new(api),
+            integration,
+            stage: Arc::new(Stage::new(&options.stage, address)),
+            timeout: options.timeouts.http,
         }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let id = moment::id();
-        let mut answer = match self.ask(&id, request, peer).await {
-            Ok(answer) => answer,
-            Err(Refusal(status, text)) => message(status, text),
+    pub(crate) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Response {
+        let request_id = new_id();
+        let mut response = match self.invoke(&request_id, request, client).await {
+            Ok(response) => response,
+            Err(ApiGatewayError(status, text)) => response::message(status, text),
         };
-        if let Ok(id) = HeaderValue::try_from(id) {
-            answer.headers_mut().insert("apigw-requestid", id);
+        if let Ok(request_id) = HeaderValue::try_from(request_id) {
+            response.headers_mut().insert("apigw-requestid", request_id);
         }
-        answer
+        response
     }
 
-    async fn ask(
+    async fn invoke(
         &self,
-        id: &str,
+        request_id: &str,
         request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Result<Answer, Refusal> {
+        client: SocketAddr,
+    ) -> Result<Response, ApiGatewayError> {
         let (parts, body) = request.into_parts();
-        self.api.check_head(&parts)?;
-        let body = server::body(body, MAX_HTTP_API_PAYLOAD_BYTES).await;
+        check_header_size(&parts)?;
+        if self.stage.strip_prefix(parts.uri.path()).is_none() {
+            return Err(NOT_FOUND);
+        }
+        let body = server::read_body(body, MAX_HTTP_API_PAYLOAD_BYTES).await;
         let body = body.map_err(|status| match status {
             StatusCode::PAYLOAD_TOO_LARGE => TOO_LARGE,
-            status => Refusal(status, "Bad Request"),
+            status => ApiGatewayError(status, "Bad Request"),
         })?;
-        let arrival = Arrival::new(id, &self.api, &parts, &body, peer);
-        let event = arrival.event();
-        let asked = self.front.invoke(&event, arrival.trace());
-        let outcome = match tokio::time::timeout(self.api.timeout, asked).await {
-            Ok(outcome) => outcome.map_err(|error| {
-                tracing::warn!(path = parts.uri.path(), "{error}");
-                Refusal::of(&error)
-            })?,
-            Err(_) => return Err(UNAVAILABLE),
-        };
-        match outcome {
-            Outcome::Answered(payload) => answer::read(&payload).map_err(|fault| {
-                tracing::warn!("the function's answer is no answer of format 2.0: {fault}");
-                INTERNAL
-            }),
-            Outcome::Failed(_) => Err(INTERNAL),
+        let received = ReceivedRequest::new(request_id, &self.stage, &parts, &body, client);
+        let event = received.to_event();
+        let invocation = self.integration.invoke(&event, received.trace());
+        match tokio::time::timeout(self.timeout, invocation).await {
+            Ok(Ok(InvokeResult::Response(payload))) => {
+                proxy_response::parse(&payload).map_err(|error| {
+                    tracing::warn!(request_id, %error, "invalid response of the function");
+                    INTERNAL
+                })
+            }
+            Ok(Ok(InvokeResult::FunctionError(_))) => Err(INTERNAL),
+            Ok(Err(error)) => {
+                tracing::warn!(request_id, error = %with_causes(&error), "invocation failed");
+                Err(error_response(&error))
+            }
+            Err(_) => Err(UNAVAILABLE),
         }
     }
 }
 
-impl Api {
-    fn check_head(&self, parts: &Parts) -> Result<(), Refusal> {
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or(0, |target| target.as_str().len());
-        let line = parts.method.as_str().len() + target + " HTTP/1.1\r\n ".len();
-        let headers = parts.headers.iter();
-        let headers =
-            headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-        if line + headers.sum::<usize>() > MAX_HTTP_API_HEADER_BYTES {
-            return Err(HEADERS_TOO_LARGE);
-        }
-        match parts.uri.path().strip_prefix(&self.prefix) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => Ok(()),
-            _ => Err(NOT_FOUND),
-        }
+fn check_header_size(parts: &Parts) -> Result<(), ApiGatewayError> {
+    let target = parts.uri.path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
+    let line = parts.method.as_str().len() + target + " HTTP/1.1\r\n ".len();
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    match line + headers.sum::<usize>() > MAX_HTTP_API_HEADER_BYTES {
+        true => Err(HEADERS_TOO_LARGE),
+        false => Ok(()),
     }
 }
 
-/// API Gateway's own refusal: a status and what its `message` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Refusal(StatusCode, &'static str);
-
-/// No stage of this path.
-const NOT_FOUND: Refusal = Refusal(StatusCode::NOT_FOUND, "Not Found");
-/// More than 10 MB, or more than 6 MB of event once it is JSON.
-const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
-const HEADERS_TOO_LARGE: Refusal = Refusal(
+/// The path is in no stage.
+const NOT_FOUND: ApiGatewayError = ApiGatewayError(StatusCode::NOT_FOUND, "Not Found");
+/// The body is larger than 10 MB, or the event is larger than 6 MB.
+const TOO_LARGE: ApiGatewayError =
+    ApiGatewayError(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+const HEADERS_TOO_LARGE: ApiGatewayError = ApiGatewayError(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "Request Header Fields Too Large",
 );
-/// The function failed, or what it answered is no answer.
-const INTERNAL: Refusal = Refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-/// The function took longer than 30 s, or was throttled: an HTTP API says 503 to both, where a REST API says 504.
-const UNAVAILABLE: Refusal = Refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+/// The function failed, or its response is invalid.
+const INTERNAL: ApiGatewayError =
+    ApiGatewayError(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+/// The integration timed out or was throttled. An HTTP API responds with 503 to both; a REST API with 504 to a timeout.
+const UNAVAILABLE: ApiGatewayError =
+    ApiGatewayError(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
 
-impl Refusal {
-    const fn of(error: &InvokeError) -> Self {
-        match error {
-            InvokeError::TooLarge { .. } => TOO_LARGE,
-            InvokeError::Throttled | InvokeError::Stopping => UNAVAILABLE,
-            InvokeError::NotFound
-            | InvokeError::Refused { .. }
-            | InvokeError::Unreachable { .. } => INTERNAL,
-        }
+const fn error_response(error: &InvokeError) -> ApiGatewayError {
+    match error {
+        InvokeError::TooLarge { .. } => TOO_LARGE,
+        InvokeError::Throttled | InvokeError::Stopping => UNAVAILABLE,
+        InvokeError::NotFound
+        | InvokeError::EndpointStatus { .. }
+        | InvokeError::Unreachable(_) => INTERNAL,
     }
 }

@@ -1,5 +1,5 @@
-//! Lambda's Invoke API for the functions that run here (AWS Lambda API reference, Invoke): synchronous, asynchronous
-//! and dry, with its refusals by their names; and the Runtime API for runtimes that are started by hand.
+//! Lambda's Invoke API for the functions that run here (AWS Lambda API reference, Invoke): synchronous and asynchronous
+//! invocations and dry runs, with the errors of AWS's reference; and the Runtime API for external runtimes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,138 +8,150 @@ use bytes::Bytes;
 use flowgate_proto::limits::{MAX_ASYNC_INVOKE_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
-use serde_json::json;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use serde_json::{json, value::RawValue};
 
-use super::{
-    Local,
-    answer::{self, Answer},
-    function::{self, Functions, InvokeError, Outcome, Patience, Processes},
+use crate::{
+    aws::{TRACE_HEADER, function_arn},
+    decode::decode_path,
+    function::{Function, Functions, Invocation, InvokeError, InvokeResult, QueuePolicy},
+    response::{self, Response},
     server,
+    shutdown::Shutdown,
 };
 
 /// The Invoke API.
 #[derive(Clone, Debug)]
-pub(super) struct LambdaApi {
+pub(crate) struct LambdaApi {
     functions: Functions,
-    /// The pauses before an asynchronous invocation that failed is tried again.
-    retries: [Duration; 2],
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    retry_delays: [Duration; 2],
+    shutdown: Shutdown,
 }
 
 impl LambdaApi {
-    pub(super) fn new(functions: Functions, retries: [Duration; 2], local: &Local) -> Self {
+    pub(crate) const fn new(
+        functions: Functions,
+        retry_delays: [Duration; 2],
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             functions,
-            retries,
-            stopping: local.stopping.clone(),
-            tasks: local.tasks.clone(),
+            retry_delays,
+            shutdown,
         }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response {
         let path = request.uri().path().to_owned();
         if let Some(rest) = path.strip_prefix("/.rt/") {
-            let (name, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let function = self.functions.named(name);
-            return runtime_api(function, rest, request).await;
+            let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            return call_runtime_api(self.functions.get(name), path, request).await;
         }
         if path.starts_with("/2018-06-01/") || path.starts_with("/2020-01-01/") {
-            return runtime_api(self.functions.by_hand(), &path, request).await;
+            let function = self.functions.default_external();
+            return call_runtime_api(function, &path, request).await;
         }
         let name = path
             .strip_prefix("/2015-03-31/functions/")
             .and_then(|rest| rest.strip_suffix("/invocations"));
         match name {
             Some(name) if request.method() == Method::POST => self.invoke(name, request).await,
-            _ => answer::message(StatusCode::NOT_FOUND, "only Invoke is here"),
+            _ => response::message(
+                StatusCode::NOT_FOUND,
+                "only Invoke is supported: POST /2015-03-31/functions/NAME/invocations",
+            ),
         }
     }
 
-    async fn invoke(&self, name: &str, request: Request<Incoming>) -> Answer {
-        let name = plain_name(name);
-        let Some(function) = self.functions.named(&name) else {
-            return not_found(&name);
+    async fn invoke(&self, name: &str, request: Request<Incoming>) -> Response {
+        let name = function_name(name);
+        let Some(function) = self.functions.get(&name) else {
+            return function_not_found(&name);
         };
-        let kind = match request.headers().get("x-amz-invocation-type") {
-            None => Kind::RequestResponse,
-            Some(kind) => match Kind::from_header(kind) {
-                Some(kind) => kind,
-                None => {
-                    return bad_request("InvalidParameterValueException", "the invocation type");
-                }
-            },
+        let Some(invocation_type) = InvocationType::from_headers(request.headers()) else {
+            let message = "invalid X-Amz-Invocation-Type: use RequestResponse, Event or DryRun";
+            return bad_request("InvalidParameterValueException", message);
         };
         let (parts, body) = request.into_parts();
-        let payload = match server::body(body, kind.most()).await {
+        let max_bytes = invocation_type.max_payload_bytes();
+        let payload = match server::read_body(body, max_bytes).await {
             Ok(payload) if payload.is_empty() => Bytes::from_static(b"{}"),
             Ok(payload) => payload,
-            Err(StatusCode::PAYLOAD_TOO_LARGE) => return too_large(kind.most()),
-            Err(status) => return answer::message(status, "the payload did not come"),
+            Err(StatusCode::PAYLOAD_TOO_LARGE) => return payload_too_large(max_bytes),
+            Err(status) => return response::message(status, "cannot read the payload"),
         };
-        if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
-            let said = "Could not parse request body into json";
-            return bad_request("InvalidRequestContentException", said);
+        if serde_json::from_slice::<&RawValue>(&payload).is_err() {
+            let message = "Could not parse request body into json";
+            return bad_request("InvalidRequestContentException", message);
         }
-        let event = function_request(payload, &parts.headers);
-        let id = event.id.clone();
-        let mut answer = match kind {
-            Kind::DryRun => answer::empty(StatusCode::NO_CONTENT),
-            Kind::RequestResponse => synchronous(function, event).await,
-            Kind::Event => self.asynchronous(function, event),
+        let invocation = read_invocation(payload, &parts.headers);
+        let request_id = HeaderValue::try_from(&invocation.request_id);
+        let mut response = match invocation_type {
+            InvocationType::DryRun => response::empty(StatusCode::NO_CONTENT),
+            InvocationType::RequestResponse => invoke_sync(function, invocation).await,
+            InvocationType::Event => self.invoke_async(function, invocation),
         };
-        let headers = answer.headers_mut();
-        if let Ok(id) = HeaderValue::try_from(id) {
-            headers.insert("x-amzn-requestid", id);
+        if let Ok(request_id) = request_id {
+            response
+                .headers_mut()
+                .insert("x-amzn-requestid", request_id);
         }
-        answer
+        response
     }
 
-    /// Takes the event and tries it up to three times, as Lambda does by default.
-    fn asynchronous(&self, function: &Arc<Processes>, event: function::Request) -> Answer {
-        let again = (event.id.clone(), event.payload.clone(), event.trace.clone());
-        let first = match function.invoke(event, Patience::Waits) {
-            Ok(first) => first,
-            Err(error) => return refusal(&error),
+    /// Accepts the event, and retries its invocation twice, as Lambda does by default.
+    fn invoke_async(&self, function: &Arc<Function>, invocation: Invocation) -> Response {
+        // The client context reaches the first attempt only.
+        let retry = Invocation {
+            client_context: None,
+            ..invocation.clone()
         };
-        let (function, retries) = (Arc::clone(function), self.retries);
-        let work = async move {
-            let mut outcome = first.await;
-            for pause in retries {
-                if matches!(outcome, Ok(Outcome::Answered(_))) {
+        let first = match function.invoke(invocation, QueuePolicy::Wait) {
+            Ok(first) => first,
+            Err(error) => return invoke_error(&error),
+        };
+        let (function, retry_delays) = (Arc::clone(function), self.retry_delays);
+        let attempts = async move {
+            let mut result = first.await;
+            for delay in retry_delays {
+                if matches!(result, Ok(InvokeResult::Response(_))) {
                     return;
                 }
-                tokio::time::sleep(pause).await;
-                let (id, payload, trace) = again.clone();
-                let mut event = function::Request::new(payload, trace);
-                event.id = id;
-                outcome = match function.invoke(event, Patience::Waits) {
-                    Ok(outcome) => outcome.await,
+                tokio::time::sleep(delay).await;
+                result = match function.invoke(retry.clone(), QueuePolicy::Wait) {
+                    Ok(result) => result.await,
                     Err(error) => Err(error),
                 };
             }
-            if !matches!(outcome, Ok(Outcome::Answered(_))) {
-                tracing::warn!(function = %function.arn(), "an asynchronous event is given up");
+            if !matches!(result, Ok(InvokeResult::Response(_))) {
+                tracing::warn!(
+                    function = function.name(),
+                    request_id = retry.request_id,
+                    "asynchronous invocation failed after all retries"
+                );
             }
         };
-        let stopping = self.stopping.clone();
-        self.tasks
-            .spawn(async move { stopping.run_until_cancelled(work).await });
-        answer::empty(StatusCode::ACCEPTED)
+        let stopping = self.shutdown.stopping.clone();
+        self.shutdown
+            .tasks
+            .spawn(async move { stopping.run_until_cancelled(attempts).await });
+        response::empty(StatusCode::ACCEPTED)
     }
 }
 
-/// What `X-Amz-Invocation-Type` asks for.
+/// The value of `X-Amz-Invocation-Type`.
 #[derive(Clone, Copy)]
-enum Kind {
+enum InvocationType {
     RequestResponse,
     Event,
     DryRun,
 }
 
-impl Kind {
-    fn from_header(value: &HeaderValue) -> Option<Self> {
+impl InvocationType {
+    /// Returns the type, which is `RequestResponse` without the header, or `None` if it is invalid.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let Some(value) = headers.get("x-amz-invocation-type") else {
+            return Some(Self::RequestResponse);
+        };
         match value.as_bytes() {
             b"RequestResponse" => Some(Self::RequestResponse),
             b"Event" => Some(Self::Event),
@@ -148,8 +160,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of its payload.
-    const fn most(self) -> usize {
+    const fn max_payload_bytes(self) -> usize {
         match self {
             Self::RequestResponse | Self::DryRun => MAX_INVOKE_PAYLOAD_BYTES,
             Self::Event => MAX_ASYNC_INVOKE_PAYLOAD_BYTES,
@@ -157,75 +168,67 @@ impl Kind {
     }
 }
 
-async fn synchronous(function: &Arc<Processes>, event: function::Request) -> Answer {
-    let outcome = match function.invoke(event, Patience::None) {
-        Ok(outcome) => outcome.await,
+async fn invoke_sync(function: &Arc<Function>, invocation: Invocation) -> Response {
+    let result = match function.invoke(invocation, QueuePolicy::Throttle) {
+        Ok(result) => result.await,
         Err(error) => Err(error),
     };
-    let (body, is_failed) = match outcome {
-        Ok(Outcome::Answered(body)) => (body, false),
-        Ok(Outcome::Failed(body)) => (body, true),
-        Err(error) => return refusal(&error),
+    let (body, is_function_error) = match result {
+        Ok(InvokeResult::Response(body)) => (body, false),
+        Ok(InvokeResult::FunctionError(body)) => (body, true),
+        Err(error) => return invoke_error(&error),
     };
-    let mut answer = answer::bytes(StatusCode::OK, body);
-    let headers = answer.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    headers.insert(
-        "x-amz-executed-version",
-        HeaderValue::from_static("$LATEST"),
-    );
-    if is_failed {
-        headers.insert(
-            "x-amz-function-error",
-            HeaderValue::from_static("Unhandled"),
-        );
+    let mut response = response::json_text(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    let version = HeaderValue::from_static("$LATEST");
+    headers.insert("x-amz-executed-version", version);
+    if is_function_error {
+        let kind = HeaderValue::from_static("Unhandled");
+        headers.insert("x-amz-function-error", kind);
     }
-    answer
+    response
 }
 
-async fn runtime_api(
-    function: Option<&Arc<Processes>>,
+async fn call_runtime_api(
+    function: Option<&Arc<Function>>,
     path: &str,
     request: Request<Incoming>,
-) -> Answer {
-    match function.filter(|function| function.is_by_hand()) {
-        Some(function) => function.runtime_api().answer_at(path, request).await,
-        None => answer::message(
+) -> Response {
+    match function.filter(|function| function.is_external()) {
+        Some(function) => function.external_runtime_api().handle(path, request).await,
+        None => response::message(
             StatusCode::NOT_FOUND,
-            "no function of this name has its runtimes started by hand",
+            "no function with this name has an external runtime",
         ),
     }
 }
 
-fn function_request(payload: Bytes, headers: &HeaderMap) -> function::Request {
+fn read_invocation(payload: Bytes, headers: &HeaderMap) -> Invocation {
     let text = |name| {
         let value: Option<&HeaderValue> = headers.get(name);
         value
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    let mut event = function::Request::new(payload, text(function::TRACE_HEADER));
-    event.client_context = text("x-amz-client-context")
+    let mut invocation = Invocation::new(payload, text(TRACE_HEADER));
+    invocation.client_context = text("x-amz-client-context")
         .and_then(|context| STANDARD.decode(context).ok())
         .and_then(|context| String::from_utf8(context).ok());
-    event
+    invocation
 }
 
-/// The name in `NAME`, `NAME:QUALIFIER`, an account's `ACCOUNT:function:NAME` or a whole ARN.
-fn plain_name(text: &str) -> String {
-    let text = text.replace("%3A", ":").replace("%3a", ":");
-    let text = text
+/// Returns the name in `NAME`, `NAME:QUALIFIER`, `ACCOUNT:function:NAME` or an ARN.
+fn function_name(text: &str) -> String {
+    let text = decode_path(text);
+    let name = text
         .rsplit_once("function:")
         .map_or(text.as_str(), |(_, name)| name);
-    text.split(':').next().unwrap_or_default().to_owned()
+    name.split(':').next().unwrap_or_default().to_owned()
 }
 
-fn refusal(error: &InvokeError) -> Answer {
+fn invoke_error(error: &InvokeError) -> Response {
     match error {
-        InvokeError::Throttled => answer::refusal(
+        InvokeError::Throttled => response::aws_error(
             StatusCode::TOO_MANY_REQUESTS,
             "TooManyRequestsException",
             &json!({
@@ -234,7 +237,7 @@ fn refusal(error: &InvokeError) -> Answer {
                 "message": "Rate Exceeded.",
             }),
         ),
-        error => answer::refusal(
+        error => response::aws_error(
             StatusCode::INTERNAL_SERVER_ERROR,
             "ServiceException",
             &json!({ "Type": "Service", "Message": error.to_string() }),
@@ -242,27 +245,27 @@ fn refusal(error: &InvokeError) -> Answer {
     }
 }
 
-fn not_found(name: &str) -> Answer {
-    let said = format!("Function not found: {}", function::arn(name));
-    answer::refusal(
+fn function_not_found(name: &str) -> Response {
+    let message = format!("Function not found: {}", function_arn(name));
+    response::aws_error(
         StatusCode::NOT_FOUND,
         "ResourceNotFoundException",
-        &json!({ "Type": "User", "Message": said }),
+        &json!({ "Type": "User", "Message": message }),
     )
 }
 
-fn bad_request(name: &'static str, said: &str) -> Answer {
-    let body = json!({ "Type": "User", "message": said });
-    answer::refusal(StatusCode::BAD_REQUEST, name, &body)
+fn bad_request(name: &'static str, message: &str) -> Response {
+    let body = json!({ "Type": "User", "message": message });
+    response::aws_error(StatusCode::BAD_REQUEST, name, &body)
 }
 
-fn too_large(most: usize) -> Answer {
-    let said =
-        format!("Request must be smaller than {most} bytes for the InvokeFunction operation");
-    answer::refusal(
+fn payload_too_large(max_bytes: usize) -> Response {
+    let message =
+        format!("Request must be smaller than {max_bytes} bytes for the InvokeFunction operation");
+    response::aws_error(
         StatusCode::PAYLOAD_TOO_LARGE,
         "RequestEntityTooLargeException",
-        &json!({ "Type": "User", "message": said }),
+        &json!({ "Type": "User", "message": message }),
     )
 }
 
@@ -279,7 +282,7 @@ mod tests {
             "arn:aws:lambda:us-east-1:000000000000:function:executor-fn:1",
             "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Aexecutor-fn",
         ] {
-            assert_eq!(plain_name(name), "executor-fn", "{name}");
+            assert_eq!(function_name(name), "executor-fn", "{name}");
         }
     }
 }

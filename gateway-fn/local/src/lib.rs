@@ -1,70 +1,99 @@
-//! `flowgate local`: API Gateway and Lambda on the laptop. Clients of an HTTP API or a WebSocket API in, events to a
-//! function out, with AWS's limits, texts and close codes. The function is any that a Lambda Invoke endpoint knows, or
-//! a bootstrap that is started here, which may then invoke others and push to connections as it would on AWS.
-
-mod answer;
-
-mod connections;
-
-mod function;
-
-mod http_api;
-
-mod lambda_api;
-
-mod moment;
+//! An emulator of API Gateway and Lambda for one machine: the library behind `flowgate local`.
+//!
+//! An [`Emulator`] listens on up to three ports:
+//!
+//! - The **HTTP API** (`http_api`) turns each request into an event of payload format 2.0, invokes the function and
+//!   turns its response into the HTTP response.
+//! - The **WebSocket API** (`websocket_api`) invokes the function for `$connect`, for each message by its route, and
+//!   for `$disconnect`. Under `/@connections` the function sends messages to clients and closes connections.
+//! - **Lambda's APIs** (`lambda_api`) let functions invoke each other, and let a runtime that the user started fetch
+//!   its invocations.
+//!
+//! Behind both APIs is one function (`function`). It either lives at another Lambda Invoke endpoint, such as
+//! `cargo lambda watch`, or runs here: the emulator queues its invocations, starts a process of its bootstrap whenever
+//! no idle one is left, and serves Lambda's Runtime API to each process. A test or a debugger can take the place of the
+//! bootstrap.
+//!
+//! Limits, error texts and close codes are AWS's. The crate uses nothing of the Flowgate Gateway: any Lambda function
+//! works.
+//!
+//! ```no_run
+//! use flowgate_local::{Emulator, FunctionOptions, Options, RuntimeSource, StartError, Target};
+//!
+//! # async fn example() -> Result<(), StartError> {
+//! let bootstrap = RuntimeSource::Bootstrap("target/lambda/hello/bootstrap".into());
+//! let function = FunctionOptions::new("hello", bootstrap);
+//! let emulator = Emulator::start(Options::new(Target::Functions(vec![function]))).await?;
+//! println!("http://{}", emulator.addresses().http);
+//! emulator.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod options;
 
-mod runtime_api;
-
 mod server;
+
+mod http_api;
 
 mod websocket_api;
 
-use std::{net::SocketAddr, sync::Arc};
+mod lambda_api;
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+mod function;
+
+mod decode;
+
+mod proxy_response;
+
+mod response;
+
+mod stage;
+
+mod aws;
+
+mod shutdown;
+
+use std::net::SocketAddr;
 
 pub use options::{
-    Function, Options, RouteResponses, RouteSelection, Signatures, Source, StartError, Target,
-    Times,
+    FunctionOptions, Options, RouteResponses, RouteSelection, RuntimeSource, Signatures,
+    StartError, Target, Timeouts,
 };
 
 use self::{
-    connections::Connections,
-    function::{Front, Functions},
+    function::{Functions, Integration, RuntimeEnv},
     http_api::HttpApi,
     lambda_api::LambdaApi,
     server::Server,
+    shutdown::Shutdown,
     websocket_api::WebSocketApi,
 };
 
-/// A laptop's API Gateway and Lambda, serving until [`Local::stop`] or until it is dropped.
+/// A running emulator. It serves until [`Emulator::stop`] or until it is dropped.
 #[derive(Debug)]
-pub struct Local {
+pub struct Emulator {
     addresses: Addresses,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    shutdown: Shutdown,
 }
 
-/// Where a [`Local`] listens.
+/// The addresses on which an [`Emulator`] listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// The HTTP API.
     pub http: SocketAddr,
     /// The WebSocket API and its `@connections`.
     pub websocket: SocketAddr,
-    /// Lambda's Invoke API and the Runtime API of functions that are started by hand; none in front of an endpoint.
+    /// Lambda's Invoke API and Runtime API; absent if the function is at another endpoint.
     pub lambda: Option<SocketAddr>,
 }
 
-impl Local {
-    /// Binds the ports and serves.
+impl Emulator {
+    /// Binds the ports and starts to serve.
     ///
     /// # Errors
     ///
-    /// A port cannot be had, or the options do not hold.
+    /// A port cannot be bound, or an option is invalid.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         options.check()?;
         let http = Server::bind(options.host, options.http_port).await?;
@@ -78,63 +107,83 @@ impl Local {
             websocket: websocket.address,
             lambda: lambda.as_ref().map(|server| server.address),
         };
-        let local = Self {
+        let emulator = Self {
             addresses,
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            shutdown: Shutdown::default(),
         };
-        local.serve(options, http, websocket, lambda);
-        Ok(local)
+        let integration = emulator.serve_functions(&options, lambda);
+        emulator.serve_apis(&options, &integration, http, websocket);
+        Ok(emulator)
     }
 
-    /// Where it listens.
+    /// Returns the addresses on which the emulator listens.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// Closes what is open (WebSockets with 1001), ends the bootstraps, and waits until all is done.
+    /// Closes open WebSockets with code 1001, ends the functions' processes, and waits until all have ended.
     pub async fn stop(self) {
-        self.stopping.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.shutdown.stop().await;
     }
 
-    fn serve(&self, options: Options, http: Server, websocket: Server, lambda: Option<Server>) {
-        let tasks = &self.tasks;
-        let options = Arc::new(options);
-        let most = options.max_connections;
-        let front = match &options.target {
-            Target::Endpoint { url, function } => Front::endpoint(url, function),
-            Target::Functions(functions) => {
-                let functions = Functions::new(functions, &options, self);
-                if let Some(server) = lambda {
-                    let api = LambdaApi::new(functions.clone(), options.times.retries, self);
-                    tasks.spawn(server.serve(most, self, move |request, _| {
-                        let api = api.clone();
-                        async move { api.answer(request).await }
-                    }));
-                }
-                functions.front()
-            }
+    /// Serves Lambda's APIs if the functions run here, and returns the function behind the HTTP and WebSocket APIs.
+    fn serve_functions(&self, options: &Options, server: Option<Server>) -> Integration {
+        let functions = match &options.target {
+            Target::Endpoint { url, function } => return Integration::endpoint(url, function),
+            Target::Functions(functions) => functions,
         };
-        let api = HttpApi::new(front.clone(), &options, self.addresses.http);
-        tasks.spawn(http.serve(most, self, move |request, peer| {
+        let (websocket, prefix) = (self.addresses.websocket, options.path_prefix());
+        let env = RuntimeEnv {
+            lambda: self.addresses.lambda,
+            connections_url: format!("http://{websocket}{prefix}"),
+            shutdown: self.shutdown.clone(),
+        };
+        let functions = Functions::new(functions, options.max_queued, &env);
+        let integration = functions.integration();
+        if let Some(server) = server {
+            let delays = options.timeouts.retry_delays;
+            let api = LambdaApi::new(functions, delays, self.shutdown.clone());
+            let stopping = self.shutdown.stopping.clone();
+            let serving = server.serve(options.max_connections, stopping, move |request, _| {
+                let api = api.clone();
+                async move { api.handle(request).await }
+            });
+            self.shutdown.tasks.spawn(serving);
+        }
+        integration
+    }
+
+    fn serve_apis(
+        &self,
+        options: &Options,
+        integration: &Integration,
+        http: Server,
+        websocket: Server,
+    ) {
+        let Shutdown { stopping, tasks } = &self.shutdown;
+        let max_connections = options.max_connections;
+        let api = HttpApi::new(integration.clone(), options, http.address);
+        let serving = http.serve(max_connections, stopping.clone(), move |request, client| {
             let api = api.clone();
-            async move { api.answer(request, peer).await }
-        }));
-        let connections = Connections::new(&options);
-        let api = WebSocketApi::new(front, connections, &options, self);
-        tasks.spawn(websocket.serve(most, self, move |request, peer| {
+            async move { api.handle(request, client).await }
+        });
+        tasks.spawn(serving);
+        // An open WebSocket counts as a connection of the port. The other half is for handshakes and `@connections`.
+        let max_connections = max_connections.saturating_mul(2);
+        let shutdown = self.shutdown.clone();
+        let api = WebSocketApi::new(integration.clone(), options, websocket.address, shutdown);
+        let serving = websocket.serve(max_connections, stopping.clone(), move |request, client| {
             let api = api.clone();
-            async move { api.answer(request, peer).await }
-        }));
+            async move { api.handle(request, client).await }
+        });
+        tasks.spawn(serving);
     }
 }
 
-impl Drop for Local {
+impl Drop for Emulator {
     fn drop(&mut self) {
-        self.stopping.cancel();
+        self.shutdown.stopping.cancel();
     }
 }
 

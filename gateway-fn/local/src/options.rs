@@ -1,4 +1,4 @@
-//! What `flowgate local` is told, with AWS's limits and the usual ports as defaults.
+//! The settings of the emulator and their checks. The defaults are AWS's limits and the usual local ports.
 
 use std::{
     io,
@@ -9,142 +9,148 @@ use std::{
 };
 
 use flowgate_proto::limits;
+use http::Uri;
+
+use crate::stage;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address to listen at; loopback by default, because nobody is asked who they are.
+    /// The address to listen on. The default is loopback, because callers are not authenticated.
     pub host: IpAddr,
-    /// The HTTP API's port, 3000 by default (`sam local start-api`'s); 0 takes a free one.
+    /// The port of the HTTP API; 3000 by default, as for `sam local start-api`; 0 picks a free port.
     pub http_port: u16,
-    /// The WebSocket API's port, 3001 by default; 0 takes a free one.
+    /// The port of the WebSocket API; 3001 by default; 0 picks a free port.
     pub websocket_port: u16,
-    /// The port of Lambda's Invoke API, 3002 by default; 0 takes a free one.
+    /// The port of Lambda's APIs; 3002 by default; 0 picks a free port.
     pub lambda_port: u16,
-    /// What is behind the APIs.
+    /// The function behind the APIs.
     pub target: Target,
-    /// The stage of both APIs: `$default`, which is no part of any path, or a name, which every path begins with.
+    /// The stage of both APIs: `$default`, which is no part of any path, or a name with which every path begins.
     pub stage: String,
-    /// Route keys of the WebSocket API beside `$connect`, `$disconnect` and `$default`.
+    /// Route keys of the WebSocket API besides `$connect`, `$disconnect` and `$default`.
     pub routes: Vec<String>,
-    /// How a message's route key is found.
+    /// Which field of a WebSocket message names its route.
     pub route_selection: RouteSelection,
-    /// Whether a message's answer goes back to the client.
+    /// Whether the function's response to a WebSocket message goes to the client.
     pub route_responses: RouteResponses,
     /// Whether calls of `@connections` must be signed.
     pub signatures: Signatures,
-    /// How long things may take.
-    pub times: Times,
-    /// Open connections a port, 1000 by default: far below the usual limit of open files. More wait to be accepted.
+    /// Timeouts and retry delays.
+    pub timeouts: Timeouts,
+    /// Maximum of open connections per port; 1000 by default, far below the usual limit of open files. Further
+    /// connections wait to be accepted.
     pub max_connections: usize,
-    /// Invocations of a function that wait for a runtime, synchronous or not, 100 by default; more are throttled.
+    /// Maximum of queued invocations per function, synchronous and asynchronous; 100 by default. Further invocations
+    /// are throttled.
     pub max_queued: usize,
 }
 
-/// What is behind the APIs.
+/// The function behind the APIs.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A function behind a Lambda Invoke endpoint: `cargo lambda watch`, `sam local start-lambda`, the runtime
+    /// A function at another Lambda Invoke endpoint: `cargo lambda watch`, `sam local start-lambda` or the runtime
     /// interface emulator.
     Endpoint {
-        /// `http://HOST:PORT`.
+        /// `http://HOST:PORT`, with or without a path.
         url: String,
-        /// The function's name there.
+        /// The function's name at the endpoint.
         function: String,
     },
-    /// Functions that run here. The first is behind the APIs; any may be invoked.
-    Functions(Vec<Function>),
+    /// Functions that run here. The first is behind the APIs; all of them can be invoked by name.
+    Functions(Vec<FunctionOptions>),
 }
 
-/// A function that runs here.
+/// The settings of a function that runs here.
 #[derive(Clone, Debug)]
-pub struct Function {
-    /// Its name, of letters, digits, `-` and `_`.
+pub struct FunctionOptions {
+    /// The function's name: letters, digits, `-` and `_`.
     pub name: String,
-    /// Where its runtimes come from.
-    pub source: Source,
-    /// Its environment, beside what Lambda sets; nothing is inherited.
+    /// How the function's runtimes are started.
+    pub runtime: RuntimeSource,
+    /// Environment variables besides those that Lambda sets. The emulator's own environment is not inherited.
     pub env: Vec<(String, String)>,
-    /// What it is told of its memory, in MiB; 128 by default, as on Lambda. It is not enforced.
-    pub memory: u32,
-    /// How long one invocation may take; 3 s by default, as on Lambda.
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`; 128 by default, as on Lambda. The limit is not enforced.
+    pub memory_mib: u32,
+    /// The timeout of one invocation; 3 s by default, as on Lambda.
     pub timeout: Duration,
-    /// Processes at once, 10 by default. More invocations are throttled, as beyond a reserved concurrency.
+    /// Maximum of concurrent processes, 10 by default. Further synchronous invocations are throttled, as with reserved
+    /// concurrency.
     pub concurrency: usize,
 }
 
-/// Where a function's runtimes come from.
+/// How a function's runtimes are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A program that is started for each invocation that finds none idle.
+pub enum RuntimeSource {
+    /// The emulator starts this program whenever an invocation finds no idle process.
     Bootstrap(PathBuf),
-    /// Somebody starts them, perhaps in a debugger, with `AWS_LAMBDA_RUNTIME_API` as told.
-    ByHand,
+    /// The user starts the runtimes, for example in a debugger, with `AWS_LAMBDA_RUNTIME_API` set to the emulator.
+    External,
 }
 
-/// A route selection expression: `$request.body.action`.
+/// A route selection expression, such as `$request.body.action`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSelection {
-    pub(super) path: Vec<String>,
+    pub(crate) path: Vec<String>,
 }
 
-/// Whether a message's answer goes back to the client.
+/// Whether the function's response to a WebSocket message goes to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RouteResponses {
     /// Every route has a route response.
     #[default]
-    Sent,
-    /// No route has one: answers go by `@connections` only.
-    Dropped,
+    Enabled,
+    /// No route has a route response: the function replies through `@connections` only.
+    Disabled,
 }
 
 /// Whether calls of `@connections` must be signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Signatures {
-    /// A call without a Signature Version 4 is refused with 403, as on AWS. What it says is not checked.
+    /// A call without Signature Version 4 is rejected with 403, as on AWS. The signature itself is not verified.
     #[default]
-    Demanded,
-    /// Anybody may call.
-    NotDemanded,
+    Required,
+    /// Unsigned calls are accepted.
+    Optional,
 }
 
-/// How long things may take.
+/// Timeouts and retry delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// A request of the HTTP API.
+pub struct Timeouts {
+    /// The integration timeout of the HTTP API.
     pub http: Duration,
-    /// A message of the WebSocket API.
+    /// The integration timeout of the WebSocket API.
     pub websocket: Duration,
-    /// A WebSocket on which no message passes.
-    pub idle: Duration,
-    /// A WebSocket at all.
-    pub duration: Duration,
-    /// Before an asynchronous invocation that failed is tried again, once and twice (AWS Lambda, error handling for
-    /// asynchronous invocations).
-    pub retries: [Duration; 2],
+    /// How long a WebSocket may stay open without a message.
+    pub websocket_idle: Duration,
+    /// How long a WebSocket may stay open in all.
+    pub websocket_duration: Duration,
+    /// The delays before the first and the second retry of a failed asynchronous invocation (AWS Lambda, error
+    /// handling for asynchronous invocations).
+    pub retry_delays: [Duration; 2],
 }
 
-/// Why nothing is served.
+/// Why the emulator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be had.
-    #[error("{address} cannot be listened at")]
+    /// The emulator cannot listen on an address.
+    #[error("cannot listen on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// An option does not hold.
-    #[error("{what}")]
-    Options {
-        /// Which one, and why.
-        what: String,
+    /// An option is invalid.
+    #[error("{reason}")]
+    InvalidOption {
+        /// The option, its value and what is allowed.
+        reason: String,
     },
 }
 
 impl Options {
-    /// The usual ports and AWS's limits in front of this target.
+    /// Returns AWS's limits and the usual ports for this target.
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self {
@@ -153,116 +159,142 @@ impl Options {
             websocket_port: 3001,
             lambda_port: 3002,
             target,
-            stage: DEFAULT_STAGE.to_owned(),
+            stage: stage::DEFAULT_STAGE.to_owned(),
             routes: Vec::new(),
             route_selection: RouteSelection::default(),
-            route_responses: RouteResponses::Sent,
-            signatures: Signatures::Demanded,
-            times: Times::default(),
+            route_responses: RouteResponses::Enabled,
+            signatures: Signatures::Required,
+            timeouts: Timeouts::default(),
             max_connections: 1000,
             max_queued: 100,
         }
     }
 
-    /// What stands before every path: nothing for `$default`, else `/STAGE`.
-    pub(super) fn prefix(&self) -> String {
-        match self.stage.as_str() {
-            DEFAULT_STAGE => String::new(),
-            stage => format!("/{stage}"),
-        }
+    /// Returns the beginning of every path: `/STAGE`, or nothing for `$default`.
+    #[must_use]
+    pub fn path_prefix(&self) -> String {
+        stage::path_prefix(&self.stage)
     }
 
-    pub(super) fn check(&self) -> Result<(), StartError> {
-        if self.stage != DEFAULT_STAGE && !is_name(&self.stage) {
-            return Err(fault(format!("the stage {:?} is no name", self.stage)));
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        if self.stage != stage::DEFAULT_STAGE && !is_name(&self.stage) {
+            return Err(invalid(format!(
+                "stage `{}` is invalid: use $default or {NAME_RULE}",
+                self.stage
+            )));
         }
-        if self.max_connections == 0 || self.max_queued == 0 {
-            return Err(fault("a bound of 0 lets nothing through".to_owned()));
-        }
-        let functions = match &self.target {
-            Target::Endpoint { url, .. } => {
-                return super::function::check_url(url)
-                    .map_err(|what| fault(format!("the endpoint {url:?}: {what}")));
-            }
-            Target::Functions(functions) => functions,
-        };
-        if functions.is_empty() {
-            return Err(fault("there is no function".to_owned()));
-        }
-        for (place, function) in functions.iter().enumerate() {
-            function.check()?;
-            if functions[..place]
-                .iter()
-                .any(|other| other.name == function.name)
-            {
-                return Err(fault(format!(
-                    "two functions are named {:?}",
-                    function.name
-                )));
+        for (name, value) in [
+            ("max_connections", self.max_connections),
+            ("max_queued", self.max_queued),
+        ] {
+            if value == 0 {
+                return Err(invalid(format!("{name} is 0: it must be at least 1")));
             }
         }
-        Ok(())
+        match &self.target {
+            Target::Endpoint { url, .. } => check_endpoint(url),
+            Target::Functions(functions) => check_functions(functions),
+        }
     }
 }
 
-impl Function {
-    /// A function with Lambda's defaults.
+fn check_endpoint(url: &str) -> Result<(), StartError> {
+    let uri: Option<Uri> = url.parse().ok();
+    let parts = uri
+        .as_ref()
+        .map(|uri| (uri.scheme_str(), uri.port_u16(), uri.query()));
+    let reason = match parts {
+        Some((Some("http"), Some(_), None)) => return Ok(()),
+        Some((Some("https"), _, _)) => "https is not supported: use http://HOST:PORT",
+        _ => "the URL is invalid: use http://HOST:PORT",
+    };
+    Err(invalid(format!("endpoint `{url}`: {reason}")))
+}
+
+fn check_functions(functions: &[FunctionOptions]) -> Result<(), StartError> {
+    if functions.is_empty() {
+        return Err(invalid("no function is configured".to_owned()));
+    }
+    for (position, function) in functions.iter().enumerate() {
+        function.check()?;
+        let mut previous = functions[..position].iter();
+        if previous.any(|other| other.name == function.name) {
+            return Err(invalid(format!(
+                "two functions are named `{}`: names must be unique",
+                function.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl FunctionOptions {
+    /// Returns a function with Lambda's defaults.
     #[must_use]
-    pub fn new(name: impl Into<String>, source: Source) -> Self {
+    pub fn new(name: impl Into<String>, runtime: RuntimeSource) -> Self {
         Self {
             name: name.into(),
-            source,
+            runtime,
             env: Vec::new(),
-            memory: 128,
+            memory_mib: 128,
             timeout: Duration::from_secs(3),
             concurrency: 10,
         }
     }
 
     fn check(&self) -> Result<(), StartError> {
-        if !is_name(&self.name) {
-            return Err(fault(format!("{:?} is no name of a function", self.name)));
+        let name = &self.name;
+        if !is_name(name) {
+            return Err(invalid(format!(
+                "function name `{name}` is invalid: use {NAME_RULE}"
+            )));
         }
-        if self.concurrency == 0 || self.timeout.is_zero() {
-            return Err(fault(format!("{} could never run", self.name)));
+        if self.concurrency == 0 {
+            return Err(invalid(format!(
+                "function `{name}`: concurrency is 0: it must be at least 1"
+            )));
         }
-        match &self.source {
-            Source::Bootstrap(path) if !path.is_file() => Err(fault(format!(
-                "the bootstrap {} of {} is no file",
-                path.display(),
-                self.name
+        if self.timeout.is_zero() {
+            return Err(invalid(format!(
+                "function `{name}`: the timeout is 0 s: it must be longer"
+            )));
+        }
+        match &self.runtime {
+            RuntimeSource::Bootstrap(path) if !path.is_file() => Err(invalid(format!(
+                "function `{name}`: the bootstrap {} is not a file",
+                path.display()
             ))),
-            Source::Bootstrap(_) | Source::ByHand => Ok(()),
+            RuntimeSource::Bootstrap(_) | RuntimeSource::External => Ok(()),
         }
     }
 }
 
-impl Times {
-    /// All of them times `factor`: 0.01 makes 29 s of waiting 290 ms.
+impl Timeouts {
+    /// Returns all times multiplied by `factor`: 0.01 shortens a timeout of 29 s to 290 ms. A product that is not a
+    /// valid duration leaves the time unchanged.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
-        // A factor that makes no time, or none that can be counted, changes nothing.
-        let scaled = |time: Duration| {
+        let scale = |time: Duration| {
             Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(time)
         };
         Self {
-            http: scaled(self.http),
-            websocket: scaled(self.websocket),
-            idle: scaled(self.idle),
-            duration: scaled(self.duration),
-            retries: self.retries.map(scaled),
+            http: scale(self.http),
+            websocket: scale(self.websocket),
+            websocket_idle: scale(self.websocket_idle),
+            websocket_duration: scale(self.websocket_duration),
+            retry_delays: self.retry_delays.map(scale),
         }
     }
 }
 
-impl Default for Times {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             http: limits::MAX_HTTP_API_TIMEOUT,
             websocket: limits::MAX_WEBSOCKET_API_TIMEOUT,
-            idle: limits::WEBSOCKET_IDLE_TIMEOUT,
-            duration: limits::MAX_WEBSOCKET_CONNECTION_DURATION,
-            retries: [Duration::from_secs(60), Duration::from_secs(120)],
+            websocket_idle: limits::WEBSOCKET_IDLE_TIMEOUT,
+            websocket_duration: limits::MAX_WEBSOCKET_CONNECTION_DURATION,
+            retry_delays: [Duration::from_secs(60), Duration::from_secs(120)],
         }
     }
 }
@@ -278,7 +310,7 @@ impl Default for RouteSelection {
 impl FromStr for RouteSelection {
     type Err = StartError;
 
-    /// Reads `$request.body.NAME[.NAME ...]`, with or without braces around it.
+    /// Reads `$request.body.NAME[.NAME ...]` or `${request.body.NAME[.NAME ...]}`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let braced = text
             .strip_prefix("${")
@@ -288,20 +320,20 @@ impl FromStr for RouteSelection {
         let path: Option<Vec<_>> = path.map(|path| path.split('.').map(str::to_owned).collect());
         match path {
             Some(path) if path.iter().all(|name| !name.is_empty()) => Ok(Self { path }),
-            _ => Err(fault(format!(
-                "{text:?} is not of the form $request.body.NAME"
+            _ => Err(invalid(format!(
+                "route selection expression `{text}` is not supported: use $request.body.NAME"
             ))),
         }
     }
 }
 
-const DEFAULT_STAGE: &str = "$default";
+const NAME_RULE: &str = "1 to 64 letters, digits, `-` and `_`";
 
 fn is_name(text: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_part)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
-const fn fault(what: String) -> StartError {
-    StartError::Options { what }
+const fn invalid(reason: String) -> StartError {
+    StartError::InvalidOption { reason }
 }

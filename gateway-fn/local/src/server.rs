@@ -1,4 +1,4 @@
-//! A bound port -> HTTP/1.1 connections, each a task of its own, as many at once as the options allow.
+//! Serves HTTP/1.1 on a bound port, and reads the bodies of requests and responses.
 
 use std::{
     error::Error,
@@ -10,98 +10,85 @@ use std::{
 use bytes::Bytes;
 use flowgate_server::{Connection, Http, Http2, Incoming, Versions};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming as RequestBody};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Local, StartError, answer::Answer};
+use crate::{options::StartError, response::Response};
 
-/// How long a connection may stay without a request: a little longer than a function may run (900 s), because a
-/// runtime's connection is silent for as long as its function works.
+/// How long a connection may stay open without a request: a little longer than a function may run (900 s), because a
+/// runtime's connection is silent while its function works.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(960);
 
-/// How the emulator serves HTTP: as API Gateway, without HTTP/2 in plain text.
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
     header_timeout: IDLE_TIMEOUT,
     first_request_timeout: None,
     http2: Http2::default(),
 });
 
-/// A body that takes longer comes from a client that has gone.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A port that is bound and not yet served.
+/// A bound port that is not served yet.
 #[derive(Debug)]
-pub(super) struct Server {
-    socket: TcpListener,
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    pub(super) async fn bind(host: IpAddr, port: u16) -> Result<Self, StartError> {
+    pub(crate) async fn bind(host: IpAddr, port: u16) -> Result<Self, StartError> {
         let address = SocketAddr::new(host, port);
-        let failed = |source| StartError::Bind { address, source };
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
+        let bind_error = |source| StartError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        Ok(Self { listener, address })
     }
 
-    /// Answers every request by `service` until the whole stops.
-    pub(super) fn serve<S, F>(
+    /// Handles every request with `handler` until `stopping` is cancelled, which also drops the open connections. An
+    /// open WebSocket counts as a connection.
+    pub(crate) async fn serve<S, F>(
         self,
-        most: usize,
-        local: &Local,
-        service: S,
-    ) -> impl Future<Output = ()> + Send + 'static
-    where
-        S: Fn(Request<RequestBody>, SocketAddr) -> F + Clone + Send + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        self.serve_until(most, local.stopping.clone(), service)
-    }
-
-    /// Answers every request by `service` until `stopping` comes true, which also cuts the connections off.
-    pub(super) async fn serve_until<S, F>(
-        self,
-        most: usize,
+        max_connections: usize,
         stopping: CancellationToken,
-        service: S,
+        handler: S,
     ) where
         S: Fn(Request<RequestBody>, SocketAddr) -> F + Clone + Send + 'static,
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = Response> + Send + 'static,
     {
-        let incoming = Incoming::new(self.socket, Incoming::limit(most));
-        let stop = stopping.clone();
-        let serve = move |connection: Connection| {
-            let (peer, service) = (connection.peer(), service.clone());
+        let incoming = Incoming::new(self.listener, Incoming::limit(max_connections));
+        let stop_accepting = stopping.clone();
+        let serve_connection = move |connection: Connection| {
+            let (client, handler) = (connection.peer(), handler.clone());
             let (stopping, never) = (stopping.clone(), CancellationToken::new());
             async move {
-                let service = move |request| service(request, peer);
-                let connection = HTTP.serve(connection, peer, Versions::Http1, service, never);
-                stopping.run_until_cancelled(connection).await;
+                let handler = move |request| handler(request, client);
+                let serving = HTTP.serve(connection, client, Versions::Http1, handler, never);
+                stopping.run_until_cancelled(serving).await;
             }
         };
-        incoming.serve(stop, TaskTracker::new(), serve).await;
+        let tasks = TaskTracker::new();
+        incoming
+            .serve(stop_accepting, tasks, serve_connection)
+            .await;
     }
 }
 
-/// Reads a body of at most so many bytes.
+/// Reads a body of up to `max_bytes`.
 ///
 /// # Errors
 ///
-/// The status to refuse it with: 413 for a longer one, 400 for one that breaks off, 408 for one that does not come.
-pub(super) async fn body<B>(body: B, most: usize) -> Result<Bytes, StatusCode>
+/// The status of the error response: 413 if the body is too large, 400 if it is truncated, 408 if it is too slow.
+pub(crate) async fn read_body<B>(body: B, max_bytes: usize) -> Result<Bytes, StatusCode>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let whole = Limited::new(body, most).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+    let collected = Limited::new(body, max_bytes).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(StatusCode::PAYLOAD_TOO_LARGE)
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }

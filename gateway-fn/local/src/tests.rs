@@ -1,4 +1,4 @@
-//! A `flowgate local` whose function is the test itself, which takes invocations by the Runtime API.
+//! An emulator whose only function is the test itself, which fetches invocations through the Runtime API.
 
 mod functions;
 
@@ -18,109 +18,105 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// A `Local` whose only function is this test.
-struct Bench {
-    local: Local,
+/// An emulator with one function, whose runtime is the test.
+struct Harness {
+    emulator: Emulator,
 }
 
-/// An invocation that the test has taken.
-struct Invocation {
+/// An invocation that the test has fetched.
+struct FetchedInvocation {
     lambda: SocketAddr,
-    id: String,
+    request_id: String,
     event: Value,
 }
 
-impl Bench {
+impl Harness {
     async fn start(change: impl FnOnce(&mut Options)) -> Self {
-        let function = Function::new("function", Source::ByHand);
-        let mut options = Options::new(Target::Functions(vec![function]));
-        (
-            options.http_port,
-            options.websocket_port,
-            options.lambda_port,
-        ) = (0, 0, 0);
+        let function = FunctionOptions::new("function", RuntimeSource::External);
+        let mut options = options_on_free_ports(function);
         change(&mut options);
-        let local = Local::start(options).await.expect("it starts");
-        Self { local }
+        let emulator = Emulator::start(options).await.expect("started");
+        Self { emulator }
     }
 
-    /// The function itself may take as long as it likes.
-    fn never_late(options: &mut Options) {
+    /// Gives the function a timeout longer than those of the APIs.
+    fn long_timeout(options: &mut Options) {
         if let Target::Functions(functions) = &mut options.target {
             functions[0].timeout = Duration::from_secs(900);
         }
     }
 
     fn lambda(&self) -> SocketAddr {
-        self.local.addresses().lambda.expect("functions run here")
+        self.emulator
+            .addresses()
+            .lambda
+            .expect("functions run here")
     }
 
-    /// The next invocation, as a runtime takes it.
-    async fn next(&self) -> Invocation {
+    /// Fetches the next invocation, as a runtime does.
+    async fn next(&self) -> FetchedInvocation {
         let lambda = self.lambda();
-        let next = send(
-            lambda,
-            Method::GET,
-            "/2018-06-01/runtime/invocation/next",
-            &[],
-            "",
-        )
-        .await;
-        let id = next.headers()["lambda-runtime-aws-request-id"]
+        let path = "/2018-06-01/runtime/invocation/next";
+        let response = send(lambda, Method::GET, path, &[], "").await;
+        let request_id = response.headers()["lambda-runtime-aws-request-id"]
             .to_str()
             .expect("text");
-        Invocation {
+        FetchedInvocation {
             lambda,
-            id: id.to_owned(),
-            event: serde_json::from_slice(next.body()).expect("an event"),
+            request_id: request_id.to_owned(),
+            event: serde_json::from_slice(response.body()).expect("an event"),
         }
     }
 
-    /// Answers the next invocation, and gives back its event.
-    async fn serve(&self, answer: Value) -> Value {
+    /// Responds to the next invocation, and returns its event.
+    async fn respond(&self, response: Value) -> Value {
         let invocation = self.next().await;
-        invocation.answer(&answer.to_string()).await;
+        invocation.respond(&response.to_string()).await;
         invocation.event
     }
 
     async fn get(&self, path: &str) -> Response<Bytes> {
-        send(self.local.addresses().http, Method::GET, path, &[], "").await
+        let http = self.emulator.addresses().http;
+        send(http, Method::GET, path, &[], "").await
     }
 
-    async fn invoke(&self, kind: &str, body: &str) -> Response<Bytes> {
+    async fn invoke(&self, invocation_type: &str, payload: &str) -> Response<Bytes> {
         let path = "/2015-03-31/functions/function/invocations";
-        send(
-            self.lambda(),
-            Method::POST,
-            path,
-            &[("x-amz-invocation-type", kind)],
-            body,
-        )
-        .await
+        let headers = [("x-amz-invocation-type", invocation_type)];
+        send(self.lambda(), Method::POST, path, &headers, payload).await
     }
 }
 
-impl Invocation {
-    async fn answer(&self, body: &str) -> StatusCode {
-        self.end("response", body).await
+impl FetchedInvocation {
+    async fn respond(&self, body: &str) -> StatusCode {
+        self.complete("response", body).await
     }
 
-    async fn end(&self, how: &str, body: &str) -> StatusCode {
-        let path = format!("/2018-06-01/runtime/invocation/{}/{how}", self.id);
-        send(self.lambda, Method::POST, &path, &[], body)
-            .await
-            .status()
+    /// Completes the invocation with a `response` or an `error`.
+    async fn complete(&self, outcome: &str, body: &str) -> StatusCode {
+        let id = &self.request_id;
+        let path = format!("/2018-06-01/runtime/invocation/{id}/{outcome}");
+        let response = send(self.lambda, Method::POST, &path, &[], body).await;
+        response.status()
     }
+}
+
+fn options_on_free_ports(function: FunctionOptions) -> Options {
+    let mut options = Options::new(Target::Functions(vec![function]));
+    options.http_port = 0;
+    options.websocket_port = 0;
+    options.lambda_port = 0;
+    options
 }
 
 async fn send(
-    to: SocketAddr,
+    address: SocketAddr,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> Response<Bytes> {
-    let stream = TcpStream::connect(to).await.expect("listening");
+    let stream = TcpStream::connect(address).await.expect("listening");
     let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(connection);
     let mut request = Request::builder()
@@ -130,23 +126,21 @@ async fn send(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Full::new(Bytes::from(body.to_owned())))
-        .expect("holds");
-    let answer = client.send_request(request).await.expect("an answer");
-    let (parts, body) = answer.into_parts();
-    Response::from_parts(parts, body.collect().await.expect("whole").to_bytes())
+    let body = Full::new(Bytes::from(body.to_owned()));
+    let request = request.body(body).expect("a valid request");
+    let response = client.send_request(request).await.expect("a response");
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("a complete body");
+    Response::from_parts(parts, body.to_bytes())
 }
 
-fn said(answer: &Response<Bytes>) -> (u16, &str) {
-    (
-        answer.status().as_u16(),
-        std::str::from_utf8(answer.body()).expect("text"),
-    )
+fn status_and_body(response: &Response<Bytes>) -> (u16, &str) {
+    let body = std::str::from_utf8(response.body()).expect("text");
+    (response.status().as_u16(), body)
 }
 
-/// Lets all timers believe that so much time is over.
-async fn after(time: Duration) {
+/// Advances all timers.
+async fn advance(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();

@@ -1,103 +1,106 @@
-//! `flowgate local`: arguments -> [`flowgate_local`] served until a signal, and what to try on it.
+//! `flowgate local`: reads the arguments, starts the [`flowgate_local`] emulator, and prints its addresses with commands
+//! to try.
 
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use clap::{ArgGroup, Args};
 use flowgate_local::{
-    Addresses, Function, Local, Options, RouteResponses, RouteSelection, Signatures, Source,
-    StartError, Target, Times,
+    Addresses, Emulator, FunctionOptions, Options, RouteResponses, RouteSelection, RuntimeSource,
+    Signatures, StartError, Target, Timeouts,
 };
 use flowgate_proto::with_causes;
 use gateway::host::program::{Exit, env, say};
 
 /// Arguments of `flowgate local`.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("behind").args(["endpoint", "bootstrap", "runtime_api"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("target").args(["endpoint", "bootstrap", "runtime_api"]).required(true).multiple(true))]
 pub(super) struct LocalArgs {
-    /// A Lambda Invoke endpoint, http://HOST:PORT: cargo lambda watch, sam local start-lambda, the runtime emulator
+    /// Invoke a function at another Lambda endpoint, http://HOST:PORT: cargo lambda watch, sam local start-lambda or the
+    /// runtime interface emulator
     #[arg(long, value_name = "URL", requires = "function", conflicts_with_all = ["bootstrap", "runtime_api"])]
     endpoint: Option<String>,
-    /// The function's name there (the runtime emulator calls every one `function`)
+    /// The function's name at --endpoint (`function` for the runtime interface emulator)
     #[arg(long, value_name = "NAME", requires = "endpoint")]
     function: Option<String>,
-    /// A bootstrap to start for invocations; the first is behind the APIs, the others it may invoke. Without a name it
-    /// has its file's, or its folder's where the file is `bootstrap`
+    /// A function's bootstrap, which is started for its invocations. The first function is behind the APIs; it can
+    /// invoke the others. The default NAME is the file name, or the directory name if the file is named `bootstrap`
     #[arg(long, value_name = "[NAME=]PATH")]
     bootstrap: Vec<String>,
-    /// A function whose runtime is started by hand, perhaps in a debugger; what it needs is printed
+    /// A function whose runtime you start yourself, for example in a debugger; the variables that it needs are printed
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "function")]
     runtime_api: Vec<String>,
-    /// The Flow for the function behind the APIs: FLOWGATE_FLOW
+    /// Set FLOWGATE_FLOW for the function behind the APIs
     #[arg(long, value_name = "FLOW.yml")]
     flow: Option<String>,
-    /// A variable for every bootstrap, or for the named one
+    /// Set an environment variable for every function, or for the function NAME
     #[arg(long, value_name = "[NAME:]KEY=VALUE")]
     env: Vec<String>,
-    /// What a function is told of its memory, in MiB
+    /// The memory size that functions see, in MiB; it is not enforced
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     memory: u32,
-    /// How long one invocation may take, in seconds
+    /// The timeout of one invocation, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     timeout: f64,
-    /// Processes of one function at once; further invocations are throttled
+    /// The maximum of concurrent processes per function; further invocations are throttled
     #[arg(long, value_name = "N", default_value_t = 10)]
     concurrency: usize,
-    /// The address to listen at
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
-    /// The HTTP API's port; 0 takes a free one
+    /// The port of the HTTP API; 0 picks a free port
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     http: u16,
-    /// The port of the WebSocket API and its @connections; 0 takes a free one
+    /// The port of the WebSocket API and its @connections; 0 picks a free port
     #[arg(long, value_name = "PORT", default_value_t = 3001)]
     websocket: u16,
-    /// The port of Lambda's Invoke API; 0 takes a free one
+    /// The port of Lambda's Invoke API; 0 picks a free port
     #[arg(long, value_name = "PORT", default_value_t = 3002)]
     lambda: u16,
-    /// The stage of both APIs; one with a name is the beginning of every path
+    /// The stage of both APIs; every path begins with it, unless it is $default
     #[arg(long, default_value = "$default")]
     stage: String,
-    /// A route of the WebSocket API beside $connect, $disconnect and $default
+    /// A route of the WebSocket API besides $connect, $disconnect and $default
     #[arg(long, value_name = "KEY")]
     route: Vec<String>,
-    /// Where a message names its route
+    /// The field of a WebSocket message that names its route
     #[arg(
         long,
         value_name = "EXPRESSION",
         default_value = "$request.body.action"
     )]
     route_selection_expression: RouteSelection,
-    /// Answers to messages do not go back to the client
+    /// Do not send the function's responses to WebSocket clients
     #[arg(long)]
     no_route_response: bool,
-    /// Calls of @connections need no signature
+    /// Accept unsigned calls of @connections
     #[arg(long)]
     unsigned: bool,
-    /// Multiplies all of AWS's times: with 0.01 an idle WebSocket closes after 6 s
+    /// Multiply all of AWS's timeouts: with 0.01 an idle WebSocket closes after 6 s
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     time_factor: f64,
-    /// How long a request of the HTTP API may take, in seconds (30 on AWS)
+    /// The timeout of an HTTP request, in seconds (30 on AWS)
     #[arg(long, value_name = "SECONDS")]
     http_timeout: Option<f64>,
-    /// How long a WebSocket's message may take, in seconds (29 on AWS)
+    /// The timeout of a WebSocket message, in seconds (29 on AWS)
     #[arg(long, value_name = "SECONDS")]
     websocket_timeout: Option<f64>,
     /// How long a WebSocket may be idle, in seconds (600 on AWS)
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<f64>,
-    /// How long a WebSocket may be open, in seconds (7200 on AWS)
+    /// How long a WebSocket may stay open, in seconds (7200 on AWS)
     #[arg(long, value_name = "SECONDS")]
     duration: Option<f64>,
 }
 
 pub(super) async fn run(args: &LocalArgs) -> Exit {
-    let started = match args.options() {
-        Ok(options) => Local::start(options).await,
-        Err(what) => Err(StartError::Options { what }),
+    let options = match args.options() {
+        Ok(options) => options,
+        Err(reason) => return start_failed(&StartError::InvalidOption { reason }),
     };
-    let local = match started {
-        Ok(local) => local,
-        Err(error) => return failed(&error),
+    let path_prefix = options.path_prefix();
+    let emulator = match Emulator::start(options).await {
+        Ok(emulator) => emulator,
+        Err(error) => return start_failed(&error),
     };
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
@@ -107,27 +110,27 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
         }
     };
     if !args.host.is_loopback() {
-        tracing::warn!("anybody who reaches {} may invoke the function", args.host);
+        tracing::warn!(host = %args.host, "other machines can invoke the function: callers are not authenticated");
     }
-    print(&args.said(local.addresses()));
+    print(&args.banner(emulator.addresses(), &path_prefix));
     stop.await;
-    local.stop().await;
+    emulator.stop().await;
     Exit::Clean
 }
 
-fn failed(error: &StartError) -> Exit {
+fn start_failed(error: &StartError) -> Exit {
     say(&with_causes(error));
     match error {
         StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Exit::PortTaken
         }
         StartError::Bind { .. } => Exit::Failed,
-        StartError::Options { .. } => Exit::Usage,
+        StartError::InvalidOption { .. } => Exit::Usage,
     }
 }
 
-/// What a bootstrap gets of this process's environment: what programs need to run at all, and to say more.
-const INHERITED: &[&str] = &[
+/// The variables that bootstraps inherit: the Flow, and what programs need to start and to log.
+const INHERITED_VARIABLES: &[&str] = &[
     "FLOWGATE_FLOW",
     "FLOWGATE_LOG",
     "HOME",
@@ -149,31 +152,46 @@ impl LocalArgs {
         options.routes.clone_from(&self.route);
         options.route_selection = self.route_selection_expression.clone();
         if self.no_route_response {
-            options.route_responses = RouteResponses::Dropped;
+            options.route_responses = RouteResponses::Disabled;
         }
         if self.unsigned {
-            options.signatures = Signatures::NotDemanded;
+            options.signatures = Signatures::Optional;
         }
-        options.times = self.times()?;
+        options.timeouts = self.timeouts()?;
         Ok(options)
     }
 
-    fn times(&self) -> Result<Times, String> {
-        if !(self.time_factor > 0.0 && self.time_factor <= 1000.0) {
-            return Err(format!("--time-factor {} makes no time", self.time_factor));
+    fn timeouts(&self) -> Result<Timeouts, String> {
+        let factor = self.time_factor;
+        if !(factor > 0.0 && factor <= 1000.0) {
+            return Err(format!(
+                "--time-factor {factor} is out of range (more than 0, up to 1000)"
+            ));
         }
-        let mut times = Times::default().scaled(self.time_factor);
-        for (own, given) in [
-            (&mut times.http, self.http_timeout),
-            (&mut times.websocket, self.websocket_timeout),
-            (&mut times.idle, self.idle_timeout),
-            (&mut times.duration, self.duration),
+        let mut timeouts = Timeouts::default().scaled(factor);
+        for (timeout, option, seconds) in [
+            (&mut timeouts.http, "--http-timeout", self.http_timeout),
+            (
+                &mut timeouts.websocket,
+                "--websocket-timeout",
+                self.websocket_timeout,
+            ),
+            (
+                &mut timeouts.websocket_idle,
+                "--idle-timeout",
+                self.idle_timeout,
+            ),
+            (
+                &mut timeouts.websocket_duration,
+                "--duration",
+                self.duration,
+            ),
         ] {
-            if let Some(given) = given {
-                *own = seconds(given)?;
+            if let Some(seconds) = seconds {
+                *timeout = parse_seconds(option, seconds)?;
             }
         }
-        Ok(times)
+        Ok(timeouts)
     }
 
     fn target(&self) -> Result<Target, String> {
@@ -185,49 +203,38 @@ impl LocalArgs {
         }
         let mut functions = Vec::new();
         for bootstrap in &self.bootstrap {
-            let (name, path) = named(bootstrap)?;
-            functions.push(self.function(name, Source::Bootstrap(path.into()))?);
+            let (name, path) = parse_bootstrap(bootstrap)?;
+            let runtime = RuntimeSource::Bootstrap(path.into());
+            functions.push(self.function(name, runtime)?);
         }
         for name in &self.runtime_api {
-            functions.push(self.function(name.clone(), Source::ByHand)?);
+            functions.push(self.function(name.clone(), RuntimeSource::External)?);
         }
-        for given in &self.env {
-            set(&mut functions, given)?;
+        for assignment in &self.env {
+            set_variable(&mut functions, assignment)?;
         }
-        if let (Some(flow), Some(front)) = (&self.flow, functions.first_mut()) {
+        if let (Some(flow), Some(first)) = (&self.flow, functions.first_mut()) {
             let flow =
                 std::path::absolute(flow).map_err(|error| format!("--flow {flow}: {error}"))?;
             let flow = flow.to_string_lossy().into_owned();
-            front.env.push(("FLOWGATE_FLOW".to_owned(), flow));
+            first.env.push(("FLOWGATE_FLOW".to_owned(), flow));
         }
         Ok(Target::Functions(functions))
     }
 
-    fn function(&self, name: String, source: Source) -> Result<Function, String> {
-        let mut function = Function::new(name, source);
-        function.memory = self.memory;
-        function.timeout = seconds(self.timeout)?;
+    fn function(&self, name: String, runtime: RuntimeSource) -> Result<FunctionOptions, String> {
+        let mut function = FunctionOptions::new(name, runtime);
+        function.memory_mib = self.memory;
+        function.timeout = parse_seconds("--timeout", self.timeout)?;
         function.concurrency = self.concurrency;
-        let inherited = INHERITED.iter();
-        let inherited = inherited.filter_map(|&name| Some((name.to_owned(), env(name)?)));
-        function.env.extend(inherited.map(|(name, value)| {
-            // The function has a folder of its own.
-            let is_file = name == "FLOWGATE_FLOW" && Path::new(&value).is_file();
-            let absolute = is_file.then(|| std::path::absolute(&value).ok()).flatten();
-            let absolute = absolute.map(|path| path.to_string_lossy().into_owned());
-            (name, absolute.unwrap_or(value))
-        }));
+        function.env = inherited_variables();
         Ok(function)
     }
 
-    /// What the person at the terminal is told.
-    fn said(&self, addresses: Addresses) -> String {
-        let stage = match self.stage.as_str() {
-            "$default" => String::new(),
-            stage => format!("/{stage}"),
-        };
-        let http = format!("http://{}{stage}", addresses.http);
-        let websocket = format!("{}{stage}", addresses.websocket);
+    /// Returns the text for the terminal: the addresses, the variables for external runtimes, and commands to try.
+    fn banner(&self, addresses: Addresses, path_prefix: &str) -> String {
+        let http = format!("http://{}{path_prefix}", addresses.http);
+        let websocket = format!("{}{path_prefix}", addresses.websocket);
         let lambda = addresses.lambda.map(|lambda| lambda.to_string());
         let mut lines = vec![
             format!("Flowgate {} local", env!("CARGO_PKG_VERSION")),
@@ -238,19 +245,23 @@ impl LocalArgs {
         ];
         if let Some(lambda) = &lambda {
             lines.push(format!("  Lambda        http://{lambda}"));
-        }
-        for (place, name) in self.runtime_api.iter().enumerate() {
-            let api = match (&lambda, place) {
-                (Some(lambda), 0) => lambda.clone(),
-                (Some(lambda), _) => format!("http://{lambda}/.rt/{name}"),
-                (None, _) => continue,
-            };
-            lines.push(format!("\nThe runtime of {name} needs:"));
-            lines.extend(self.variables(name, &api, &websocket, lambda.as_deref()));
+            for (position, name) in self.runtime_api.iter().enumerate() {
+                let runtime_api = match position {
+                    0 => lambda.clone(),
+                    _ => format!("http://{lambda}/.rt/{name}"),
+                };
+                lines.push(format!("\nSet these variables for the runtime of {name}:"));
+                let variables = self.runtime_variables(name, &runtime_api, &websocket, lambda);
+                lines.extend(
+                    variables
+                        .iter()
+                        .map(|variable| format!("  export {variable}")),
+                );
+            }
         }
         if self.endpoint.is_some() {
-            lines.push("\nA function that answers WebSockets needs:".to_owned());
-            lines.push(format!("  export {}", connections(&websocket)));
+            lines.push("\nTo use @connections, the function needs:".to_owned());
+            lines.push(format!("  export {}", connections_variable(&websocket)));
         }
         let body = "{\"data\":[{\"text\":\"hello\"}],\"execEndpoint\":\"/\"}";
         lines.extend([
@@ -261,35 +272,46 @@ impl LocalArgs {
         lines.join("\n")
     }
 
-    fn variables(
+    fn runtime_variables(
         &self,
         name: &str,
-        api: &str,
+        runtime_api: &str,
         websocket: &str,
-        lambda: Option<&str>,
-    ) -> Vec<String> {
-        let mut variables = vec![
-            format!("AWS_LAMBDA_RUNTIME_API={api}"),
+        lambda: &str,
+    ) -> [String; 7] {
+        [
+            format!("AWS_LAMBDA_RUNTIME_API={runtime_api}"),
             format!("AWS_LAMBDA_FUNCTION_NAME={name}"),
             "AWS_LAMBDA_FUNCTION_VERSION='$LATEST'".to_owned(),
             format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", self.memory),
             "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local".to_owned(),
-            connections(websocket),
-        ];
-        variables.extend(lambda.map(|lambda| format!("AWS_ENDPOINT_URL_LAMBDA=http://{lambda}")));
-        variables
-            .iter()
-            .map(|line| format!("  export {line}"))
-            .collect()
+            connections_variable(websocket),
+            format!("AWS_ENDPOINT_URL_LAMBDA=http://{lambda}"),
+        ]
     }
 }
 
-fn connections(websocket: &str) -> String {
+fn connections_variable(websocket: &str) -> String {
     format!("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI=http://{websocket}")
 }
 
-/// `[NAME=]PATH`: cargo-lambda puts a function's bootstrap into a folder of the function's name.
-fn named(bootstrap: &str) -> Result<(String, &str), String> {
+/// Returns this process's [`INHERITED_VARIABLES`]. The path of a Flow is made absolute, because a function runs in its
+/// own directory.
+fn inherited_variables() -> Vec<(String, String)> {
+    let inherited = INHERITED_VARIABLES.iter();
+    let inherited = inherited.filter_map(|&name| Some((name.to_owned(), env(name)?)));
+    inherited
+        .map(|(name, value)| {
+            let is_path = name == "FLOWGATE_FLOW" && Path::new(&value).is_file();
+            let absolute = is_path.then(|| std::path::absolute(&value).ok()).flatten();
+            let absolute = absolute.map(|path| path.to_string_lossy().into_owned());
+            (name, absolute.unwrap_or(value))
+        })
+        .collect()
+}
+
+/// Reads `[NAME=]PATH`. cargo-lambda puts each function's bootstrap into a directory with the function's name.
+fn parse_bootstrap(bootstrap: &str) -> Result<(String, &str), String> {
     if let Some((name, path)) = bootstrap.split_once('=') {
         return Ok((name.to_owned(), path));
     }
@@ -297,42 +319,43 @@ fn named(bootstrap: &str) -> Result<(String, &str), String> {
     let file = path.file_name().and_then(|name| name.to_str());
     let name = match file {
         Some("bootstrap") => {
-            let folder = std::path::absolute(path).ok();
-            let folder = folder
-                .as_deref()
-                .and_then(Path::parent)
-                .and_then(Path::file_name);
-            folder.map(|name| name.to_string_lossy().into_owned())
+            let path = std::path::absolute(path).ok();
+            let directory = path.as_deref().and_then(Path::parent);
+            let name = directory.and_then(Path::file_name);
+            name.map(|name| name.to_string_lossy().into_owned())
         }
         file => file.map(str::to_owned),
     };
-    let name = name.ok_or_else(|| format!("--bootstrap {bootstrap:?} names no file"))?;
+    let name = name.ok_or_else(|| format!("--bootstrap {bootstrap}: the path has no file name"))?;
     Ok((name, bootstrap))
 }
 
-/// Gives a variable to the functions that it is for. Its value may be a secret, and is in no fault.
-fn set(functions: &mut [Function], given: &str) -> Result<(), String> {
-    let (key, value) = given
+/// Sets `[NAME:]KEY=VALUE` for the functions that it applies to. The value may be a secret, and is in no error message.
+fn set_variable(functions: &mut [FunctionOptions], assignment: &str) -> Result<(), String> {
+    let (target, value) = assignment
         .split_once('=')
-        .ok_or("an --env is not of the form KEY=VALUE")?;
-    let (only, name) = key
-        .split_once(':')
-        .map_or((None, key), |(function, name)| (Some(function), name));
-    let is_meant = |function: &Function| only.is_none_or(|only| only == function.name);
-    let mut found = false;
-    for function in functions.iter_mut().filter(|function| is_meant(function)) {
-        function.env.push((name.to_owned(), value.to_owned()));
-        found = true;
+        .ok_or("--env: an argument is not of the form [NAME:]KEY=VALUE")?;
+    let (function_name, key) = match target.split_once(':') {
+        Some((function_name, key)) => (Some(function_name), key),
+        None => (None, target),
+    };
+    let mut is_set = false;
+    for function in functions {
+        if function_name.is_none_or(|name| name == function.name) {
+            function.env.push((key.to_owned(), value.to_owned()));
+            is_set = true;
+        }
     }
-    found
-        .then_some(())
-        .ok_or_else(|| format!("--env {key} names no function"))
+    match is_set {
+        true => Ok(()),
+        false => Err(format!("--env {target}: there is no such function")),
+    }
 }
 
-fn seconds(given: f64) -> Result<Duration, String> {
-    let duration = Duration::try_from_secs_f64(given).ok();
+fn parse_seconds(option: &str, seconds: f64) -> Result<Duration, String> {
+    let duration = Duration::try_from_secs_f64(seconds).ok();
     let duration = duration.filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| format!("{given} is no number of seconds"))
+    duration.ok_or_else(|| format!("{option} {seconds} is not a positive number of seconds"))
 }
 
 #[expect(
@@ -362,10 +385,10 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_named_by_their_files_and_folders() {
+    fn functions_are_named_after_their_files_and_directories() {
         let line = "--bootstrap target/lambda/gateway-fn/bootstrap --bootstrap a/executor-fn --bootstrap x=y \
                     --runtime-api --env A=1 --env x:B=2=3 --timeout 0.5";
-        let Target::Functions(functions) = options(line).expect("holds").target else {
+        let Target::Functions(functions) = options(line).expect("valid").target else {
             panic!("functions")
         };
         let names: Vec<_> = functions
@@ -374,36 +397,37 @@ mod tests {
             .collect();
         assert_eq!(names, ["gateway-fn", "executor-fn", "x", "function"]);
         assert_eq!(functions[0].timeout, Duration::from_millis(500));
-        let has =
-            |place: usize, key: &str| functions[place].env.iter().any(|(name, _)| name == key);
+        let has = |position: usize, key: &str| {
+            functions[position].env.iter().any(|(name, _)| name == key)
+        };
         assert!(has(0, "A") && has(2, "A") && has(2, "B") && !has(0, "B"));
     }
 
     #[test]
-    fn times_are_aws_times_the_factor_unless_given() {
-        let times = options("--runtime-api f --time-factor 0.01 --idle-timeout 1")
-            .expect("holds")
-            .times;
-        assert_eq!(times.websocket, Duration::from_millis(290));
-        assert_eq!(times.idle, Duration::from_secs(1));
+    fn timeouts_are_awss_times_the_factor_unless_given() {
+        let timeouts = options("--runtime-api f --time-factor 0.01 --idle-timeout 1")
+            .expect("valid")
+            .timeouts;
+        assert_eq!(timeouts.websocket, Duration::from_millis(290));
+        assert_eq!(timeouts.websocket_idle, Duration::from_secs(1));
     }
 
     #[test]
-    fn faults_do_not_say_what_a_variable_is() {
+    fn errors_do_not_contain_a_variables_value() {
         for line in [
             "--runtime-api f --env g:A=secret",
             "--runtime-api f --env secret",
         ] {
-            let fault = options(line).expect_err(line);
+            let error = options(line).expect_err(line);
             assert!(
-                fault.contains("--env") && !fault.contains("secret"),
-                "{fault}"
+                error.contains("--env") && !error.contains("secret"),
+                "{error}"
             );
         }
     }
 
     #[test]
-    fn what_does_not_hold_is_refused() {
+    fn invalid_arguments_are_rejected() {
         for line in [
             "",
             "--endpoint http://h:1",

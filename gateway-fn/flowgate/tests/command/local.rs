@@ -1,4 +1,4 @@
-//! `flowgate local` as a person at a terminal sees it.
+//! The command `flowgate local` with real processes: its banner, its functions, its signals and its exit status.
 
 use std::{
     fs::{self, File},
@@ -17,8 +17,8 @@ use super::{errors, flowgate};
 
 const ANY_PORTS: [&str; 6] = ["--http", "0", "--websocket", "0", "--lambda", "0"];
 
-/// The function `gateway-fn`, which lies beside the command when the whole workspace is built.
-fn gateway_function() -> String {
+/// Returns the `--bootstrap` argument for `gateway-fn`, which is beside the command after a build of the workspace.
+fn gateway_bootstrap() -> String {
     let bootstrap = Path::new(env!("CARGO_BIN_EXE_flowgate")).with_file_name("gateway-fn");
     assert!(
         bootstrap.is_file(),
@@ -28,27 +28,27 @@ fn gateway_function() -> String {
     format!("gateway-fn={}", bootstrap.display())
 }
 
-/// One request on a connection of its own, and the whole answer.
-fn send(to: &str, method: &str, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(to).expect("listening");
+/// Sends a request on a new connection. Returns the complete response.
+fn send(address: &str, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("listening");
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text");
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("text");
+    response
 }
 
-/// A `flowgate local` that ends with the test.
-struct Started {
+/// A running `flowgate local`, which ends with the test.
+struct Emulator {
     child: Child,
-    said: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     log: PathBuf,
 }
 
-impl Started {
+impl Emulator {
     fn start(name: &str, args: &[&str]) -> Self {
         let log = super::file(name, "");
         let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
@@ -60,24 +60,24 @@ impl Started {
             .stderr(File::create(&log).expect("a file"))
             .spawn()
             .expect("it runs");
-        let said = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, said, log }
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, stdout, log }
     }
 
-    /// The address behind a label of the banner; they come in its order.
+    /// Returns the address after a label of the banner. Labels must be asked for in the banner's order.
     fn address(&mut self, label: &str) -> String {
         let mut line = String::new();
         while !line.contains(label) {
             line.clear();
-            let read = self.said.read_line(&mut line);
-            assert_ne!(read.expect("text"), 0, "no {label}");
+            let bytes = self.stdout.read_line(&mut line);
+            assert_ne!(bytes.expect("text"), 0, "{label} is missing");
         }
         let address = line.rsplit(['/', '=']).next().map(str::trim);
         address.expect("an address").to_owned()
     }
 
-    /// The processes of functions.
-    fn functions(&self) -> Vec<String> {
+    /// Returns the process ids of functions.
+    fn function_processes(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads");
         let children = tasks.filter_map(|task| {
             let children = task.ok()?.path().join("children");
@@ -91,14 +91,14 @@ impl Started {
         fs::read_to_string(&self.log).expect("text")
     }
 
-    /// Ends it as a terminal does.
+    /// Stops the emulator by SIGTERM and waits for its end.
     fn stop(&mut self) {
         signal("TERM", &self.child.id().to_string());
         assert_eq!(self.child.wait().expect("it was started").code(), Some(0));
     }
 }
 
-impl Drop for Started {
+impl Drop for Emulator {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             signal("TERM", &self.child.id().to_string());
@@ -114,59 +114,66 @@ fn signal(name: &str, process: &str) {
     assert!(status.expect("a shell").success());
 }
 
-/// Nobody is there any more, not even to be waited for.
+/// Whether the process has ended and its parent has waited for it.
 fn is_gone(process: &str) -> bool {
     !Path::new("/proc").join(process).exists()
 }
 
 const POST: &str = r#"{"data":[{"text":"hello"}],"execEndpoint":"/"}"#;
 
-/// What a client of the WebSocket API gets for a message.
-async fn ask(address: &str) -> String {
+/// Sends [`POST`] as a client of the WebSocket API. Returns the response.
+async fn post_over_websocket(address: &str) -> String {
     let mut request = format!("ws://{address}")
         .into_client_request()
         .expect("a URL");
     let json = "json".parse().expect("a header");
     request.headers_mut().insert("sec-websocket-protocol", json);
-    let (mut client, answer) = tokio_tungstenite::connect_async(request)
+    let (mut client, response) = tokio_tungstenite::connect_async(request)
         .await
-        .expect("let in");
-    assert_eq!(answer.headers()["sec-websocket-protocol"], "json");
+        .expect("accepted");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "json");
     client.send(Message::text(POST)).await.expect("sent");
-    let heard = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
-    let heard = heard.expect("in time").expect("open").expect("a message");
+    let received = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
+    let received = received
+        .expect("in time")
+        .expect("open")
+        .expect("a message");
     client.close(None).await.expect("open");
-    heard.into_text().expect("text").to_string()
+    received.into_text().expect("text").to_string()
 }
 
 #[test]
-fn a_bootstrap_serves_both_apis_and_goes_with_them() {
-    let bootstrap = &gateway_function();
-    let mut started = Started::start("local-both.log", &["--bootstrap", bootstrap]);
-    let (http, websocket) = (started.address("HTTP API"), started.address("WebSocket"));
+fn a_bootstrap_serves_both_apis_and_ends_with_the_emulator() {
+    let bootstrap = &gateway_bootstrap();
+    let mut emulator = Emulator::start("local-both.log", &["--bootstrap", bootstrap]);
+    let (http, websocket) = (emulator.address("HTTP API"), emulator.address("WebSocket"));
     for _ in 0..10 {
-        let answer = send(&http, "POST", "/post", POST);
+        let response = send(&http, "POST", "/post", POST);
         assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.contains("hello from Flowgate"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 200") && response.contains("hello from Flowgate"),
+            "{response}"
         );
     }
-    // One that has answered and not yet asked again is not idle.
-    let functions = started.functions().len();
+    // A process that has responded and not polled again yet is not idle, so that there may be several.
+    let functions = emulator.function_processes().len();
     assert!((1..10).contains(&functions), "{functions}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let heard = runtime.block_on(ask(&websocket));
-    assert!(heard.contains("hello from Flowgate"), "{heard}");
-    let functions = started.functions();
-    started.stop();
+    let received = runtime.block_on(post_over_websocket(&websocket));
+    assert!(received.contains("hello from Flowgate"), "{received}");
+    let functions = emulator.function_processes();
+    emulator.stop();
     assert!(functions.iter().all(|function| is_gone(function)));
-    // The function's log is the terminal's, by its name.
-    assert!(started.log().contains("[gateway-fn] "), "{}", started.log());
+    // The emulator prints the function's log with its name.
+    assert!(
+        emulator.log().contains("[gateway-fn] "),
+        "{}",
+        emulator.log()
+    );
 }
 
 #[test]
-fn a_process_that_does_not_answer_is_killed_and_another_takes_its_place() {
-    let bootstrap = &gateway_function();
+fn a_process_that_does_not_respond_is_killed_and_replaced() {
+    let bootstrap = &gateway_bootstrap();
     let args = [
         "--bootstrap",
         bootstrap,
@@ -175,41 +182,41 @@ fn a_process_that_does_not_answer_is_killed_and_another_takes_its_place() {
         "--concurrency",
         "100",
     ];
-    let mut started = Started::start("local-killed.log", &args);
-    let http = started.address("HTTP API");
-    let answer = send(&http, "POST", "/post", POST);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut emulator = Emulator::start("local-killed.log", &args);
+    let http = emulator.address("HTTP API");
+    let response = send(&http, "POST", "/post", POST);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     let mut stopped = Vec::new();
     let failed = (0..20).any(|_| {
-        // One that has asked for an invocation takes it, and does not hear SIGTERM either. One that has not asked
-        // again yet is passed over for a new one, which is the next to be stopped.
-        for function in started.functions() {
+        // A stopped process that polls is given the invocation, and ignores SIGTERM. One that has not polled again yet
+        // is passed over for a new process, which is stopped in the next round.
+        for function in emulator.function_processes() {
             signal("STOP", &function);
             stopped.push(function);
         }
         send(&http, "POST", "/post", POST).starts_with("HTTP/1.1 500")
     });
     assert!(failed, "{stopped:?}");
-    assert!(started.log().contains("Task timed out after 2.00 seconds"));
-    let answer = send(&http, "POST", "/post", POST);
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    started.stop();
+    assert!(emulator.log().contains("Task timed out after 2.00 seconds"));
+    let response = send(&http, "POST", "/post", POST);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    emulator.stop();
     assert!(stopped.iter().all(|function| is_gone(function)));
 }
 
-/// A bootstrap's own children are its to end, for which it is told.
+/// A bootstrap ends its children when it receives SIGTERM.
 #[test]
-fn what_a_bootstrap_has_started_ends_with_it() {
+fn a_bootstraps_children_end_with_it() {
     let pid = super::file("local-child.pid", "");
     let script = format!(
         "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\necho $! > {}\nwait\n",
         pid.display()
     );
     let path = super::file("local-child.sh", &script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable");
     let bootstrap = format!("child={}", path.display());
-    let mut started = Started::start("local-child.log", &["--bootstrap", &bootstrap]);
-    let http = started.address("HTTP API");
+    let mut emulator = Emulator::start("local-child.log", &["--bootstrap", &bootstrap]);
+    let http = emulator.address("HTTP API");
     let client = std::thread::spawn(move || send(&http, "GET", "/", ""));
     let child = loop {
         match fs::read_to_string(&pid).expect("a file") {
@@ -217,22 +224,22 @@ fn what_a_bootstrap_has_started_ends_with_it() {
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     };
-    started.stop();
+    emulator.stop();
     drop(client.join());
     assert!(is_gone(&child) || is_zombie(&child));
 }
 
-/// It has ended, and its new parent has not noticed yet.
+/// Whether the process has ended and its new parent has not waited for it yet.
 fn is_zombie(process: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"));
     stat.is_ok_and(|stat| stat.contains(") Z "))
 }
 
 #[test]
-fn a_request_goes_through_a_runtime_that_is_started_by_hand() {
-    let mut started = Started::start("local-by-hand.log", &["--runtime-api"]);
-    let http = started.address("HTTP API");
-    let runtime = started.address("AWS_LAMBDA_RUNTIME_API");
+fn a_request_goes_through_an_external_runtime() {
+    let mut emulator = Emulator::start("local-external.log", &["--runtime-api"]);
+    let http = emulator.address("HTTP API");
+    let runtime = emulator.address("AWS_LAMBDA_RUNTIME_API");
     let client = std::thread::spawn(move || send(&http, "GET", "/hello", ""));
     let next = send(&runtime, "GET", "/2018-06-01/runtime/invocation/next", "");
     assert!(next.contains("\"rawPath\":\"/hello\""), "{next}");
@@ -243,23 +250,23 @@ fn a_request_goes_through_a_runtime_that_is_started_by_hand() {
         "/2018-06-01/runtime/invocation/{}/response",
         id.expect("an id")
     );
-    let taken = send(
+    let accepted = send(
         &runtime,
         "POST",
         &path,
         "{\"statusCode\":200,\"body\":\"hi\"}",
     );
-    assert!(taken.starts_with("HTTP/1.1 202"), "{taken}");
-    let answer = client.join().expect("an answer");
+    assert!(accepted.starts_with("HTTP/1.1 202"), "{accepted}");
+    let response = client.join().expect("a response");
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("hi"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200") && response.ends_with("hi"),
+        "{response}"
     );
-    started.stop();
+    emulator.stop();
 }
 
 #[test]
-fn a_taken_port_is_69_and_bad_arguments_are_64() {
+fn a_port_in_use_exits_with_69_and_invalid_arguments_with_64() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let output = flowgate(&["local", "--runtime-api", "--http", &port]);

@@ -1,4 +1,4 @@
-//! A Lambda Invoke endpoint -> invocations over plain HTTP, unsigned, as the local ones take them.
+//! Invokes a function at another Lambda Invoke endpoint over plain HTTP, unsigned, which local endpoints accept.
 
 use std::error::Error;
 
@@ -10,10 +10,10 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{InvokeError, Outcome, TRACE_HEADER};
-use crate::server;
+use super::invocation::{InvokeError, InvokeResult};
+use crate::{aws::TRACE_HEADER, server};
 
-/// A function somewhere else.
+/// A function at another endpoint.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     authority: String,
@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The URL has been checked.
+    /// Returns the endpoint for a URL that `Options` has checked.
     pub(super) fn new(url: &str, function: &str) -> Self {
         let uri: Uri = url.parse().unwrap_or_default();
         let prefix = uri.path().trim_end_matches('/');
@@ -31,28 +31,30 @@ impl Endpoint {
         }
     }
 
-    pub(super) async fn invoke(&self, payload: Bytes, trace: &str) -> Result<Outcome, InvokeError> {
-        let answer = self.post(payload, trace).await.map_err(|error| {
-            let reason = error.to_string();
-            InvokeError::Unreachable { reason }
-        })?;
-        let status = answer.status();
-        let is_error = answer.headers().contains_key("x-amz-function-error");
-        // Not every emulator of Lambda's knows its limit.
-        let body = server::body(answer.into_body(), MAX_INVOKE_PAYLOAD_BYTES).await;
-        let refused = |status: StatusCode| InvokeError::Refused {
+    pub(super) async fn invoke(
+        &self,
+        payload: Bytes,
+        trace: &str,
+    ) -> Result<InvokeResult, InvokeError> {
+        let response = self.post(payload, trace).await;
+        let response = response.map_err(InvokeError::Unreachable)?;
+        let status = response.status();
+        let is_function_error = response.headers().contains_key("x-amz-function-error");
+        // Some emulators of Lambda do not enforce the limit themselves.
+        let body = server::read_body(response.into_body(), MAX_INVOKE_PAYLOAD_BYTES).await;
+        let status_error = |status: StatusCode| InvokeError::EndpointStatus {
             status: status.as_u16(),
         };
         match status {
-            StatusCode::OK => Ok(match body {
-                Err(StatusCode::PAYLOAD_TOO_LARGE) => Outcome::too_large(),
-                Ok(body) if is_error => Outcome::Failed(body),
-                Ok(body) => Outcome::Answered(body),
-                Err(status) => return Err(refused(status)),
-            }),
+            StatusCode::OK => match body {
+                Err(StatusCode::PAYLOAD_TOO_LARGE) => Ok(InvokeResult::response_too_large()),
+                Ok(body) if is_function_error => Ok(InvokeResult::FunctionError(body)),
+                Ok(body) => Ok(InvokeResult::Response(body)),
+                Err(status) => Err(status_error(status)),
+            },
             StatusCode::NOT_FOUND => Err(InvokeError::NotFound),
             StatusCode::TOO_MANY_REQUESTS => Err(InvokeError::Throttled),
-            status => Err(refused(status)),
+            status => Err(status_error(status)),
         }
     }
 
@@ -73,15 +75,5 @@ impl Endpoint {
             .header(TRACE_HEADER, trace)
             .body(Full::new(payload))?;
         Ok(client.send_request(request).await?)
-    }
-}
-
-/// Whether this is `http://HOST:PORT`, perhaps with a path.
-pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
-    let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
-    match (uri.scheme_str(), uri.port_u16(), uri.query()) {
-        (Some("http"), Some(_), None) => Ok(()),
-        (Some("https"), _, _) => Err("only http:// is spoken"),
-        _ => Err("it is not of the form http://HOST:PORT"),
     }
 }

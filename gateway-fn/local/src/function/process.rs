@@ -1,9 +1,9 @@
-//! A bootstrap -> processes that poll a Runtime API of their own, started as Lambda starts execution environments: one
-//! for each invocation that finds none idle, ended when one takes too long, replaced when they die.
+//! Starts a function's bootstrap as Lambda starts execution environments: one process for each invocation that finds
+//! none idle, each with its own Runtime API; killed when an invocation times out, replaced when it exits.
 
 use std::{
     error::Error,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -13,183 +13,213 @@ use std::{
 use flowgate_proto::{limits, with_causes};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, Command},
-    sync::oneshot,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    InvokeError, Outcome, Surroundings,
-    queue::{Patience, Queue, Request, Start},
+    invocation::{Invocation, InvokeError, InvokeResult},
+    queue::{ProcessStart, Queue, QueuePolicy},
+    runtime_api::RuntimeApi,
 };
 use crate::{
-    options::{Function, Source},
-    runtime_api::RuntimeApi,
+    aws::REGION,
+    options::{FunctionOptions, RuntimeSource},
     server::Server,
+    shutdown::Shutdown,
 };
 
-/// Connections of one process to its Runtime API: one for each invocation that it may take at once, and one to spare.
-const RUNTIME_CONNECTIONS: usize = 64;
+/// Maximum of a process's connections to its Runtime API: far more than a runtime opens, one for each concurrent
+/// invocation.
+const MAX_RUNTIME_CONNECTIONS: usize = 64;
 
-/// Between SIGTERM and SIGKILL (AWS Lambda, Extensions API, "Shutdown phase").
-const KILL_AFTER: Duration = Duration::from_millis(500);
+/// The time between SIGTERM and SIGKILL (AWS Lambda, Extensions API, "Shutdown phase").
+const KILL_DELAY: Duration = Duration::from_millis(500);
 
-/// Bytes of a line of a function's log; a longer one is cut in two.
-const LINE_BYTES: u64 = 64 << 10;
+/// Maximum length of a line in a function's log; a longer line is split.
+const MAX_LOG_LINE_BYTES: u64 = 64 << 10;
 
-/// One function and what runs of it.
+/// A function that runs here: its queue and its processes.
 #[derive(Debug)]
-pub(crate) struct Processes {
-    function: Function,
+pub(crate) struct Function {
+    options: FunctionOptions,
     queue: Arc<Queue>,
-    surroundings: Surroundings,
+    env: RuntimeEnv,
 }
 
-impl Processes {
-    pub(super) fn new(function: Function, max_queued: usize, surroundings: Surroundings) -> Self {
-        let most = match function.source {
-            Source::Bootstrap(_) => Some(function.concurrency),
-            Source::ByHand => None,
+/// What every process needs to know about the emulator.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeEnv {
+    /// The address of the Invoke API, for functions that invoke each other.
+    pub(crate) lambda: Option<SocketAddr>,
+    /// The URL of the API Gateway Management API, with the stage.
+    pub(crate) connections_url: String,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Function {
+    pub(super) fn new(options: FunctionOptions, max_queued: usize, env: RuntimeEnv) -> Self {
+        let max_processes = match options.runtime {
+            RuntimeSource::Bootstrap(_) => Some(options.concurrency),
+            RuntimeSource::External => None,
         };
-        let queue = Arc::new(Queue::new(function.timeout, max_queued, most));
+        let queue = Arc::new(Queue::new(options.timeout, max_queued, max_processes));
         Self {
-            function,
+            options,
             queue,
-            surroundings,
+            env,
         }
     }
 
-    /// Takes an invocation in; what comes back waits for its outcome.
+    /// Queues an invocation, and starts a process if none is idle. Returns a future of the result.
     pub(crate) fn invoke(
         self: &Arc<Self>,
-        request: Request,
-        patience: Patience,
-    ) -> Result<impl Future<Output = Result<Outcome, InvokeError>> + use<>, InvokeError> {
-        let (answered, start): (oneshot::Receiver<_>, _) = self.queue.submit(request, patience)?;
-        self.start(start);
-        Ok(async { answered.await.map_err(|_| InvokeError::Stopping) })
+        invocation: Invocation,
+        policy: QueuePolicy,
+    ) -> Result<impl Future<Output = Result<InvokeResult, InvokeError>> + use<>, InvokeError> {
+        let (result, start) = self.queue.enqueue(invocation, policy)?;
+        self.start_process(start);
+        Ok(async { result.await.map_err(|_| InvokeError::Stopping) })
     }
 
-    /// Lambda's name for it.
-    pub(crate) fn arn(&self) -> String {
-        arn(&self.function.name)
+    pub(crate) fn name(&self) -> &str {
+        &self.options.name
     }
 
-    pub(crate) const fn is_by_hand(&self) -> bool {
-        matches!(self.function.source, Source::ByHand)
+    /// Whether the user starts the runtimes.
+    pub(crate) const fn is_external(&self) -> bool {
+        matches!(self.options.runtime, RuntimeSource::External)
     }
 
-    /// The Runtime API for a runtime that is started by hand.
-    pub(crate) fn runtime_api(&self) -> RuntimeApi {
-        RuntimeApi::new(Arc::clone(&self.queue), None, self.arn())
+    /// Returns the Runtime API for external runtimes.
+    pub(crate) fn external_runtime_api(&self) -> RuntimeApi {
+        self.runtime_api(None)
     }
 
-    fn start(self: &Arc<Self>, start: Option<Start>) {
-        let (Some(start), Source::Bootstrap(path)) = (start, &self.function.source) else {
+    fn runtime_api(&self, process: Option<usize>) -> RuntimeApi {
+        let name = self.options.name.clone();
+        RuntimeApi::new(Arc::clone(&self.queue), process, name)
+    }
+
+    fn start_process(self: &Arc<Self>, start: Option<ProcessStart>) {
+        let (Some(start), RuntimeSource::Bootstrap(path)) = (start, &self.options.runtime) else {
             return;
         };
         let (this, path) = (Arc::clone(self), path.clone());
-        self.surroundings.tasks.spawn(async move {
-            let number = start.number;
-            let outcome = this.run(&path, start).await;
-            let next = this.queue.gone(number, &outcome);
-            if !this.surroundings.stopping.is_cancelled() {
-                this.start(next);
+        self.env.shutdown.tasks.spawn(async move {
+            let process = start.process;
+            let result = this.run(&path, start).await;
+            let next = this.queue.process_exited(process, &result);
+            if !this.env.shutdown.stopping.is_cancelled() {
+                this.start_process(next);
             }
         });
     }
 
-    /// Runs one process to its end, and says what became of an invocation that it had.
-    async fn run(&self, path: &Path, start: Start) -> Outcome {
-        let name = &self.function.name;
-        let failed = |error: &dyn Error| {
-            let said = format!("{name} cannot be started: {error}");
-            tracing::error!("{said}");
-            Outcome::failed("Runtime.InvalidEntrypoint", &said)
+    /// Runs one process until it exits. Returns the result of an invocation that it was working on.
+    async fn run(&self, path: &Path, start: ProcessStart) -> InvokeResult {
+        let name = &self.options.name;
+        let start_error = |error: &dyn Error| {
+            let error = with_causes(error);
+            tracing::error!(function = name, error, "start failed");
+            let message = format!("cannot start function `{name}`: {error}");
+            InvokeResult::function_error("Runtime.InvalidEntrypoint", &message)
         };
         let server = match Server::bind(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).await {
             Ok(server) => server,
-            Err(error) => return failed(&error),
+            Err(error) => return start_error(&error),
         };
-        let mut child = match self.command(path, &server).spawn() {
+        let mut child = match self.command(path, server.address).spawn() {
             Ok(child) => child,
-            Err(error) => return failed(&error),
+            Err(error) => return start_error(&error),
         };
-        tracing::debug!(function = %name, number = start.number, "started");
-        forward(name, child.stdout.take());
-        forward(name, child.stderr.take());
-        let api = RuntimeApi::new(Arc::clone(&self.queue), Some(start.number), self.arn());
-        // The Runtime API ends with the process and no sooner: one that is told to end may still answer.
-        let ended = CancellationToken::new();
-        let serving = server.serve_until(RUNTIME_CONNECTIONS, ended.clone(), move |request, _| {
-            let api = api.clone();
-            async move { api.answer(request).await }
-        });
-        self.surroundings.tasks.spawn(serving);
-        let _ends = ended.drop_guard();
+        tracing::debug!(function = name, process = start.process, "process started");
+        forward_log(name, child.stdout.take());
+        forward_log(name, child.stderr.take());
+        let api = self.runtime_api(Some(start.process));
+        // The Runtime API stays until the process has exited: after SIGTERM the process may still send a response.
+        let exited = CancellationToken::new();
+        let serving = server.serve(
+            MAX_RUNTIME_CONNECTIONS,
+            exited.clone(),
+            move |request, _| {
+                let api = api.clone();
+                async move {
+                    let path = request.uri().path().to_owned();
+                    api.handle(&path, request).await
+                }
+            },
+        );
+        self.env.shutdown.tasks.spawn(serving);
+        let _exited = exited.drop_guard();
         self.watch(&mut child, start).await
     }
 
-    async fn watch(&self, child: &mut Child, start: Start) -> Outcome {
-        let Start { number, kill } = start;
-        let name = &self.function.name;
-        let outcome = tokio::select! {
-            status = child.wait() => return exited(name, status.ok()),
-            () = kill.cancelled() => Outcome::failed("Sandbox.Timedout", "an invocation took too long"),
-            () = self.surroundings.stopping.cancelled() => {
-                Outcome::failed("Sandbox.Failure", "flowgate local is stopping")
+    /// Waits until the process exits, or ends it.
+    async fn watch(&self, child: &mut Child, start: ProcessStart) -> InvokeResult {
+        let ProcessStart { process, kill } = start;
+        let name = &self.options.name;
+        let result = tokio::select! {
+            status = child.wait() => return exit_result(name, status.ok()),
+            () = kill.cancelled() => {
+                InvokeResult::function_error("Sandbox.Timedout", "an invocation timed out")
             }
-            () = self.late(number) => {
-                let said = format!("{name} asked for no invocation in the time of INIT");
-                tracing::error!("{said}");
-                Outcome::failed("Sandbox.Timedout", &said)
+            () = self.env.shutdown.stopping.cancelled() => {
+                InvokeResult::function_error("Sandbox.Failure", "flowgate local is stopping")
+            }
+            () = self.init_timeout(process) => {
+                tracing::error!(function = name, "init timed out");
+                let message = format!("function `{name}` did not ask for an invocation in time");
+                InvokeResult::function_error("Sandbox.Timedout", &message)
             }
         };
-        end(name, child).await;
-        outcome
+        terminate(name, child).await;
+        result
     }
 
-    /// Comes true when the process has not asked for its first invocation in time: INIT's, and the function's own.
-    async fn late(&self, number: usize) {
-        tokio::time::sleep(limits::INIT_TIMEOUT.saturating_add(self.function.timeout)).await;
-        if self.queue.is_ready(number) {
+    /// Completes if the process has not asked for its first invocation within Lambda's init timeout plus the function's
+    /// own timeout.
+    async fn init_timeout(&self, process: usize) {
+        tokio::time::sleep(limits::INIT_TIMEOUT.saturating_add(self.options.timeout)).await;
+        if self.queue.is_ready(process) {
             std::future::pending::<()>().await;
         }
     }
 
-    /// The process with the environment that Lambda gives it (AWS Lambda, defined runtime environment variables), and
-    /// with this machine in the place of AWS. The credentials are nobody's.
-    fn command(&self, path: &Path, server: &Server) -> Command {
-        // Relative to where it was named, not to the folder that it runs in.
+    fn command(&self, path: &Path, runtime_api: SocketAddr) -> Command {
+        // The path is relative to the emulator's directory, and the process runs in the bootstrap's.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let root = program.parent().unwrap_or_else(|| Path::new("/"));
+        let directory = program.parent().unwrap_or_else(|| Path::new("/"));
         let mut command = Command::new(&program);
         command
             .env_clear()
-            .env("LAMBDA_TASK_ROOT", root)
-            .current_dir(root)
+            .env("LAMBDA_TASK_ROOT", directory)
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Signals are for all that it starts, and a Ctrl-C for us, who end it.
+            // A signal reaches the process's children too. Ctrl-C reaches only the emulator, which ends the process.
             .process_group(0)
             .kill_on_drop(true);
-        self.describe(&mut command, server);
-        let own = self.function.env.iter();
-        command.envs(own.map(|(name, value)| (name, value)));
+        self.set_lambda_env(&mut command, runtime_api);
+        let env = self.options.env.iter();
+        command.envs(env.map(|(name, value)| (name, value)));
         command
     }
 
-    /// The variables that are the same wherever the bootstrap lies.
-    fn describe(&self, command: &mut Command, server: &Server) {
-        let Function { name, memory, .. } = &self.function;
+    /// Sets Lambda's environment variables (AWS Lambda, defined runtime environment variables). The credentials are
+    /// placeholders, and the endpoints are the emulator's.
+    fn set_lambda_env(&self, command: &mut Command, runtime_api: SocketAddr) {
+        let FunctionOptions {
+            name, memory_mib, ..
+        } = &self.options;
         command
-            .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
+            .env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string())
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mib.to_string())
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
@@ -201,63 +231,53 @@ impl Processes {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("TZ", ":UTC")
             .env("_HANDLER", "bootstrap");
-        // The SDKs take the name from the service's id, which ends in API; the shorter one is easily expected.
+        // The SDKs read the name that ends in API, which is the service's id. The shorter name is set for users who
+        // expect it.
         for name in [
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI",
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENT",
         ] {
-            command.env(name, &self.surroundings.connections);
+            command.env(name, &self.env.connections_url);
         }
-        if let Some(lambda) = self.surroundings.lambda {
+        if let Some(lambda) = self.env.lambda {
             command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{lambda}"));
         }
     }
 }
 
-const REGION: &str = "us-east-1";
-
-/// An account of nobody's.
-pub(crate) const ACCOUNT: &str = "000000000000";
-
-pub(crate) fn arn(name: &str) -> String {
-    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
-}
-
-/// Ends it as Lambda does a function with an extension: SIGTERM, so that it ends what it has started, and SIGKILL.
-async fn end(name: &str, child: &mut Child) {
-    signal(child, Signal::TERM);
-    if timeout(KILL_AFTER, child.wait()).await.is_ok() {
+/// Ends a process as Lambda ends a function with an extension: SIGTERM, so that it can end its children, then SIGKILL.
+async fn terminate(name: &str, child: &mut Child) {
+    signal_group(child, Signal::TERM);
+    if timeout(KILL_DELAY, child.wait()).await.is_ok() {
         return;
     }
-    signal(child, Signal::KILL);
+    signal_group(child, Signal::KILL);
     if let Err(error) = child.kill().await {
-        tracing::warn!(function = %name, error = %with_causes(&error), "not killed");
+        tracing::warn!(function = name, error = %with_causes(&error), "kill failed");
     }
 }
 
-/// To the whole of its process group.
-fn signal(child: &Child, signal: Signal) {
+/// Sends a signal to the process and its children.
+fn signal_group(child: &Child, signal: Signal) {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     if let Some(leader) = id.and_then(Pid::from_raw) {
-        // An error says that nobody is left in it.
+        // Fails if all of them have exited.
         let _ = kill_process_group(leader, signal);
     }
 }
 
-fn exited(name: &str, status: Option<ExitStatus>) -> Outcome {
-    let how = status.map_or_else(
-        || "for no known reason".to_owned(),
+fn exit_result(name: &str, status: Option<ExitStatus>) -> InvokeResult {
+    let status = status.map_or_else(
+        || "unknown exit status".to_owned(),
         |status| status.to_string(),
     );
-    tracing::warn!(function = %name, "the process ended: {how}");
-    Outcome::failed(
-        "Runtime.ExitError",
-        &format!("Error: Runtime exited with error: {how}"),
-    )
+    tracing::warn!(function = name, status, "process exited");
+    let message = format!("Error: Runtime exited with error: {status}");
+    InvokeResult::function_error("Runtime.ExitError", &message)
 }
 
-/// Passes a function's log on, line by line.
-fn forward(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
+/// Prints a function's log line by line.
+fn forward_log(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
     let Some(log) = log else { return };
     let name = name.to_owned();
     tokio::spawn(async move {
@@ -265,10 +285,10 @@ fn forward(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let mut bounded = tokio::io::AsyncReadExt::take(&mut log, LINE_BYTES);
-            match bounded.read_until(b'\n', &mut line).await {
+            let mut limited = (&mut log).take(MAX_LOG_LINE_BYTES);
+            match limited.read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => say(&name, &String::from_utf8_lossy(&line)),
+                Ok(_) => print_log_line(&name, &String::from_utf8_lossy(&line)),
             }
         }
     });
@@ -276,8 +296,8 @@ fn forward(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
 
 #[expect(
     clippy::print_stderr,
-    reason = "a function's log is for the person at the terminal, as it stands"
+    reason = "a function's log goes to the terminal unchanged"
 )]
-fn say(name: &str, line: &str) {
+fn print_log_line(name: &str, line: &str) {
     eprintln!("[{name}] {}", line.trim_end());
 }

@@ -1,4 +1,4 @@
-//! The WebSocket API: handshakes, messages, `@connections` and every way in which a connection ends.
+//! The WebSocket API: handshakes, messages, `@connections`, and each way in which a connection closes.
 
 use std::time::Duration;
 
@@ -12,46 +12,40 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
-use super::{Bench, after, said, send};
+use super::{Harness, advance, send, status_and_body};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-impl Bench {
-    /// A client that the function lets in.
-    async fn client(&self) -> (Client, Value) {
-        let url = format!("ws://{}/?a=1", self.local.addresses().websocket);
+impl Harness {
+    /// Returns a client whose `$connect` the function has accepted, and the event.
+    async fn connect(&self) -> (Client, Value) {
+        let url = format!("ws://{}/?a=1", self.emulator.addresses().websocket);
         let (client, event) =
-            tokio::join!(connect_async(url), self.serve(json!({"statusCode": 200})));
-        (client.expect("let in").0, event)
+            tokio::join!(connect_async(url), self.respond(json!({"statusCode": 200})));
+        (client.expect("accepted").0, event)
     }
 
+    /// Sends a signed request to `@connections`.
     async fn connections(&self, method: Method, id: &str, body: &str) -> Response<Bytes> {
-        let path = format!(
-            "/@connections/{}",
-            id.replace('/', "%2F").replace('=', "%3D")
-        );
-        let signed = [("authorization", "AWS4-HMAC-SHA256 Credential=x")];
-        send(
-            self.local.addresses().websocket,
-            method,
-            &path,
-            &signed,
-            body,
-        )
-        .await
+        let id = id.replace('/', "%2F").replace('=', "%3D");
+        let path = format!("/@connections/{id}");
+        let signature = [("authorization", "AWS4-HMAC-SHA256 Credential=x")];
+        let address = self.emulator.addresses().websocket;
+        send(address, method, &path, &signature, body).await
     }
 }
 
-/// What the client hears next, pings aside.
-async fn hear(client: &mut Client) -> Message {
-    let heard = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
-    heard.expect("in time").expect("open").expect("a frame")
+/// Returns the next message to the client.
+async fn receive(client: &mut Client) -> Message {
+    let message = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
+    message.expect("in time").expect("open").expect("a frame")
 }
 
-async fn closed(client: &mut Client) -> (u16, String) {
-    match hear(client).await {
+/// Returns the code and the reason of the close frame to the client.
+async fn receive_close(client: &mut Client) -> (u16, String) {
+    match receive(client).await {
         Message::Close(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
-        other => panic!("no close frame: {other:?}"),
+        other => panic!("not a close frame: {other:?}"),
     }
 }
 
@@ -60,9 +54,9 @@ fn text(message: &Message) -> &str {
 }
 
 #[tokio::test]
-async fn messages_go_to_the_function_and_answers_and_posts_to_the_client() {
-    let bench = Bench::start(|options| options.routes = vec!["join".to_owned()]).await;
-    let (mut client, connect) = bench.client().await;
+async fn messages_reach_the_function_and_responses_and_posts_the_client() {
+    let harness = Harness::start(|options| options.routes = vec!["join".to_owned()]).await;
+    let (mut client, connect) = harness.connect().await;
     assert_eq!(connect["requestContext"]["eventType"], "CONNECT");
     assert_eq!(connect["queryStringParameters"], json!({"a": "1"}));
     assert_eq!(connect["headers"]["Sec-WebSocket-Version"], "13");
@@ -74,26 +68,29 @@ async fn messages_go_to_the_function_and_answers_and_posts_to_the_client() {
     for (message, route) in [
         ("{\"action\":\"join\"}", "join"),
         ("{\"action\":\"x\"}", "$default"),
-        ("no JSON", "$default"),
+        ("not JSON", "$default"),
     ] {
         client.send(Message::text(message)).await.expect("sent");
-        let event = bench
-            .serve(json!({"statusCode": 200, "body": "answer"}))
+        let event = harness
+            .respond(json!({"statusCode": 200, "body": "response"}))
             .await;
         assert_eq!(event["requestContext"]["routeKey"], route);
         assert_eq!(event["body"], message);
-        assert_eq!(text(&hear(&mut client).await), "answer");
+        assert_eq!(text(&receive(&mut client).await), "response");
     }
 
-    let (posted, heard) = tokio::join!(
-        bench.connections(Method::POST, &id, "pushed"),
-        hear(&mut client)
+    let (posted, received) = tokio::join!(
+        harness.connections(Method::POST, &id, "pushed"),
+        receive(&mut client)
     );
-    assert_eq!((posted.status(), text(&heard)), (StatusCode::OK, "pushed"));
-    let asked = bench.connections(Method::GET, &id, "").await;
-    let asked: Value = serde_json::from_slice(asked.body()).expect("JSON");
-    assert_eq!(asked["identity"]["sourceIp"], "127.0.0.1");
-    let large = bench
+    assert_eq!(
+        (posted.status(), text(&received)),
+        (StatusCode::OK, "pushed")
+    );
+    let state = harness.connections(Method::GET, &id, "").await;
+    let state: Value = serde_json::from_slice(state.body()).expect("JSON");
+    assert_eq!(state["identity"]["sourceIp"], "127.0.0.1");
+    let large = harness
         .connections(Method::POST, &id, &"x".repeat((128 << 10) + 1))
         .await;
     assert_eq!(
@@ -101,74 +98,74 @@ async fn messages_go_to_the_function_and_answers_and_posts_to_the_client() {
         "PayloadTooLargeException"
     );
 
-    let deleted = bench.connections(Method::DELETE, &id, "").await;
+    let deleted = harness.connections(Method::DELETE, &id, "").await;
     assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
     assert_eq!(
-        closed(&mut client).await,
+        receive_close(&mut client).await,
         (1000, "Connection Closed Normally".to_owned())
     );
     drop(client);
-    let event = bench.serve(json!({"statusCode": 200})).await;
+    let event = harness.respond(json!({"statusCode": 200})).await;
     assert_eq!(event["requestContext"]["disconnectStatusCode"], 1000);
-    let gone = bench.connections(Method::POST, &id, "late").await;
+    let gone = harness.connections(Method::POST, &id, "late").await;
     assert_eq!(gone.headers()["x-amzn-errortype"], "GoneException");
     assert_eq!(gone.status(), StatusCode::GONE);
-    let invalid = bench.connections(Method::POST, "a%20b", "").await;
+    let invalid = harness.connections(Method::POST, "a%20b", "").await;
     assert_eq!(invalid.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn connections_want_a_signature() {
-    let bench = Bench::start(|_| {}).await;
-    let to = bench.local.addresses().websocket;
-    let answer = send(to, Method::POST, "/@connections/a", &[], "x").await;
+async fn unsigned_calls_of_connections_are_rejected() {
+    let harness = Harness::start(|_| {}).await;
+    let address = harness.emulator.addresses().websocket;
+    let response = send(address, Method::POST, "/@connections/a", &[], "x").await;
     assert_eq!(
-        said(&answer),
+        status_and_body(&response),
         (403, "{\"message\":\"Missing Authentication Token\"}")
     );
 }
 
 #[tokio::test]
-async fn a_subprotocol_is_answered_only_by_the_function() {
-    let bench = Bench::start(|_| {}).await;
-    for (answer, accepted) in [
+async fn only_the_function_selects_a_subprotocol() {
+    let harness = Harness::start(|_| {}).await;
+    for (response, accepted) in [
         (
             json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "json"}}),
             Some("json"),
         ),
         (json!({"statusCode": 403}), None),
     ] {
-        let url = format!("ws://{}", bench.local.addresses().websocket);
-        let mut request = url.into_client_request().expect("holds");
+        let url = format!("ws://{}", harness.emulator.addresses().websocket);
+        let mut request = url.into_client_request().expect("a valid URL");
         let offered = http::HeaderValue::from_static("json");
         request
             .headers_mut()
             .insert("sec-websocket-protocol", offered);
-        let (client, event) = tokio::join!(connect_async(request), bench.serve(answer));
+        let (client, event) = tokio::join!(connect_async(request), harness.respond(response));
         assert_eq!(event["headers"]["Sec-WebSocket-Protocol"], "json");
         match (client, accepted) {
-            (Ok((client, answer)), Some(accepted)) => {
-                assert_eq!(answer.headers()["sec-websocket-protocol"], accepted);
+            (Ok((client, response)), Some(accepted)) => {
+                assert_eq!(response.headers()["sec-websocket-protocol"], accepted);
                 drop(client);
-                bench.serve(json!({"statusCode": 200})).await;
+                harness.respond(json!({"statusCode": 200})).await;
             }
-            (Err(tungstenite::Error::Http(answer)), None) => assert_eq!(answer.status(), 403),
+            (Err(tungstenite::Error::Http(response)), None) => assert_eq!(response.status(), 403),
             (client, _) => panic!("{client:?}"),
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_binary_closes_with_its_code() {
-    let bench = Bench::start(|_| {}).await;
+async fn too_large_and_binary_messages_close_with_their_codes() {
+    let harness = Harness::start(|_| {}).await;
     let in_frames = |sizes: &[usize]| -> Vec<Message> {
         use tungstenite::protocol::frame::{
             Frame,
             coding::{Data, OpCode},
         };
         let last = sizes.len() - 1;
-        let frame = |(place, &size): (usize, &usize)| {
-            let kind = if place == 0 {
+        let frame = |(position, &size): (usize, &usize)| {
+            let kind = if position == 0 {
                 Data::Text
             } else {
                 Data::Continue
@@ -176,7 +173,7 @@ async fn what_is_too_large_or_binary_closes_with_its_code() {
             Message::Frame(Frame::message(
                 vec![b'x'; size],
                 OpCode::Data(kind),
-                place == last,
+                position == last,
             ))
         };
         sizes.iter().enumerate().map(frame).collect()
@@ -187,70 +184,73 @@ async fn what_is_too_large_or_binary_closes_with_its_code() {
         (in_frames(&[frame, frame, frame, frame, 1]), 1009),
         (vec![Message::binary(vec![1])], 1003),
     ] {
-        let (mut client, _) = bench.client().await;
+        let (mut client, _) = harness.connect().await;
         for message in messages {
             client.send(message).await.expect("sent");
         }
-        assert_eq!(closed(&mut client).await.0, code);
+        assert_eq!(receive_close(&mut client).await.0, code);
         drop(client);
-        let event = bench.serve(json!({"statusCode": 200})).await;
+        let event = harness.respond(json!({"statusCode": 200})).await;
         assert_eq!(event["requestContext"]["disconnectStatusCode"], code);
     }
-    let (mut client, _) = bench.client().await;
+    let (mut client, _) = harness.connect().await;
     for message in in_frames(&[frame, frame, frame, frame]) {
         client.send(message).await.expect("sent");
     }
-    let event = bench
-        .serve(json!({"statusCode": 200, "body": "taken"}))
+    let event = harness
+        .respond(json!({"statusCode": 200, "body": "received"}))
         .await;
     assert_eq!(event["body"].as_str().map(str::len), Some(4 * frame));
-    assert_eq!(text(&hear(&mut client).await), "taken");
+    assert_eq!(text(&receive(&mut client).await), "received");
 }
 
 #[tokio::test]
-async fn errors_and_lateness_are_told_to_the_client() {
-    let bench = Bench::start(Bench::never_late).await;
-    let (mut client, _) = bench.client().await;
+async fn errors_and_timeouts_are_sent_to_the_client() {
+    let harness = Harness::start(Harness::long_timeout).await;
+    let (mut client, _) = harness.connect().await;
     client.send(Message::text("a")).await.expect("sent");
-    // An answer without a status is none.
-    bench.serve(json!({"body": "a"})).await;
-    let heard: Value = serde_json::from_str(text(&hear(&mut client).await)).expect("JSON");
-    assert_eq!(heard["message"], "Internal server error");
+    // A response without a status is invalid.
+    harness.respond(json!({"body": "a"})).await;
+    let received: Value = serde_json::from_str(text(&receive(&mut client).await)).expect("JSON");
+    assert_eq!(received["message"], "Internal server error");
     client.send(Message::text("b")).await.expect("sent");
-    let late = bench.next().await;
-    after(Duration::from_secs(30)).await;
-    let heard: Value = serde_json::from_str(text(&hear(&mut client).await)).expect("JSON");
-    assert_eq!(heard["message"], "Endpoint request timed out");
+    let invocation = harness.next().await;
+    advance(Duration::from_secs(30)).await;
+    let received: Value = serde_json::from_str(text(&receive(&mut client).await)).expect("JSON");
+    assert_eq!(received["message"], "Endpoint request timed out");
     assert_eq!(
-        heard["connectionId"],
-        late.event["requestContext"]["connectionId"]
+        received["connectionId"],
+        invocation.event["requestContext"]["connectionId"]
     );
     assert_eq!(
-        heard["requestId"],
-        late.event["requestContext"]["requestId"]
+        received["requestId"],
+        invocation.event["requestContext"]["requestId"]
     );
 }
 
 #[tokio::test]
-async fn idle_and_old_connections_go_away() {
-    for old in [false, true] {
-        let bench = Bench::start(|options| {
-            let time = if old {
-                &mut options.times.duration
+async fn idle_and_old_connections_are_closed() {
+    for is_old in [false, true] {
+        let harness = Harness::start(|options| {
+            let timeout = if is_old {
+                &mut options.timeouts.websocket_duration
             } else {
-                &mut options.times.idle
+                &mut options.timeouts.websocket_idle
             };
-            *time = Duration::from_millis(200);
+            *timeout = Duration::from_millis(200);
         })
         .await;
-        let (mut client, _) = bench.client().await;
-        assert_eq!(closed(&mut client).await, (1001, "Going away".to_owned()));
+        let (mut client, _) = harness.connect().await;
+        assert_eq!(
+            receive_close(&mut client).await,
+            (1001, "Going away".to_owned())
+        );
     }
 }
 
 #[tokio::test]
-async fn a_client_that_closes_is_told_of_with_its_reason() {
-    let bench = Bench::start(|_| {}).await;
+async fn a_clients_close_reaches_the_function_with_its_reason() {
+    let harness = Harness::start(|_| {}).await;
     let frame = CloseFrame {
         code: 4001.into(),
         reason: "enough".into(),
@@ -259,9 +259,9 @@ async fn a_client_that_closes_is_told_of_with_its_reason() {
         (Some(frame), 4001, "enough"),
         (None, 1005, "Client-side close frame status not set"),
     ] {
-        let (mut client, _) = bench.client().await;
+        let (mut client, _) = harness.connect().await;
         client.close(frame).await.expect("sent");
-        let event = bench.serve(json!({"statusCode": 200})).await;
+        let event = harness.respond(json!({"statusCode": 200})).await;
         let context = &event["requestContext"];
         assert_eq!(
             (

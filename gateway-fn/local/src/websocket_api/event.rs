@@ -1,143 +1,137 @@
-//! What happens on a WebSocket -> the event for the function, in the form that API Gateway's events were recorded in
-//! (aws_lambda_events' fixtures; aws/chalice#2060): a message's has no headers, an end's has four, two of them empty.
-
-use std::net::SocketAddr;
+//! Builds the events of a WebSocket. Their format is that of recorded events (fixtures of aws_lambda_events;
+//! aws/chalice#2060): a message's event has no headers, and that of `$disconnect` has four, three of them empty.
 
 use http::{Request, header};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
+use time::UtcDateTime;
 
-use super::session::End;
+use super::{close::Close, connections::Connection};
 use crate::{
-    connections::Connection,
-    http_api::{query_lists, query_parameters, text},
-    moment::{self, Moment},
+    aws::{self, new_id},
+    decode::{header_text, query_lists, query_parameters},
+    stage::Stage,
 };
 
-/// Makes the events of one API.
-#[derive(Debug)]
-pub(super) struct Events {
-    stage: String,
-    domain: String,
-    port: u16,
+pub(super) fn connect(
+    stage: &Stage,
+    connection: &Connection,
+    request_id: &str,
+    request: &Request<Incoming>,
+) -> Value {
+    let headers = headers(stage, connection, request);
+    let last_values = headers.iter().map(|(name, values)| {
+        let value = values.last().cloned().unwrap_or_default();
+        (name.clone(), Value::from(value))
+    });
+    let context = request_context(stage, connection, "$connect", "CONNECT", request_id);
+    let mut event = json!({
+        "headers": last_values.collect::<Map<_, _>>(),
+        "multiValueHeaders": to_object(&headers),
+        "requestContext": context,
+        "isBase64Encoded": false,
+    });
+    let query = request.uri().query().unwrap_or_default();
+    let parameters = query_lists(query);
+    if !parameters.is_empty() {
+        event["multiValueQueryStringParameters"] = to_object(&parameters).into();
+        event["queryStringParameters"] = query_parameters(query).into();
+    }
+    event
 }
 
-impl Events {
-    pub(super) fn new(stage: &str, address: SocketAddr) -> Self {
-        Self {
-            stage: stage.to_owned(),
-            domain: address.to_string(),
-            port: address.port(),
-        }
-    }
-
-    pub(super) fn connect(
-        &self,
-        connection: &Connection,
-        request_id: &str,
-        request: &Request<Incoming>,
-    ) -> Value {
-        let lists = self.headers(connection, request);
-        let last = lists.iter().map(|(name, values)| {
-            let value = values.last().cloned().unwrap_or_default();
-            (name.clone(), Value::from(value))
-        });
-        let context = self.context(connection, "$connect", "CONNECT", request_id);
-        let mut event = json!({
-            "headers": last.collect::<Map<_, _>>(),
-            "multiValueHeaders": as_object(&lists),
-            "requestContext": context,
-            "isBase64Encoded": false,
-        });
-        let query = request.uri().query().unwrap_or_default();
-        let parameters = query_lists(query);
-        if !parameters.is_empty() {
-            event["multiValueQueryStringParameters"] = as_object(&parameters).into();
-            event["queryStringParameters"] = query_parameters(query).into();
-        }
-        event
-    }
-
-    pub(super) fn message(
-        &self,
-        connection: &Connection,
-        route: &str,
-        request_id: &str,
-        body: &str,
-    ) -> Value {
-        let mut context = self.context(connection, route, "MESSAGE", request_id);
-        context["messageId"] = moment::id().into();
-        json!({ "requestContext": context, "body": body, "isBase64Encoded": false })
-    }
-
-    pub(super) fn disconnect(&self, connection: &Connection, host: &str, end: &End) -> Value {
-        let id = moment::id();
-        let mut context = self.context(connection, "$disconnect", "DISCONNECT", &id);
-        context["disconnectStatusCode"] = end.code.into();
-        context["disconnectReason"] = end.reason.as_str().into();
-        json!({
-            "headers": { "Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": "" },
-            "multiValueHeaders": {
-                "Host": [host], "x-api-key": [""], "X-Forwarded-For": [""], "x-restapi": [""],
-            },
-            "requestContext": context,
-            "isBase64Encoded": false,
-        })
-    }
-
-    fn context(&self, connection: &Connection, route: &str, kind: &str, id: &str) -> Value {
-        let now = Moment::now();
-        let mut identity = json!({ "sourceIp": connection.source.to_string() });
-        if let Some(agent) = &connection.user_agent {
-            identity["userAgent"] = agent.as_str().into();
-        }
-        json!({
-            "routeKey": route,
-            "eventType": kind,
-            "extendedRequestId": id,
-            "requestTime": now.common_log(),
-            "messageDirection": "IN",
-            "stage": self.stage,
-            "connectedAt": connection.connected_at.millis(),
-            "requestTimeEpoch": now.millis(),
-            "identity": identity,
-            "requestId": id,
-            "domainName": self.domain,
-            "connectionId": connection.id,
-            "apiId": "local",
-        })
-    }
-
-    /// The handshake's, without those of the connection, and those that API Gateway adds.
-    fn headers(
-        &self,
-        connection: &Connection,
-        request: &Request<Incoming>,
-    ) -> Vec<(String, Vec<String>)> {
-        let mut lists: Vec<(String, Vec<String>)> = Vec::new();
-        for name in request.headers().keys() {
-            if *name != header::CONNECTION && *name != header::UPGRADE {
-                let values = request.headers().get_all(name).iter();
-                let values = values.map(|value| text(value).into_owned()).collect();
-                lists.push((capitalized(name.as_str()), values));
-            }
-        }
-        let added = [
-            ("X-Amzn-Trace-Id", Moment::now().trace()),
-            ("X-Forwarded-For", connection.source.to_string()),
-            ("X-Forwarded-Port", self.port.to_string()),
-            ("X-Forwarded-Proto", "http".to_owned()),
-        ];
-        for (name, value) in added {
-            lists.retain(|(known, _)| known != name);
-            lists.push((name.to_owned(), vec![value]));
-        }
-        lists
-    }
+pub(super) fn message(
+    stage: &Stage,
+    connection: &Connection,
+    route: &str,
+    request_id: &str,
+    body: &str,
+) -> Value {
+    let mut context = request_context(stage, connection, route, "MESSAGE", request_id);
+    context["messageId"] = new_id().into();
+    json!({ "requestContext": context, "body": body, "isBase64Encoded": false })
 }
 
-/// `sec-websocket-key` -> `Sec-WebSocket-Key`: clients write them so, and API Gateway passes them as they are.
-fn capitalized(name: &str) -> String {
+pub(super) fn disconnect(
+    stage: &Stage,
+    connection: &Connection,
+    host: &str,
+    close: &Close,
+) -> Value {
+    let request_id = new_id();
+    let mut context = request_context(stage, connection, "$disconnect", "DISCONNECT", &request_id);
+    context["disconnectStatusCode"] = close.code.into();
+    context["disconnectReason"] = close.reason.as_str().into();
+    json!({
+        "headers": { "Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": "" },
+        "multiValueHeaders": {
+            "Host": [host], "x-api-key": [""], "X-Forwarded-For": [""], "x-restapi": [""],
+        },
+        "requestContext": context,
+        "isBase64Encoded": false,
+    })
+}
+
+fn request_context(
+    stage: &Stage,
+    connection: &Connection,
+    route: &str,
+    event_type: &str,
+    request_id: &str,
+) -> Value {
+    let now = UtcDateTime::now();
+    let mut identity = json!({ "sourceIp": connection.source_ip.to_string() });
+    if let Some(user_agent) = &connection.user_agent {
+        identity["userAgent"] = user_agent.as_str().into();
+    }
+    json!({
+        "routeKey": route,
+        "eventType": event_type,
+        "extendedRequestId": request_id,
+        "requestTime": aws::common_log_time(now),
+        "messageDirection": "IN",
+        "stage": stage.name,
+        "connectedAt": aws::epoch_millis(connection.connected_at),
+        "requestTimeEpoch": aws::epoch_millis(now),
+        "identity": identity,
+        "requestId": request_id,
+        "domainName": stage.address.to_string(),
+        "connectionId": connection.id,
+        "apiId": "local",
+    })
+}
+
+/// Returns the headers of the handshake without those of the connection, and with those that API Gateway adds.
+fn headers(
+    stage: &Stage,
+    connection: &Connection,
+    request: &Request<Incoming>,
+) -> Vec<(String, Vec<String>)> {
+    let received = request.headers();
+    let mut headers: Vec<(String, Vec<String>)> = Vec::new();
+    for name in received.keys() {
+        if *name != header::CONNECTION && *name != header::UPGRADE {
+            let values = received.get_all(name).iter();
+            let values = values.map(|value| header_text(value).into_owned());
+            headers.push((capitalize(name.as_str()), values.collect()));
+        }
+    }
+    let added = [
+        ("X-Amzn-Trace-Id", aws::new_trace(UtcDateTime::now())),
+        ("X-Forwarded-For", connection.source_ip.to_string()),
+        ("X-Forwarded-Port", stage.address.port().to_string()),
+        ("X-Forwarded-Proto", "http".to_owned()),
+    ];
+    for (name, value) in added {
+        headers.retain(|(known, _)| known != name);
+        headers.push((name.to_owned(), vec![value]));
+    }
+    headers
+}
+
+/// Returns a header name as clients usually write it, such as `Sec-WebSocket-Key`: API Gateway passes names unchanged,
+/// but the HTTP server has lowered their case.
+fn capitalize(name: &str) -> String {
     let parts = name.split('-').map(|part| match part.split_at_checked(1) {
         _ if part == "websocket" => "WebSocket".to_owned(),
         Some((first, rest)) => first.to_ascii_uppercase() + rest,
@@ -146,7 +140,7 @@ fn capitalized(name: &str) -> String {
     parts.collect::<Vec<_>>().join("-")
 }
 
-fn as_object(lists: &[(String, Vec<String>)]) -> Map<String, Value> {
+fn to_object(lists: &[(String, Vec<String>)]) -> Map<String, Value> {
     let entries = lists.iter();
     entries
         .map(|(name, values)| (name.clone(), values.clone().into()))
@@ -163,31 +157,27 @@ mod tests {
 
     #[test]
     fn events_read_as_awss_own_type() {
-        let events = Events::new("prod", ([127, 0, 0, 1], 3001).into());
-        let agent = Some("agent".to_owned());
-        let (connection, _orders) = Connection::new(
-            "id=".to_owned(),
-            Moment::now(),
-            Ipv4Addr::LOCALHOST.into(),
-            agent,
-        );
-        let end = End::without_status();
-        for (event, kind) in [
+        let stage = Stage::new("prod", ([127, 0, 0, 1], 3001).into());
+        let user_agent = Some("agent".to_owned());
+        let (connection, _commands) =
+            Connection::new("id=", Ipv4Addr::LOCALHOST.into(), user_agent);
+        let close = Close::by_client(None);
+        for (event, event_type) in [
             (
-                events.message(&connection, "$default", "r", "hi"),
+                message(&stage, &connection, "$default", "r", "hi"),
                 "MESSAGE",
             ),
-            (events.disconnect(&connection, "h", &end), "DISCONNECT"),
+            (disconnect(&stage, &connection, "h", &close), "DISCONNECT"),
         ] {
             let typed: ApiGatewayWebsocketProxyRequest =
                 serde_json::from_value(event.clone()).expect("AWS's type");
             let context = typed.request_context;
-            assert_eq!(context.event_type.as_deref(), Some(kind));
+            assert_eq!(context.event_type.as_deref(), Some(event_type));
             assert_eq!(context.connection_id.as_deref(), Some("id="));
             assert_eq!(context.stage.as_deref(), Some("prod"));
             assert_eq!(event["requestContext"]["identity"]["userAgent"], "agent");
         }
-        let event = events.disconnect(&connection, "h", &end);
+        let event = disconnect(&stage, &connection, "h", &close);
         let context = &event["requestContext"];
         assert_eq!(context["disconnectStatusCode"], 1005);
         assert_eq!(
@@ -197,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn header_names_are_written_as_clients_write_them() {
-        for (name, written) in [
+    fn header_names_are_capitalized_as_clients_write_them() {
+        for (name, capitalized) in [
             ("sec-websocket-protocol", "Sec-WebSocket-Protocol"),
             ("host", "Host"),
             ("x--a", "X--A"),
         ] {
-            assert_eq!(capitalized(name), written);
+            assert_eq!(capitalize(name), capitalized);
         }
     }
 }

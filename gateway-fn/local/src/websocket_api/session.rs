@@ -1,348 +1,216 @@
-//! One WebSocket from its upgrade to its `$disconnect`: messages to the function and its answers back, with the limits
-//! of API Gateway. Codes 1009 and 1003 are those of its quotas and of its refusal of binary frames; 1001 "Going away"
-//! after ten idle minutes and 1000 "Connection Closed Normally" after a DELETE are what its recorded events say
-//! (aws/chalice#2060). The reasons of the other closes are this program's own.
+//! One WebSocket from its upgrade to its `$disconnect`: passes the client's messages to the function, and the function's
+//! responses and `@connections` messages to the client, within API Gateway's limits.
 
 use std::{sync::Arc, time::Duration};
 
 use flowgate_proto::limits::{MAX_WEBSOCKET_FRAME_BYTES, MAX_WEBSOCKET_MESSAGE_BYTES};
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::{
-    io::AsyncReadExt as _,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::Instant,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Message,
-        error::ProtocolError,
-        protocol::{CloseFrame, Role, WebSocketConfig},
-    },
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::{Role, WebSocketConfig},
 };
 
-use super::{Api, Fault};
-use crate::{
-    RouteResponses,
-    connections::{Connection, Order},
-    moment,
+use super::{
+    api::{self, Api, error_text},
+    close::{Close, Socket},
+    connections::{Command, Connection},
+    event,
 };
+use crate::{aws::new_id, options::RouteResponses, response::ApiGatewayError};
 
-/// Messages of one client that the function works on at once; more are read when one is answered.
-const IN_FLIGHT: usize = 64;
+/// Maximum of concurrent invocations for one client's messages. At the maximum no further message is read.
+const MAX_CONCURRENT_INVOCATIONS: usize = 64;
 
-/// How long a client may take to answer a close frame before the connection is dropped.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long it must be silent before a connection whose frames are no longer read is dropped: to close on unread
-/// bytes would reset it, and the client might lose the close frame.
-const SILENCE: Duration = Duration::from_millis(250);
-
-/// A client that takes nothing of a message for so long is gone.
+/// How long the client may take to accept a message before the connection counts as lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// A connection with what comes to it from both sides.
+/// A connection, the commands to it, and the API that it belongs to.
 #[derive(Debug)]
 pub(super) struct Session {
     api: Arc<Api>,
     connection: Arc<Connection>,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
+    /// The `Host` header of the handshake, which is in the event of `$disconnect`.
     host: String,
 }
 
-/// How a WebSocket ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
-    pub(super) code: u16,
-    pub(super) reason: String,
-    goodbye: Goodbye,
-}
+/// The invocations for the client's messages; each returns the message to send to the client, if any.
+type Invocations = JoinSet<Option<String>>;
 
-/// What is still to be said to the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goodbye {
-    /// The client has closed; the answer to that is under way.
-    Answered,
-    /// A close frame, and then its answer is waited for.
-    Sent,
-    /// A close frame, and what comes then cannot be read as frames any more.
-    SentAmidAFrame,
-    /// The client is gone.
-    Impossible,
+/// What a session does next.
+enum Action {
+    /// Invoke the function with the client's message.
+    Invoke(String),
+    /// Send a message to the client; the sender reports that it is written.
+    Send(String, Option<oneshot::Sender<()>>),
 }
 
 impl Session {
     pub(super) const fn new(
         api: Arc<Api>,
         connection: Arc<Connection>,
-        orders: mpsc::Receiver<Order>,
+        commands: mpsc::Receiver<Command>,
         host: String,
     ) -> Self {
         Self {
             api,
             connection,
-            orders,
+            commands,
             host,
         }
     }
 
     pub(super) async fn run(mut self, upgrade: OnUpgrade) {
-        let end = match upgrade.await {
+        let close = match upgrade.await {
             Ok(upgraded) => {
                 let limits = WebSocketConfig::default()
                     .max_frame_size(Some(MAX_WEBSOCKET_FRAME_BYTES))
                     .max_message_size(Some(MAX_WEBSOCKET_MESSAGE_BYTES));
-                let io = TokioIo::new(upgraded);
-                let mut socket =
-                    WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
-                let end = self.serve(&mut socket).await;
-                self.leave();
-                end.say(socket).await;
-                end
+                let stream = TokioIo::new(upgraded);
+                let mut socket = Socket::from_raw_socket(stream, Role::Server, Some(limits)).await;
+                let close = self.serve(&mut socket).await;
+                self.unregister();
+                close.shake_hands(socket).await;
+                close
             }
-            Err(_) => End::lost(),
+            Err(_) => Close::lost(),
         };
-        self.leave();
-        let event = self
-            .api
-            .events
-            .disconnect(&self.connection, &self.host, &end);
-        // Nobody may be there to take it when all stops.
-        let asked = self.api.ask(&event);
-        if let Some(Err(fault)) = self.api.stopping.run_until_cancelled(asked).await {
-            tracing::debug!("$disconnect: {}", fault.text());
+        self.unregister();
+        let event = event::disconnect(&self.api.stage, &self.connection, &self.host, &close);
+        // At a stop the function may have no runtime left that could take the event.
+        let stopping = &self.api.shutdown.stopping;
+        let result = stopping.run_until_cancelled(self.api.invoke(&event)).await;
+        if let Some(Err(ApiGatewayError(_, error))) = result {
+            tracing::debug!(error, "invocation for $disconnect failed");
         }
     }
 
-    /// From here on a post finds it gone.
-    fn leave(&mut self) {
+    /// Removes the connection: `@connections` responds that it is gone, also to commands that wait.
+    fn unregister(&mut self) {
         self.api.connections.remove(&self.connection.id);
-        self.orders.close();
-        while self.orders.try_recv().is_ok() {}
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
     }
 
-    async fn serve(&mut self, socket: &mut Socket) -> End {
-        let begun = Instant::now();
-        let mut active = begun;
-        let mut calls: Calls = JoinSet::new();
-        let end = loop {
-            let next = match self.next(socket, &mut calls, begun, active).await {
-                Ok(Some(next)) => next,
+    async fn serve(&mut self, socket: &mut Socket) -> Close {
+        let opened_at = Instant::now();
+        let mut last_active_at = opened_at;
+        let mut invocations = Invocations::new();
+        let close = loop {
+            let timeouts = self.api.timeouts;
+            let deadline = (last_active_at + timeouts.websocket_idle)
+                .min(opened_at + timeouts.websocket_duration);
+            let action = match self.next_action(socket, &mut invocations, deadline).await {
+                Ok(Some(action)) => action,
                 Ok(None) => continue,
-                Err(end) => break end,
+                Err(close) => break close,
             };
-            match next {
-                Next::Ask(text) => {
+            match action {
+                Action::Invoke(message) => {
                     let (api, connection) = (Arc::clone(&self.api), Arc::clone(&self.connection));
-                    calls.spawn(answered(api, connection, text));
+                    invocations.spawn(handle_message(api, connection, message));
                 }
-                Next::Send(text, done) => {
-                    if let Err(end) = self.send(socket, text).await {
-                        break end;
+                Action::Send(message, written) => {
+                    if let Err(close) = self.send(socket, message).await {
+                        break close;
                     }
-                    if let Some(done) = done {
-                        // Whoever posted may have gone.
-                        let _ = done.send(());
+                    if let Some(written) = written {
+                        // Fails if the caller of `@connections` has disconnected.
+                        let _ = written.send(());
                     }
                 }
             }
-            active = Instant::now();
-            self.connection.note_active();
+            last_active_at = Instant::now();
+            self.connection.mark_active();
         };
-        // The function works on, as it does on AWS.
-        calls.detach_all();
-        end
+        // Running invocations continue, as on AWS.
+        invocations.detach_all();
+        close
     }
 
-    /// What is to be done next, if anything.
-    async fn next(
+    /// Waits for the next event on the connection. Returns `None` for an event that needs no action and does not keep
+    /// an idle connection open.
+    async fn next_action(
         &mut self,
         socket: &mut Socket,
-        calls: &mut Calls,
-        begun: Instant,
-        active: Instant,
-    ) -> Result<Option<Next>, End> {
-        let times = self.api.times;
-        let until = (active + times.idle).min(begun + times.duration);
+        invocations: &mut Invocations,
+        deadline: Instant,
+    ) -> Result<Option<Action>, Close> {
         tokio::select! {
-            frame = socket.next(), if calls.len() < IN_FLIGHT => Ok(read(frame)?.map(Next::Ask)),
-            Some(answer) = calls.join_next() => Ok(answer.ok().flatten().map(|text| Next::Send(text, None))),
-            order = self.orders.recv() => match order {
-                Some(Order::Send(text, done)) => Ok(Some(Next::Send(text, Some(done)))),
-                Some(Order::Close) => Err(End::because(1000, "Connection Closed Normally")),
-                None => Err(End::lost()),
+            frame = socket.next(), if invocations.len() < MAX_CONCURRENT_INVOCATIONS => {
+                Ok(read_frame(frame)?.map(Action::Invoke))
+            }
+            Some(response) = invocations.join_next() => {
+                Ok(response.ok().flatten().map(|message| Action::Send(message, None)))
+            }
+            command = self.commands.recv() => match command {
+                Some(Command::Send(message, written)) => Ok(Some(Action::Send(message, Some(written)))),
+                Some(Command::Close) => Err(Close::deleted()),
+                None => Err(Close::lost()),
             },
-            () = tokio::time::sleep_until(until) => Err(End::away()),
-            () = self.api.stopping.cancelled() => Err(End::away()),
+            () = tokio::time::sleep_until(deadline) => Err(Close::going_away()),
+            () = self.api.shutdown.stopping.cancelled() => Err(Close::going_away()),
         }
     }
 
-    async fn send(&self, socket: &mut Socket, text: String) -> Result<(), End> {
-        let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text)));
-        match self.api.stopping.run_until_cancelled(sent).await {
+    async fn send(&self, socket: &mut Socket, message: String) -> Result<(), Close> {
+        let sending = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(message)));
+        let stopping = &self.api.shutdown.stopping;
+        match stopping.run_until_cancelled(sending).await {
             Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(_)) | Err(_)) => Err(End::lost()),
-            None => Err(End::away()),
+            Some(Ok(Err(_)) | Err(_)) => Err(Close::lost()),
+            None => Err(Close::going_away()),
         }
     }
 }
 
-/// The answers that are still to come.
-type Calls = JoinSet<Option<String>>;
-
-/// What a session does for one side or the other.
-enum Next {
-    /// The client's message goes to the function.
-    Ask(String),
-    /// This goes to the client; whoever posted it hears when it is written.
-    Send(String, Option<oneshot::Sender<()>>),
-}
-
-/// A message's text; nothing for a frame without one.
-fn read(frame: Option<Result<Message, tungstenite::Error>>) -> Result<Option<String>, End> {
+/// Returns a text message, or `None` for a ping or a pong, which do not count as activity. Pings are answered by the
+/// WebSocket library.
+fn read_frame(frame: Option<Result<Message, tungstenite::Error>>) -> Result<Option<String>, Close> {
     match frame {
         Some(Ok(Message::Text(text))) => Ok(Some(text.as_str().to_owned())),
-        Some(Ok(Message::Binary(_))) => Err(End::because(1003, "binary frames are not supported")),
-        Some(Ok(Message::Close(frame))) => Err(End::closed(frame)),
-        // A pong to a ping goes out by itself. Neither is a message, so that neither keeps an idle connection.
+        Some(Ok(Message::Binary(_))) => Err(Close::binary_frame()),
+        Some(Ok(Message::Close(frame))) => Err(Close::by_client(frame)),
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Err(error)) => Err(End::broken(&error)),
-        None => Err(End::lost()),
+        Some(Err(error)) => Err(Close::unreadable(&error)),
+        None => Err(Close::lost()),
     }
 }
 
-/// What the client gets for a message, if anything.
-async fn answered(api: Arc<Api>, connection: Arc<Connection>, text: String) -> Option<String> {
-    let request_id = moment::id();
-    let route = api.route(&text);
-    let event = api.events.message(&connection, route, &request_id, &text);
-    match api.ask(&event).await {
-        Ok(answer) => match (api.responses, answer["body"].as_str()) {
-            (RouteResponses::Dropped, _) | (_, None | Some("")) => None,
-            (RouteResponses::Sent, Some(body)) if body.len() > MAX_WEBSOCKET_MESSAGE_BYTES => {
+/// Invokes the function with a client's message. Returns the message to send to the client, if any.
+async fn handle_message(
+    api: Arc<Api>,
+    connection: Arc<Connection>,
+    message: String,
+) -> Option<String> {
+    let request_id = new_id();
+    let route = api.route(&message);
+    let event = event::message(&api.stage, &connection, route, &request_id, &message);
+    let error = match api.invoke(&event).await {
+        Ok((_, response)) => match (api.route_responses, response["body"].as_str()) {
+            (RouteResponses::Disabled, _) | (_, None | Some("")) => return None,
+            (RouteResponses::Enabled, Some(body)) if body.len() <= MAX_WEBSOCKET_MESSAGE_BYTES => {
+                return Some(body.to_owned());
+            }
+            (RouteResponses::Enabled, Some(body)) => {
                 tracing::warn!(
+                    request_id,
                     bytes = body.len(),
-                    "the answer is larger than a message may be"
+                    max_bytes = MAX_WEBSOCKET_MESSAGE_BYTES,
+                    "response too large for a message"
                 );
-                Some(Fault::Failed.message(&connection.id, &request_id))
+                api::FAILED
             }
-            (RouteResponses::Sent, Some(body)) => Some(body.to_owned()),
         },
-        Err(fault) => Some(fault.message(&connection.id, &request_id)),
-    }
-}
-
-impl Api {
-    /// The route of a message: the one that its JSON names, if there is such a one.
-    fn route(&self, message: &str) -> &str {
-        let json: Option<Value> = serde_json::from_str(message).ok();
-        let selected = json.as_ref().and_then(|json| {
-            let mut names = self.selection.path.iter();
-            names.try_fold(json, |value, name| value.get(name))
-        });
-        let selected = selected.and_then(Value::as_str);
-        let known = self
-            .routes
-            .iter()
-            .find(|route| Some(route.as_str()) == selected);
-        known.map_or("$default", String::as_str)
-    }
-}
-
-impl End {
-    fn because(code: u16, reason: &str) -> Self {
-        Self {
-            code,
-            reason: reason.to_owned(),
-            goodbye: Goodbye::Sent,
-        }
-    }
-
-    fn away() -> Self {
-        Self::because(1001, "Going away")
-    }
-
-    fn closed(frame: Option<CloseFrame>) -> Self {
-        match frame {
-            Some(frame) => Self {
-                code: frame.code.into(),
-                reason: frame.reason.as_str().to_owned(),
-                goodbye: Goodbye::Answered,
-            },
-            None => Self::without_status(),
-        }
-    }
-
-    /// The client closed and did not say why; the text is AWS's.
-    pub(super) fn without_status() -> Self {
-        Self {
-            code: 1005,
-            reason: "Client-side close frame status not set".to_owned(),
-            goodbye: Goodbye::Answered,
-        }
-    }
-
-    /// The connection broke off.
-    fn lost() -> Self {
-        Self {
-            code: 1006,
-            reason: "Connection closed abnormally".to_owned(),
-            goodbye: Goodbye::Impossible,
-        }
-    }
-
-    fn broken(error: &tungstenite::Error) -> Self {
-        let (code, reason) = match error {
-            tungstenite::Error::Capacity(_) => (1009, "the frame or the message is too large"),
-            tungstenite::Error::Utf8(_) => (1007, "a text frame is not UTF-8"),
-            tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return Self::lost();
-            }
-            tungstenite::Error::Protocol(_) => (1002, "the frame breaks the protocol"),
-            _ => return Self::lost(),
-        };
-        Self {
-            goodbye: Goodbye::SentAmidAFrame,
-            ..Self::because(code, reason)
-        }
-    }
-
-    /// Says goodbye, and lets the client hear it.
-    async fn say(&self, mut socket: Socket) {
-        let frame = CloseFrame {
-            code: self.code.into(),
-            reason: self.reason.as_str().into(),
-        };
-        let goodbye = async {
-            match self.goodbye {
-                Goodbye::Impossible => {}
-                Goodbye::Answered => while let Some(Ok(_)) = socket.next().await {},
-                Goodbye::Sent => {
-                    if socket.close(Some(frame)).await.is_ok() {
-                        while let Some(Ok(_)) = socket.next().await {}
-                    }
-                }
-                Goodbye::SentAmidAFrame => {
-                    if socket.close(Some(frame)).await.is_ok() {
-                        drain(&mut socket).await;
-                    }
-                }
-            }
-        };
-        if tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await.is_err() {
-            tracing::debug!("a client did not answer the close frame");
-        }
-    }
-}
-
-async fn drain(socket: &mut Socket) {
-    let mut bytes = vec![0; 16 << 10];
-    let raw = socket.get_mut();
-    while let Ok(Ok(1..)) = tokio::time::timeout(SILENCE, raw.read(&mut bytes)).await {}
+        Err(error) => error,
+    };
+    let ApiGatewayError(_, text) = error;
+    Some(error_text(text, &connection.id, &request_id))
 }
