@@ -1,4 +1,4 @@
-//! AWS settings and credentials -> one configuration and one HTTPS client for every AWS client of the process.
+//! The SDK configuration and the HTTPS client that all AWS clients of the process share.
 
 pub(crate) mod retry;
 
@@ -27,10 +27,10 @@ static SOURCE: OnceLock<Source> = OnceLock::new();
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
-/// How long a connection is kept that nothing goes over. A frozen function does not see its connections being closed,
-/// and what is sent over a dead one is lost: nobody can tell then whether the invocation ran, so it is not sent again.
-/// Connections of before the freeze are therefore not used; the clock that measures this goes on meanwhile. Five
-/// seconds are enough for the calls of one request, and for requests that follow each other.
+/// How long an idle connection is kept. A frozen function does not notice that a connection is closed, and a request over
+/// a dead connection is lost: nothing tells then whether the function has run, so the request cannot be retried. The
+/// clock goes on during the freeze, so that connections from before it are not reused. Five seconds are enough for the
+/// calls of one request, and for requests in quick succession.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
@@ -40,30 +40,30 @@ static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
         .build_https()
 });
 
-/// Says where the configuration comes from, before it is first asked for; [`Source::FUNCTION`] if nobody says.
-pub fn take_from(source: Source) {
-    // The first counts.
+/// Sets the source of the configuration, which is [`Source::FUNCTION`] by default. Must be called before the first use;
+/// only the first call has an effect.
+pub fn set_source(source: Source) {
     let _ = SOURCE.set(source);
 }
 
-/// Loads the configuration when it is first asked for: a Flow that needs no AWS pays nothing for it.
+/// Returns the configuration, which is loaded at the first call: a Flow that needs no AWS client does not wait for it.
 pub(crate) async fn sdk_config() -> &'static SdkConfig {
     CONFIG
         .get_or_init(|| SOURCE.get().unwrap_or(&Source::FUNCTION).load())
         .await
 }
 
-/// The one HTTPS client.
+/// The HTTPS client of all AWS clients.
 pub(crate) fn https_client() -> SharedHttpClient {
     HTTPS.clone()
 }
 
-/// Whether there was nothing to sign a request with.
+/// Whether a call failed because no credentials were found.
 pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-/// Whose defaults the SDK takes.
-pub(crate) fn version() -> BehaviorVersion {
+/// The release of the SDK whose defaults apply.
+pub(crate) fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }

@@ -1,4 +1,4 @@
-//! What a request carries beside its content: until when an answer is of use, and the trace that it is part of.
+//! What accompanies a request: its deadline, its trace, and the record of its invocation.
 
 mod record;
 
@@ -9,86 +9,88 @@ use tokio::time::Instant;
 
 pub use record::{InvocationRecord, RecordSnapshot, Visit};
 
-/// What a request carries beside its content. By default it may take for ever and is part of no trace.
+/// What accompanies a request. By default it has no deadline and no trace.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// When nobody waits for the answer any more: no call that the answer needs goes on beyond it.
+    /// When the client stops waiting. Calls that the answer needs end by then.
     pub deadline: Option<Instant>,
-    /// When the host itself ends: until then goes on what nobody waits for.
+    /// End of the invocation; floating work may run until then.
     pub end: Option<Instant>,
-    /// Sent along with every call.
+    /// Sent with every call.
     pub trace: Trace,
-    /// Where the host wants to find what became of the request.
+    /// Records what happens to the request, for the host.
     pub record: InvocationRecord,
 }
 
-/// The headers by which a trace is handed on.
+/// The headers that carry a trace from one service to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace(Vec<(&'static str, HeaderValue)>);
 
 impl Context {
-    /// What the host knows about a request, or else the trace that its headers name.
+    /// Returns the context that the host put into the request's extensions, else one with the trace in its headers.
     #[must_use]
-    pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Self {
-        let told = extensions.get::<Self>().cloned();
-        told.unwrap_or_else(|| Self {
+    pub fn from_request(extensions: &Extensions, headers: &HeaderMap) -> Self {
+        let of_host = extensions.get::<Self>().cloned();
+        of_host.unwrap_or_else(|| Self {
             trace: Trace::from_headers(headers),
             ..Self::default()
         })
     }
 
-    /// The longest that a call may take which must not take longer than `limit`.
+    /// Returns the timeout of a call: the shorter of `limit` and the remaining time.
     #[must_use]
-    pub fn time_for(&self, limit: Option<Duration>) -> Option<Duration> {
-        match (limit, self.left()) {
-            (Some(limit), Some(left)) => Some(limit.min(left)),
-            (limit, left) => limit.or(left),
+    pub fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
+        match (limit, self.remaining()) {
+            (Some(limit), Some(remaining)) => Some(limit.min(remaining)),
+            (limit, remaining) => limit.or(remaining),
         }
     }
 
-    /// Nobody waits longer than this either.
-    pub fn wait_at_most(&mut self, limit: Duration) {
-        // Beyond what a clock holds there is no end.
+    /// Moves the deadline to `limit` from now, if that is earlier.
+    pub fn shorten_deadline(&mut self, limit: Duration) {
+        // A limit that the clock cannot represent is no limit.
         let limit = Instant::now().checked_add(limit);
         self.deadline = self.deadline.into_iter().chain(limit).min();
     }
 
-    /// The deadline of a call with so many others to come after it, one behind the other, before the answer is there.
-    /// Each of them is left a tenth of the time, but no more than a second, which is what a warm Executor needs; at
-    /// least half is for this call.
+    /// Returns the deadline of a call that is followed by calls to this many Executors, one behind the other: the
+    /// deadline minus a reserve of 10 % of the remaining time for each, at most 1 s (which is what a warm Executor needs),
+    /// and never more than half in all.
     #[must_use]
-    pub fn deadline_before(&self, others: usize) -> Option<Instant> {
-        let left = self.left()?;
-        let kept = (left / 10).min(MOST_KEPT);
-        let others = u32::try_from(others).unwrap_or(u32::MAX);
-        let kept = kept.saturating_mul(others).min(left / 2);
-        self.deadline.map(|deadline| deadline - kept)
+    pub fn deadline_before(&self, executors_behind: usize) -> Option<Instant> {
+        let remaining = self.remaining()?;
+        let reserve = (remaining / 10).min(MAX_RESERVE);
+        let executors_behind = u32::try_from(executors_behind).unwrap_or(u32::MAX);
+        let reserve = reserve.saturating_mul(executors_behind).min(remaining / 2);
+        self.deadline.map(|deadline| deadline - reserve)
     }
 
-    /// How long until the deadline, if there is one; nothing when it has passed.
+    /// Returns the time until the deadline, zero when it has passed; `None` without a deadline.
     #[must_use]
-    pub fn left(&self) -> Option<Duration> {
+    pub fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Whether the deadline has passed.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
+    pub fn is_expired(&self) -> bool {
+        self.remaining()
+            .is_some_and(|remaining| remaining.is_zero())
     }
 }
 
-const MOST_KEPT: Duration = Duration::from_secs(1);
+/// For one Executor.
+const MAX_RESERVE: Duration = Duration::from_secs(1);
 
 impl Trace {
-    /// X-Ray's header, in small letters.
+    /// X-Ray's header, in lower case.
     pub const XRAY: &str = "x-amzn-trace-id";
 
-    /// W3C Trace Context's headers and X-Ray's own, in small letters.
+    /// The headers of W3C Trace Context and of X-Ray, in lower case.
     pub const HEADERS: [&str; 3] = ["traceparent", "tracestate", Self::XRAY];
 
-    /// The trace that a client's request names.
+    /// Returns the trace in the headers of a request.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::from_pairs(Self::HEADERS.into_iter().filter_map(|name| {
@@ -97,7 +99,7 @@ impl Trace {
         }))
     }
 
-    /// The trace of these headers; others, and values that no header can carry, are left out.
+    /// Returns the trace in these pairs. Ignores other headers and invalid values.
     #[must_use]
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let known = |name: &str| Self::HEADERS.into_iter().find(|header| *header == name);
@@ -108,13 +110,12 @@ impl Trace {
         Self(pairs.collect())
     }
 
-    /// This trace with the headers of another, which go before its own of the same name.
+    /// Replaces headers by those of another trace, and adds its others.
     #[must_use]
-    pub fn overlaid(mut self, over: Self) -> Self {
-        let Self(over) = over;
-        let is_over = |name| over.iter().any(|(other, _)| *other == name);
-        self.0.retain(|(name, _)| !is_over(*name));
-        self.0.extend(over);
+    pub fn overridden_by(mut self, Self(overriding): Self) -> Self {
+        self.0
+            .retain(|(name, _)| overriding.iter().all(|(other, _)| other != name));
+        self.0.extend(overriding);
         self
     }
 
@@ -125,7 +126,7 @@ impl Trace {
         found.map(|(_, value)| value)
     }
 
-    /// Each header's name and value.
+    /// Returns the name and value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0
             .iter()
@@ -138,52 +139,54 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_has_the_shorter_of_its_own_time_and_what_is_left() {
+    async fn a_call_has_the_shorter_of_its_limit_and_the_remaining_time() {
         let second = Duration::from_secs(1);
-        let forever = Context::default();
-        assert_eq!(forever.time_for(None), None);
-        assert_eq!(forever.time_for(Some(second)), Some(second));
+        let unlimited = Context::default();
+        assert_eq!(unlimited.timeout(None), None);
+        assert_eq!(unlimited.timeout(Some(second)), Some(second));
         let context = Context {
             deadline: Some(Instant::now() + 3 * second),
             ..Context::default()
         };
-        assert_eq!(context.time_for(Some(second)), Some(second));
-        assert_eq!(context.time_for(None), Some(3 * second));
+        assert_eq!(context.timeout(Some(second)), Some(second));
+        assert_eq!(context.timeout(None), Some(3 * second));
         tokio::time::advance(4 * second).await;
-        assert_eq!(context.time_for(Some(second)), Some(Duration::ZERO));
-        assert!(context.is_over());
+        assert_eq!(context.timeout(Some(second)), Some(Duration::ZERO));
+        assert!(context.is_expired());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_leaves_time_for_those_behind_it() {
+    async fn a_call_leaves_time_for_the_executors_behind_it() {
         let second = Duration::from_secs(1);
         let start = Instant::now();
-        let left = |whole: Duration, others| {
+        let timeout = |whole: Duration, executors_behind| {
             let context = Context {
                 deadline: Some(start + whole),
                 ..Context::default()
             };
-            context.deadline_before(others).map(|end| end - start)
+            context
+                .deadline_before(executors_behind)
+                .map(|end| end - start)
         };
-        assert_eq!(left(30 * second, 0), Some(30 * second));
-        assert_eq!(left(30 * second, 2), Some(28 * second));
-        assert_eq!(left(second, 2), Some(second * 8 / 10));
-        assert_eq!(left(30 * second, 100), Some(15 * second));
+        assert_eq!(timeout(30 * second, 0), Some(30 * second));
+        assert_eq!(timeout(30 * second, 2), Some(28 * second));
+        assert_eq!(timeout(second, 2), Some(second * 8 / 10));
+        assert_eq!(timeout(30 * second, 100), Some(15 * second));
         assert_eq!(Context::default().deadline_before(3), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_sooner_of_the_hosts_and_the_clients_end_counts() {
+    async fn the_earlier_deadline_counts() {
         let second = Duration::from_secs(1);
         let mut context = Context::default();
-        context.wait_at_most(Duration::MAX);
-        context.wait_at_most(3 * second);
-        context.wait_at_most(5 * second);
-        assert_eq!(context.left(), Some(3 * second));
+        context.shorten_deadline(Duration::MAX);
+        context.shorten_deadline(3 * second);
+        context.shorten_deadline(5 * second);
+        assert_eq!(context.remaining(), Some(3 * second));
     }
 
     #[test]
-    fn only_headers_of_a_trace_are_handed_on() {
+    fn only_headers_of_a_trace_are_passed_on() {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_static("00-a-b-01"));
         headers.insert("authorization", HeaderValue::from_static("secret"));
@@ -192,25 +195,25 @@ mod tests {
             trace.iter().collect::<Vec<_>>(),
             [("traceparent", "00-a-b-01")]
         );
-        let broken = Trace::from_pairs([("tracestate", "a\nb".to_owned())]);
-        assert_eq!(broken, Trace::default());
+        let invalid = Trace::from_pairs([("tracestate", "a\nb".to_owned())]);
+        assert_eq!(invalid, Trace::default());
     }
 
     #[test]
-    fn of_two_traces_each_header_is_handed_on_once() {
+    fn each_header_of_two_traces_is_passed_on_once() {
         let trace = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter();
             Trace::from_pairs(pairs.map(|(name, value)| (*name, (*value).to_owned())))
         };
         let own = trace(&[("traceparent", "own"), (Trace::XRAY, "own")]);
-        let callers = trace(&[("traceparent", "caller's"), ("tracestate", "caller's")]);
-        let both = own.overlaid(callers);
+        let overriding = trace(&[("traceparent", "overriding"), ("tracestate", "overriding")]);
+        let both = own.overridden_by(overriding);
         assert_eq!(
             both.iter().collect::<Vec<_>>(),
             [
                 (Trace::XRAY, "own"),
-                ("traceparent", "caller's"),
-                ("tracestate", "caller's")
+                ("traceparent", "overriding"),
+                ("tracestate", "overriding")
             ]
         );
     }

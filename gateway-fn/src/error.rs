@@ -1,4 +1,6 @@
-//! What can go wrong with a request, and what clients are told of it.
+//! The errors of a request, and how each protocol reports them to the client.
+
+mod call;
 
 use flowgate_flow::walk::WalkError;
 use flowgate_proto::jina::{
@@ -7,27 +9,99 @@ use flowgate_proto::jina::{
 };
 use tonic::metadata::MetadataMap;
 
-use crate::outbound::{CallError, Failure};
+pub use call::{CallError, CallFailure};
+pub(crate) use call::{TIMED_OUT, UNREACHABLE};
 
-pub use crate::code::ErrorCode;
+/// The kinds of failure that a client can distinguish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// An Executor cannot be reached.
+    Unavailable,
+    /// An Executor did not answer within `timeout_send`, or before the request's deadline.
+    DeadlineExceeded,
+    /// The request's `target_executor` is not a valid regular expression.
+    InvalidTarget,
+    /// The request cannot be decoded, or a condition of the Flow cannot be applied to one of its documents.
+    InvalidRequest,
+    /// The Gateway's limit of concurrent requests is reached, or Lambda throttled a function.
+    Overloaded,
+    /// The request or its answer is larger than a Lambda payload or a limit allows.
+    TooLarge,
+    /// A Lambda function ran and failed, or its answer is invalid.
+    FunctionFailed,
+    /// The configuration of a Lambda function, or of the Gateway, keeps the function from being invoked.
+    Misconfigured,
+    /// An Executor answered with another gRPC status.
+    Refused,
+    /// The Gateway failed, or an Executor's answer cannot be decoded.
+    Internal,
+}
 
-/// Why the Gateway has no answer.
+impl ErrorCode {
+    /// The gRPC status. Jina 3.13 answers a client's own mistakes with UNKNOWN (recordings `grpc/14`, `grpc/15`).
+    #[must_use]
+    pub const fn grpc_code(self) -> tonic::Code {
+        match self {
+            Self::Unavailable => tonic::Code::Unavailable,
+            Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
+            Self::InvalidTarget | Self::InvalidRequest | Self::Refused | Self::Internal => {
+                tonic::Code::Unknown
+            }
+            Self::Overloaded | Self::TooLarge => tonic::Code::ResourceExhausted,
+            Self::FunctionFailed => tonic::Code::Internal,
+            Self::Misconfigured => tonic::Code::FailedPrecondition,
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn http_status(self) -> http::StatusCode {
+        match self {
+            Self::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
+            Self::InvalidTarget | Self::InvalidRequest => http::StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded => http::StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+            Self::FunctionFailed | Self::Misconfigured => http::StatusCode::BAD_GATEWAY,
+            Self::Refused | Self::Internal => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The WebSocket close code: 1011 as in Jina for network errors, 1008 for a client's own mistakes, 1009 for what is too
+    /// large, 1013 (try again later) where the Gateway or Lambda is overloaded.
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::Unavailable
+            | Self::DeadlineExceeded
+            | Self::Refused
+            | Self::FunctionFailed
+            | Self::Misconfigured
+            | Self::Internal => 1011,
+            Self::TooLarge => 1009,
+            Self::InvalidTarget | Self::InvalidRequest => 1008,
+            Self::Overloaded => 1013,
+        }
+    }
+}
+
+/// Why the Gateway could not answer a request.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// An Executor could not be reached, took too long, or refused the call.
+    /// The call to an Executor failed.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The request does not fit the Flow.
     #[error(transparent)]
     Walk(#[from] WalkError),
-    /// As many requests as the Gateway takes are under way.
-    #[error("the Gateway is at its limit of {limit} requests at once")]
+    /// `max_concurrent_requests` are being handled.
+    #[error("the Gateway already handles {limit} requests, its limit; try again later")]
     Overloaded {
-        /// `max_concurrent_requests`.
+        /// The setting.
         limit: usize,
     },
-    /// The Gateway itself failed at the request.
-    #[error("the Gateway failed at this request")]
+    /// A failure of the Gateway itself.
+    #[error("internal error of the Gateway")]
     Internal,
 }
 
@@ -36,12 +110,7 @@ impl GatewayError {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Call(CallError { failure, .. }) => match failure {
-                Failure::Unreachable => ErrorCode::Unavailable,
-                Failure::TimedOut | Failure::OutOfTime => ErrorCode::DeadlineExceeded,
-                Failure::Refused(_) => ErrorCode::Refused,
-                Failure::Invocation(fault) => fault.code(),
-            },
+            Self::Call(error) => error.failure.code(),
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
@@ -51,7 +120,7 @@ impl GatewayError {
         }
     }
 
-    /// The Executor at which the request failed, if it was at one.
+    /// The Executor at which the request failed, if it failed at one.
     #[must_use]
     pub fn executor(&self) -> Option<&str> {
         match self {
@@ -88,11 +157,11 @@ impl GatewayError {
         }
     }
 
-    /// The reason of a WebSocket close frame, in Jina's words: the detail where it fits into one.
+    /// The reason for a WebSocket close frame: the detail if it fits, else Jina's shorter text.
     #[must_use]
     pub fn close_reason(&self) -> String {
         let detail = self.detail();
-        if detail.len() <= MAX_CLOSE_REASON {
+        if detail.len() <= MAX_CLOSE_REASON_BYTES {
             return detail;
         }
         match self {
@@ -101,7 +170,7 @@ impl GatewayError {
         }
     }
 
-    /// The trailing metadata of the Executor's failure, which gRPC clients get too.
+    /// The trailing metadata of the Executor's failure, which is passed on to gRPC clients.
     #[must_use]
     pub fn trailers(&self) -> MetadataMap {
         match self {
@@ -122,7 +191,7 @@ impl GatewayError {
         self.code().http_status()
     }
 
-    /// What stands in `header.status`, and what a dry run answers.
+    /// The status in `header.status`, and of a dry run.
     #[must_use]
     pub fn status(&self) -> StatusProto {
         let detail = self.detail();
@@ -138,7 +207,7 @@ impl GatewayError {
         }
     }
 
-    /// The class of Jina's that a Python client finds in `exception.name`.
+    /// The name of the Python exception that Jina would report in `exception.name`.
     const fn exception_name(&self) -> &'static str {
         match self {
             Self::Call(_) => "InternalNetworkError",
@@ -151,7 +220,7 @@ impl GatewayError {
     const fn grpc_code(&self) -> tonic::Code {
         match self {
             Self::Call(CallError {
-                failure: Failure::Refused(code),
+                failure: CallFailure::Status(code),
                 ..
             }) => *code,
             Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => {
@@ -161,5 +230,5 @@ impl GatewayError {
     }
 }
 
-/// Bytes of UTF-8 that a close frame can carry beside its code (RFC 6455, section 5.5).
-pub(crate) const MAX_CLOSE_REASON: usize = 123;
+/// Bytes of UTF-8 that fit into a close frame beside the code (RFC 6455, section 5.5).
+pub(crate) const MAX_CLOSE_REASON_BYTES: usize = 123;

@@ -42,8 +42,6 @@ pub mod status;
 
 pub mod error;
 
-mod code;
-
 pub mod aws;
 
 pub mod context;

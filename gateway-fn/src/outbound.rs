@@ -1,26 +1,24 @@
-//! A call to an Executor -> its answer. The transport is what the Flow's address says: compressed gRPC, a
-//! Lambda invocation, or this process itself.
+//! Calls Executors: by compressed gRPC, by Lambda invocation, or in this process, as the address in the Flow says.
 
-mod error;
+mod attempt;
 
 pub mod grpc;
 
 pub mod lambda;
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use executor_fn::{Answer, Service, info::Traffic};
 use flowgate_config::InvokeConfig;
 use flowgate_proto::DataRequest;
 
 use self::lambda::LambdaClient;
-use crate::context::Context;
+use crate::{context::Context, error::CallError};
 
-pub use error::{CallError, Failure};
 pub use grpc::GrpcDeployment;
-pub use lambda::{InvokeFault, LambdaDeployment};
+pub use lambda::LambdaDeployment;
 
-/// What the deployments of a Flow share. A host makes it, and may use it itself.
+/// What the deployments of a Flow share. A host makes it, and may use it too.
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// Invokes functions.
@@ -40,23 +38,22 @@ impl Clients {
     }
 }
 
-/// One deployment of the Flow, ready to be called.
+/// One deployment of the Flow.
 #[derive(Debug)]
 pub enum Deployment {
     /// Behind gRPC, on one or more replicas.
     Grpc(GrpcDeployment),
-    /// A Lambda function, or several that take turns.
+    /// One or more Lambda functions that take turns.
     Lambda(LambdaDeployment),
     /// Compiled into this process.
     InProcess(Service),
 }
 
 impl Deployment {
-    /// Sends the parts of one request and waits for the answer.
+    /// Sends the parts of one request and returns the answer. An error that the Executor itself reports is an answer.
     ///
     /// # Errors
-    /// When no replica could be reached in the tries allowed, or the peer refused the call. An error that the
-    /// Executor itself reports is an answer.
+    /// When no attempt succeeded, or the peer answered with an error that is not worth another attempt.
     pub async fn call(
         &self,
         parts: Vec<DataRequest>,
@@ -64,13 +61,13 @@ impl Deployment {
     ) -> Result<Answer, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.call(parts, context).await,
-            // The SDK's futures are large; a call to another Executor is not to carry their size.
+            // Boxed, because the SDK's futures are large and calls to other Executors should not have that size.
             Self::Lambda(deployment) => Box::pin(deployment.call(parts, context)).await,
-            Self::InProcess(service) => in_process(service, parts, context).await,
+            Self::InProcess(service) => call_in_process(service, parts, context).await,
         }
     }
 
-    /// Lets batches that wait for more requests run at once: no more come.
+    /// Runs batches that wait for more requests: no more requests come.
     pub fn flush_batches(&self) {
         match self {
             Self::Grpc(_) | Self::Lambda(_) => {}
@@ -78,7 +75,7 @@ impl Deployment {
         }
     }
 
-    /// The endpoints that the Executor binds.
+    /// Returns the endpoints that the Executor binds.
     ///
     /// # Errors
     /// As [`Deployment::call`].
@@ -91,7 +88,7 @@ impl Deployment {
     }
 }
 
-async fn in_process(
+async fn call_in_process(
     service: &Service,
     parts: Vec<DataRequest>,
     context: &Context,
@@ -100,6 +97,13 @@ async fn in_process(
     let Some(deadline) = context.deadline else {
         return Ok(answer.await);
     };
-    let in_time = tokio::time::timeout_at(deadline, answer).await;
-    in_time.map_err(|_| CallError::out_of_time(service.deployment()))
+    tokio::time::timeout_at(deadline, answer)
+        .await
+        .map_err(|_| CallError::deadline_exceeded(service.deployment()))
+}
+
+/// Returns how many attempts a call may take: those of the setting, else Jina's `max(3, replicas) + 1` (facts of Jina
+/// 3.13).
+fn max_attempts(setting: Option<NonZeroUsize>, replicas: usize) -> usize {
+    setting.map_or_else(|| replicas.max(3) + 1, NonZeroUsize::get)
 }

@@ -1,4 +1,4 @@
-//! What is told of the requests that went through: metrics and traces, in the forms that AWS takes.
+//! Metrics and traces of the requests that a function has handled, in the formats of AWS.
 
 pub mod emf;
 

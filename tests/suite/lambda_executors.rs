@@ -246,9 +246,9 @@ fault | Sandbox.Timedout | 504 | DeadlineExceeded | its own timeout
 fault | Runtime.ExitError | 502 | Internal | Runtime.ExitError
 fault | ValueError | 502 | Internal | failed with ValueError
 fault | a text <b> | 502 | Internal | an unnamed error
-answer |  | 502 | Internal | answered nothing
-answer | null | 502 | Internal | answered nothing
-answer | { | 502 | Internal | cannot be read
+answer |  | 502 | Internal | answer is empty
+answer | null | 502 | Internal | answer is empty
+answer | { | 502 | Internal | is invalid
 answer | {"statusCode":200} | 502 | Internal | no key `flowgate`
 answer | {"flowgate":2} | 502 | Internal | version 2
 answer | {"flowgate":1,"body":"?"} | 502 | Internal | no base64

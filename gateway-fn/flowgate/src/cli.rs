@@ -71,7 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print_clap(&error).code(),
     };
-    aws::take_from(Source::EVERYTHING);
+    aws::set_source(Source::DEFAULT_CHAIN);
     start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -357,5 +357,5 @@ fn only_a_flow_with_lambda_executors_uses_aws() {
         "{gateway}, retries: 0, invoke: {{endpoint_url: 'http://127.0.0.1:9', sign: false}}}}\n\
          executors: [{{name: e, host: 'lambda://e'}}]\n"
     ));
-    assert!(with.contains("the client of Lambda was built"), "{with}");
+    assert!(with.contains("built the Lambda client"), "{with}");
 }

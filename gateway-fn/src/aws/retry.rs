@@ -1,86 +1,95 @@
-//! How often a failed call of AWS is repeated, and how long to wait before: full jitter, within the time there is.
+//! Retries failed AWS calls with full jitter, within the time that remains.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
 
-/// The first pause is drawn from up to here, each following one from up to twice as much (AWS Architecture Blog,
-/// "Exponential Backoff And Jitter": full jitter).
+/// The first pause is chosen at random between zero and this, each following one between zero and twice the bound before
+/// (AWS Architecture Blog, "Exponential Backoff And Jitter": full jitter).
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The tries of one call.
+/// The remaining attempts of one call.
 #[derive(Debug)]
 pub(crate) struct Retries {
-    left: usize,
+    attempts: usize,
+    /// The bound of the next pause.
     pause: Duration,
-    longest: Duration,
+    max_pause: Duration,
 }
 
-/// A try that failed.
-pub(crate) trait Failed {
-    /// Whether another try may do better, and cannot do harm.
+/// A failed attempt.
+pub(crate) trait Retryable {
+    /// Whether another attempt may succeed and does no harm.
     fn is_retryable(&self) -> bool;
 
-    /// How long AWS asks to wait before the next try (`Retry-After`).
+    /// How long AWS asks to wait before the next attempt (`Retry-After`).
     fn retry_after(&self) -> Option<Duration>;
 }
 
 impl Retries {
-    /// So many tries in all, with no pause longer than `longest` between them.
-    pub(crate) fn new(tries: usize, longest: Duration) -> Self {
+    /// Allows `attempts` in all, with pauses of at most `max_pause` between them.
+    pub(crate) fn new(attempts: usize, max_pause: Duration) -> Self {
         Self {
-            left: tries,
-            pause: FIRST_PAUSE.min(longest),
-            longest,
+            attempts,
+            pause: FIRST_PAUSE.min(max_pause),
+            max_pause,
         }
     }
 
-    /// Waits before the next try, or gives the failure back when there is to be none. `time` is what is left.
+    /// Waits before the next attempt, or returns the error if there should be none. `remaining` is the time until the
+    /// deadline.
     ///
     /// # Errors
-    /// When there is to be no further try.
-    pub(crate) async fn wait_after<E: Failed>(
+    /// When there should be no further attempt.
+    pub(crate) async fn wait_after<E: Retryable>(
         &mut self,
-        failed: E,
-        time: Option<Duration>,
+        error: E,
+        remaining: Option<Duration>,
     ) -> Result<(), E> {
-        match self.pause_after(&failed, time) {
+        match self.pause_after(&error, remaining) {
             Some(pause) => {
                 tokio::time::sleep(pause).await;
                 Ok(())
             }
-            None => Err(failed),
+            None => Err(error),
         }
     }
 
-    fn pause_after(&mut self, failed: &impl Failed, time: Option<Duration>) -> Option<Duration> {
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 || !failed.is_retryable() {
+    fn pause_after(
+        &mut self,
+        error: &impl Retryable,
+        remaining: Option<Duration>,
+    ) -> Option<Duration> {
+        self.attempts = self.attempts.saturating_sub(1);
+        if self.attempts == 0 || !error.is_retryable() {
             return None;
         }
-        let pause = jitter(self.pause).max(failed.retry_after().unwrap_or_default());
-        self.pause = self.pause.saturating_mul(2).min(self.longest);
-        // Who is asked to wait longer than anybody would tells the client, who knows better what to do meanwhile.
-        let fits = pause <= self.longest && time.is_none_or(|time| pause < time);
+        let pause = random_up_to(self.pause).max(error.retry_after().unwrap_or_default());
+        self.pause = self.pause.saturating_mul(2).min(self.max_pause);
+        // If AWS asks for a longer pause, the client gets the error and decides what to do meanwhile.
+        let fits = pause <= self.max_pause && remaining.is_none_or(|remaining| pause < remaining);
         fits.then_some(pause)
     }
 }
 
-/// Anything from nothing to `most`.
-fn jitter(most: Duration) -> Duration {
-    let micros = most.as_micros();
-    let random = uuid::Uuid::new_v4().as_u128() % (micros + 1);
-    Duration::from_micros(u64::try_from(random).unwrap_or(0))
+fn random_up_to(max: Duration) -> Duration {
+    // The keys of the standard library's hash maps are random, which is good enough to spread retries.
+    let random = RandomState::new().hash_one(());
+    let max = u64::try_from(max.as_micros()).unwrap_or(u64::MAX - 1);
+    Duration::from_micros(random % (max + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LONGEST: Duration = Duration::from_secs(1);
+    const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-    /// Whether it is retryable, and the seconds that AWS asks for.
-    struct Said(bool, Option<u64>);
+    /// Whether it is retryable, and the seconds in `Retry-After`.
+    struct Failed(bool, Option<u64>);
 
-    impl Failed for Said {
+    impl Retryable for Failed {
         fn is_retryable(&self) -> bool {
             self.0
         }
@@ -90,31 +99,33 @@ mod tests {
         }
     }
 
-    const THROTTLED: Said = Said(true, None);
+    const THROTTLED: Failed = Failed(true, None);
 
     #[test]
-    fn pauses_grow_to_the_longest_and_end_with_the_tries() {
-        let mut retries = Retries::new(20, LONGEST);
+    fn pauses_grow_to_the_maximum_and_end_with_the_attempts() {
+        let mut retries = Retries::new(20, MAX_PAUSE);
         let pauses: Vec<_> = std::iter::from_fn(|| retries.pause_after(&THROTTLED, None)).collect();
-        assert_eq!(pauses.len(), 19, "one less than the tries");
+        assert_eq!(pauses.len(), 19, "one less than the attempts");
         assert!(pauses[0] <= FIRST_PAUSE);
-        assert!(pauses.iter().all(|pause| *pause <= LONGEST));
+        assert!(pauses.iter().all(|pause| *pause <= MAX_PAUSE));
         assert!(pauses.iter().any(|pause| *pause > FIRST_PAUSE));
     }
 
     #[test]
-    fn aws_says_how_long_to_wait() {
-        let pause =
-            |seconds, time| Retries::new(2, LONGEST).pause_after(&Said(true, Some(seconds)), time);
-        assert_eq!(pause(1, None), Some(LONGEST));
-        assert_eq!(pause(2, None), None, "longer than the longest");
-        assert_eq!(pause(1, Some(LONGEST)), None, "no time left after it");
+    fn a_retry_after_of_aws_is_respected() {
+        let pause = |seconds, remaining| {
+            let throttled = Failed(true, Some(seconds));
+            Retries::new(2, MAX_PAUSE).pause_after(&throttled, remaining)
+        };
+        assert_eq!(pause(1, None), Some(MAX_PAUSE));
+        assert_eq!(pause(2, None), None, "longer than the maximum");
+        assert_eq!(pause(1, Some(MAX_PAUSE)), None, "no time remains after it");
     }
 
     #[test]
-    fn what_another_try_does_not_change_is_not_tried_again() {
+    fn an_error_that_is_not_retryable_ends_the_retries() {
         assert_eq!(
-            Retries::new(9, LONGEST).pause_after(&Said(false, None), None),
+            Retries::new(9, MAX_PAUSE).pause_after(&Failed(false, None), None),
             None
         );
     }

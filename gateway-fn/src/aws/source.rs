@@ -1,7 +1,7 @@
-//! Where AWS settings and credentials are -> the configuration of the SDK.
+//! Loads the SDK configuration: settings and credentials.
 //!
-//! The SDK's default chain knows profiles, roles to assume, web identities and instances. A function is given all that
-//! it needs in its environment, and is smaller to fetch without the chain.
+//! The SDK's default chain knows profiles, roles, web identities and instance metadata. A function has all that it needs
+//! in its environment, and is smaller, and so faster to fetch, without the chain.
 
 use aws_config::{
     Region, SdkConfig, ecs::EcsCredentialsProvider,
@@ -9,92 +9,83 @@ use aws_config::{
     meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
     retry::RetryConfig,
 };
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use aws_sdk_lambda::config::SharedCredentialsProvider;
 use futures_util::future::BoxFuture;
 
-use super::{https_client, version};
+use super::{behavior_version, https_client};
 
-/// Where AWS settings and credentials are. The SDK tries nothing again by itself: who calls knows what may be tried
-/// again, and how much time is left.
+/// Where settings and credentials come from. The SDK's own retries are off in every case, because the caller knows what
+/// may be retried and how much time remains.
 #[derive(Clone, Copy, Debug)]
 pub struct Source(fn() -> BoxFuture<'static, SdkConfig>);
 
 impl Source {
-    /// What Lambda gives a function: variables, and an endpoint for credentials where they do not last as long as the
-    /// function.
-    pub const FUNCTION: Self = Self(|| Box::pin(std::future::ready(of_function(process))));
+    /// The environment of a Lambda function: variables, and a credentials endpoint where the function may outlive its
+    /// credentials.
+    pub const FUNCTION: Self = Self(|| Box::pin(std::future::ready(from_environment(process_env))));
 
-    /// Wherever the SDK looks by default: for machines, containers and people.
-    pub const EVERYTHING: Self = Self(|| Box::pin(of_everything()));
+    /// The SDK's default chain, for machines, containers and people.
+    pub const DEFAULT_CHAIN: Self = Self(|| Box::pin(from_default_chain()));
 
     pub(super) fn load(self) -> BoxFuture<'static, SdkConfig> {
         (self.0)()
     }
 }
 
-async fn of_everything() -> SdkConfig {
-    aws_config::defaults(version())
+async fn from_default_chain() -> SdkConfig {
+    aws_config::defaults(behavior_version())
         .http_client(https_client())
         .retry_config(RetryConfig::disabled())
         .load()
         .await
 }
 
-/// The environment.
 type Env = fn(&str) -> Option<String>;
 
-fn process(name: &str) -> Option<String> {
+fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether the environment has an emulator in the place of Lambda: they speak HTTP, and AWS's own endpoints, those of a
-/// VPC among them, HTTPS.
+/// Whether the environment names an emulator as Lambda's endpoint. Emulators speak HTTP; AWS's own endpoints, including
+/// those in a VPC, speak HTTPS.
 pub(crate) fn has_emulator() -> bool {
-    let names = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
-    let url = names
-        .into_iter()
-        .filter_map(process)
-        .find(|url| !url.is_empty());
-    url.is_some_and(|url| url.starts_with("http://"))
+    lambda_endpoint(process_env).is_some_and(|url| url.starts_with("http://"))
 }
 
-fn of_function(env: Env) -> SdkConfig {
+/// Lambda's endpoint (AWS SDKs and Tools, "Service-specific endpoints").
+fn lambda_endpoint(env: Env) -> Option<String> {
+    ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .filter_map(env)
+        .find(|url| !url.is_empty())
+}
+
+fn from_environment(env: Env) -> SdkConfig {
     let variable = |name| env(name).filter(|value| !value.is_empty());
     let is_true = |name| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
-    let given = ProviderConfig::without_region().with_http_client(https_client());
+    let provider_config = ProviderConfig::without_region().with_http_client(https_client());
     let credentials = CredentialsProviderChain::first_try(
         "Environment",
         EnvironmentVariableCredentialsProvider::new(),
     )
     .or_else(
         "Container",
-        EcsCredentialsProvider::builder().configure(&given).build(),
+        EcsCredentialsProvider::builder()
+            .configure(&provider_config)
+            .build(),
     );
     let mut config = SdkConfig::builder()
-        .behavior_version(version())
+        .behavior_version(behavior_version())
         .http_client(https_client())
         .identity_cache(IdentityCache::lazy().build())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::disabled())
-        .service_config(Variables(env))
         .region(variable("AWS_REGION").map(Region::new));
-    config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+    // The only other client, that of `@connections`, has an endpoint for each API.
+    config.set_endpoint_url(lambda_endpoint(env));
     config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
     config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
     config.build()
-}
-
-/// Settings of one service, `AWS_ENDPOINT_URL_LAMBDA` for example (AWS SDKs and Tools, "Service-specific endpoints").
-#[derive(Debug)]
-struct Variables(Env);
-
-impl LoadServiceConfig for Variables {
-    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        let Self(env) = self;
-        let service = key.service_id().replace(' ', "_").to_uppercase();
-        env(&format!("{}_{service}", key.env())).filter(|value| !value.is_empty())
-    }
 }
 
 #[cfg(test)]
@@ -113,19 +104,18 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_set_up_by_its_variables() {
-        let config = of_function(env);
+    fn a_function_is_configured_by_its_variables() {
+        let config = from_environment(env);
         assert_eq!(config.region().map(AsRef::as_ref), Some("eu-central-1"));
-        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:1"));
+        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:2"));
         assert_eq!(config.use_fips(), Some(true));
         assert_eq!(config.use_dual_stack(), None);
-        let url_of = |service| {
-            let key = ServiceConfigKey::builder();
-            let key = key.service_id(service).env("AWS_ENDPOINT_URL");
-            let key = key.profile("endpoint_url").build().expect("a key");
-            config.service_config().expect("one").load_config(key)
-        };
-        assert_eq!(url_of("Lambda").as_deref(), Some("http://127.0.0.1:2"));
-        assert_eq!(url_of("ApiGatewayManagementApi"), None);
+    }
+
+    #[test]
+    fn the_endpoint_of_all_services_is_lambdas_too() {
+        let all = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| "http://all".to_owned());
+        assert_eq!(lambda_endpoint(all).as_deref(), Some("http://all"));
+        assert_eq!(lambda_endpoint(|_| Some(String::new())), None);
     }
 }

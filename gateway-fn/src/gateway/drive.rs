@@ -13,7 +13,10 @@ use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Shared;
-use crate::{context::Context, error::GatewayError, outbound::CallError};
+use crate::{
+    context::Context,
+    error::{CallError, GatewayError},
+};
 
 /// A call, and the node that it calls.
 type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;

@@ -100,7 +100,7 @@ fn lambda_options(gateway: &GatewayConfig, clients: &Clients) -> LambdaOptions {
     let invoke = &gateway.invoke;
     LambdaOptions {
         timeout: gateway.timeout_send,
-        tries: tries(gateway),
+        attempts: attempts(gateway),
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         max_parts: invoke.max_parts,
@@ -112,7 +112,7 @@ fn lambda_options(gateway: &GatewayConfig, clients: &Clients) -> LambdaOptions {
     }
 }
 
-fn tries(gateway: &GatewayConfig) -> Option<NonZeroUsize> {
+fn attempts(gateway: &GatewayConfig) -> Option<NonZeroUsize> {
     let Retries::Exactly(retries) = gateway.retries else {
         return None;
     };
@@ -123,7 +123,7 @@ fn tries(gateway: &GatewayConfig) -> Option<NonZeroUsize> {
 fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
     GrpcOptions {
         timeout: gateway.timeout_send,
-        tries: tries(gateway),
+        attempts: attempts(gateway),
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,

@@ -107,7 +107,7 @@ impl Function {
             routes: Routes::new(&services, &config.gateway),
             websocket: WebSocketEvents::new(&services, clients, &config.gateway, env),
             metrics: namespace.map(metrics),
-            xray: XRay::of_environment(env),
+            xray: XRay::from_environment(env),
             is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
             services,
             config,

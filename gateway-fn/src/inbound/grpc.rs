@@ -154,9 +154,9 @@ impl JinaInfoRpc for InfoService {
 /// deadline applies in both cases.
 fn context<T>(request: &Request<T>) -> Context {
     let headers = request.metadata().as_ref();
-    let mut context = Context::of(request.extensions(), headers);
+    let mut context = Context::from_request(request.extensions(), headers);
     if let Some(limit) = timeout::parse(headers) {
-        context.wait_at_most(limit);
+        context.shorten_deadline(limit);
     }
     context
 }

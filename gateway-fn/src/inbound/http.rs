@@ -135,7 +135,10 @@ impl HttpService {
                 let status = self
                     .services
                     .gateway
-                    .dry_run(Context::of(request.extensions(), request.headers()))
+                    .dry_run(Context::from_request(
+                        request.extensions(),
+                        request.headers(),
+                    ))
                     .await;
                 json_reply(json::write_status(&status, JsonStyle::Http))
             }

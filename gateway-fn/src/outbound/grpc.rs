@@ -1,14 +1,14 @@
-//! A call to a deployment behind gRPC: the next replica, and the one after that when it fails.
+//! Calls a deployment behind gRPC: on the next replica, and on another one if that fails.
 
 mod channel;
 
 mod peer;
 
-mod refusal;
-
 mod replica;
 
 mod rotation;
+
+mod status;
 
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -16,34 +16,37 @@ use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use tonic::metadata::MetadataMap;
 
-use self::{refusal::Refusal, replica::Replica, rotation::Rotation};
-use super::{CallError, Failure};
-use crate::context::Context;
+use self::{replica::Replica, rotation::Rotation, status::is_unimplemented};
+use super::attempt::AttemptError;
+use crate::{
+    context::Context,
+    error::{CallError, CallFailure},
+};
 
 pub use channel::{ChannelError, TlsRoots};
 
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
-    /// For one try; `None` waits for ever, as Jina does without `timeout_send`.
+    /// For one attempt; `None` waits without limit, as Jina does without `timeout_send`.
     pub timeout: Option<Duration>,
-    /// Tries of one call. `None`: Jina's rule, one more than the replicas and at least four.
-    pub tries: Option<NonZeroUsize>,
-    /// Of the requests; answers may come in any of the three.
+    /// Attempts of one call. `None` is Jina's rule: one more than the replicas, and at least four.
+    pub attempts: Option<NonZeroUsize>,
+    /// Of requests; answers may be compressed in any way.
     pub compression: Compression,
     /// Bytes of an answer, decompressed.
     pub max_message_bytes: usize,
     /// HTTP/2 connections to each replica.
     pub connections: NonZeroUsize,
-    /// Whom to trust where an address says TLS.
+    /// The certificate authorities that are trusted for TLS addresses.
     pub roots: TlsRoots,
-    /// Whether an error's text for the client names the addresses tried.
+    /// Whether an error's text for the client names the addresses.
     pub show_addresses: bool,
     /// Counts the bytes of data requests and answers.
     pub traffic: Arc<Traffic>,
 }
 
-/// Where one replica listens.
+/// The address of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcAddress {
     /// `host:port`, as error texts name it.
@@ -52,12 +55,12 @@ pub struct GrpcAddress {
     pub tls: bool,
 }
 
-/// A deployment's replicas, their connections made when first needed.
+/// A deployment's replicas. Their connections are opened at the first call.
 #[derive(Debug)]
 pub struct GrpcDeployment {
     name: String,
     rotation: Rotation,
-    tries: usize,
+    max_attempts: usize,
     show_addresses: bool,
 }
 
@@ -65,7 +68,7 @@ impl GrpcDeployment {
     /// Prepares the connections; none is opened yet.
     ///
     /// # Errors
-    /// When an address is no address or the trusted roots cannot be read.
+    /// When an address is invalid or the trusted roots cannot be read.
     pub fn new(
         name: &str,
         addresses: &[GrpcAddress],
@@ -76,14 +79,10 @@ impl GrpcDeployment {
             .iter()
             .map(|address| Replica::new(address, metadata, options))
             .collect::<Result<_, _>>()?;
-        // Facts of Jina 3.13: 1 + retries, else max(3, replicas) + 1.
-        let tries = options
-            .tries
-            .map_or_else(|| replicas.len().max(3) + 1, NonZeroUsize::get);
         Ok(Self {
             name: name.to_owned(),
+            max_attempts: super::max_attempts(options.attempts, replicas.len()),
             rotation: Rotation::new(replicas),
-            tries,
             show_addresses: options.show_addresses,
         })
     }
@@ -93,109 +92,98 @@ impl GrpcDeployment {
         parts: Vec<DataRequest>,
         context: &Context,
     ) -> Result<Answer, CallError> {
-        let mut tries = Tries::of(self);
+        let mut attempts = Attempts::of(self);
         let mut parts = parts;
         loop {
-            let replica = tries.next();
-            // Only a try that may be followed by another leaves a copy behind.
-            let sent = if tries.left == 0 {
+            let replica = attempts.next_replica();
+            // The last attempt takes the request; only earlier ones need a copy.
+            let sent = if attempts.remaining == 0 {
                 std::mem::take(&mut parts)
             } else {
                 parts.clone()
             };
-            let answer = replica.peer.process(sent, context).await;
-            if answer.is_err() && context.is_over() {
-                return Err(CallError::out_of_time(&self.name));
+            let result = replica.peer.process(sent, context).await;
+            if result.is_err() && context.is_expired() {
+                return Err(CallError::deadline_exceeded(&self.name));
             }
-            if let ControlFlow::Break(done) = tries.note(replica, answer) {
-                return done;
+            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+                return result;
             }
         }
     }
 
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, CallError> {
-        let mut tries = Tries::of(self);
-        let found = loop {
-            let replica = tries.next();
-            let answer = replica.peer.endpoints().await;
-            if let ControlFlow::Break(done) = tries.note(replica, answer) {
-                break done;
+        let mut attempts = Attempts::of(self);
+        let result = loop {
+            let replica = attempts.next_replica();
+            let result = replica.peer.endpoints().await;
+            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+                break result;
             }
         };
-        match found {
-            // Facts of Jina 3.13: an Executor without discovery is taken to serve everything.
-            Err(CallError {
-                failure: Failure::Refused(tonic::Code::Unimplemented),
-                ..
-            }) => Ok(vec![DEFAULT_ENDPOINT.to_owned()]),
-            found => found,
+        match result {
+            // Facts of Jina 3.13: an Executor without discovery counts as one that serves everything.
+            Err(error) if is_unimplemented(&error.failure) => Ok(vec![DEFAULT_ENDPOINT.to_owned()]),
+            result => result,
         }
     }
 }
 
-/// The tries of one call: no pause between them, because the next one goes elsewhere where there is an elsewhere.
-struct Tries<'a> {
+/// The attempts of one call. There is no pause between them, because the next one goes to another replica if there is
+/// one.
+struct Attempts<'a> {
     deployment: &'a GrpcDeployment,
+    /// The addresses that were tried.
     tried: Vec<&'a str>,
-    left: usize,
+    remaining: usize,
 }
 
-impl<'a> Tries<'a> {
+impl<'a> Attempts<'a> {
     const fn of(deployment: &'a GrpcDeployment) -> Self {
         Self {
             deployment,
             tried: Vec::new(),
-            left: deployment.tries,
+            remaining: deployment.max_attempts,
         }
     }
 
-    fn next(&mut self) -> &'a Replica {
+    fn next_replica(&mut self) -> &'a Replica {
         let replica = self.deployment.rotation.next(&self.tried);
         if !self.tried.contains(&replica.authority()) {
             self.tried.push(replica.authority());
         }
-        self.left = self.left.saturating_sub(1);
+        self.remaining = self.remaining.saturating_sub(1);
         replica
     }
 
-    /// What came of a try; to go on where another may do better.
-    fn note<T>(
+    /// Updates the replica's health by the result of an attempt. Continues if another attempt should follow.
+    fn evaluate<T>(
         &self,
         replica: &Replica,
-        answer: Result<T, Refusal>,
+        result: Result<T, AttemptError>,
     ) -> ControlFlow<Result<T, CallError>> {
-        let refusal = match answer {
+        let error = match result {
             Ok(answer) => {
-                replica.note_there();
+                replica.mark_healthy();
                 return ControlFlow::Break(Ok(answer));
             }
-            Err(refusal) => refusal,
+            Err(error) => error,
         };
-        let (executor, left) = (&self.deployment.name, self.left);
-        tracing::debug!(executor, address = replica.authority(), %refusal, left, "call failed");
-        match refusal.failure() {
-            Failure::Unreachable => replica.note_gone(),
-            Failure::TimedOut | Failure::OutOfTime => {}
-            Failure::Refused(_) | Failure::Invocation(_) => replica.note_there(),
+        let (executor, remaining) = (&self.deployment.name, self.remaining);
+        tracing::debug!(executor, address = replica.authority(), %error, remaining, "attempt failed");
+        match error.failure {
+            CallFailure::Unreachable => replica.mark_unhealthy(),
+            CallFailure::TimedOut | CallFailure::DeadlineExceeded => {}
+            CallFailure::Status(_) | CallFailure::Invocation { .. } => replica.mark_healthy(),
         }
-        if left > 0 && refusal.is_retryable() {
+        if remaining > 0 && error.is_retryable {
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(Err(self.error(refusal)))
-    }
-
-    fn error(&self, refusal: Refusal) -> CallError {
-        CallError {
-            deployment: self.deployment.name.clone(),
-            addresses: self
-                .tried
-                .iter()
-                .map(|&address| address.to_owned())
-                .collect(),
-            shown: self.deployment.show_addresses,
-            failure: refusal.failure(),
-            peer_detail: refusal.detail,
-            trailers: Box::new(refusal.trailers),
-        }
+        let addresses = self.tried.iter().map(|&address| address.to_owned());
+        ControlFlow::Break(Err(error.into_call_error(
+            executor,
+            addresses.collect(),
+            self.deployment.show_addresses,
+        )))
     }
 }

@@ -1,16 +1,17 @@
-//! A call to an Executor that is a Lambda function: payloads out, invocations repeated where that is safe, answers back.
+//! Calls an Executor that is a Lambda function: plans the payloads, invokes the function, retries where that does no
+//! harm, and reads the answers.
+
+mod classify;
 
 mod client;
 
-mod event;
+mod enqueue;
 
-mod fault;
+mod error;
 
 mod function;
 
 mod payload;
-
-mod refusal;
 
 mod split;
 
@@ -35,41 +36,41 @@ use prost::Message;
 use tokio::time::Instant;
 
 use self::{
+    error::InvokeError,
     function::Function,
-    payload::{Ladder, Load, Piece, Received},
-    refusal::Refusal,
-    split::put_together,
+    payload::{Chunk, PayloadPlan, Planner, Received},
+    split::merge_answers,
 };
-use super::{CallError, Failure};
+use super::attempt::AttemptError;
 use crate::{
     aws::retry::Retries,
     context::{Context, Trace},
+    error::{CallError, CallFailure},
 };
 
 pub use client::LambdaClient;
-pub(crate) use event::enqueue;
-pub use fault::{ErrorType, InvokeFault, NotSplittable};
+pub(crate) use enqueue::{EnqueueError, enqueue};
 
 /// How every Lambda deployment of a Flow is invoked.
 #[derive(Clone, Debug)]
 pub struct LambdaOptions {
-    /// For one try; `None` waits as long as a function can run.
+    /// For one attempt; `None` waits as long as a function can run.
     pub timeout: Option<Duration>,
-    /// Tries of one invocation. `None`: Jina's rule, one more than the replicas and at least four.
-    pub tries: Option<NonZeroUsize>,
-    /// Of requests that fit so; others are compressed in any case.
+    /// Attempts of one invocation. `None` is Jina's rule: one more than the replicas, and at least four.
+    pub attempts: Option<NonZeroUsize>,
+    /// Of requests. Without it, requests that do not fit otherwise are still compressed.
     pub compression: Compression,
     /// Bytes of an answer, decompressed.
     pub max_message_bytes: usize,
     /// Invocations that one request may be split into.
     pub max_parts: usize,
-    /// Invocations of one split request at once.
+    /// Invocations of one split request that run at once.
     pub parallel_parts: usize,
-    /// The longest pause between tries.
+    /// The longest pause between attempts.
     pub max_retry_pause: Duration,
-    /// Whether an error's text for the client names the function, and what Lambda said of it.
+    /// Whether an error's text for the client names the function and includes Lambda's own text.
     pub show_addresses: bool,
-    /// Counts bytes.
+    /// Counts the bytes of requests and answers.
     pub traffic: Arc<Traffic>,
     /// Shared by all deployments.
     pub client: Arc<LambdaClient>,
@@ -81,7 +82,7 @@ pub struct LambdaDeployment {
     name: String,
     functions: Vec<Function>,
     turn: AtomicUsize,
-    tries: usize,
+    max_attempts: usize,
     options: LambdaOptions,
 }
 
@@ -94,16 +95,12 @@ impl LambdaDeployment {
         functions: impl IntoIterator<Item = &'a str>,
         options: &LambdaOptions,
     ) -> Self {
-        let functions: Vec<_> = functions.into_iter().map(Function::of).collect();
-        // Facts of Jina 3.13: 1 + retries, else max(3, replicas) + 1.
-        let tries = options
-            .tries
-            .map_or_else(|| functions.len().max(3) + 1, NonZeroUsize::get);
+        let functions: Vec<_> = functions.into_iter().map(Function::parse).collect();
         Self {
             name: name.to_owned(),
+            max_attempts: super::max_attempts(options.attempts, functions.len()),
             functions,
             turn: AtomicUsize::new(0),
-            tries,
             options: options.clone(),
         }
     }
@@ -113,65 +110,65 @@ impl LambdaDeployment {
         parts: Vec<DataRequest>,
         context: &Context,
     ) -> Result<Answer, CallError> {
-        let answer = self.process(parts, context).await;
-        answer.map_err(|refusal| self.error(refusal, context))
+        let result = self.process(parts, context).await;
+        result.map_err(|error| self.call_error(error, context))
     }
 
-    /// The endpoints that the Executor binds.
+    /// Returns the endpoints that the Executor binds.
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, CallError> {
-        let answer: EndpointsProto = self.ask(Call::Endpoints).await?;
+        let answer: EndpointsProto = self.query(Call::Endpoints).await?;
         Ok(answer.endpoints)
     }
 
-    /// What the Executor says about itself.
+    /// Returns the Executor's status.
     ///
     /// # Errors
-    /// When it gave no answer.
+    /// When the invocation failed.
     pub async fn status(&self) -> Result<JinaInfoProto, CallError> {
-        self.ask(Call::Status).await
+        self.query(Call::Status).await
     }
 
-    /// Each function as a deployment of its own.
+    /// Returns a deployment for each function.
     pub(crate) fn per_function(&self) -> impl Iterator<Item = Self> {
         self.functions.iter().map(|function| Self {
             name: self.name.clone(),
             functions: vec![function.clone()],
             turn: AtomicUsize::new(0),
-            tries: self.tries,
+            max_attempts: self.max_attempts,
             options: self.options.clone(),
         })
     }
 
-    /// Whether AWS itself is invoked.
+    /// Whether the functions are in AWS and not in an emulator.
     pub(crate) fn is_on_aws(&self) -> bool {
         self.options.client.is_on_aws()
     }
 
-    /// The region of the first function, if its address says one.
+    /// The region of the first function, if its address is an ARN.
     pub(crate) fn region(&self) -> Option<&str> {
         self.functions.first()?.region.as_deref()
     }
 
-    /// Has Lambda check that the function could be invoked: finds the credentials and makes the connection.
+    /// Lets Lambda check that the function can be invoked. This finds the credentials and opens the connection.
     ///
     /// # Errors
-    /// When it could not be.
+    /// When the function cannot be invoked.
     pub(crate) async fn connect(&self) -> Result<(), CallError> {
-        let payload = written(&Invocation::new(Call::Endpoints));
-        let outcome = match payload {
+        let result = match encode(&Invocation::new(Call::Endpoints)) {
             Ok(payload) => {
-                let tried = self.options.client.try_invoke(self.next(), payload).await;
-                tried.map(drop).map_err(|error| Refusal::of_sdk(&error, 0))
+                let check = self.options.client.check(self.next_function(), payload);
+                let result = check.await.map(drop);
+                result.map_err(|error| classify::sdk_error(&error, 0))
             }
-            Err(refusal) => Err(refusal),
+            Err(error) => Err(error),
         };
-        outcome.map_err(|refusal| self.error(refusal, &Context::default()))
+        result.map_err(|error| self.call_error(error, &Context::default()))
     }
 
-    /// Sends an empty request that the Executor does nothing with: the function is started.
+    /// Starts the function by an empty request, with which the Executor does nothing.
     ///
     /// # Errors
-    /// When it gave no answer.
+    /// When the invocation failed.
     pub async fn dry_run(&self, context: &Context) -> Result<(), CallError> {
         let request = DataRequest {
             header: HeaderProto {
@@ -184,111 +181,120 @@ impl LambdaDeployment {
         self.call(vec![request], context).await.map(drop)
     }
 
-    async fn process(&self, parts: Vec<DataRequest>, context: &Context) -> Result<Answer, Refusal> {
-        let frame = framed(Invocation::new(Call::Process), context);
-        let ladder = Ladder {
+    async fn process(
+        &self,
+        parts: Vec<DataRequest>,
+        context: &Context,
+    ) -> Result<Answer, AttemptError> {
+        let empty = with_trace(Invocation::new(Call::Process), context);
+        let planner = Planner {
             compression: self.options.compression,
-            room: MAX_INVOKE_PAYLOAD_BYTES.saturating_sub(written(&frame)?.len() + FRAME_BYTES),
+            max_body_bytes: MAX_INVOKE_PAYLOAD_BYTES
+                .saturating_sub(encode(&empty)?.len() + KEYS_BYTES),
             max_parts: self.options.max_parts,
         };
         let bytes = parts.iter().map(Message::encoded_len).sum();
-        match worked(bytes, move || ladder.climb(parts)).await? {
-            Load::Whole(piece) => self.process_piece(piece, context).await,
-            Load::Split { request, pieces } => self.process_split(*request, pieces, context).await,
+        match run_blocking_if_large(bytes, move || planner.plan(parts)).await? {
+            PayloadPlan::Whole(chunk) => self.process_chunk(chunk, context).await,
+            PayloadPlan::Split { request, chunks } => {
+                self.process_split(*request, chunks, context).await
+            }
         }
     }
 
-    async fn process_piece(&self, piece: Piece, context: &Context) -> Result<Answer, Refusal> {
-        let received = self
-            .invoke(piece.invocation, piece.raw_bytes, context)
+    async fn process_chunk(&self, chunk: Chunk, context: &Context) -> Result<Answer, AttemptError> {
+        let Received { message, is_error } = self
+            .invoke(chunk.invocation, chunk.raw_bytes, context)
             .await?;
         Ok(Answer {
-            request: received.message,
-            is_error: received.is_error,
+            request: message,
+            is_error,
         })
     }
 
-    /// Several invocations for one request, some of them at once. The first error is the whole's, and ends the rest.
+    /// Sends a request in several invocations, some of them at once. The first error ends all of them and is the error
+    /// of the request.
     async fn process_split(
         &self,
         request: DataRequest,
-        pieces: Vec<Piece>,
+        chunks: Vec<Chunk>,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
-        let (executor, parts) = (&self.name, pieces.len());
-        tracing::debug!(executor, parts, "a request is split");
-        let invocations = pieces
+    ) -> Result<Answer, AttemptError> {
+        let (executor, invocations) = (&self.name, chunks.len());
+        tracing::debug!(executor, invocations, "request is split");
+        let calls = chunks
             .into_iter()
-            .map(|piece| self.process_piece(piece, context));
-        let mut answers = stream::iter(invocations).buffered(self.options.parallel_parts);
-        let mut said = Vec::with_capacity(parts);
+            .map(|chunk| self.process_chunk(chunk, context));
+        let mut answers = stream::iter(calls).buffered(self.options.parallel_parts);
+        let mut received = Vec::with_capacity(invocations);
         while let Some(answer) = answers.next().await {
             let mut answer = answer?;
             if answer.is_error {
-                // As over gRPC: the request as it came, with the error.
+                // As over gRPC, an error comes with the documents of the request.
                 answer.request.documents = request.documents;
                 return Ok(answer);
             }
-            said.push(answer.request);
+            received.push(answer.request);
         }
         Ok(Answer {
-            request: put_together(&request.parameters, said)?,
+            request: merge_answers(&request.parameters, received)?,
             is_error: false,
         })
     }
 
-    async fn ask<M>(&self, call: Call) -> Result<M, CallError>
+    /// Makes a call that carries no documents.
+    async fn query<M>(&self, call: Call) -> Result<M, CallError>
     where
         M: Message + Default + Send + 'static,
     {
         let context = Context {
-            deadline: Some(Instant::now() + ASK_TIMEOUT),
+            deadline: Some(Instant::now() + QUERY_TIMEOUT),
             ..Context::default()
         };
-        let answer = self.invoke(Invocation::new(call), 0, &context).await;
-        let answer = answer.map(|received: Received<M>| received.message);
-        answer.map_err(|refusal| self.error(refusal, &context))
+        let result = self.invoke(Invocation::new(call), 0, &context).await;
+        let result = result.map(|received: Received<M>| received.message);
+        result.map_err(|error| self.call_error(error, &context))
     }
 
-    /// One invocation, repeated where that may help and cannot harm.
+    /// Invokes a function. Retries with jitter after throttling and service errors; never retries a function that may
+    /// have run.
     async fn invoke<M>(
         &self,
         invocation: Invocation<'static>,
         raw_bytes: usize,
         context: &Context,
-    ) -> Result<Received<M>, Refusal>
+    ) -> Result<Received<M>, AttemptError>
     where
         M: Message + Default + Send + 'static,
     {
-        let mut invocation = framed(invocation, context);
-        let mut retries = Retries::new(self.tries, self.options.max_retry_pause);
+        let mut invocation = with_trace(invocation, context);
+        let mut retries = Retries::new(self.max_attempts, self.options.max_retry_pause);
         loop {
-            let function = self.next();
-            let time = context.time_for(self.options.timeout);
-            let time = time.unwrap_or(LONGEST).min(LONGEST);
-            invocation.deadline = Some(unix_millis(time));
-            let payload = written(&invocation)?;
+            let function = self.next_function();
+            let timeout = context.timeout(self.options.timeout);
+            let timeout = timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT);
+            invocation.deadline = Some(unix_millis_after(timeout));
+            let payload = encode(&invocation)?;
             self.options.traffic.invoked(raw_bytes, payload.len());
-            let answer =
-                tokio::time::timeout(time, self.try_once(function, payload, raw_bytes, context));
-            let refusal = match answer.await {
+            let attempt = self.invoke_once(function, payload, raw_bytes, context);
+            let error = match tokio::time::timeout(timeout, attempt).await {
                 Ok(Ok(received)) => return Ok(received),
-                Ok(Err(refusal)) => refusal,
-                Err(_) => Refusal::timed_out(),
+                Ok(Err(error)) => error,
+                Err(_) => AttemptError::timed_out(),
             };
             let (executor, function) = (&self.name, &function.address);
-            tracing::debug!(executor, function, ?refusal, "an invocation failed");
-            retries.wait_after(refusal, context.left()).await?;
+            tracing::debug!(executor, function, %error, "invocation failed");
+            retries.wait_after(error, context.remaining()).await?;
         }
     }
 
-    async fn try_once<M>(
+    async fn invoke_once<M>(
         &self,
         function: &Function,
         payload: Vec<u8>,
         raw_bytes: usize,
         context: &Context,
-    ) -> Result<Received<M>, Refusal>
+    ) -> Result<Received<M>, AttemptError>
     where
         M: Message + Default + Send + 'static,
     {
@@ -296,47 +302,39 @@ impl LambdaDeployment {
         let output = client
             .invoke(function, payload, context.trace.xray())
             .await
-            .map_err(|error| Refusal::of_sdk(&error, raw_bytes))?;
+            .map_err(|error| classify::sdk_error(&error, raw_bytes))?;
         let payload = output
             .payload
             .map(aws_sdk_lambda::primitives::Blob::into_inner);
         let payload = payload.unwrap_or_default();
         if output.function_error.is_some() {
-            return Err(Refusal::of_function(&payload, raw_bytes));
+            return Err(classify::function_error(&payload, raw_bytes));
         }
-        let (wire, limit) = (payload.len(), self.options.max_message_bytes);
-        let received: Received<M> = worked(wire, move || payload::read(&payload, limit)).await?;
-        let raw = received.message.encoded_len();
-        self.options.traffic.answered(raw, wire);
+        let (wire_bytes, max_bytes) = (payload.len(), self.options.max_message_bytes);
+        let read = move || payload::read(&payload, max_bytes);
+        let received: Received<M> = run_blocking_if_large(wire_bytes, read).await?;
+        let answer_bytes = received.message.encoded_len();
+        self.options.traffic.answered(answer_bytes, wire_bytes);
         Ok(received)
     }
 
-    fn next(&self) -> &Function {
+    fn next_function(&self) -> &Function {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.functions[turn % self.functions.len()]
     }
 
-    fn error(&self, refusal: Refusal, context: &Context) -> CallError {
-        if context.is_over() && matches!(refusal.failure, Failure::TimedOut) {
-            return CallError::out_of_time(&self.name);
+    fn call_error(&self, error: AttemptError, context: &Context) -> CallError {
+        if context.is_expired() && matches!(error.failure, CallFailure::TimedOut) {
+            return CallError::deadline_exceeded(&self.name);
         }
-        CallError {
-            deployment: self.name.clone(),
-            addresses: self
-                .functions
-                .iter()
-                .map(|function| function.address.clone())
-                .collect(),
-            shown: self.options.show_addresses,
-            failure: refusal.failure,
-            peer_detail: refusal.detail,
-            trailers: Box::default(),
-        }
+        let addresses = self.functions.iter();
+        let addresses = addresses.map(|function| function.address.clone());
+        error.into_call_error(&self.name, addresses.collect(), self.options.show_addresses)
     }
 }
 
-/// The invocation with the trace that goes with every call: W3C's in the payload, X-Ray's is a header.
-fn framed<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'a> {
+/// Adds the W3C trace to the payload. X-Ray's trace is a header of the Invoke request.
+fn with_trace<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'a> {
     let w3c = context
         .trace
         .iter()
@@ -347,37 +345,37 @@ fn framed<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'
     invocation
 }
 
-fn written(invocation: &Invocation<'_>) -> Result<Vec<u8>, Refusal> {
-    let written = invocation.to_json().map_err(std::io::Error::from);
-    written.map_err(|error| InvokeFault::Unwritable(error).into())
+fn encode(invocation: &Invocation<'_>) -> Result<Vec<u8>, AttemptError> {
+    let payload = invocation.to_json().map_err(std::io::Error::from);
+    payload.map_err(|error| InvokeError::Encode(error).into())
 }
 
-/// Work on so many bytes, where it keeps nobody else waiting.
-async fn worked<T: Send + 'static>(
+/// Does work on this many bytes; in the blocking pool if it would keep other requests of the thread waiting.
+async fn run_blocking_if_large<T: Send + 'static>(
     bytes: usize,
-    work: impl FnOnce() -> Result<T, InvokeFault> + Send + 'static,
-) -> Result<T, InvokeFault> {
-    if bytes <= AT_ONCE_BYTES {
+    work: impl FnOnce() -> Result<T, InvokeError> + Send + 'static,
+) -> Result<T, InvokeError> {
+    if bytes <= MAX_INLINE_BYTES {
         return work();
     }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(InvokeFault::Unwritable(error.into())))
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|error| Err(InvokeError::Encode(error.into())))
 }
 
-fn unix_millis(from_now: Duration) -> u64 {
+fn unix_millis_after(duration: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let then = now.unwrap_or_default().saturating_add(from_now);
+    let then = now.unwrap_or_default().saturating_add(duration);
     u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// For the keys that an empty invocation does not write: body, encoding and deadline.
-const FRAME_BYTES: usize = 128;
+/// Bytes of the keys that an empty invocation does not have: body, encoding and deadline.
+const KEYS_BYTES: usize = 128;
 
-/// As long as a function can run, and a minute more for its start and the way.
-const LONGEST: Duration = MAX_FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
+/// As long as a function can run, and a minute more for its start and the network.
+const MAX_TIMEOUT: Duration = MAX_FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
 
-/// How long a function may take to tell its endpoints or status: longer than a cold start, as for a gRPC peer.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a function may take to return its endpoints or status: longer than a cold start, and as long as a gRPC peer.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Compressing and decoding this much takes about ten milliseconds.
-const AT_ONCE_BYTES: usize = 1 << 20;
+const MAX_INLINE_BYTES: usize = 1 << 20;

@@ -1,5 +1,5 @@
-//! What one invocation did -> lines of CloudWatch's embedded metric format on standard output, where Lambda's log
-//! makes metrics of them without a call to any service.
+//! Writes the metrics of an invocation in CloudWatch's embedded metric format to standard output. CloudWatch extracts them
+//! from the function's log, so that no service is called.
 
 use std::{
     fmt,
@@ -12,31 +12,31 @@ use serde_json::{Map, Value, json};
 
 use crate::context::{RecordSnapshot, Visit};
 
-/// Whose metrics they are.
+/// Writes the metrics of one function.
 #[derive(Debug)]
 pub struct Metrics {
     /// The namespace in CloudWatch.
     pub namespace: String,
     /// The function's name.
     pub function: String,
-    /// The Flow's.
+    /// The Flow's name.
     pub flow: String,
-    /// Where the lines go.
+    /// The destination of the lines.
     pub output: Output,
 }
 
-/// Where lines go.
+/// The destination of metric lines.
 pub struct Output(Mutex<Box<dyn Write + Send>>);
 
 impl Output {
-    /// Lines go there, those of one invocation in one write.
+    /// Writes to `writer`, all lines of one invocation in one write.
     pub fn to(writer: impl Write + Send + 'static) -> Self {
         Self(Mutex::new(Box::new(writer)))
     }
 }
 
 impl Default for Output {
-    /// Standard output, where Lambda reads them.
+    /// Standard output, which is Lambda's log.
     fn default() -> Self {
         Self::to(std::io::stdout())
     }
@@ -48,41 +48,41 @@ impl fmt::Debug for Output {
     }
 }
 
-/// What one invocation did.
+/// The measurements of one invocation.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// How long INIT took, if this was the first invocation after it.
+    /// How long INIT took, if the invocation was a cold start.
     pub cold: Option<Duration>,
     /// From the event to the answer.
     pub duration: Duration,
-    /// What became of its requests.
+    /// What happened to its requests.
     pub record: RecordSnapshot,
-    /// Counts that are of the whole invocation: a metric's name and its value.
+    /// Byte counts of the whole invocation, by the name of the metric.
     pub bytes: Vec<(&'static str, u64)>,
-    /// Shown beside the metrics, to find the log of the same invocation.
+    /// Links the metrics to the log of the invocation.
     pub request_id: String,
 }
 
 impl Metrics {
-    /// One line of the invocation, one for each Executor that was visited and one for each failure: a line has one
-    /// value for a dimension.
+    /// Returns a line for the invocation, one for each visit to an Executor and one for each failure, because a line has
+    /// one value for each dimension.
     #[must_use]
     pub fn lines(&self, measured: &Measured, now: SystemTime) -> Vec<String> {
         let line = || self.line(measured, now);
-        let mut lines = vec![whole(line(), measured).written()];
+        let mut lines = vec![add_totals(line(), measured).into_json()];
         let visits = measured.record.visits.iter();
         lines.extend(visits.filter_map(|visit| {
-            let time = duration(visit)?;
+            let duration = duration(visit)?;
             let line = line().dimension("Executor", &visit.executor);
-            let line = line.metric("NodeDuration", Unit::Milliseconds, milliseconds(time));
+            let line = line.metric("NodeDuration", Unit::Milliseconds, milliseconds(duration));
             let failed = if visit.failed { 1.0 } else { 0.0 };
-            Some(line.metric("NodeErrors", Unit::Count, failed).written())
+            Some(line.metric("NodeErrors", Unit::Count, failed).into_json())
         }));
         let failures = measured.record.failures.iter();
         lines.extend(failures.map(|(code, executor)| {
             let line = line().dimension("Code", &format!("{code:?}"));
             let line = line.property("Executor", executor.as_deref());
-            line.metric("Errors", Unit::Count, 1.0).written()
+            line.metric("Errors", Unit::Count, 1.0).into_json()
         }));
         lines
     }
@@ -91,7 +91,7 @@ impl Metrics {
     pub fn write(&self, measured: &Measured) {
         let mut text = self.lines(measured, SystemTime::now()).join("\n");
         text.push('\n');
-        // One write for all, so that other requests' lines do not come between; a closed log has no reader.
+        // In one write, so that no other output comes between the lines. Fails only if the log is closed.
         let mut output = self.output.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = output.write_all(text.as_bytes());
     }
@@ -112,7 +112,7 @@ impl Metrics {
     }
 }
 
-fn whole(mut line: Line, measured: &Measured) -> Line {
+fn add_totals(mut line: Line, measured: &Measured) -> Line {
     let cold = if measured.cold.is_some() { 1.0 } else { 0.0 };
     line = line.metric("ColdStart", Unit::Count, cold);
     if let Some(init) = measured.cold {
@@ -141,7 +141,7 @@ fn duration(visit: &Visit) -> Option<Duration> {
 }
 
 fn milliseconds(duration: Duration) -> f64 {
-    // Three places are more than a clock in a virtual machine knows.
+    // Three decimals are more precise than a clock in a virtual machine.
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -152,7 +152,10 @@ enum Unit {
     Milliseconds,
 }
 
-/// One line while it is put together.
+/// Characters of a dimension's value (CloudWatch, embedded metric format).
+const MAX_DIMENSION_CHARS: usize = 1024;
+
+/// A line under construction.
 struct Line {
     namespace: String,
     timestamp: u64,
@@ -163,13 +166,12 @@ struct Line {
 
 impl Line {
     fn dimension(mut self, name: &'static str, value: &str) -> Self {
-        // CloudWatch takes no dimension without a value.
+        // CloudWatch rejects a dimension without a value.
         if value.is_empty() {
             return self;
         }
         self.dimensions.push(name);
-        // A dimension's value has at most 1024 characters (embedded metric format).
-        let value: String = value.chars().take(1024).collect();
+        let value: String = value.chars().take(MAX_DIMENSION_CHARS).collect();
         self.members.insert(name.to_owned(), value.into());
         self
     }
@@ -188,7 +190,7 @@ impl Line {
         self
     }
 
-    fn written(mut self) -> String {
+    fn into_json(mut self) -> String {
         let directive = json!({
             "Namespace": self.namespace,
             "Dimensions": [self.dimensions],
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_and_dimension_of_a_line_is_a_member_of_it() {
+    fn each_line_contains_its_metrics_and_dimensions() {
         let visit = Visit {
             executor: "encoder".to_owned(),
             start: Timestamp::default(),

@@ -1,22 +1,22 @@
-//! Visits to Executors -> subsegments of the invocation's X-Ray trace, one UDP packet each to Lambda's own daemon.
+//! Sends visits to Executors as subsegments of the invocation's X-Ray trace to Lambda's X-Ray daemon, by UDP.
 
 use std::{
     net::{SocketAddr, UdpSocket},
     time::SystemTime,
 };
 
-use flowgate_proto::Timestamp;
+use flowgate_proto::{Timestamp, generate_id};
 use serde_json::json;
 
 use crate::context::Visit;
 
-/// The way to the daemon.
+/// A connection to the X-Ray daemon.
 #[derive(Debug)]
 pub struct XRay {
     socket: UdpSocket,
 }
 
-/// The segment of an invocation, as `X-Amzn-Trace-Id` names it.
+/// The segment of an invocation, from `X-Amzn-Trace-Id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     trace_id: String,
@@ -24,31 +24,31 @@ pub struct Segment {
 }
 
 impl XRay {
-    /// The daemon at `AWS_XRAY_DAEMON_ADDRESS`; `None` where there is none. Nothing is sent yet.
+    /// Connects to the daemon at `AWS_XRAY_DAEMON_ADDRESS`; `None` without a valid address. Nothing is sent yet.
     #[must_use]
-    pub fn of_environment(env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
-        let address: SocketAddr = daemon(&env("AWS_XRAY_DAEMON_ADDRESS")?)?;
-        let any = match address {
+    pub fn from_environment(env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let address = daemon_address(&env("AWS_XRAY_DAEMON_ADDRESS")?)?;
+        let local = match address {
             SocketAddr::V4(_) => "0.0.0.0:0",
             SocketAddr::V6(_) => "[::]:0",
         };
-        let socket = UdpSocket::bind(any).ok()?;
+        let socket = UdpSocket::bind(local).ok()?;
         socket.set_nonblocking(true).ok()?;
         socket.connect(address).ok()?;
         Some(Self { socket })
     }
 
-    /// Sends the visits that have ended. It is done when this returns: nothing is left for after the freeze.
+    /// Sends the visits that have ended. All packets are sent when this returns, so that the freeze loses none.
     pub fn send(&self, segment: &Segment, visits: &[Visit]) {
         for packet in visits.iter().filter_map(|visit| segment.packet(visit)) {
-            // A daemon that does not listen loses a picture, and nobody waits for it.
+            // A lost packet loses only a part of the trace.
             let _ = self.socket.send(packet.as_bytes());
         }
     }
 }
 
-/// `host:port`, or `tcp:host:port udp:host:port` (X-Ray SDKs, `AWS_XRAY_DAEMON_ADDRESS`).
-fn daemon(address: &str) -> Option<SocketAddr> {
+/// Parses `host:port`, or `tcp:host:port udp:host:port` (X-Ray SDKs, `AWS_XRAY_DAEMON_ADDRESS`).
+fn daemon_address(address: &str) -> Option<SocketAddr> {
     address.split_whitespace().find_map(|part| {
         let part = part.strip_prefix("udp:").unwrap_or(part);
         part.parse().ok()
@@ -56,9 +56,9 @@ fn daemon(address: &str) -> Option<SocketAddr> {
 }
 
 impl Segment {
-    /// The segment of a header's value, if it is sampled: others are not to be sent (X-Ray, "Tracing header").
+    /// Parses a header value; `None` if the trace is not sampled and must not be sent (X-Ray, "Tracing header").
     #[must_use]
-    pub fn sampled(header: &str) -> Option<Self> {
+    pub fn from_sampled(header: &str) -> Option<Self> {
         let value = |name: &str| {
             let parts = header.split(';').map(str::trim);
             let mut named = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('='));
@@ -72,10 +72,10 @@ impl Segment {
     }
 
     fn packet(&self, visit: &Visit) -> Option<String> {
-        let id = uuid::Uuid::new_v4().simple().to_string();
+        let id = generate_id();
         let document = json!({
             "type": "subsegment",
-            "name": name(&visit.executor),
+            "name": segment_name(&visit.executor),
             "id": &id[..16],
             "trace_id": self.trace_id,
             "parent_id": self.parent_id,
@@ -88,13 +88,15 @@ impl Segment {
     }
 }
 
+const MAX_NAME_CHARS: usize = 200;
+
 const HEADER: &str = r#"{"format":"json","version":1}"#;
 
-/// The characters that a segment's name may have, at most 200 of them (X-Ray segment documents).
-fn name(executor: &str) -> String {
+/// Replaces the characters that a segment's name must not have, and cuts it at 200 characters (X-Ray segment documents).
+fn segment_name(executor: &str) -> String {
     let allowed = |c: char| c.is_alphanumeric() || " _.:/%&#=+\\-@".contains(c);
-    let kept = executor.chars().map(|c| if allowed(c) { c } else { '_' });
-    kept.take(200).collect()
+    let characters = executor.chars().map(|c| if allowed(c) { c } else { '_' });
+    characters.take(MAX_NAME_CHARS).collect()
 }
 
 fn seconds(time: Timestamp) -> Option<f64> {
@@ -112,25 +114,25 @@ mod tests {
 
     #[test]
     fn only_sampled_traces_are_sent() {
-        let segment = Segment::sampled(TRACE).expect("sampled");
+        let segment = Segment::from_sampled(TRACE).expect("sampled");
         assert_eq!(segment.parent_id, "53995c3f42cd8ad8");
         assert_eq!(
-            Segment::sampled(&format!("Lineage=1:a:0;{TRACE}")),
+            Segment::from_sampled(&format!("Lineage=1:a:0;{TRACE}")),
             Some(segment)
         );
         for header in ["", "Root=1-a-b;Parent=c;Sampled=0", "Root=1-a-b;Sampled=1"] {
-            assert_eq!(Segment::sampled(header), None, "{header}");
+            assert_eq!(Segment::from_sampled(header), None, "{header}");
         }
     }
 
     #[test]
-    fn the_daemon_gets_one_packet_for_each_visit_that_has_ended() {
+    fn each_visit_that_has_ended_is_one_packet_to_the_daemon() {
         let daemon = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = daemon.local_addr().expect("bound");
         let env = |name: &str| {
             (name == "AWS_XRAY_DAEMON_ADDRESS").then(|| format!("tcp:{address} udp:{address}"))
         };
-        let xray = XRay::of_environment(&env).expect("an address");
+        let xray = XRay::from_environment(&env).expect("an address");
         let visit = |executor: &str, end| Visit {
             executor: executor.to_owned(),
             start: Timestamp {
@@ -144,7 +146,7 @@ mod tests {
             seconds: 2,
             nanos: 0,
         });
-        let segment = Segment::sampled(TRACE).expect("sampled");
+        let segment = Segment::from_sampled(TRACE).expect("sampled");
         xray.send(&segment, &[visit("running", None), visit("a,b", end)]);
         let mut packet = [0; 4096];
         let length = daemon.recv(&mut packet).expect("a packet");

@@ -131,7 +131,7 @@ async fn by_hand(gateway: &Gateway, text: &str, context: Context) -> Result<Stri
 fn with_callers_trace(mut context: Context, invocation: &Invocation<'_>) -> Context {
     let callers = invocation.trace.iter();
     let callers = callers.map(|(name, value)| (name.as_str(), value.clone()));
-    context.trace = context.trace.overlaid(Trace::from_pairs(callers));
+    context.trace = context.trace.overridden_by(Trace::from_pairs(callers));
     context
 }
 

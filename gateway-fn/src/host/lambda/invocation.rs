@@ -73,7 +73,7 @@ impl Invocation {
         Context {
             deadline: Some(self.deadline.flow),
             end: Some(self.deadline.floating),
-            trace: Trace::from_headers(headers).overlaid(lambda_trace),
+            trace: Trace::from_headers(headers).overridden_by(lambda_trace),
             record: self.record.clone(),
         }
     }
@@ -161,7 +161,8 @@ impl Invocation {
     fn report_duration(&self, shared: &Shared, duration: Duration, body_bytes: Option<BodyBytes>) {
         let record = self.record.snapshot();
         let segment = self.lambda.xray_trace_id.as_deref();
-        if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::sampled)) {
+        if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::from_sampled))
+        {
             xray.send(&segment, &record.visits);
         }
         if let Some(metrics) = &shared.metrics {

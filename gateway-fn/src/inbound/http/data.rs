@@ -22,7 +22,7 @@ pub(super) async fn post(
     limit: usize,
     request: Request,
 ) -> Result<Response, Rejection> {
-    let context = Context::of(request.extensions(), request.headers());
+    let context = Context::from_request(request.extensions(), request.headers());
     let body = body::read(request, limit).await?;
     let request = read(&body, endpoint)?;
     let request_id = request.header.request_id.clone();

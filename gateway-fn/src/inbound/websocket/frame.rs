@@ -13,7 +13,7 @@ use super::{
     close::Close,
     subprotocol::{self, Input, Subprotocol},
 };
-use crate::error::MAX_CLOSE_REASON;
+use crate::error::MAX_CLOSE_REASON_BYTES;
 
 impl Subprotocol {
     /// Reads a frame from the client.
@@ -67,7 +67,7 @@ impl From<axum::Error> for Close {
 
 impl From<Close> for Message {
     fn from(Close { code, mut reason }: Close) -> Self {
-        reason.truncate(reason.floor_char_boundary(MAX_CLOSE_REASON));
+        reason.truncate(reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES));
         Self::Close(Some(CloseFrame {
             code,
             reason: reason.into(),

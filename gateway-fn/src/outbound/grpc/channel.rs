@@ -1,4 +1,4 @@
-//! An address -> HTTP/2 connections to it, opened when first used and opened anew when lost.
+//! Makes HTTP/2 connections to an address. They are opened at the first call and reopened when they are lost.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,19 +6,19 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::GrpcAddress;
 
-/// A replica that does not take a connection in this time counts as unreachable: far longer than a healthy network
-/// needs, short enough that the tries on the other replicas still help the client.
+/// A replica that does not accept a connection within this time counts as unreachable. It is far longer than a healthy
+/// network needs, and short enough that attempts at other replicas still help the client.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Jina's own keep-alive (facts of Jina 3.13): its servers allow a ping every ten seconds.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Flow control windows: a few large documents in flight must not wait for a round trip each.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Flow control windows, so that large documents do not wait for a round trip each.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// Whom to trust behind TLS addresses.
+/// The certificate authorities that are trusted for TLS addresses.
 #[derive(Clone, Debug, Default)]
 pub enum TlsRoots {
     /// The system's certificate store.
@@ -28,50 +28,50 @@ pub enum TlsRoots {
     File(PathBuf),
 }
 
-/// Why a connection cannot even be prepared.
+/// Why a connection cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// The address is no `host:port`.
-    #[error("{authority} is no address")]
+    /// The address is not a valid `host:port`.
+    #[error("invalid address {authority}: expected host:port")]
     Address {
-        /// What was given.
+        /// The address.
         authority: String,
-        /// What is wrong with it.
+        /// The cause.
         source: tonic::transport::Error,
     },
-    /// TLS cannot be set up: roots that are no certificates, or a system without any.
-    #[error("TLS to {authority} cannot be set up")]
+    /// TLS cannot be set up: the trusted roots are not valid certificates, or the system has none.
+    #[error("cannot set up TLS to {authority}")]
     Tls {
         /// The address.
         authority: String,
-        /// What is wrong.
+        /// The cause.
         source: tonic::transport::Error,
     },
     /// The file of trusted roots cannot be read.
-    #[error("the trusted roots in {path} cannot be read")]
+    #[error("cannot read the trusted roots in {path}")]
     Roots {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// One connection to an address, lazily made.
+/// Makes a connection to an address that is opened at the first call.
 pub(super) fn lazy(address: &GrpcAddress, roots: &TlsRoots) -> Result<Channel, ChannelError> {
     let scheme = if address.tls { "https" } else { "http" };
-    let named = |source| ChannelError::Address {
+    let invalid = |source| ChannelError::Address {
         authority: address.authority.clone(),
         source,
     };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", address.authority))
-        .map_err(named)?
+        .map_err(invalid)?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .tcp_nodelay(true);
     if address.tls {
         let authority = address.authority.clone();

@@ -1,4 +1,4 @@
-//! One replica's services -> the call over them that its peer understands.
+//! Calls the gRPC services at one address, by the method that the peer there implements.
 
 use std::{
     sync::{
@@ -18,22 +18,26 @@ use flowgate_proto::{
         jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient,
     },
 };
+use futures_util::{future, stream};
 use prost::Message as _;
 use tonic::{
-    Code, Extensions, Request, Response, Status,
+    Extensions, Request, Response, Status,
     codec::CompressionEncoding,
     metadata::{MetadataMap, MetadataValue},
     transport::Channel,
 };
 
-use super::{ChannelError, GrpcAddress, GrpcOptions, channel, refusal::Refusal};
-use crate::context::Context;
+use super::{
+    ChannelError, GrpcAddress, GrpcOptions, channel,
+    status::{is_unimplemented, timed_out},
+};
+use crate::{context::Context, outbound::attempt::AttemptError};
 
-/// How long a peer may take to tell its endpoints. Jina sets no deadline on the wire, and neither does this; but a peer
-/// that never answers must be asked again.
+/// How long a peer may take to return its endpoints. As in Jina the deadline is not sent; it only makes another attempt
+/// at a peer that never answers.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is behind one address.
+/// The peer at one address.
 #[derive(Debug)]
 pub(super) struct Peer {
     channels: Vec<Channel>,
@@ -43,15 +47,18 @@ pub(super) struct Peer {
     compression: Compression,
     max_message_bytes: usize,
     traffic: Arc<Traffic>,
-    /// A [`Dialect`] once one has worked, else [`UNKNOWN`].
-    dialect: AtomicU8,
+    /// The [`CallMethod`] that the peer implements, or [`UNKNOWN`] before one has succeeded.
+    method: AtomicU8,
 }
 
-/// How a peer takes one request: most take it alone, a few only as a stream of one, or a list of one.
+/// The gRPC method for one request: most peers implement `process_single_data`, a few only `Call` or `process_data`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+enum CallMethod {
+    /// `jina.JinaSingleDataRequestRPC/process_single_data`.
     Single = 1,
+    /// `jina.JinaRPC/Call`, with a stream of one request.
     Stream = 2,
+    /// `jina.JinaDataRequestRPC/process_data`, with a list of one request.
     List = 3,
 }
 
@@ -89,7 +96,7 @@ impl Peer {
             compression: options.compression,
             max_message_bytes: options.max_message_bytes,
             traffic: Arc::clone(&options.traffic),
-            dialect: AtomicU8::new(UNKNOWN),
+            method: AtomicU8::new(UNKNOWN),
         })
     }
 
@@ -98,72 +105,77 @@ impl Peer {
         &self,
         parts: Vec<DataRequest>,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, AttemptError> {
         match <[DataRequest; 1]>::try_from(parts) {
             Err(parts) => self.process_list(parts, context).await,
-            Ok([one]) => match self.dialect() {
-                Some(dialect) => {
-                    let answer = self.process_as(dialect, one, context).await;
-                    answer.inspect_err(|refusal| self.reconsider(refusal))
+            Ok([request]) => match self.known_method() {
+                Some(method) => {
+                    let result = self.process_by(method, request, context).await;
+                    result.inspect_err(|error| self.forget_unimplemented(error))
                 }
-                None => self.find_dialect(one, context).await,
+                None => self.find_method(request, context).await,
             },
         }
     }
 
-    /// Asks for the endpoints; without metadata, as Jina asks (facts of Jina 3.13).
-    pub(super) async fn endpoints(&self) -> Result<Vec<String>, Refusal> {
+    /// Returns the peer's endpoints. The call carries no metadata, as in Jina (facts of Jina 3.13).
+    pub(super) async fn endpoints(&self) -> Result<Vec<String>, AttemptError> {
         let mut client = JinaDiscoverEndpointsRpcClient::new(self.channel());
-        let asked = tokio::time::timeout(DISCOVERY_TIMEOUT, client.endpoint_discovery(())).await;
-        let answer = asked.map_err(|_| Refusal::deadline())??;
-        Ok(answer.into_inner().endpoints)
+        let call = tokio::time::timeout(DISCOVERY_TIMEOUT, client.endpoint_discovery(()));
+        let response = call.await.map_err(|_| timed_out())??;
+        Ok(response.into_inner().endpoints)
     }
 
-    /// Sends one request in one way after the other, until the peer understands, and remembers which it was. A peer
-    /// that understands none is asked anew next time: it may be behind a proxy that does not know it yet.
-    async fn find_dialect(
+    /// Tries one method after the other until the peer implements it, and remembers which it was. If the peer implements
+    /// none, the next request tries again: a proxy in front of it may not know it yet.
+    async fn find_method(
         &self,
         request: DataRequest,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
-        for dialect in [Dialect::Single, Dialect::Stream] {
-            match self.process_as(dialect, request.clone(), context).await {
-                Err(refusal) if refusal.code == Code::Unimplemented => {}
-                Err(refusal) => return Err(refusal),
-                Ok(answer) => return Ok(self.understood(dialect, answer)),
+    ) -> Result<Answer, AttemptError> {
+        for method in [CallMethod::Single, CallMethod::Stream] {
+            match self.process_by(method, request.clone(), context).await {
+                Err(error) if is_unimplemented(&error.failure) => {}
+                Err(error) => return Err(error),
+                Ok(answer) => {
+                    self.remember(method);
+                    return Ok(answer);
+                }
             }
         }
-        let answer = self.process_as(Dialect::List, request, context).await?;
-        Ok(self.understood(Dialect::List, answer))
+        let answer = self.process_by(CallMethod::List, request, context).await?;
+        self.remember(CallMethod::List);
+        Ok(answer)
     }
 
-    /// Another peer may have come to the address, one that takes requests in another way.
-    fn reconsider(&self, refusal: &Refusal) {
-        if refusal.code == Code::Unimplemented {
-            self.dialect.store(UNKNOWN, Ordering::Relaxed);
+    /// Forgets the method if the peer does not implement it: another peer may have taken over the address.
+    fn forget_unimplemented(&self, error: &AttemptError) {
+        if is_unimplemented(&error.failure) {
+            self.method.store(UNKNOWN, Ordering::Relaxed);
         }
     }
 
-    fn understood(&self, dialect: Dialect, answer: Answer) -> Answer {
-        self.dialect.store(dialect as u8, Ordering::Relaxed);
-        answer
+    fn remember(&self, method: CallMethod) {
+        self.method.store(method as u8, Ordering::Relaxed);
     }
 
-    async fn process_as(
+    async fn process_by(
         &self,
-        dialect: Dialect,
+        method: CallMethod,
         request: DataRequest,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
-        match dialect {
-            Dialect::Single => {
+    ) -> Result<Answer, AttemptError> {
+        match method {
+            CallMethod::Single => {
                 self.traffic.sent(request.encoded_len());
-                let call = self.call(self.metadata_for(Some(&request), context), request, context);
+                let metadata = self.metadata_for(Some(&request), context);
+                let call = self.request(metadata, request, context);
                 let mut client = client!(JinaSingleDataRequestRpcClient, self);
-                self.answer(client.process_single_data(call), context).await
+                self.receive(client.process_single_data(call), context)
+                    .await
             }
-            Dialect::Stream => self.process_stream(request, context).await,
-            Dialect::List => self.process_list(vec![request], context).await,
+            CallMethod::Stream => self.process_stream(request, context).await,
+            CallMethod::List => self.process_list(vec![request], context).await,
         }
     }
 
@@ -171,27 +183,25 @@ impl Peer {
         &self,
         requests: Vec<DataRequest>,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, AttemptError> {
         let metadata = self.metadata_for(requests.first(), context);
         let list = DataRequestListProto { requests };
         self.traffic.sent(list.encoded_len());
-        let call = self.call(metadata, list, context);
+        let call = self.request(metadata, list, context);
         let mut client = client!(JinaDataRequestRpcClient, self);
-        self.answer(client.process_data(call), context).await
+        self.receive(client.process_data(call), context).await
     }
 
-    /// A stream of one request; its first answer counts (facts of Jina 3.13: how a Gateway serves as an Executor).
+    /// Sends a stream of one request and returns the first answer (facts of Jina 3.13: a Gateway as an Executor).
     async fn process_stream(
         &self,
         request: DataRequest,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, AttemptError> {
         self.traffic.sent(request.encoded_len());
-        let call = self.call(
-            self.metadata_for(Some(&request), context),
-            tokio_stream::once(request),
-            context,
-        );
+        let metadata = self.metadata_for(Some(&request), context);
+        let requests = stream::once(future::ready(request));
+        let call = self.request(metadata, requests, context);
         let mut client = client!(JinaRpcClient, self);
         let first = async {
             let mut answers = client.call(call).await?.into_inner();
@@ -200,28 +210,28 @@ impl Peer {
                 .map(Response::new)
                 .ok_or_else(|| Status::internal("the stream ended without an answer"))
         };
-        self.answer(first, context).await
+        self.receive(first, context).await
     }
 
-    async fn answer(
+    async fn receive(
         &self,
         call: impl Future<Output = Result<Response<DataRequest>, Status>>,
         context: &Context,
-    ) -> Result<Answer, Refusal> {
-        let response = match context.time_for(self.timeout) {
+    ) -> Result<Answer, AttemptError> {
+        let response = match context.timeout(self.timeout) {
             None => call.await?,
             Some(timeout) => tokio::time::timeout(timeout, call)
                 .await
-                .map_err(|_| Refusal::deadline())??,
+                .map_err(|_| timed_out())??,
         };
-        // For a unary call tonic puts the trailers with the initial metadata.
+        // tonic adds the trailers of a unary call to the initial metadata.
         let is_error = response.metadata().contains_key(IS_ERROR_TRAILER);
         let request = response.into_inner();
         self.traffic.received(request.encoded_len());
         Ok(Answer { request, is_error })
     }
 
-    /// The trace, `grpc_metadata` of the deployment, and the endpoint, by which a Head chooses its polling.
+    /// Returns `grpc_metadata` of the deployment, the trace, and the endpoint, by which a Head chooses its polling.
     fn metadata_for(&self, request: Option<&DataRequest>, context: &Context) -> MetadataMap {
         let mut metadata = self.metadata.clone();
         for (name, value) in context.trace.iter() {
@@ -240,10 +250,10 @@ impl Peer {
         metadata
     }
 
-    /// The call as it goes out: with its metadata, and the deadline for the peer to know.
-    fn call<T>(&self, metadata: MetadataMap, message: T, context: &Context) -> Request<T> {
+    /// Returns the gRPC request with its metadata and, for the peer, its deadline.
+    fn request<T>(&self, metadata: MetadataMap, message: T, context: &Context) -> Request<T> {
         let mut request = Request::from_parts(metadata, Extensions::new(), message);
-        if let Some(timeout) = context.time_for(self.timeout) {
+        if let Some(timeout) = context.timeout(self.timeout) {
             request.set_timeout(timeout);
         }
         request
@@ -254,11 +264,11 @@ impl Peer {
         self.channels[turn % self.channels.len()].clone()
     }
 
-    fn dialect(&self) -> Option<Dialect> {
-        match self.dialect.load(Ordering::Relaxed) {
-            1 => Some(Dialect::Single),
-            2 => Some(Dialect::Stream),
-            3 => Some(Dialect::List),
+    fn known_method(&self) -> Option<CallMethod> {
+        match self.method.load(Ordering::Relaxed) {
+            1 => Some(CallMethod::Single),
+            2 => Some(CallMethod::Stream),
+            3 => Some(CallMethod::List),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! One replica: its peer, and whether it was just found gone.
+//! One replica of a deployment, and whether it is healthy.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -9,18 +9,18 @@ use tonic::metadata::MetadataMap;
 
 use super::{ChannelError, GrpcAddress, GrpcOptions, peer::Peer};
 
-/// How long a replica that was found gone is passed over: long enough that a burst does not try it again and again,
-/// short enough that one that restarts is back at once.
-const COOL_OFF: Duration = Duration::from_secs(1);
+/// How long calls avoid an unhealthy replica before one of them probes it: long enough that a burst of requests does not
+/// try it again and again, short enough that a restarted replica is back at once.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One replica of a deployment.
 #[derive(Debug)]
 pub(super) struct Replica {
     authority: String,
     pub(super) peer: Peer,
-    born: Instant,
-    /// Milliseconds after `born` until which the replica is passed over; 0 while it is there.
-    gone_until: AtomicU64,
+    created: Instant,
+    /// Milliseconds after `created` until which the replica is avoided; 0 while it is healthy.
+    unhealthy_until: AtomicU64,
 }
 
 impl Replica {
@@ -32,8 +32,8 @@ impl Replica {
         Ok(Self {
             authority: address.authority.clone(),
             peer: Peer::new(address, metadata, options)?,
-            born: Instant::now(),
-            gone_until: AtomicU64::new(0),
+            created: Instant::now(),
+            unhealthy_until: AtomicU64::new(0),
         })
     }
 
@@ -41,35 +41,35 @@ impl Replica {
         &self.authority
     }
 
-    /// Whether to call it. Of those who ask about a replica that was gone, one is told yes each time the cool-off has
-    /// passed, and finds out for all whether it is back.
-    pub(super) fn is_there(&self) -> bool {
-        let until = self.gone_until.load(Ordering::Relaxed);
-        let now = self.age();
-        let next = now.saturating_add(millis(COOL_OFF));
+    /// Whether a call should use this replica. After [`RETRY_AFTER`] exactly one caller probes an unhealthy replica.
+    pub(super) fn should_try(&self) -> bool {
+        let until = self.unhealthy_until.load(Ordering::Relaxed);
+        let now = self.age_millis();
+        let next = now.saturating_add(millis(RETRY_AFTER));
         until == 0
             || (now >= until
                 && self
-                    .gone_until
+                    .unhealthy_until
                     .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
                     .is_ok())
     }
 
-    /// Notes that nobody was there.
-    pub(super) fn note_gone(&self) {
-        let until = self.age().saturating_add(millis(COOL_OFF));
-        self.gone_until.store(until, Ordering::Relaxed);
+    /// Notes that the replica could not be reached.
+    pub(super) fn mark_unhealthy(&self) {
+        let until = self.age_millis().saturating_add(millis(RETRY_AFTER));
+        self.unhealthy_until.store(until, Ordering::Relaxed);
     }
 
-    /// Notes that somebody answered.
-    pub(super) fn note_there(&self) {
-        if self.gone_until.load(Ordering::Relaxed) != 0 {
-            self.gone_until.store(0, Ordering::Relaxed);
+    /// Notes that the replica answered.
+    pub(super) fn mark_healthy(&self) {
+        // Read first: a store would take the cache line from the other threads at every call.
+        if self.unhealthy_until.load(Ordering::Relaxed) != 0 {
+            self.unhealthy_until.store(0, Ordering::Relaxed);
         }
     }
 
-    fn age(&self) -> u64 {
-        millis(self.born.elapsed())
+    fn age_millis(&self) -> u64 {
+        millis(self.created.elapsed())
     }
 }
 

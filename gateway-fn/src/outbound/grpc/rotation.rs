@@ -1,10 +1,10 @@
-//! Which replica is next: round robin past those that were just found gone.
+//! Chooses the replica of a call: round robin, avoiding unhealthy replicas.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::replica::Replica;
 
-/// The replicas of one deployment and whose turn it is; all requests share the turn (facts of Jina 3.13).
+/// The replicas of one deployment. All requests share one round robin (facts of Jina 3.13).
 #[derive(Debug)]
 pub(super) struct Rotation {
     replicas: Vec<Replica>,
@@ -25,16 +25,17 @@ impl Rotation {
         }
     }
 
-    /// The next one, best one that this call has not tried and that is not known to be gone.
+    /// Returns the next replica: if possible one that this call has not tried and that is healthy, else one that it has
+    /// not tried, else any.
     pub(super) fn next(&self, tried: &[&str]) -> &Replica {
         let count = self.replicas.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let from_turn = || (0..count).map(|step| &self.replicas[turn.wrapping_add(step) % count]);
-        let fresh = |replica: &&Replica| !tried.contains(&replica.authority());
-        from_turn()
-            .filter(fresh)
-            .find(|replica| replica.is_there())
-            .or_else(|| from_turn().find(fresh))
+        let in_turn = || (0..count).map(|step| &self.replicas[turn.wrapping_add(step) % count]);
+        let is_untried = |replica: &&Replica| !tried.contains(&replica.authority());
+        in_turn()
+            .filter(is_untried)
+            .find(|replica| replica.should_try())
+            .or_else(|| in_turn().find(is_untried))
             .unwrap_or(&self.replicas[turn % count])
     }
 }

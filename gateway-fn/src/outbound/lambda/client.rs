@@ -1,4 +1,4 @@
-//! The settings of a Flow's invocations -> one SDK client, built when it is first needed; a payload -> Invoke's answer.
+//! Calls Lambda's Invoke API, with an SDK client that is built when it is first needed.
 
 use std::time::Instant;
 
@@ -22,53 +22,53 @@ pub struct LambdaClient {
     endpoint_url: Option<String>,
     region: Option<String>,
     signing: Signing,
-    built: OnceCell<Client>,
+    client: OnceCell<Client>,
 }
 
-/// What the SDK says.
-type Outcome = Result<InvokeOutput, SdkError<InvokeError, HttpResponse>>;
+type InvokeResult = Result<InvokeOutput, SdkError<InvokeError, HttpResponse>>;
 
 impl LambdaClient {
-    /// A client to be built when it is first needed.
+    /// Takes the settings. The SDK client is built when it is first needed.
     #[must_use]
     pub fn new(config: &InvokeConfig) -> Self {
         Self {
             endpoint_url: config.endpoint_url.clone(),
             region: config.region.clone(),
             signing: config.signing,
-            built: OnceCell::new(),
+            client: OnceCell::new(),
         }
     }
 
-    /// Invokes a function and waits for what it answers. `trace` is X-Ray's header.
+    /// Invokes a function and waits for its answer. `trace` is the value of X-Ray's header.
     pub(super) async fn invoke(
         &self,
         function: &Function,
         payload: Vec<u8>,
         trace: Option<&str>,
-    ) -> Outcome {
-        let kind = InvocationType::RequestResponse;
-        self.send(function, payload, trace, kind).await
+    ) -> InvokeResult {
+        let invocation_type = InvocationType::RequestResponse;
+        self.send(function, payload, trace, invocation_type).await
     }
 
-    /// Has Lambda check that the function could be invoked, which makes the connection and finds the credentials.
-    pub(super) async fn try_invoke(&self, function: &Function, payload: Vec<u8>) -> Outcome {
+    /// Lets Lambda check that the function can be invoked, without invoking it. This finds the credentials and opens the
+    /// connection.
+    pub(super) async fn check(&self, function: &Function, payload: Vec<u8>) -> InvokeResult {
         self.send(function, payload, None, InvocationType::DryRun)
             .await
     }
 
-    /// Has Lambda invoke a function later.
-    pub(super) async fn queue(
+    /// Adds an event to the function's queue of asynchronous invocations.
+    pub(super) async fn invoke_async(
         &self,
         function: &Function,
         event: Vec<u8>,
         trace: Option<&str>,
-    ) -> Outcome {
+    ) -> InvokeResult {
         self.send(function, event, trace, InvocationType::Event)
             .await
     }
 
-    /// Whether AWS itself is invoked. An emulator may take a check for an invocation.
+    /// Whether the client talks to AWS and not to an emulator, which might invoke the function for a check.
     pub(crate) fn is_on_aws(&self) -> bool {
         self.endpoint_url.is_none() && !aws::has_emulator()
     }
@@ -78,47 +78,47 @@ impl LambdaClient {
         function: &Function,
         payload: Vec<u8>,
         trace: Option<&str>,
-        kind: InvocationType,
-    ) -> Outcome {
-        let client = self.built.get_or_init(|| self.build()).await;
+        invocation_type: InvocationType,
+    ) -> InvokeResult {
+        let client = self.client.get_or_init(|| self.build()).await;
         let request = client
             .invoke()
             .function_name(&function.name)
             .set_qualifier(function.qualifier.clone())
-            .invocation_type(kind)
+            .invocation_type(invocation_type)
             .payload(Blob::new(payload))
             .customize();
-        // By itself the SDK hands on the trace of the process's environment, which is not this request's where one
+        // By itself the SDK sends the trace of the process's environment, which is that of another request if the
         // process serves several at once.
         let request = match trace.map(str::to_owned) {
             Some(trace) => request.mutate_request(move |request| {
-                // A trace is made of header values; one that is none is left out.
+                // An invalid header value is left out.
                 let _ = request.headers_mut().try_insert(Trace::XRAY, trace.clone());
             }),
             None => request,
         };
-        match self.elsewhere(function, client.config()) {
+        match self.foreign_region(function, client.config()) {
             Some(region) => {
-                let there = Config::builder().region(region);
-                request.config_override(there).send().await
+                let overridden = Config::builder().region(region);
+                request.config_override(overridden).send().await
             }
             None => request.send().await,
         }
     }
 
     async fn build(&self) -> Client {
-        let began = Instant::now();
+        let start = Instant::now();
         let config = match self.signing {
             Signing::Signed => Builder::from(aws::sdk_config().await),
             Signing::Unsigned => Config::builder()
-                .behavior_version(aws::version())
+                .behavior_version(aws::behavior_version())
                 .http_client(aws::https_client())
                 .retry_config(aws_sdk_lambda::config::retry::RetryConfig::disabled())
-                .region(Region::from_static(NOWHERE))
+                .region(Region::from_static(UNSIGNED_REGION))
                 .allow_no_auth(),
         };
         let mut config = config
-            // A function may take its time before the first byte; the time for a call is bounded by who calls.
+            // A function may take long before the first byte; the caller bounds the time of a call.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(url) = &self.endpoint_url {
             config = config.endpoint_url(url);
@@ -127,19 +127,18 @@ impl LambdaClient {
             config = config.region(Region::new(region.clone()));
         }
         let client = Client::from_conf(config.build());
-        let micros = began.elapsed().as_micros();
-        tracing::debug!(micros, "the client of Lambda was built");
+        let micros = start.elapsed().as_micros();
+        tracing::debug!(micros, "built the Lambda client");
         client
     }
 
-    /// The region of a function that is in another than the client's: an ARN is invoked where it is.
-    fn elsewhere(&self, function: &Function, config: &Config) -> Option<Region> {
+    /// Returns the region of a function whose ARN is in another region than the client.
+    fn foreign_region(&self, function: &Function, config: &Config) -> Option<Region> {
         let region = function.region.as_deref()?;
-        let here = config.region().map(Region::as_ref);
-        (self.endpoint_url.is_none() && here != Some(region))
-            .then(|| Region::new(region.to_owned()))
+        let own = config.region().map(Region::as_ref);
+        (self.endpoint_url.is_none() && own != Some(region)).then(|| Region::new(region.to_owned()))
     }
 }
 
-/// An emulator that checks no signature does not look at the region either.
-const NOWHERE: &str = "us-east-1";
+/// The SDK needs a region. An emulator that checks no signatures ignores it.
+const UNSIGNED_REGION: &str = "us-east-1";

@@ -1,25 +1,25 @@
-//! What a `lambda://` address names -> name, qualifier and region, as Invoke takes them.
+//! Parses the function in a `lambda://` address into the name, qualifier and region that Invoke takes.
 
 /// One function, or one version or alias of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Function {
-    /// The address as the Flow has it, for errors.
+    /// The address in the Flow, for errors.
     pub(super) address: String,
-    /// A name or an ARN, without a qualifier.
+    /// A name or an ARN, without the qualifier.
     pub(super) name: String,
     /// A version or an alias.
     pub(super) qualifier: Option<String>,
-    /// An ARN's.
+    /// Of an ARN.
     pub(super) region: Option<String>,
 }
 
 impl Function {
-    /// Of a name or an ARN, with or without a qualifier, as [`flowgate_config::Address`] has checked it.
-    pub(super) fn of(text: &str) -> Self {
+    /// Parses a name or an ARN, with or without a qualifier, that [`flowgate_config::Address`] has validated.
+    pub(super) fn parse(text: &str) -> Self {
         let is_arn = text.starts_with("arn:");
-        let colons = if is_arn { ARN_COLONS } else { 0 };
+        let unqualified_colons = if is_arn { ARN_COLONS } else { 0 };
         let (name, qualifier) = match text.rsplit_once(':') {
-            Some((name, qualifier)) if text.matches(':').count() > colons => {
+            Some((name, qualifier)) if text.matches(':').count() > unqualified_colons => {
                 (name, Some(qualifier.to_owned()))
             }
             _ => (text, None),
@@ -33,7 +33,7 @@ impl Function {
     }
 }
 
-/// In `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
+/// Colons in `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
 const ARN_COLONS: usize = 6;
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_arns_come_apart() {
+    fn names_and_arns_are_parsed() {
         let arn = "arn:aws:lambda:eu-west-1:123456789012:function:f";
         for (text, name, qualifier, region) in [
             ("f", "f", None, None),
@@ -50,7 +50,7 @@ mod tests {
             (arn, arn, None, Some("eu-west-1")),
             (&format!("{arn}:7"), arn, Some("7"), Some("eu-west-1")),
         ] {
-            let function = Function::of(text);
+            let function = Function::parse(text);
             assert_eq!(function.name, name);
             assert_eq!(function.qualifier.as_deref(), qualifier, "{text}");
             assert_eq!(function.region.as_deref(), region, "{text}");

@@ -1,5 +1,5 @@
-//! A request -> the payloads that carry it: one as the Flow compresses, else one compressed, else one for each part
-//! of its documents. And a payload back -> the message in it.
+//! Plans the payloads of a request: one payload, compressed if needed, else one for each chunk of its documents. Reads
+//! the payloads of answers.
 
 use flowgate_proto::{
     Compression, DataRequest,
@@ -9,100 +9,98 @@ use flowgate_proto::{
 use prost::Message;
 
 use super::{
-    fault::{InvokeFault, NotSplittable},
-    split::halved,
+    error::{InvokeError, NotSplittable},
+    split::{Encoded, split_by_halves},
 };
 
-/// One payload, and how large the message in it is.
+/// One payload.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct Chunk {
     pub(super) invocation: Invocation<'static>,
+    /// Bytes of the message before compression.
     pub(super) raw_bytes: usize,
 }
 
-/// How a request travels.
+/// The payloads of a request.
 #[derive(Debug)]
-pub(super) enum Load {
-    Whole(Piece),
-    /// Part by part, in the order of the documents; and the request, for an answer that is an error.
+pub(super) enum PayloadPlan {
+    Whole(Chunk),
     Split {
+        /// The request itself, which an answer that is an error needs.
         request: Box<DataRequest>,
-        pieces: Vec<Piece>,
+        /// In the order of the documents.
+        chunks: Vec<Chunk>,
     },
 }
 
-/// What a payload may be.
+/// The limits of payloads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ladder {
-    /// The Flow's, for a request that needs no other.
+pub(super) struct Planner {
+    /// The Flow's compression.
     pub(super) compression: Compression,
     /// Bytes of a payload's body.
-    pub(super) room: usize,
-    /// Invocations that one request may take.
+    pub(super) max_body_bytes: usize,
+    /// Invocations of one request.
     pub(super) max_parts: usize,
 }
 
-/// A message in an answer.
+/// A message from an answer.
 #[derive(Debug)]
 pub(super) struct Received<M> {
     pub(super) message: M,
     pub(super) is_error: bool,
 }
 
-impl Ladder {
-    /// Takes the first rung that the request fits.
-    pub(super) fn climb(self, parts: Vec<DataRequest>) -> Result<Load, InvokeFault> {
+impl Planner {
+    /// Plans the payloads of one request with these parts.
+    pub(super) fn plan(self, parts: Vec<DataRequest>) -> Result<PayloadPlan, InvokeError> {
         let list = DataRequestListProto { requests: parts };
-        let bytes = match self.fit(&list)? {
-            Ok(piece) => return Ok(Load::Whole(piece)),
-            Err(bytes) => bytes,
+        let bytes = match self.encode(&list)? {
+            Encoded::Fits(chunk) => return Ok(PayloadPlan::Whole(chunk)),
+            Encoded::TooLarge { bytes } => bytes,
         };
         let [request] = <[DataRequest; 1]>::try_from(list.requests)
             .map_err(|_| self.too_large(bytes, NotSplittable::Join))?;
-        let pieces = halved(&request, self.max_parts, |part| {
-            let list = DataRequestListProto {
-                requests: vec![part],
-            };
-            self.fit(&list)
+        let chunks = split_by_halves(&request, self.max_parts, |part| {
+            let requests = vec![part];
+            self.encode(&DataRequestListProto { requests })
         });
-        match pieces? {
-            Ok(pieces) => Ok(Load::Split {
+        match chunks? {
+            Ok(chunks) => Ok(PayloadPlan::Split {
                 request: Box::new(request),
-                pieces,
+                chunks,
             }),
-            Err(refused) => {
-                Err(self.too_large(refused.bytes.unwrap_or(bytes), refused.not_splittable))
-            }
+            Err(error) => Err(self.too_large(error.bytes.unwrap_or(bytes), error.reason)),
         }
     }
 
-    /// The payload of a list that fits one; else the bytes that it would take.
-    fn fit(self, list: &DataRequestListProto) -> Result<Result<Piece, usize>, InvokeFault> {
+    /// Encodes a list of requests with the first compression that makes it fit.
+    fn encode(self, list: &DataRequestListProto) -> Result<Encoded<Chunk>, InvokeError> {
         let message = list.encode_to_vec();
-        let mut fewest = usize::MAX;
-        for &compression in self.rungs() {
-            // Base64 makes four bytes of three: what cannot fit need not be written.
-            let plain = message.len().div_ceil(3).saturating_mul(4);
-            if compression == Compression::None && plain > self.room {
-                fewest = plain;
+        let mut min_bytes = usize::MAX;
+        for &compression in self.candidates() {
+            // Base64 makes four bytes of three: a body that cannot fit need not be written.
+            let plain_bytes = message.len().div_ceil(3).saturating_mul(4);
+            if compression == Compression::None && plain_bytes > self.max_body_bytes {
+                min_bytes = plain_bytes;
                 continue;
             }
             let invocation =
-                Invocation::process(&message, compression).map_err(InvokeFault::Unwritable)?;
-            if invocation.body_len() <= self.room {
+                Invocation::process(&message, compression).map_err(InvokeError::Encode)?;
+            if invocation.body_len() <= self.max_body_bytes {
                 let raw_bytes = message.len();
-                return Ok(Ok(Piece {
+                return Ok(Encoded::Fits(Chunk {
                     invocation,
                     raw_bytes,
                 }));
             }
-            fewest = fewest.min(invocation.body_len());
+            min_bytes = min_bytes.min(invocation.body_len());
         }
-        Ok(Err(fewest))
+        Ok(Encoded::TooLarge { bytes: min_bytes })
     }
 
-    /// What is not compressed by the Flow's wish is compressed when it must be, by what is best at it.
-    const fn rungs(self) -> &'static [Compression] {
+    /// The compressions to try. A Flow without compression gets the best one for requests that do not fit otherwise.
+    const fn candidates(self) -> &'static [Compression] {
         match self.compression {
             Compression::None => &[Compression::None, Compression::Zstd],
             Compression::Gzip => &[Compression::Gzip],
@@ -111,34 +109,33 @@ impl Ladder {
         }
     }
 
-    const fn too_large(self, bytes: usize, not_splittable: NotSplittable) -> InvokeFault {
-        InvokeFault::RequestTooLarge {
+    const fn too_large(self, bytes: usize, reason: NotSplittable) -> InvokeError {
+        InvokeError::RequestTooLarge {
             bytes,
-            limit: self.room,
-            not_splittable,
+            limit: self.max_body_bytes,
+            reason,
         }
     }
 }
 
-/// Reads a function's answer; `limit` is how many bytes the message may be when it is decompressed.
+/// Reads a function's answer. `max_bytes` bounds the decompressed message.
 pub(super) fn read<M: Message + Default>(
     payload: &[u8],
-    limit: usize,
-) -> Result<Received<M>, InvokeFault> {
+    max_bytes: usize,
+) -> Result<Received<M>, InvokeError> {
     let answer = match std::str::from_utf8(payload) {
-        Ok("" | "null") => return Err(InvokeFault::NoPayload),
+        Ok("" | "null") => return Err(InvokeError::NoPayload),
         Ok(text) => InvocationResponse::from_json(text)?,
-        // JSON is UTF-8; the reader says so better.
-        Err(_) => InvocationResponse::from_json(BROKEN)?,
+        // JSON is UTF-8: the reader's own error says so.
+        Err(_) => InvocationResponse::from_json(INVALID_JSON)?,
     };
     Ok(Received {
-        message: answer.decode_message(limit)?,
+        message: answer.decode_message(max_bytes)?,
         is_error: answer.is_error,
     })
 }
 
-/// No JSON.
-const BROKEN: &str = "\u{fffd}";
+const INVALID_JSON: &str = "\u{fffd}";
 
 #[cfg(test)]
 mod tests;

@@ -1,62 +1,66 @@
-//! A request too large for one invocation -> parts of its documents, each as large as fits; their answers -> one.
+//! Splits a request that is too large for one invocation into chunks of its documents, and merges their answers.
 
 use flowgate_proto::{DataRequest, Documents, Parameters, Struct, docarray::DocumentProto};
 
-use super::fault::{InvokeFault, NotSplittable};
+use super::error::{InvokeError, NotSplittable};
 
-/// Why a request is in too few parts to fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// Of the part that was the obstacle.
-    pub(super) bytes: Option<usize>,
-    pub(super) not_splittable: NotSplittable,
+/// A part of a request as a payload.
+#[derive(Debug)]
+pub(super) enum Encoded<C> {
+    /// The chunk fits into an invocation.
+    Fits(C),
+    /// The smallest payload of the part is still too large.
+    TooLarge { bytes: usize },
 }
 
-/// Halves the documents until every part fits. `fit` makes a piece of a part, or says how many bytes it would take.
-pub(super) fn halved<P>(
+/// Why a request cannot be split into chunks that fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SplitError {
+    /// Of the part that is too large.
+    pub(super) bytes: Option<usize>,
+    pub(super) reason: NotSplittable,
+}
+
+/// Halves the documents until every part fits into a chunk, which `encode` makes of it.
+pub(super) fn split_by_halves<C>(
     request: &DataRequest,
     max_parts: usize,
-    fit: impl Fn(DataRequest) -> Result<Result<P, usize>, InvokeFault>,
-) -> Result<Result<Vec<P>, Refused>, InvokeFault> {
-    let refused = |not_splittable, bytes| {
-        Ok(Err(Refused {
-            bytes,
-            not_splittable,
-        }))
-    };
+    encode: impl Fn(DataRequest) -> Result<Encoded<C>, InvokeError>,
+) -> Result<Result<Vec<C>, SplitError>, InvokeError> {
+    let fail = |reason, bytes| Ok(Err(SplitError { bytes, reason }));
     let Ok(documents) = request.documents.decode() else {
-        return refused(NotSplittable::Opaque, None);
+        return fail(NotSplittable::Opaque, None);
     };
     if documents.is_empty() {
-        return refused(NotSplittable::NoDocuments, None);
+        return fail(NotSplittable::NoDocuments, None);
     }
-    let frame = DataRequest {
+    let without_documents = DataRequest {
         documents: Documents::default(),
         ..request.clone()
     };
-    let mut pieces = Vec::new();
-    // The whole does not fit: that is why this is asked. The last one is next.
-    let mut waiting = halves(&documents);
-    while let Some(part) = waiting.pop() {
-        if pieces.len() + waiting.len() >= max_parts {
-            return refused(NotSplittable::TooManyParts { most: max_parts }, None);
+    let mut chunks = Vec::new();
+    // A stack. The whole request need not be tried: it is known not to fit.
+    let mut pending = halves(&documents);
+    while let Some(part) = pending.pop() {
+        if chunks.len() + pending.len() >= max_parts {
+            return fail(NotSplittable::TooManyParts { max_parts }, None);
         }
-        let sent = DataRequest {
+        let encoded = encode(DataRequest {
             documents: part.to_vec().into(),
-            ..frame.clone()
-        };
-        match fit(sent)? {
-            Ok(piece) => pieces.push(piece),
-            Err(bytes) if part.len() == 1 => {
-                return refused(NotSplittable::OneDocument, Some(bytes));
+            ..without_documents.clone()
+        });
+        match encoded? {
+            Encoded::Fits(chunk) => chunks.push(chunk),
+            Encoded::TooLarge { bytes } if part.len() == 1 => {
+                return fail(NotSplittable::OneDocument, Some(bytes));
             }
-            Err(_) => waiting.extend(halves(part)),
+            Encoded::TooLarge { .. } => pending.extend(halves(part)),
         }
     }
-    Ok(Ok(pieces))
+    Ok(Ok(chunks))
 }
 
-/// Both halves, the first one last; a single document alone.
+/// Returns both halves, the first one last, because the caller pops them; a single document is one half.
 fn halves(documents: &[DocumentProto]) -> Vec<&[DocumentProto]> {
     let (first, second) = documents.split_at(documents.len().div_ceil(2));
     [second, first]
@@ -65,45 +69,47 @@ fn halves(documents: &[DocumentProto]) -> Vec<&[DocumentProto]> {
         .collect()
 }
 
-/// Puts the answers of a request's parts together: header, routes and parameters are the first one's, the documents
-/// follow each other, and no result is lost. `sent` are the parameters that every part had.
-pub(super) fn put_together(
+/// Merges the answers of a request's chunks. Header, routes and parameters are those of the first answer, the documents
+/// follow each other, and no result is lost. `sent` are the parameters of the request.
+pub(super) fn merge_answers(
     sent: &Parameters,
     answers: Vec<DataRequest>,
-) -> Result<DataRequest, InvokeFault> {
-    let sent = sent.results().map_err(unreadable)?.unwrap_or_default();
-    let mut united = sent.clone();
+) -> Result<DataRequest, InvokeError> {
+    let sent = sent.results().map_err(invalid)?.unwrap_or_default();
+    let mut merged_results = sent.clone();
     let mut documents = Vec::new();
-    let mut whole = None;
+    let mut merged = None;
     for (part, mut answer) in answers.into_iter().enumerate() {
-        let results = answer.parameters.results().map_err(unreadable)?;
+        let results = answer.parameters.results().map_err(invalid)?;
         for (name, result) in results.unwrap_or_default().fields {
             if sent.fields.get(&name) != Some(&result) {
-                united.fields.insert(own_name(&united, name, part), result);
+                let name = unique_name(&merged_results, name, part);
+                merged_results.fields.insert(name, result);
             }
         }
         documents.extend(std::mem::take(&mut answer.documents).into_vec()?);
-        whole.get_or_insert(answer);
+        merged.get_or_insert(answer);
     }
-    let mut whole = whole.unwrap_or_default();
-    if !united.fields.is_empty() {
-        whole.parameters = whole.parameters.with_results(united).map_err(unreadable)?;
+    let mut merged = merged.unwrap_or_default();
+    if !merged_results.fields.is_empty() {
+        let parameters = merged.parameters.with_results(merged_results);
+        merged.parameters = parameters.map_err(invalid)?;
     }
-    whole.documents = documents.into();
-    Ok(whole)
+    merged.documents = documents.into();
+    Ok(merged)
 }
 
-/// The parts come from one Executor, and so under one name: what another part has returned under it already gets a name
-/// of its own, `NAME/part-1` for the second part.
-fn own_name(united: &Struct, name: String, part: usize) -> String {
-    match united.fields.contains_key(&name) {
+/// Returns a name for a part's result. All parts come from one Executor and so have the same name: if an earlier part has
+/// a result of that name, it becomes `NAME/part-1` for the second part.
+fn unique_name(results: &Struct, name: String, part: usize) -> String {
+    match results.fields.contains_key(&name) {
         true => format!("{name}/part-{part}"),
         false => name,
     }
 }
 
-fn unreadable(error: prost::DecodeError) -> InvokeFault {
-    InvokeFault::Unreadable(error.into())
+fn invalid(error: prost::DecodeError) -> InvokeError {
+    InvokeError::InvalidAnswer(error.into())
 }
 
 #[cfg(test)]
@@ -132,50 +138,61 @@ mod tests {
             .collect()
     }
 
-    /// Parts that fit when they have no more than so many documents and no document `X`.
-    fn split(documents: &[&str], fits: usize, max_parts: usize) -> Result<Vec<String>, Refused> {
-        let fit = |part: DataRequest| {
+    /// Splits into parts that fit if they have at most `max_documents` and no document `X`.
+    fn split(
+        documents: &[&str],
+        max_documents: usize,
+        max_parts: usize,
+    ) -> Result<Vec<String>, SplitError> {
+        let encode = |part: DataRequest| {
             let ids = ids(&part);
-            let length = ids.len();
-            let is_small = length <= fits && !ids.contains('X');
-            Ok(if is_small { Ok(ids) } else { Err(length) })
+            let bytes = ids.len();
+            let fits = bytes <= max_documents && !ids.contains('X');
+            Ok(if fits {
+                Encoded::Fits(ids)
+            } else {
+                Encoded::TooLarge { bytes }
+            })
         };
-        halved(&request(documents), max_parts, fit).expect("no fault")
+        split_by_halves(&request(documents), max_parts, encode).expect("it can be encoded")
     }
 
     #[test]
     fn documents_are_halved_in_their_order_until_they_fit() {
-        let split = |fits| split(&["a", "b", "c", "d", "e"], fits, 9).expect("parts");
+        let split =
+            |max_documents| split(&["a", "b", "c", "d", "e"], max_documents, 9).expect("parts");
         assert_eq!(split(3), ["abc", "de"]);
         assert_eq!(split(2), ["ab", "c", "de"]);
         assert_eq!(split(1), ["a", "b", "c", "d", "e"]);
     }
 
     #[test]
-    fn what_cannot_be_split_is_said() {
-        let refused =
-            |ids: &[&str], fits, most| split(ids, fits, most).expect_err("no parts").not_splittable;
-        assert_eq!(refused(&["X"], 9, 9), NotSplittable::OneDocument);
-        assert_eq!(refused(&["a", "X", "b"], 9, 9), NotSplittable::OneDocument);
-        assert_eq!(refused(&[], 9, 9), NotSplittable::NoDocuments);
-        let few = NotSplittable::TooManyParts { most: 2 };
-        assert_eq!(refused(&["a", "b", "c"], 1, 2), few);
-        let off = NotSplittable::TooManyParts { most: 1 };
-        assert_eq!(refused(&["a", "b"], 1, 1), off);
+    fn the_reason_is_reported_when_a_request_cannot_be_split() {
+        let reason = |ids: &[&str], max_documents, max_parts| {
+            let error = split(ids, max_documents, max_parts);
+            error.expect_err("not splittable").reason
+        };
+        assert_eq!(reason(&["X"], 9, 9), NotSplittable::OneDocument);
+        assert_eq!(reason(&["a", "X", "b"], 9, 9), NotSplittable::OneDocument);
+        assert_eq!(reason(&[], 9, 9), NotSplittable::NoDocuments);
+        let two = NotSplittable::TooManyParts { max_parts: 2 };
+        assert_eq!(reason(&["a", "b", "c"], 1, 2), two);
+        let one = NotSplittable::TooManyParts { max_parts: 1 };
+        assert_eq!(reason(&["a", "b"], 1, 1), one);
     }
 
     #[test]
-    fn answers_come_together_and_no_result_is_lost() {
+    fn answers_are_merged_and_no_result_is_lost() {
         let parameters = |results: serde_json::Value| -> Parameters {
-            let given = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
-            given.expect("an object").into()
+            let results = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
+            results.expect("an object").into()
         };
         let answer = |ids: &[&str], results| DataRequest {
             parameters: parameters(results),
             ..request(ids)
         };
         let earlier = json!({"a/rep-0": {"n": 9}});
-        let whole = put_together(
+        let merged = merge_answers(
             &parameters(earlier),
             vec![
                 answer(
@@ -186,14 +203,14 @@ mod tests {
                 answer(&["c"], json!({"late": {"n": 3}})),
             ],
         );
-        let whole = whole.expect("an answer");
-        assert_eq!(ids(&whole), "abc");
+        let merged = merged.expect("an answer");
+        assert_eq!(ids(&merged), "abc");
         let expected = json!({"a/rep-0": {"n": 9}, "e/rep-0": {"n": 2}, "e/rep-0/part-1": {"n": 2}, "late": {"n": 3}});
         assert_eq!(
-            whole.parameters.decode().ok(),
+            merged.parameters.decode().ok(),
             parameters(expected).decode().ok()
         );
-        let plain = put_together(&Parameters::EMPTY, vec![request(&["a"]), request(&["b"])])
+        let plain = merge_answers(&Parameters::EMPTY, vec![request(&["a"]), request(&["b"])])
             .expect("an answer");
         assert_eq!(
             (ids(&plain).as_str(), plain.parameters.is_present()),

@@ -5,8 +5,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 use flowgate_config::{InvokeConfig, Limits};
 use flowgate_proto::{Compression, with_causes};
 use gateway::context::Context;
+use gateway::error::CallError;
 use gateway::outbound::{
-    CallError, LambdaDeployment,
+    LambdaDeployment,
     lambda::{LambdaClient, LambdaOptions},
 };
 
@@ -22,7 +23,7 @@ impl Function {
         let options = LambdaOptions {
             // `--timeout` and `--attempts` bound the check.
             timeout: None,
-            tries: NonZeroUsize::new(1),
+            attempts: NonZeroUsize::new(1),
             compression: Compression::None,
             max_message_bytes: Limits::default().max_message_bytes,
             max_parts: 1,

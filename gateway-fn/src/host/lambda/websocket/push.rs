@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{error::MessageError, event::Connection};
 use crate::{
     context::Context,
-    outbound::lambda::{InvokeFault, LambdaClient, enqueue},
+    outbound::lambda::{EnqueueError, LambdaClient, enqueue},
 };
 
 /// The event's only key.
@@ -61,7 +61,7 @@ pub(super) enum AsyncRequestError {
     },
     /// Lambda did not accept it.
     #[error("the function could not be invoked asynchronously: {0}")]
-    Invoke(#[from] InvokeFault),
+    Invoke(#[from] EnqueueError),
 }
 
 impl AsyncRequestError {

@@ -1,4 +1,4 @@
-//! The rungs that requests take, and answers that are none.
+//! Tests the plans of requests, and answers that are invalid.
 
 use flowgate_proto::docarray::{DocumentProto, document_proto::Content};
 
@@ -17,17 +17,17 @@ fn request(texts: &[String]) -> DataRequest {
     }
 }
 
-fn climb(compression: Compression, parts: Vec<DataRequest>) -> Result<Load, InvokeFault> {
-    let ladder = Ladder {
+fn plan(compression: Compression, parts: Vec<DataRequest>) -> Result<PayloadPlan, InvokeError> {
+    let planner = Planner {
         compression,
-        room: 400,
+        max_body_bytes: 400,
         max_parts: 4,
     };
-    ladder.climb(parts)
+    planner.plan(parts)
 }
 
-/// Text that compression makes little of, another for each seed.
-fn dense(seed: u64, length: usize) -> String {
+/// Text that compresses badly, another one for each seed.
+fn incompressible(seed: u64, length: usize) -> String {
     let mut state = seed;
     let mut letter = || {
         state = state
@@ -38,77 +38,77 @@ fn dense(seed: u64, length: usize) -> String {
     (0..length).map(|_| letter()).collect()
 }
 
-fn encodings(load: &Load) -> Vec<Compression> {
-    let pieces = match load {
-        Load::Whole(piece) => std::slice::from_ref(piece),
-        Load::Split { pieces, .. } => pieces.as_slice(),
+fn encodings(plan: &PayloadPlan) -> Vec<Compression> {
+    let chunks = match plan {
+        PayloadPlan::Whole(chunk) => std::slice::from_ref(chunk),
+        PayloadPlan::Split { chunks, .. } => chunks.as_slice(),
     };
-    let sent = |piece: &Piece| {
-        let requests = piece.invocation.decode_requests(LIMIT).expect("requests");
+    let encoding = |chunk: &Chunk| {
+        let requests = chunk.invocation.decode_requests(LIMIT).expect("requests");
         let list = DataRequestListProto { requests };
-        assert_eq!(list.encoded_len(), piece.raw_bytes);
-        assert!(piece.invocation.body_len() <= 400);
-        piece.invocation.encoding()
+        assert_eq!(list.encoded_len(), chunk.raw_bytes);
+        assert!(chunk.invocation.body_len() <= 400);
+        chunk.invocation.encoding()
     };
-    pieces.iter().map(sent).collect()
+    chunks.iter().map(encoding).collect()
 }
 
 #[test]
-fn a_request_takes_the_first_rung_that_it_fits() {
+fn a_request_is_sent_in_the_first_form_that_fits() {
     use Compression::{Gzip, None, Zstd};
-    let taken = |compression, texts: &[String]| {
-        climb(compression, vec![request(texts)]).map(|load| encodings(&load))
+    let planned = |compression, texts: &[String]| {
+        plan(compression, vec![request(texts)]).map(|plan| encodings(&plan))
     };
     let (small, flat) = ("x".repeat(100), "x".repeat(10_000));
     assert_eq!(
-        taken(None, std::slice::from_ref(&small)).expect("fits"),
+        planned(None, std::slice::from_ref(&small)).expect("fits"),
         [None]
     );
-    assert_eq!(taken(Gzip, &[small]).expect("fits"), [Gzip]);
+    assert_eq!(planned(Gzip, &[small]).expect("fits"), [Gzip]);
     assert_eq!(
-        taken(None, std::slice::from_ref(&flat)).expect("fits"),
+        planned(None, std::slice::from_ref(&flat)).expect("fits"),
         [Zstd]
     );
-    assert_eq!(taken(Gzip, &[flat]).expect("fits"), [Gzip]);
-    let many: Vec<_> = (0..3).map(|seed| dense(seed, 200)).collect();
-    assert!(taken(None, &many).expect("fits").len() > 1);
+    assert_eq!(planned(Gzip, &[flat]).expect("fits"), [Gzip]);
+    let many: Vec<_> = (0..3).map(|seed| incompressible(seed, 200)).collect();
+    assert!(planned(None, &many).expect("fits").len() > 1);
 }
 
 #[test]
-fn what_fits_nowhere_says_how_large_it_is() {
-    let told = |parts: Vec<DataRequest>| match climb(Compression::None, parts) {
-        Err(InvokeFault::RequestTooLarge {
+fn a_request_that_does_not_fit_reports_its_size() {
+    let reason = |parts: Vec<DataRequest>| match plan(Compression::None, parts) {
+        Err(InvokeError::RequestTooLarge {
             bytes,
             limit,
-            not_splittable,
+            reason,
         }) => {
             assert!(bytes > limit && limit == 400, "{bytes}");
-            not_splittable
+            reason
         }
         other => panic!("{other:?}"),
     };
-    let large = request(&[dense(1, 1000)]);
-    assert_eq!(told(vec![large.clone()]), NotSplittable::OneDocument);
-    assert_eq!(told(vec![large.clone(), large]), NotSplittable::Join);
-    let many: Vec<_> = (0..9).map(|seed| dense(seed, 250)).collect();
+    let large = request(&[incompressible(1, 1000)]);
+    assert_eq!(reason(vec![large.clone()]), NotSplittable::OneDocument);
+    assert_eq!(reason(vec![large.clone(), large]), NotSplittable::Join);
+    let many: Vec<_> = (0..9).map(|seed| incompressible(seed, 250)).collect();
     assert_eq!(
-        told(vec![request(&many)]),
-        NotSplittable::TooManyParts { most: 4 }
+        reason(vec![request(&many)]),
+        NotSplittable::TooManyParts { max_parts: 4 }
     );
 }
 
 #[test]
-fn answers_are_read_or_told_apart() {
+fn invalid_answers_have_different_errors() {
     let read = |payload: &[u8]| read::<DataRequest>(payload, 10);
-    assert!(matches!(read(b""), Err(InvokeFault::NoPayload)));
-    assert!(matches!(read(b"null"), Err(InvokeFault::NoPayload)));
-    assert!(matches!(read(b"\xff"), Err(InvokeFault::Unreadable(_))));
-    let message = request(&[dense(1, 100)]).encode_to_vec();
+    assert!(matches!(read(b""), Err(InvokeError::NoPayload)));
+    assert!(matches!(read(b"null"), Err(InvokeError::NoPayload)));
+    assert!(matches!(read(b"\xff"), Err(InvokeError::InvalidAnswer(_))));
+    let message = request(&[incompressible(1, 100)]).encode_to_vec();
     let large = InvocationResponse::new(&message, Compression::Zstd, false).expect("an answer");
     let large = large.to_json().expect("JSON");
     assert!(matches!(
         read(large.as_bytes()),
-        Err(InvokeFault::AnswerOverLimit { limit: 10 })
+        Err(InvokeError::AnswerOverLimit { limit: 10 })
     ));
     let small = InvocationResponse::new(&[], Compression::None, true).expect("an answer");
     let small = read(small.to_json().expect("JSON").as_bytes()).expect("an answer");

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::aws::{
     self,
-    retry::{Failed, Retries},
+    retry::{Retries, Retryable},
 };
 
 /// Why a call of `@connections` failed.
@@ -106,7 +106,7 @@ fn is_not_sent<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(error, SdkError::ConstructionFailure(_)) || aws::lacks_credentials(error)
 }
 
-impl Failed for AttemptError {
+impl Retryable for AttemptError {
     fn is_retryable(&self) -> bool {
         match self.error {
             ConnectionsError::Gone

@@ -1,0 +1,77 @@
+//! A failed attempt at a call, of any transport. The transport decides whether another attempt may follow.
+
+use std::{fmt, time::Duration};
+
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    aws::retry::Retryable,
+    error::{CallError, CallFailure, TIMED_OUT},
+};
+
+/// Why an attempt at a call failed.
+#[derive(Debug)]
+pub(super) struct AttemptError {
+    pub(super) failure: CallFailure,
+    /// The peer's own text, which may contain addresses or ARNs; gRPC's text if no peer answered.
+    pub(super) detail: String,
+    pub(super) trailers: Box<MetadataMap>,
+    /// Whether another attempt may succeed and cannot run the Executor twice for nothing.
+    pub(super) is_retryable: bool,
+    /// How long the peer asks to wait before the next attempt.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl AttemptError {
+    pub(super) fn new(failure: CallFailure, detail: String) -> Self {
+        Self {
+            failure,
+            detail,
+            trailers: Box::default(),
+            is_retryable: false,
+            retry_after: None,
+        }
+    }
+
+    /// The attempt took longer than `timeout_send`, or than the request's deadline allows.
+    pub(super) fn timed_out() -> Self {
+        Self::new(CallFailure::TimedOut, TIMED_OUT.to_owned())
+    }
+
+    /// Returns the error of the call whose last attempt this was.
+    pub(super) fn into_call_error(
+        self,
+        deployment: &str,
+        addresses: Vec<String>,
+        show_addresses: bool,
+    ) -> CallError {
+        CallError {
+            deployment: deployment.to_owned(),
+            addresses,
+            show_addresses,
+            failure: self.failure,
+            peer_detail: self.detail,
+            trailers: self.trailers,
+        }
+    }
+}
+
+impl Retryable for AttemptError {
+    fn is_retryable(&self) -> bool {
+        self.is_retryable
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+/// For the log.
+impl fmt::Display for AttemptError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.as_str() {
+            "" => write!(formatter, "{}", self.failure),
+            detail => write!(formatter, "{}: {detail}", self.failure),
+        }
+    }
+}
