@@ -38,7 +38,7 @@ Without a subcommand, `flowgate [FLOW.yml]` means `flowgate serve [FLOW.yml]`.
 
 Environment:
   FLOWGATE_FLOW   the Flow: a path or the YAML itself; the argument takes precedence
-  FLOWGATE_LOG    the log filter: a level, or levels for parts of the program: `debug`, `gateway=debug,warn`
+  FLOWGATE_LOG    the log filter, such as `debug` or `gateway=debug,warn`
   JINA_LOG_LEVEL  the log level by Jina's names, if FLOWGATE_LOG is not set
 
 Exit status:

@@ -158,7 +158,7 @@ impl Container {
         connections.close();
         let drained = async {
             connections.wait().await;
-            sessions.closed().await;
+            sessions.wait_until_closed().await;
             gateway.shutdown().await;
         };
         if tokio::time::timeout(shutdown_timeout, drained)

@@ -48,7 +48,7 @@ impl Sessions {
     }
 
     /// Waits until every session has closed.
-    pub async fn closed(&self) {
+    pub async fn wait_until_closed(&self) {
         self.open.close();
         self.open.wait().await;
     }
@@ -83,7 +83,7 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
     layer::protect_websocket(routes, &services.auth)
 }
 
-/// What it takes to answer a handshake and serve the session.
+/// The state of the WebSocket routes.
 #[derive(Clone, Debug)]
 struct Handshake {
     gateway: Gateway,

@@ -1,6 +1,10 @@
 //! Tests the HTTP routes with an empty Flow, which returns every request unchanged. The expected answers are those of Jina
 //! 3.13.2, unless a comment says that they are Flowgate's.
 
+mod cors;
+
+mod failures;
+
 use axum::body::Body;
 use flowgate_config::{Config, ExposedEndpoint};
 use http::{HeaderMap, Method};
@@ -64,7 +68,7 @@ impl Reply {
         std::str::from_utf8(&self.2).expect("text")
     }
 
-    fn is(&self, status: u16, body: &Value) {
+    fn assert_is(&self, status: u16, body: &Value) {
         assert_eq!((self.0.as_u16(), &self.json()), (status, body));
     }
 }
@@ -127,13 +131,15 @@ fn not_a_dict() -> Value {
 // http/01-health
 #[tokio::test]
 async fn health_is_an_empty_object() {
-    send(without_body("GET", "/")).await.is(200, &json!({}));
+    send(without_body("GET", "/"))
+        .await
+        .assert_is(200, &json!({}));
 }
 
 // http/02-dry_run
 #[tokio::test]
 async fn a_dry_run_of_an_empty_flow_succeeds() {
-    send(without_body("GET", "/dry_run")).await.is(
+    send(without_body("GET", "/dry_run")).await.assert_is(
         200,
         &json!({"code": 0, "description": "", "exception": null}),
     );
@@ -194,11 +200,13 @@ async fn methods_that_rarely_have_a_body_require_none() {
 async fn a_body_is_required() {
     send(without_body("POST", "/post"))
         .await
-        .is(422, &missing_body());
-    send(post("/post", "null")).await.is(422, &missing_body());
+        .assert_is(422, &missing_body());
+    send(post("/post", "null"))
+        .await
+        .assert_is(422, &missing_body());
     send(request("DELETE", "/delete", &[], "null"))
         .await
-        .is(422, &missing_body());
+        .assert_is(422, &missing_body());
     send(request(
         "POST",
         "/index",
@@ -206,7 +214,7 @@ async fn a_body_is_required() {
         "",
     ))
     .await
-    .is(422, &missing_body());
+    .assert_is(422, &missing_body());
 }
 
 // http/31-wrong_content_type_422
@@ -220,7 +228,7 @@ async fn other_content_types_are_rejected() {
         body,
     ))
     .await
-    .is(422, &not_a_dict());
+    .assert_is(422, &not_a_dict());
     let reply = send(request(
         "POST",
         "/post",
@@ -243,7 +251,7 @@ async fn a_syntax_error_is_reported_with_its_position() {
     });
     send(post("/post", "{\"data\":}"))
         .await
-        .is(422, &json!({"detail": [error]}));
+        .assert_is(422, &json!({"detail": [error]}));
 }
 
 #[tokio::test]
@@ -251,7 +259,7 @@ async fn a_body_that_is_not_utf_8_is_rejected() {
     let detail = json!({"detail": "There was an error parsing the body"});
     send(post("/post", &b"{\"a\":\"\xff\"}"[..]))
         .await
-        .is(400, &detail);
+        .assert_is(400, &detail);
     assert_eq!(
         send(post("/post", "\u{feff}{}")).await.0,
         StatusCode::OK,
@@ -269,7 +277,7 @@ async fn errors_of_fields_are_listed() {
     ];
     send(post("/post", "{\"data\":\"x\"}"))
         .await
-        .is(422, &json!({"detail": errors}));
+        .assert_is(422, &json!({"detail": errors}));
 }
 
 // Flowgate's: Jina has no limit.
@@ -277,7 +285,9 @@ async fn errors_of_fields_are_listed() {
 async fn a_body_above_the_limit_is_rejected_with_the_limit() {
     let detail = json!({"detail": "the body is larger than the limit of 1000 bytes"});
     let long = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT));
-    send(post("/post", long.clone())).await.is(413, &detail);
+    send(post("/post", long.clone()))
+        .await
+        .assert_is(413, &detail);
     let chunks = futures_util::stream::iter(
         long.into_bytes()
             .chunks(100)
@@ -288,7 +298,7 @@ async fn a_body_above_the_limit_is_rejected_with_the_limit() {
         chunks,
         Ok::<_, std::io::Error>,
     ));
-    send(post("/post", streamed)).await.is(413, &detail);
+    send(post("/post", streamed)).await.assert_is(413, &detail);
     let fits = format!("{{\"x\":\"{}\"}}", "a".repeat(LIMIT - 8));
     assert_eq!(
         (fits.len(), send(post("/post", fits)).await.0),
@@ -302,7 +312,7 @@ async fn other_paths_are_not_found() {
     for path in ["/nope", "/nope/", "//", "/INDEX", "/docs/x", "/bar/x/y"] {
         send(without_body("GET", path))
             .await
-            .is(404, &json!({"detail": "Not Found"}));
+            .assert_is(404, &json!({"detail": "Not Found"}));
     }
 }
 
@@ -326,7 +336,7 @@ async fn other_methods_get_the_list_of_allowed_ones() {
             "{method} {path}"
         );
         if method != Method::HEAD {
-            reply.is(405, &json!({"detail": "Method Not Allowed"}));
+            reply.assert_is(405, &json!({"detail": "Method Not Allowed"}));
         }
     }
 }
@@ -439,7 +449,7 @@ async fn the_websocket_port_serves_its_own_routes() {
             without_body(method, path),
         )
     };
-    send("GET", "/").await.is(200, &json!({}));
+    send("GET", "/").await.assert_is(200, &json!({}));
     assert_eq!(
         send("GET", "/openapi.json").await.json()["info"]["title"],
         "FastAPI"
@@ -448,175 +458,4 @@ async fn the_websocket_port_serves_its_own_routes() {
     assert!(send("GET", "/status").await.json()["envs"].is_object());
     assert_eq!(send("POST", "/post").await.0, StatusCode::NOT_FOUND);
     assert_eq!(send("HEAD", "/").await.0, StatusCode::METHOD_NOT_ALLOWED);
-}
-
-mod cors {
-    use super::*;
-
-    const ORIGIN: (&str, &str) = ("origin", "http://a.b");
-
-    async fn send(request: http::Request<Body>) -> Reply {
-        send_with(
-            &HttpConfig {
-                cors: true,
-                ..config()
-            },
-            request,
-        )
-        .await
-    }
-
-    #[tokio::test]
-    async fn a_request_without_origin_gets_no_cors_headers() {
-        let reply = send(request(
-            "OPTIONS",
-            "/delete",
-            &[("access-control-request-method", "GET")],
-            "",
-        ))
-        .await;
-        assert_eq!(
-            (
-                reply.0.as_u16(),
-                reply.header("access-control-allow-origin")
-            ),
-            (405, None)
-        );
-    }
-
-    #[tokio::test]
-    async fn every_answer_to_an_origin_allows_any_origin() {
-        for (method, path) in [
-            ("GET", "/"),
-            ("GET", "/nope"),
-            ("POST", "/post"),
-            ("OPTIONS", "/delete"),
-        ] {
-            let reply = send(request(method, path, &[ORIGIN], "")).await;
-            assert_eq!(
-                reply.header("access-control-allow-origin"),
-                Some("*"),
-                "{method} {path}"
-            );
-            assert_eq!(
-                reply.header("access-control-allow-credentials"),
-                Some("true")
-            );
-            assert_eq!(reply.header("vary"), None);
-        }
-    }
-
-    #[tokio::test]
-    async fn with_a_cookie_the_origin_is_named() {
-        let reply = send(request("GET", "/", &[ORIGIN, ("cookie", "a=b")], "")).await;
-        assert_eq!(
-            reply.header("access-control-allow-origin"),
-            Some("http://a.b")
-        );
-        assert_eq!(
-            reply.header("access-control-allow-credentials"),
-            Some("true")
-        );
-        assert_eq!(reply.header("vary"), Some("Origin"));
-    }
-
-    #[tokio::test]
-    async fn a_preflight_allows_the_requested_headers() {
-        let headers = [
-            ORIGIN,
-            ("access-control-request-method", "POST"),
-            ("access-control-request-headers", "X-Foo, content-type"),
-        ];
-        for path in ["/index", "/nope"] {
-            let reply = send(request("OPTIONS", path, &headers, "")).await;
-            assert_eq!((reply.0.as_u16(), reply.text()), (200, "OK"));
-            for (name, value) in [
-                ("content-type", "text/plain; charset=utf-8"),
-                ("vary", "Origin"),
-                (
-                    "access-control-allow-methods",
-                    "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
-                ),
-                ("access-control-max-age", "600"),
-                ("access-control-allow-credentials", "true"),
-                ("access-control-allow-origin", "http://a.b"),
-                ("access-control-allow-headers", "X-Foo, content-type"),
-            ] {
-                assert_eq!(reply.header(name), Some(value), "{name}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_preflight_for_an_unknown_method_is_rejected() {
-        let headers = [ORIGIN, ("access-control-request-method", "LINK")];
-        let reply = send(request("OPTIONS", "/index", &headers, "")).await;
-        assert_eq!(
-            (reply.0.as_u16(), reply.text()),
-            (400, "Disallowed CORS method")
-        );
-        assert_eq!(reply.header("access-control-allow-headers"), None);
-    }
-}
-
-mod failures {
-    //! Tests the answers to errors of the Gateway, which an empty Flow does not produce.
-
-    use super::*;
-
-    async fn reply(rejection: Rejection) -> Reply {
-        let (head, body) = rejection.into_response().into_parts();
-        let body = body.collect().await.expect("a body").to_bytes();
-        Reply(head.status, head.headers, body)
-    }
-
-    #[tokio::test]
-    async fn an_unreachable_executor_returns_the_request_with_503() {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let echo = json!({"header": {}}).to_string().into_bytes();
-        reply(Rejection::Unreachable { status, echo })
-            .await
-            .is(503, &json!({"header": {}}));
-    }
-
-    #[tokio::test]
-    async fn an_invalid_target_executor_is_422() {
-        let error = json!({
-            "loc": ["body", "targetExecutor"],
-            "msg": "missing )",
-            "type": "value_error.regex_pattern",
-        });
-        reply(Rejection::target_executor("missing )"))
-            .await
-            .is(422, &json!({"detail": [error]}));
-    }
-
-    // Flowgate's: Jina answers with plain text, which its own client cannot parse.
-    #[tokio::test]
-    async fn any_other_failure_is_json_with_the_request_id() {
-        let (detail, request_id) = ("no".to_owned(), "r".to_owned());
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let rejection = Rejection::Failed {
-            status,
-            detail,
-            request_id,
-        };
-        reply(rejection)
-            .await
-            .is(500, &json!({"detail": "no", "requestId": "r"}));
-    }
-
-    #[tokio::test]
-    async fn a_long_invalid_body_is_repeated_in_part() {
-        let error = json::parse(b"{\"data\":}").expect_err("broken");
-        let text = "ü".repeat(100_000);
-        let answer = reply(Rejection::syntax(&error, text.as_bytes()))
-            .await
-            .json();
-        let doc = answer["detail"][0]["ctx"]["doc"]
-            .as_str()
-            .expect("text")
-            .len();
-        assert_eq!(doc, 64 * 1024);
-    }
 }
