@@ -116,7 +116,7 @@ impl GatewayError {
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
-            Self::Walk(WalkError::Answer { .. }) | Self::Internal => ErrorCode::Internal,
+            Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
     }
 
@@ -145,7 +145,8 @@ impl GatewayError {
                 )
             }
             Self::Walk(
-                error @ (WalkError::Documents { source, .. } | WalkError::Answer { source, .. }),
+                error @ (WalkError::Documents { source, .. }
+                | WalkError::ExecutorDocuments { source, .. }),
             ) => format!("{error}: {source}"),
             Self::Walk(error @ WalkError::Filter { source, .. }) => {
                 format!(

@@ -150,7 +150,7 @@ impl Gateway {
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
         let mut drive = Drive::begin(&self.0, request, context)?;
-        if self.0.graph.floats() {
+        if self.0.graph.has_floating_nodes() {
             return drive.run_in_background(permit).await;
         }
         drive.run_until_answered().await

@@ -6,7 +6,7 @@
 //! admits it, and `gateway/drive.rs` makes the calls that `flow/walk.rs` says are ready: the walk knows the graph, what
 //! each node is to see and what a join makes of its parts, and nothing of sockets. [`outbound`] sends the request on, by
 //! gRPC to the replica whose turn it is, or to an Executor compiled in. When nothing that the client waits for is under
-//! way any more, `flow/walk/answer.rs` puts the answer together, and it goes back the way it came.
+//! way any more, `flow/walk/response.rs` puts the answer together, and it goes back the way it came.
 //!
 //! [`flowgate_config`] makes all of this out of a Flow, once, at start:
 //!

@@ -39,7 +39,7 @@ fn the_flow_of_the_readme_holds() {
         .collect();
     assert_eq!(names, ["encoder", "indexer", "greeter", "joined"]);
     assert!(
-        config.graph.nodes().all(|(_, node)| node.awaited),
+        config.graph.nodes().all(|(_, node)| node.is_awaited),
         "nothing in it floats"
     );
 }

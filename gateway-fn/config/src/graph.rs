@@ -1,7 +1,7 @@
 //! The last step of every source: conditions are compiled, the graph is made, circles are found.
 
 use flowgate_flow::{
-    filter::{Filter, FilterFault},
+    filter::{Filter, FilterSyntaxError},
     graph::{Edge, FlowGraph, NodeSpec},
 };
 
@@ -74,7 +74,7 @@ pub(super) fn filter(
     match Filter::compile(condition) {
         Ok(filter) => Some(filter),
         Err(faults) => {
-            for FilterFault {
+            for FilterSyntaxError {
                 path,
                 found,
                 expected,

@@ -53,7 +53,7 @@ fn graph(config: &Config) -> String {
     let mut lines = vec![format!("start: {}", start.join(" "))];
     for (_, node) in config.graph.nodes() {
         let mut followers: Vec<String> = node.followers.iter().map(name).collect();
-        followers.extend(node.ends.then(|| "end".to_owned()));
+        followers.extend(node.is_end.then(|| "end".to_owned()));
         lines.push(format!("{}: {}", node.name, followers.join(" ")));
     }
     lines.join(", ")

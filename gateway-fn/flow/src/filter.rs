@@ -1,7 +1,7 @@
-//! `when`: a condition, compiled once -> which documents a node gets to see, and the order in which the
-//! client gets them back. The language is docarray 0.21's, recorded in `filter/recorded.tsv`.
+//! Selects the documents that a node gets by its condition `when`, and restores the client's order in the response. The
+//! language is docarray 0.21's, recorded in `filter/recorded.tsv`.
 //!
-//! Documents are taken as decoded and normalised: ids filled in, `mime_type` guessed.
+//! Documents must be decoded and normalised before: ids filled in, `mime_type` guessed.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use flowgate_proto::docarray::DocumentProto;
 use self::node::Node;
 use super::pyregex::ClientPatterns;
 
-pub use self::compile::FilterFault;
+pub use self::compile::FilterSyntaxError;
 
 mod compile;
 
@@ -26,51 +26,51 @@ mod tests;
 /// A compiled condition.
 #[derive(Debug)]
 pub struct Filter {
-    /// `None` for `{}`, which lets everything pass.
+    /// `None` for `{}`, which selects every document.
     root: Option<Node>,
 }
 
-/// A document that the condition cannot be asked about; the request fails.
+/// Why a condition cannot be evaluated for a document. The request then fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Two values that have no such comparison, a number and a string for example.
-    #[error("the condition {operator} on `{field}` cannot compare {found} with {given}")]
+    /// The operator cannot compare these two values, such as a number and a string.
+    #[error("the condition {operator} on `{field}` cannot compare {found} with {operand}")]
     Incomparable {
-        /// The field, as the condition has it.
+        /// The field, as written in the condition.
         field: String,
         /// The operator.
         operator: &'static str,
-        /// What the document has there.
+        /// The type of the value in the document.
         found: &'static str,
-        /// What the condition compares it with.
-        given: &'static str,
+        /// The type of the value in the condition.
+        operand: &'static str,
     },
-    /// A value that the operator means nothing to, the length of a number for example.
-    #[error("the condition {operator} on `{field}` cannot be asked of {found}")]
-    Unsuited {
-        /// The field, as the condition has it.
+    /// The operator does not apply to this value, such as `$size` to a number.
+    #[error("the condition {operator} on `{field}` does not apply to {found}")]
+    NotApplicable {
+        /// The field, as written in the condition.
         field: String,
         /// The operator.
         operator: &'static str,
-        /// What the document has there.
+        /// The type of the value in the document.
         found: &'static str,
     },
-    /// A path that this document does not have.
+    /// The document does not have this path.
     #[error("the condition {operator} on `{field}` finds no `{part}` in {found}")]
-    DeadEnd {
-        /// The field, or the field of the placeholder.
+    MissingPart {
+        /// The field, or the field in the placeholder.
         field: String,
         /// The operator.
         operator: &'static str,
-        /// What the document has where the path ends.
+        /// The type of the value where the path breaks off.
         found: &'static str,
-        /// The part of the path that is not in it.
+        /// The part of the path that is missing.
         part: String,
     },
-    /// A pattern from a document that is no regular expression, or one that takes too long.
+    /// A pattern from a document is not a valid regular expression, or takes too long.
     #[error("the condition {operator} on `{field}` fails: {reason}")]
     Pattern {
-        /// The field, as the condition has it.
+        /// The field, as written in the condition.
         field: String,
         /// The operator.
         operator: &'static str,
@@ -80,7 +80,7 @@ pub enum FilterError {
 }
 
 impl FilterError {
-    /// The class of the exception that Jina raises here, for its text `Unexpected <class '...'>`.
+    /// Returns the class of the exception that Jina raises, for its text `Unexpected <class '...'>`.
     #[must_use]
     pub fn python_class(&self) -> &'static str {
         match self {
@@ -88,10 +88,11 @@ impl FilterError {
                 found: "a tensor", ..
             }
             | Self::Incomparable {
-                given: "a tensor", ..
+                operand: "a tensor",
+                ..
             } => "ValueError",
-            Self::Incomparable { .. } | Self::Unsuited { .. } => "TypeError",
-            Self::DeadEnd { found, part, .. } => {
+            Self::Incomparable { .. } | Self::NotApplicable { .. } => "TypeError",
+            Self::MissingPart { found, part, .. } => {
                 let is_index = part.trim().parse::<i64>().is_ok();
                 match (*found, is_index) {
                     ("a list" | "a string" | "a list of documents", true) => "IndexError",
@@ -109,45 +110,45 @@ impl Filter {
     /// Compiles the value of `when`. Null counts as no condition.
     ///
     /// # Errors
-    /// All that is wrong with the condition, in its order.
-    pub fn compile(condition: &serde_json::Value) -> Result<Self, Vec<FilterFault>> {
+    /// All errors of the condition, in their order.
+    pub fn compile(condition: &serde_json::Value) -> Result<Self, Vec<FilterSyntaxError>> {
         compile::compile(condition).map(|root| Self { root })
     }
 
-    /// The documents that the node gets to see, in their order.
+    /// Returns the documents that fulfil the condition, in their order.
     ///
     /// # Errors
-    /// At the first document that the condition cannot be asked about, and when the patterns that the documents bring
-    /// for `$regex` take too long together.
-    pub fn keep(&self, documents: Vec<DocumentProto>) -> Result<Vec<DocumentProto>, FilterError> {
+    /// When the condition cannot be evaluated for a document, or when all `$regex` patterns that come from documents take
+    /// too long together.
+    pub fn select(&self, documents: Vec<DocumentProto>) -> Result<Vec<DocumentProto>, FilterError> {
         let Some(root) = &self.root else {
             return Ok(documents);
         };
         let mut patterns = ClientPatterns::default();
-        let mut kept = Vec::with_capacity(documents.len());
+        let mut selected = Vec::with_capacity(documents.len());
         for document in documents {
-            if root.admits(&document, &mut patterns)? {
-                kept.push(document);
+            if root.matches(&document, &mut patterns)? {
+                selected.push(document);
             }
         }
-        Ok(kept)
+        Ok(selected)
     }
 }
 
-/// Puts the documents of an answer in the order of the client's request; those that it did not have come
-/// last, in their order. A Flow with any condition does so.
+/// Sorts the documents of a response in the order of the client's request. New documents come last, in their order. A Flow
+/// with a condition needs this.
 pub fn restore_order(documents: &mut [DocumentProto], client_ids: &[String]) {
-    let mut places = HashMap::with_capacity(client_ids.len());
-    // Documents without an id get one on their way, so that no two of them are the same.
-    for (place, id) in client_ids
+    let mut positions = HashMap::with_capacity(client_ids.len());
+    // An empty id matches no document of the response: documents without an id get one in the Flow.
+    for (position, id) in client_ids
         .iter()
         .enumerate()
         .filter(|(_, id)| !id.is_empty())
     {
-        places.entry(id.as_str()).or_insert(place);
+        positions.entry(id.as_str()).or_insert(position);
     }
     documents.sort_by_key(|document| {
-        places
+        positions
             .get(document.id.as_str())
             .copied()
             .unwrap_or(usize::MAX)

@@ -1,26 +1,26 @@
-//! The Flow's graph, compiled once from its nodes and edges; it cannot be cyclic or dangling.
+//! The graph of a Flow, compiled once from its nodes and edges. It has no cycle, and no edge to a missing node.
 
 use std::collections::BTreeSet;
 
 use super::filter::Filter;
 
-/// A node's place in the graph: its index in the order of the Flow file.
+/// The index of a node, in the order of the Flow file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
 
-/// What is known of one node before it is wired up.
+/// A node without its edges.
 #[derive(Debug)]
 pub struct NodeSpec {
     /// The deployment's name.
     pub name: String,
-    /// `when`: the documents that this node gets to see.
+    /// Selects the documents that the node gets (`when`).
     pub filter: Option<Filter>,
-    /// Whether parts that meet here become one request (`no_reduce` turns it off).
+    /// Whether the requests that meet at the node are merged into one (`no_reduce` turns it off).
     pub reduce: bool,
 }
 
-/// One edge. The order of the edges given to [`FlowGraph::new`] is the order of a node's followers, and of the
-/// parts at a join.
+/// An edge. The order of the edges given to [`FlowGraph::new`] is the order of a node's followers, and of the requests
+/// that meet at a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Edge {
     /// From the Gateway to a node.
@@ -31,9 +31,9 @@ pub enum Edge {
     End(NodeId),
 }
 
-/// Nodes that wait for each other in a circle, in the order of the circle.
+/// Nodes that need each other in a cycle, in its order. The first node is repeated at the end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the executors {} need each other in a circle", .0.join(" -> "))]
+#[error("the executors need each other in a cycle: {}", .0.join(" -> "))]
 pub struct Cycle(pub Vec<String>);
 
 /// A compiled node.
@@ -41,39 +41,39 @@ pub struct Cycle(pub Vec<String>);
 pub struct Node {
     /// The deployment's name.
     pub name: String,
-    /// The documents that this node gets to see.
+    /// Selects the documents that the node gets.
     pub filter: Option<Filter>,
-    /// Whether parts that meet here become one request.
+    /// Whether the requests that meet at the node are merged into one.
     pub reduce: bool,
-    /// Where parts come from, in their order; `None` is the Gateway.
+    /// The nodes whose responses it needs, in order; `None` is the Gateway.
     pub needs: Vec<Option<NodeId>>,
-    /// Where the answer goes, in the order of the file.
+    /// The nodes that need its response, in the order of the file.
     pub followers: Vec<NodeId>,
-    /// Whether the answer of this node goes back to the client.
-    pub ends: bool,
-    /// Whether the client's answer waits for this node; the others float.
-    pub awaited: bool,
+    /// Whether its response goes back to the client.
+    pub is_end: bool,
+    /// Whether the response to the client depends on it. Other nodes float.
+    pub is_awaited: bool,
 }
 
-/// The Flow's graph.
+/// The graph of a Flow.
 #[derive(Debug, Default)]
 pub struct FlowGraph {
     nodes: Vec<Node>,
     start: Vec<NodeId>,
-    order: Vec<NodeId>,
-    /// By the index of the node.
-    before: Vec<BTreeSet<NodeId>>,
-    /// By the index of the node.
-    behind: Vec<usize>,
-    floats: bool,
-    filters: bool,
+    depth_first: Vec<NodeId>,
+    /// For each node, the nodes that it needs, directly or indirectly.
+    dependencies: Vec<BTreeSet<NodeId>>,
+    /// For each node, the length of the longest path from it to the end.
+    max_nodes_after: Vec<usize>,
+    has_floating_nodes: bool,
+    has_filters: bool,
 }
 
 impl FlowGraph {
-    /// Wires the nodes up.
+    /// Connects the nodes.
     ///
     /// # Errors
-    /// When the edges go round in a circle.
+    /// When the edges form a cycle.
     ///
     /// # Panics
     /// When an edge names a node that is not among `nodes`.
@@ -85,54 +85,50 @@ impl FlowGraph {
         for edge in edges {
             graph.connect(*edge);
         }
-        if let Some(circle) = graph.circle() {
-            return Err(Cycle(
-                circle
-                    .into_iter()
-                    .map(|id| graph[id].name.clone())
-                    .collect(),
-            ));
+        if let Some(cycle) = graph.find_cycle() {
+            let names = cycle.into_iter().map(|id| graph[id].name.clone());
+            return Err(Cycle(names.collect()));
         }
         graph.mark_awaited();
-        graph.mark_before();
-        graph.mark_behind();
-        graph.order = graph.walk_depth_first();
-        graph.floats = graph.nodes.iter().any(|node| !node.awaited);
-        graph.filters = graph.nodes.iter().any(|node| node.filter.is_some());
+        graph.collect_dependencies();
+        graph.measure_paths();
+        graph.depth_first = graph.order_depth_first();
+        graph.has_floating_nodes = graph.nodes.iter().any(|node| !node.is_awaited);
+        graph.has_filters = graph.nodes.iter().any(|node| node.filter.is_some());
         Ok(graph)
     }
 
-    /// The nodes that get the client's request, in the order of the file.
+    /// Returns the nodes that get the client's request, in the order of the file.
     #[must_use]
     pub fn start(&self) -> &[NodeId] {
         &self.start
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is no node: every request comes straight back.
+    /// Whether there are no nodes, so that every request is returned at once.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Whether any node runs on after the client has its answer.
+    /// Whether a node may still run after the response to the client.
     #[must_use]
-    pub const fn floats(&self) -> bool {
-        self.floats
+    pub const fn has_floating_nodes(&self) -> bool {
+        self.has_floating_nodes
     }
 
-    /// Whether any node has a condition; the answer's documents are then put back in the client's order.
+    /// Whether a node has a condition. The documents of the response are then put back in the client's order.
     #[must_use]
-    pub const fn filters(&self) -> bool {
-        self.filters
+    pub const fn has_filters(&self) -> bool {
+        self.has_filters
     }
 
-    /// All nodes in the order of the file.
+    /// Returns all nodes in the order of the file.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes
             .iter()
@@ -140,68 +136,68 @@ impl FlowGraph {
             .map(|(index, node)| (NodeId(index), node))
     }
 
-    /// Every node once, depth first from the start with followers in order: the order of routes (facts of Jina 3.13,
-    /// recording `grpc/28-join_b_first`).
+    /// Returns every node once, depth first from the start with followers in order. This is the order of routes in a
+    /// response (Jina 3.13, recording `grpc/28-join_b_first`).
     #[must_use]
     pub fn depth_first(&self) -> &[NodeId] {
-        &self.order
+        &self.depth_first
     }
 
-    /// Whether the client's answer waits for any node; otherwise every request comes straight back.
+    /// Whether the response to the client depends on a node. Otherwise every request is returned at once.
     #[must_use]
-    pub fn awaits(&self) -> bool {
-        self.nodes.iter().any(|node| node.awaited)
+    pub fn has_awaited_nodes(&self) -> bool {
+        self.nodes.iter().any(|node| node.is_awaited)
     }
 
-    /// Whether parts meet anywhere and become one.
+    /// Whether a node needs the responses of several.
     #[must_use]
-    pub fn joins(&self) -> bool {
+    pub fn has_joins(&self) -> bool {
         self.nodes.iter().any(|node| node.needs.len() > 1)
     }
 
-    /// Whether `later` needs `earlier`, at once or by way of others; everything needs the Gateway.
-    pub(super) fn comes_after(&self, later: Option<NodeId>, earlier: Option<NodeId>) -> bool {
-        match (later, earlier) {
+    /// Whether `node` needs `other`, directly or indirectly. `None` is the Gateway, which every node needs.
+    pub(super) fn depends_on(&self, node: Option<NodeId>, other: Option<NodeId>) -> bool {
+        match (node, other) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(later), Some(earlier)) => self.before[later.0].contains(&earlier),
+            (Some(node), Some(other)) => self.dependencies[node.0].contains(&other),
         }
     }
 
-    /// Notes for every node all that it needs, at once or by way of others.
-    fn mark_before(&mut self) {
+    /// Returns how many awaited nodes follow this one, one after the other, on the longest path.
+    #[must_use]
+    pub fn max_nodes_after(&self, id: NodeId) -> usize {
+        self.max_nodes_after[id.0]
+    }
+
+    fn collect_dependencies(&mut self) {
         for index in 0..self.nodes.len() {
-            let mut before = BTreeSet::new();
-            let mut back: Vec<NodeId> = self.nodes[index].needs.iter().flatten().copied().collect();
-            while let Some(id) = back.pop() {
-                if before.insert(id) {
-                    back.extend(self.nodes[id.0].needs.iter().flatten());
+            let mut found = BTreeSet::new();
+            let mut pending: Vec<NodeId> =
+                self.nodes[index].needs.iter().flatten().copied().collect();
+            while let Some(id) = pending.pop() {
+                if found.insert(id) {
+                    pending.extend(self.nodes[id.0].needs.iter().flatten());
                 }
             }
-            self.before.push(before);
+            self.dependencies.push(found);
         }
     }
 
-    /// How many nodes the client's answer needs after this one, one behind the other, by the longest way.
-    #[must_use]
-    pub fn nodes_behind(&self, id: NodeId) -> usize {
-        self.behind[id.0]
-    }
-
-    fn mark_behind(&mut self) {
-        self.behind = vec![0; self.nodes.len()];
-        // A node needs more others than each of those, so that those behind a node come before it here.
+    fn measure_paths(&mut self) {
+        self.max_nodes_after = vec![0; self.nodes.len()];
+        // Followers first: a node has more dependencies than any of the nodes it needs.
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(self.before[*index].len()));
+        order.sort_by_key(|index| std::cmp::Reverse(self.dependencies[*index].len()));
         for index in order {
             let followers = self.nodes[index].followers.iter();
-            let awaited = followers.filter(|next| self.nodes[next.0].awaited);
-            let longest = awaited.map(|next| self.behind[next.0] + 1).max();
-            self.behind[index] = longest.unwrap_or(0);
+            let awaited = followers.filter(|next| self.nodes[next.0].is_awaited);
+            let longest = awaited.map(|next| self.max_nodes_after[next.0] + 1).max();
+            self.max_nodes_after[index] = longest.unwrap_or(0);
         }
     }
 
-    fn walk_depth_first(&self) -> Vec<NodeId> {
+    fn order_depth_first(&self) -> Vec<NodeId> {
         let mut seen = vec![false; self.nodes.len()];
         let mut order = Vec::with_capacity(self.nodes.len());
         let mut stack: Vec<NodeId> = self.start.iter().rev().copied().collect();
@@ -225,49 +221,48 @@ impl FlowGraph {
                 self.nodes[from.0].followers.push(to);
                 self.nodes[to.0].needs.push(Some(from));
             }
-            Edge::End(from) => self.nodes[from.0].ends = true,
+            Edge::End(from) => self.nodes[from.0].is_end = true,
         }
     }
 
-    /// Walks back from the ends: whatever the client's answer needs is awaited.
+    /// Marks the nodes that the response to the client depends on, from the ends backwards.
     fn mark_awaited(&mut self) {
-        let mut needed: Vec<usize> = (0..self.nodes.len())
-            .filter(|index| self.nodes[*index].ends)
+        let mut pending: Vec<usize> = (0..self.nodes.len())
+            .filter(|index| self.nodes[*index].is_end)
             .collect();
-        while let Some(index) = needed.pop() {
-            if !std::mem::replace(&mut self.nodes[index].awaited, true) {
-                needed.extend(self.nodes[index].needs.iter().flatten().map(|id| id.0));
+        while let Some(index) = pending.pop() {
+            if !std::mem::replace(&mut self.nodes[index].is_awaited, true) {
+                pending.extend(self.nodes[index].needs.iter().flatten().map(|id| id.0));
             }
         }
     }
 
-    /// A circle, if there is one.
-    fn circle(&self) -> Option<Vec<NodeId>> {
-        let mut done = vec![false; self.nodes.len()];
+    fn find_cycle(&self) -> Option<Vec<NodeId>> {
+        let mut visited = vec![false; self.nodes.len()];
         (0..self.nodes.len())
-            .find_map(|index| self.circle_from(NodeId(index), &mut Vec::new(), &mut done))
+            .find_map(|index| self.find_cycle_from(NodeId(index), &mut Vec::new(), &mut visited))
     }
 
-    fn circle_from(
+    fn find_cycle_from(
         &self,
         id: NodeId,
         path: &mut Vec<NodeId>,
-        done: &mut [bool],
+        visited: &mut [bool],
     ) -> Option<Vec<NodeId>> {
-        if let Some(at) = path.iter().position(|seen| *seen == id) {
-            return Some([&path[at..], &[id]].concat());
+        if let Some(start) = path.iter().position(|earlier| *earlier == id) {
+            return Some([&path[start..], &[id]].concat());
         }
-        if done[id.0] {
+        if visited[id.0] {
             return None;
         }
         path.push(id);
-        let found = self[id]
+        let cycle = self[id]
             .followers
             .iter()
-            .find_map(|next| self.circle_from(*next, path, done));
+            .find_map(|next| self.find_cycle_from(*next, path, visited));
         path.pop();
-        done[id.0] = true;
-        found
+        visited[id.0] = true;
+        cycle
     }
 }
 
@@ -287,8 +282,8 @@ impl Node {
             reduce: spec.reduce,
             needs: Vec::new(),
             followers: Vec::new(),
-            ends: false,
-            awaited: false,
+            is_end: false,
+            is_awaited: false,
         }
     }
 }
@@ -298,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_way_to_the_answer_is_known_of_every_node() {
+    fn the_longest_path_after_every_node_is_measured() {
         let spec = |name: &str| NodeSpec {
             name: name.to_owned(),
             filter: None,
@@ -315,8 +310,8 @@ mod tests {
             Edge::Between(d, floating),
             Edge::End(d),
         ];
-        let graph = FlowGraph::new(nodes.into(), &edges).expect("no circle");
-        let behind = [a, b, c, d, floating].map(|id| graph.nodes_behind(id));
-        assert_eq!(behind, [3, 2, 1, 0, 0]);
+        let graph = FlowGraph::new(nodes.into(), &edges).expect("no cycle");
+        let lengths = [a, b, c, d, floating].map(|id| graph.max_nodes_after(id));
+        assert_eq!(lengths, [3, 2, 1, 0, 0]);
     }
 }

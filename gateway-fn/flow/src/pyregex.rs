@@ -1,5 +1,5 @@
-//! A regular expression in Python's syntax -> one that can be asked here, with Python 3.10's meaning and
-//! its words for what is wrong. Size and time are bounded, since a client may have written it.
+//! Regular expressions with the syntax, meaning and error messages of Python 3.10. Their size and time are limited,
+//! because clients may send them.
 
 use fancy_regex::{Regex, RegexBuilder};
 
@@ -8,53 +8,52 @@ mod translate;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of text that a client's pattern may be held against: a lookaround goes over all of it at each step.
-const MAX_CLIENT_TEXT: usize = 8192;
+/// The longest text that a client's pattern may search: a lookaround may scan all of it at each step.
+const MAX_CLIENT_TEXT_BYTES: usize = 8192;
 
-/// How much one pattern may take.
+/// The limits of one pattern.
 struct Limits {
-    /// Bytes of the pattern.
-    pattern: usize,
-    /// Bytes of each part of the compiled pattern.
-    compiled: usize,
-    /// Steps back while it searches; every character of the text may be one.
+    pattern_bytes: usize,
+    /// For each part of the compiled pattern.
+    compiled_bytes: usize,
+    /// Backtracking steps of a search; each character of the text may need one.
     steps: usize,
 }
 
-/// For the author of the Flow: what the regex crate allows by itself.
-const AUTHOR: Limits = Limits {
-    pattern: 4096,
-    compiled: 10 << 20,
+/// The limits of patterns in the Flow file: the defaults of the regex crate.
+const FLOW_LIMITS: Limits = Limits {
+    pattern_bytes: 4096,
+    compiled_bytes: 10 << 20,
     steps: 1_000_000,
 };
 
-/// For a client: some milliseconds.
-const CLIENT: Limits = Limits {
-    pattern: 512,
-    compiled: 1 << 20,
+/// The limits of a client's pattern: a search takes some milliseconds.
+const CLIENT_LIMITS: Limits = Limits {
+    pattern_bytes: 512,
+    compiled_bytes: 1 << 20,
     steps: 50_000,
 };
 
-/// For a client's pattern at first: enough where nothing is tried again and again.
-const QUICK: Limits = Limits {
+/// The limits of the first attempt with a client's pattern: enough for patterns that hardly backtrack.
+const QUICK_LIMITS: Limits = Limits {
     steps: 100,
-    ..CLIENT
+    ..CLIENT_LIMITS
 };
 
-/// Steps of all searches by the patterns of one request: a second or so when everything is as bad as can be.
-const BUDGET: u64 = 20_000_000;
+/// The steps that all patterns of one request may take together: about a second in the worst case.
+const MAX_REQUEST_STEPS: u64 = 20_000_000;
 
-/// A compiled pattern of the largest size takes as long as so many steps.
-const COMPILING: u64 = 40_000;
+/// The steps that compiling a pattern counts as: compiling the largest takes about as long.
+const COMPILE_STEPS: u64 = 40_000;
 
-/// What makes `re.search` a `re.match`.
+/// Turns `re.search` into `re.match`.
 const ANCHOR: &str = r"\A";
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct PyRegex(Regex);
 
-/// Why there is no answer. The first reads as `str(re.error)` does in Python.
+/// Why a pattern cannot be used. The text of `Syntax` equals Python's `str(re.error)`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RegexError {
     #[error("{message} at position {position}")]
@@ -63,7 +62,7 @@ pub(super) enum RegexError {
     PatternTooLong,
     #[error("the text is too long for a pattern that comes with the request")]
     TextTooLong,
-    #[error("the pattern is too large or uses what is not supported here")]
+    #[error("the pattern is too large or uses a feature that is not supported")]
     Unsupported,
     #[error("the pattern takes too many steps")]
     TooManySteps,
@@ -71,114 +70,116 @@ pub(super) enum RegexError {
     BudgetSpent,
 }
 
-/// The patterns that come with one request, and what they may take together. The latest is kept compiled: as a rule all
-/// documents have the same.
+/// The patterns of one request, which share a budget of steps. The last one stays compiled, because usually all documents
+/// have the same.
 #[derive(Debug)]
 pub(super) struct ClientPatterns {
-    left: u64,
-    latest: Option<ClientPattern>,
+    remaining_steps: u64,
+    last: Option<ClientPattern>,
 }
 
 #[derive(Debug)]
 struct ClientPattern {
     text: String,
-    /// Gives up soon, so that it costs little.
+    /// Has a low limit, so that a search costs little of the budget.
     quick: PyRegex,
-    /// Compiled when the quick one has given up.
-    patient: Option<PyRegex>,
+    /// Compiled once `quick` has reached its limit.
+    full: Option<PyRegex>,
 }
 
 impl PyRegex {
-    /// A pattern that the author of the Flow wrote.
+    /// Compiles a pattern of the Flow file.
     pub(super) fn new(pattern: &str) -> Result<Self, RegexError> {
-        Self::compile("", pattern, &AUTHOR)
+        Self::compile("", pattern, &FLOW_LIMITS)
     }
 
-    /// A client's pattern that has to match from the start of a text on, as `re.match` has it.
+    /// Compiles a client's pattern that must match at the start of the text, as with `re.match`.
     pub(super) fn anchored(pattern: &str) -> Result<Self, RegexError> {
-        Self::compile(ANCHOR, pattern, &CLIENT)
+        Self::compile(ANCHOR, pattern, &CLIENT_LIMITS)
     }
 
-    /// Whether the pattern is found in the text, as by `re.search`.
+    /// Whether the pattern occurs in the text, as with `re.search`.
     pub(super) fn search(&self, text: &str) -> Result<bool, RegexError> {
         self.0.is_match(text).map_err(|_| RegexError::TooManySteps)
     }
 
     fn compile(anchor: &str, pattern: &str, limits: &Limits) -> Result<Self, RegexError> {
-        if pattern.len() > limits.pattern {
+        if pattern.len() > limits.pattern_bytes {
             return Err(RegexError::PatternTooLong);
         }
         let pattern = format!("{anchor}(?:{})", translate::translate(pattern)?);
-        let built = RegexBuilder::new(&pattern)
+        let regex = RegexBuilder::new(&pattern)
             .backtrack_limit(limits.steps)
-            .delegate_size_limit(limits.compiled)
-            .delegate_dfa_size_limit(limits.compiled)
-            .max_prog_size(limits.compiled / 64)
+            .delegate_size_limit(limits.compiled_bytes)
+            .delegate_dfa_size_limit(limits.compiled_bytes)
+            .max_prog_size(limits.compiled_bytes / 64)
             .build();
-        built.map(Self).map_err(|_| RegexError::Unsupported)
+        regex.map(Self).map_err(|_| RegexError::Unsupported)
     }
 }
 
 impl Default for ClientPatterns {
     fn default() -> Self {
         Self {
-            left: BUDGET,
-            latest: None,
+            remaining_steps: MAX_REQUEST_STEPS,
+            last: None,
         }
     }
 }
 
 impl ClientPatterns {
-    /// As [`PyRegex::search`], with a client's pattern.
+    /// Does the same as [`PyRegex::search`] with a client's pattern.
     pub(super) fn search(&mut self, pattern: &str, text: &str) -> Result<bool, RegexError> {
-        if text.len() > MAX_CLIENT_TEXT {
+        if text.len() > MAX_CLIENT_TEXT_BYTES {
             return Err(RegexError::TextTooLong);
         }
-        let mut latest = match self.latest.take().filter(|latest| latest.text == pattern) {
-            Some(latest) => latest,
+        let mut compiled = match self.last.take().filter(|last| last.text == pattern) {
+            Some(last) => last,
             None => self.compile(pattern)?,
         };
-        let found = self.search_by(&mut latest, text);
-        self.latest = Some(latest);
-        found
+        let result = self.search_with(&mut compiled, text);
+        self.last = Some(compiled);
+        result
     }
 
     fn compile(&mut self, pattern: &str) -> Result<ClientPattern, RegexError> {
-        self.spend(COMPILING)?;
+        self.spend(COMPILE_STEPS)?;
         Ok(ClientPattern {
             text: pattern.to_owned(),
-            quick: PyRegex::compile("", pattern, &QUICK)?,
-            patient: None,
+            quick: PyRegex::compile("", pattern, &QUICK_LIMITS)?,
+            full: None,
         })
     }
 
-    fn search_by(&mut self, pattern: &mut ClientPattern, text: &str) -> Result<bool, RegexError> {
-        self.spend(cost(&QUICK, text))?;
+    fn search_with(&mut self, pattern: &mut ClientPattern, text: &str) -> Result<bool, RegexError> {
+        self.spend(max_steps(&QUICK_LIMITS, text))?;
         if let Ok(found) = pattern.quick.search(text) {
             return Ok(found);
         }
-        let patient = match &mut pattern.patient {
-            Some(patient) => patient,
-            absent => {
-                self.spend(COMPILING)?;
-                absent.insert(PyRegex::compile("", &pattern.text, &CLIENT)?)
+        let full = match &mut pattern.full {
+            Some(full) => full,
+            missing => {
+                self.spend(COMPILE_STEPS)?;
+                missing.insert(PyRegex::compile("", &pattern.text, &CLIENT_LIMITS)?)
             }
         };
-        self.spend(cost(&CLIENT, text))?;
-        patient.search(text)
+        self.spend(max_steps(&CLIENT_LIMITS, text))?;
+        full.search(text)
     }
 
-    /// The last that is paid for may cost more than is left, so that a single search is never refused.
+    /// Takes steps from the budget. Fails only if the budget is empty: the last operation may exceed it, so that a single
+    /// search is never rejected.
     fn spend(&mut self, steps: u64) -> Result<(), RegexError> {
-        if self.left == 0 {
+        if self.remaining_steps == 0 {
             return Err(RegexError::BudgetSpent);
         }
-        self.left = self.left.saturating_sub(steps);
+        self.remaining_steps = self.remaining_steps.saturating_sub(steps);
         Ok(())
     }
 }
 
-/// The steps that a search may take at most: how many it took is not told. A lookaround goes over the text at each.
-const fn cost(limits: &Limits, text: &str) -> u64 {
+/// Returns the most steps that a search may take; the regex crate does not report how many it took. A lookaround may scan
+/// the text at each step.
+const fn max_steps(limits: &Limits, text: &str) -> u64 {
     (limits.steps * (1 + text.len() / 64)) as u64
 }

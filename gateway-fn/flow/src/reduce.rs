@@ -1,7 +1,7 @@
-//! The parts that meet at a join -> one request: documents of the same id become one, the earlier part
-//! has precedence, nothing is lost.
+//! Merges the requests that meet at a join into one. Documents with the same id become one document, in which the fields
+//! of the earlier request win.
 //!
-//! Field by field this is what docarray 0.21 does (`reduce/recorded.tsv`).
+//! It merges each field as docarray 0.21 does (`reduce/recorded.tsv`).
 
 use std::{collections::HashMap, mem, sync::Arc};
 
@@ -13,15 +13,15 @@ use flowgate_proto::{
 #[cfg(test)]
 mod tests;
 
-/// Levels of matches and chunks that are merged. Decoding allows half as many; documents of an Executor in
-/// this process might go deeper, and are then kept side by side.
+/// The levels of matches and chunks that are merged. Decoding allows half as many. An Executor in this process may return
+/// deeper documents; below this level they are not merged, and both are kept.
 const MAX_DEPTH: usize = 100;
 
-/// Reduces requests into the first of them.
+/// Merges requests into the first of them.
 ///
-/// Header and routes are the first part's; the routes of the others are dropped. `__results__` of all parts
-/// are united, and is there afterwards in any case. When no part has a document, the field stays as it was.
-/// A single part comes back untouched.
+/// The result has the header and the routes of the first request, and a `__results__` parameter that combines those of
+/// all. If no request has documents, the field `data` stays as it was in the first. A single request is returned
+/// unchanged.
 ///
 /// # Errors
 /// When documents or parameters cannot be decoded.
@@ -29,8 +29,8 @@ pub fn reduce(mut parts: Vec<DataRequest>) -> Result<DataRequest, DocumentsError
     if parts.len() < 2 {
         return Ok(parts.pop().unwrap_or_default());
     }
-    let parameters = united_parameters(&parts)?;
-    let documents = united_documents(&mut parts)?;
+    let parameters = merge_parameters(&parts)?;
+    let documents = merge_documents(&mut parts)?;
     let mut base = parts.swap_remove(0);
     base.parameters = parameters;
     if let Some(documents) = documents {
@@ -39,11 +39,11 @@ pub fn reduce(mut parts: Vec<DataRequest>) -> Result<DataRequest, DocumentsError
     Ok(base)
 }
 
-/// Reduces lists of documents into the first of them.
+/// Merges lists of documents into the first of them.
 ///
-/// A document that an earlier part has too gives it the fields that it lacks; `tags`, `scores`,
-/// `evaluations` and `location` count as one field each. Content of another kind replaces the earlier one.
-/// Matches and chunks are reduced alike. Every other document is appended.
+/// A document that an earlier list also has fills in the fields that are unset there; `tags`, `scores`, `evaluations` and
+/// `location` count as one field each. Content of another type replaces the earlier content. Matches and chunks are
+/// merged in the same way. All other documents are appended.
 #[must_use]
 pub fn reduce_documents(parts: Vec<Vec<DocumentProto>>) -> Vec<DocumentProto> {
     let mut parts = parts.into_iter();
@@ -52,19 +52,20 @@ pub fn reduce_documents(parts: Vec<Vec<DocumentProto>>) -> Vec<DocumentProto> {
     base
 }
 
-fn united_parameters(parts: &[DataRequest]) -> Result<Parameters, DocumentsError> {
-    let mut united = Struct::default();
+fn merge_parameters(parts: &[DataRequest]) -> Result<Parameters, DocumentsError> {
+    let mut merged = Struct::default();
     for part in parts {
         if let Some(results) = part.parameters.results()? {
-            united.fields.extend(results.fields);
+            merged.fields.extend(results.fields);
         }
     }
     let first = parts.first().map(|part| &part.parameters);
-    Ok(first.unwrap_or(&Parameters::EMPTY).with_results(united)?)
+    Ok(first.unwrap_or(&Parameters::EMPTY).with_results(merged)?)
 }
 
-/// All documents, taken out of the parts; `None`, and the parts as they were, when there is none.
-fn united_documents(
+/// Takes the documents out of the requests and merges them. Returns `None`, and leaves the requests unchanged, if there
+/// are no documents.
+fn merge_documents(
     parts: &mut [DataRequest],
 ) -> Result<Option<Vec<DocumentProto>>, DocumentsError> {
     let lists: Result<Vec<_>, _> = parts.iter().map(|part| part.documents.decode()).collect();
@@ -73,54 +74,56 @@ fn united_documents(
         return Ok(None);
     }
     for part in parts {
-        // So that decoded lists have no second owner, and need not be copied.
+        // Drops the second reference to the decoded lists, so that they need not be copied.
         part.documents = Documents::default();
     }
     let owned = lists.into_iter().map(Arc::unwrap_or_clone).collect();
     Ok(Some(reduce_documents(owned)))
 }
 
-/// Merges `others` into `base`; `adopt` is told of each document that is new there.
+/// Merges `others` into `base`, and calls `on_append` for each document that is appended.
 fn merge_lists(
     base: &mut Vec<DocumentProto>,
     others: impl Iterator<Item = DocumentProto>,
     depth: usize,
-    adopt: impl Fn(&mut DocumentProto),
+    on_append: impl Fn(&mut DocumentProto),
 ) {
-    // The last one of an id counts, as in docarray.
-    let places = base
+    // Of several documents with the same id the last counts, as in docarray.
+    let positions = base
         .iter()
         .enumerate()
-        .map(|(place, document)| (document.id.clone(), place));
-    let mut places: HashMap<String, usize> = places.collect();
+        .map(|(position, document)| (document.id.clone(), position));
+    let mut positions: HashMap<String, usize> = positions.collect();
     for mut other in others {
-        let known = places.get(&other.id).and_then(|place| base.get_mut(*place));
-        match known.filter(|known| !known.id.is_empty() && depth > 0) {
-            Some(known) => merge(known, other, depth - 1),
+        let position = positions.get(&other.id);
+        let existing = position.and_then(|position| base.get_mut(*position));
+        match existing.filter(|existing| !existing.id.is_empty() && depth > 0) {
+            Some(existing) => merge_document(existing, other, depth - 1),
             None => {
-                adopt(&mut other);
-                places.insert(other.id.clone(), base.len());
+                on_append(&mut other);
+                positions.insert(other.id.clone(), base.len());
                 base.push(other);
             }
         }
     }
 }
 
-fn merge(into: &mut DocumentProto, from: DocumentProto, depth: usize) {
-    fill(&mut into.granularity, from.granularity);
-    fill(&mut into.adjacency, from.adjacency);
-    fill(&mut into.weight, from.weight);
-    fill(&mut into.uri, from.uri);
-    fill(&mut into.modality, from.modality);
-    fill(&mut into.mime_type, from.mime_type);
-    fill(&mut into.offset, from.offset);
-    fill(&mut into.location, from.location);
-    fill(&mut into.embedding, from.embedding);
-    fill_object(&mut into.tags, from.tags);
-    fill(&mut into.scores, from.scores);
-    fill(&mut into.evaluations, from.evaluations);
-    fill_object(&mut into.metadata, from.metadata);
-    if kind(from.content.as_ref()).is_some_and(|new| Some(new) != kind(into.content.as_ref())) {
+fn merge_document(into: &mut DocumentProto, from: DocumentProto, depth: usize) {
+    set_if_default(&mut into.granularity, from.granularity);
+    set_if_default(&mut into.adjacency, from.adjacency);
+    set_if_default(&mut into.weight, from.weight);
+    set_if_default(&mut into.uri, from.uri);
+    set_if_default(&mut into.modality, from.modality);
+    set_if_default(&mut into.mime_type, from.mime_type);
+    set_if_default(&mut into.offset, from.offset);
+    set_if_default(&mut into.location, from.location);
+    set_if_default(&mut into.embedding, from.embedding);
+    set_struct_if_empty(&mut into.tags, from.tags);
+    set_if_default(&mut into.scores, from.scores);
+    set_if_default(&mut into.evaluations, from.evaluations);
+    set_struct_if_empty(&mut into.metadata, from.metadata);
+    let new = content_type(from.content.as_ref());
+    if new.is_some() && new != content_type(into.content.as_ref()) {
         into.content = from.content;
     }
     let adjacency = into.adjacency.saturating_add(1);
@@ -140,21 +143,21 @@ fn merge(into: &mut DocumentProto, from: DocumentProto, depth: usize) {
     });
 }
 
-fn fill<T: Default + PartialEq>(field: &mut T, other: T) {
+fn set_if_default<T: Default + PartialEq>(field: &mut T, value: T) {
     if *field == T::default() {
-        *field = other;
+        *field = value;
     }
 }
 
-/// An object without members counts as unset.
-fn fill_object(field: &mut Option<Struct>, other: Option<Struct>) {
+/// A `Struct` without fields counts as unset.
+fn set_struct_if_empty(field: &mut Option<Struct>, value: Option<Struct>) {
     if field.as_ref().is_none_or(|object| object.fields.is_empty()) {
-        *field = other;
+        *field = value;
     }
 }
 
-/// The kind of content; `None` for an empty one, which counts as unset.
-fn kind(content: Option<&Content>) -> Option<mem::Discriminant<Content>> {
+/// Returns the type of content, or `None` if it is empty, which counts as unset.
+fn content_type(content: Option<&Content>) -> Option<mem::Discriminant<Content>> {
     let content = content?;
     let is_set = match content {
         Content::Text(text) => !text.is_empty(),

@@ -1,4 +1,4 @@
-//! `target_executor` of a request -> which nodes it asks for.
+//! Selects nodes by the `target_executor` of a request.
 
 use super::pyregex::{PyRegex, RegexError};
 
@@ -6,34 +6,34 @@ use super::pyregex::{PyRegex, RegexError};
 #[derive(Debug)]
 pub struct TargetExecutor(Pattern);
 
-/// A `target_executor` that is no regular expression. Reads as `str(re.error)` does in Python, which is
-/// what Jina tells the client (recording `grpc/14-bad_target_regex`).
+/// A `target_executor` that is not a valid pattern. The text equals Python's `str(re.error)`, which Jina returns to the
+/// client (recording `grpc/14-bad_target_regex`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TargetError(RegexError);
 
 #[derive(Debug)]
 enum Pattern {
-    /// The usual case, a name: without any metacharacter.
+    /// A pattern without metacharacters, which is the usual case.
     Prefix(String),
     Regex(PyRegex),
 }
 
 impl TargetExecutor {
-    /// Compiles the pattern; an empty one selects every node.
+    /// Compiles a pattern. An empty one selects every node.
     ///
     /// # Errors
-    /// When it is no regular expression of Python, or one that is too large.
+    /// When it is not a valid Python regular expression, or too large.
     pub fn compile(pattern: &str) -> Result<Self, TargetError> {
-        if pattern.contains(is_meta) {
+        if pattern.contains(is_metacharacter) {
             let regex = PyRegex::anchored(pattern).map_err(TargetError)?;
             return Ok(Self(Pattern::Regex(regex)));
         }
         Ok(Self(Pattern::Prefix(pattern.to_owned())))
     }
 
-    /// Whether the node of this name is asked for: the pattern matches from the start of the name on, as
-    /// `re.match` has it, so `exec` selects `exec0` as well. A pattern that takes too long selects nothing.
+    /// Whether the pattern selects the node of this name. It must match at the start of the name, as with Python's
+    /// `re.match`, so that `exec` also selects `exec0`. A pattern that takes too long selects nothing.
     #[must_use]
     pub fn selects(&self, name: &str) -> bool {
         match &self.0 {
@@ -43,7 +43,7 @@ impl TargetExecutor {
     }
 }
 
-const fn is_meta(char: char) -> bool {
+const fn is_metacharacter(char: char) -> bool {
     matches!(
         char,
         '.' | '^' | '$' | '*' | '+' | '?' | '{' | '}' | '[' | ']' | '\\' | '|' | '(' | ')'
@@ -71,21 +71,21 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_name_is_asked_for_with_both_anchors() {
+    fn two_anchors_select_a_whole_name() {
         assert!(selects("^exec$", "exec"));
         assert!(!selects("^exec$", "exec0"));
     }
 
     #[test]
-    fn a_name_needs_no_regular_expression() {
+    fn a_plain_name_is_not_compiled_as_a_regular_expression() {
         let name = TargetExecutor::compile("exec-0/rep_1").expect("a valid pattern");
         assert!(matches!(name.0, Pattern::Prefix(_)));
     }
 
     /// Recording `grpc/14-bad_target_regex`.
     #[test]
-    fn a_bad_pattern_is_told_in_pythons_words() {
-        let error = TargetExecutor::compile("(").expect_err("no pattern");
+    fn an_invalid_pattern_is_reported_as_by_python() {
+        let error = TargetExecutor::compile("(").expect_err("an invalid pattern");
         assert_eq!(
             error.to_string(),
             "missing ), unterminated subpattern at position 0"

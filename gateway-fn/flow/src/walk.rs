@@ -1,8 +1,8 @@
-//! One request's way through the graph, as a state machine: tell it what an Executor answered and it says who is
-//! to be called next, and at the end what the client gets. Facts of Jina 3.13 it follows: the runs recorded in
-//! `grpc/28` to `grpc/42`.
+//! A state machine for one request on its way through the graph. The caller reports the response of each Executor, and
+//! gets the next calls to make and, at the end, the response to the client. It follows Jina 3.13 as recorded in `grpc/28`
+//! to `grpc/42`.
 
-mod answer;
+mod response;
 
 mod visit;
 
@@ -13,7 +13,7 @@ use flowgate_proto::{
     normalise_all,
 };
 
-use self::visit::{Part, Visit};
+use self::visit::{Branch, Delivery, Visit, queue_deliveries};
 use super::{
     endpoints::KnownEndpoints,
     filter::{Filter, FilterError},
@@ -27,83 +27,83 @@ use super::{
 #[derive(Debug)]
 pub struct Walk {
     graph: Arc<FlowGraph>,
-    known: Arc<KnownEndpoints>,
+    endpoints: Arc<KnownEndpoints>,
     parameters: RequestParameters,
     target: TargetExecutor,
-    /// Empty where the request has none: seen of Jina 3.13.2, which then skips what binds no default.
+    /// Empty if the request has none. Jina 3.13.2 then skips nodes without the endpoint `/default`.
     exec_endpoint: String,
-    /// The request as the Gateway took it, where no node is awaited and it comes straight back.
-    unanswered: Option<DataRequest>,
-    /// The ids of the client's documents, wherever a condition may drop some of them.
+    /// The client's request, if no node is awaited: it is returned without waiting.
+    passthrough: Option<DataRequest>,
+    /// The ids of the client's documents, if a condition may remove some of them.
     client_ids: Vec<String>,
     visits: Vec<Visit>,
     ready: Vec<Step>,
-    /// Steps handed out or ready that the client's answer waits for.
-    awaited: usize,
-    lost: Vec<(NodeId, WalkError)>,
+    /// Calls that are ready or in flight and that the response to the client depends on.
+    pending_awaited: usize,
+    floating_errors: Vec<(NodeId, WalkError)>,
 }
 
-/// A call to be made.
+/// A call to make.
 #[derive(Debug)]
 pub struct Step {
-    /// Whom to call.
+    /// The node to call.
     pub node: NodeId,
-    /// What to send: several requests at a join that does not reduce.
-    pub parts: Vec<DataRequest>,
+    /// The requests to send: several at a join that does not reduce, otherwise one.
+    pub requests: Vec<DataRequest>,
 }
 
-/// Why a request cannot go on through the graph.
+/// Why a request cannot continue through the graph.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
-    /// The request's `target_executor` is no regular expression.
-    #[error("target_executor is no regular expression")]
+    /// The request's `target_executor` is not a valid pattern.
+    #[error("`target_executor` is not a valid regular expression")]
     Target(#[from] TargetError),
     /// The request's parameters cannot be decoded.
-    #[error("the parameters of the request cannot be decoded")]
+    #[error("cannot decode the parameters of the request")]
     Parameters(#[from] flowgate_proto::DecodeError),
-    /// Documents have to be read at a node, and cannot be.
-    #[error("the documents cannot be read at executor {node}")]
+    /// The client's documents must be decoded for a node, and cannot be.
+    #[error("executor {node}: cannot decode the documents of the request")]
     Documents {
-        /// The node that has to read them.
+        /// The node.
         node: String,
-        /// What is wrong with them.
+        /// The cause.
         source: DocumentsError,
     },
-    /// As [`WalkError::Documents`], where an Executor has answered them.
-    #[error("what an executor answered cannot be read at executor {node}")]
-    Answer {
-        /// The node that has to read it.
+    /// The documents of another Executor's response must be decoded for a node, and cannot be.
+    #[error("executor {node}: cannot decode the documents that another executor returned")]
+    ExecutorDocuments {
+        /// The node.
         node: String,
-        /// What is wrong with it.
+        /// The cause.
         source: DocumentsError,
     },
-    /// A document cannot be held against a node's condition.
-    #[error("the condition of executor {node} cannot be tested")]
+    /// A node's condition cannot be evaluated for a document.
+    #[error("executor {node}: cannot evaluate its condition")]
     Filter {
         /// The node with the condition.
         node: String,
-        /// What does not fit.
+        /// The cause.
         source: FilterError,
     },
 }
 
 impl WalkError {
-    fn of_an_answer(self) -> Self {
+    fn in_executor_response(self) -> Self {
         match self {
-            Self::Documents { node, source } => Self::Answer { node, source },
+            Self::Documents { node, source } => Self::ExecutorDocuments { node, source },
             other => other,
         }
     }
 }
 
 impl Walk {
-    /// Takes a client's request: notes the Gateway in its routes and brings it to the first nodes.
+    /// Starts with a client's request: adds the Gateway to its routes and delivers it to the first nodes.
     ///
     /// # Errors
-    /// When the request cannot be walked at all, or fails at a first node's condition.
-    pub fn begin(
+    /// When the request has an invalid `target_executor` or parameters, or fails at the condition of a first node.
+    pub fn start(
         graph: Arc<FlowGraph>,
-        known: Arc<KnownEndpoints>,
+        endpoints: Arc<KnownEndpoints>,
         mut request: DataRequest,
         now: Timestamp,
     ) -> Result<Self, WalkError> {
@@ -111,256 +111,253 @@ impl Walk {
         let target = TargetExecutor::compile(target.unwrap_or_default())?;
         let names = graph.nodes().map(|(_, node)| node.name.as_str());
         let parameters = RequestParameters::new(request.parameters.clone(), names)?;
-        // A document that goes two ways must have its id before: at a join it would count twice.
-        if graph.joins() || graph.filters() {
-            complete_ids(&mut request);
+        // A document needs its id before it is copied to several branches: otherwise it is duplicated at a join.
+        if graph.has_joins() || graph.has_filters() {
+            fill_in_ids(&mut request);
         }
-        let client_ids = if graph.filters() {
+        let client_ids = if graph.has_filters() {
             document_ids(&request)
         } else {
             Vec::new()
         };
-        enter(&mut request, now);
-        let visits = graph.nodes().map(|(_, node)| Visit::expecting(node));
+        add_gateway_route(&mut request, now);
+        let visits = graph.nodes().map(|(_, node)| Visit::new(node));
         let mut walk = Self {
             visits: visits.collect(),
-            unanswered: (!graph.awaits()).then(|| request.clone()),
+            passthrough: (!graph.has_awaited_nodes()).then(|| request.clone()),
             exec_endpoint: request.header.exec_endpoint.clone().unwrap_or_default(),
             graph,
-            known,
+            endpoints,
             parameters,
             target,
             client_ids,
             ready: Vec::new(),
-            awaited: 0,
-            lost: Vec::new(),
+            pending_awaited: 0,
+            floating_errors: Vec::new(),
         };
         let graph = Arc::clone(&walk.graph);
-        let part = Part {
+        let branch = Branch {
             request,
-            seen_by: None,
+            last_node: None,
         };
-        walk.spread(None, graph.start(), part, now)?;
+        walk.deliver(None, graph.start(), branch, now)?;
         Ok(walk)
     }
 
-    /// The calls that can be made now, each handed out once.
+    /// Takes the calls that can be made now. Each is returned once.
     pub fn take_ready(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.ready)
     }
 
-    /// What has failed at nodes that nobody waits for, each told once.
-    pub fn take_lost(&mut self) -> Vec<(NodeId, WalkError)> {
-        std::mem::take(&mut self.lost)
+    /// Takes the errors at floating nodes, of which the client does not learn. Each is returned once.
+    pub fn take_floating_errors(&mut self) -> Vec<(NodeId, WalkError)> {
+        std::mem::take(&mut self.floating_errors)
     }
 
-    /// Whether everything that the client's answer waits for has answered.
+    /// Whether every node that the response to the client depends on has responded.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        self.awaited == 0
+    pub const fn is_response_ready(&self) -> bool {
+        self.pending_awaited == 0
     }
 
-    /// Notes an Executor's answer and brings it to the nodes behind. An Executor's error ends its path here.
+    /// Records an Executor's response and delivers it to the nodes that need it. An error response ends its branch.
     ///
     /// # Errors
-    /// When the request fails at the condition of a node behind.
-    pub fn answered(
+    /// When the response fails at the condition of a node that needs it.
+    pub fn record_response(
         &mut self,
         id: NodeId,
-        mut answer: DataRequest,
+        mut response: DataRequest,
         is_error: bool,
         now: Timestamp,
     ) -> Result<(), WalkError> {
-        self.awaited -= usize::from(self.graph[id].awaited);
+        self.pending_awaited -= usize::from(self.graph[id].is_awaited);
         let visit = &mut self.visits[id.0];
         visit.ended = Some(now);
-        // Unreadable results are an Executor's own affair and must not cost the client the documents.
-        visit.results = answer.parameters.results().ok().flatten();
-        answer.parameters = self.parameters.client().clone();
+        // Results that cannot be decoded are left out; the client still gets the documents.
+        visit.results = response.parameters.results().ok().flatten();
+        response.parameters = self.parameters.client().clone();
         if is_error {
-            visit.status = Some(answer.header.status.clone().unwrap_or_default());
-            visit.outcome = Some(answer);
+            visit.status = Some(response.header.status.clone().unwrap_or_default());
+            visit.outcome = Some(response);
             return Ok(());
         }
         let graph = Arc::clone(&self.graph);
-        let part = Part {
-            request: answer,
-            seen_by: Some(id),
+        let branch = Branch {
+            request: response,
+            last_node: Some(id),
         };
-        let Some(part) = self.end(id, part) else {
+        let Some(branch) = self.store_outcome(id, branch) else {
             return Ok(());
         };
-        self.spread(Some(id), &graph[id].followers, part, now)
-            .map_err(WalkError::of_an_answer)
+        self.deliver(Some(id), &graph[id].followers, branch, now)
+            .map_err(WalkError::in_executor_response)
     }
 
-    /// Keeps what goes back to the client; gives back what goes on to the nodes behind, if there are any.
-    fn end(&mut self, id: NodeId, part: Part) -> Option<Part> {
+    /// Stores a node's response if it goes back to the client, and returns it if other nodes need it.
+    fn store_outcome(&mut self, id: NodeId, branch: Branch) -> Option<Branch> {
         let node = &self.graph[id];
-        if !node.ends {
-            return Some(part);
+        if !node.is_end {
+            return Some(branch);
         }
         if node.followers.is_empty() {
-            self.visits[id.0].outcome = Some(part.request);
+            self.visits[id.0].outcome = Some(branch.request);
             return None;
         }
-        self.visits[id.0].outcome = Some(part.request.clone());
-        Some(part)
+        self.visits[id.0].outcome = Some(branch.request.clone());
+        Some(branch)
     }
 
-    /// Brings a part to its nodes, and past those that are skipped. A list and no recursion, because a Flow may be
-    /// a long chain of nodes that are all skipped.
-    fn spread(
+    /// Delivers a request to nodes, and past nodes that are skipped. It uses a queue instead of recursion, because a Flow
+    /// may be a long chain of skipped nodes.
+    fn deliver(
         &mut self,
         from: Option<NodeId>,
         to: &[NodeId],
-        part: Part,
+        branch: Branch,
         now: Timestamp,
     ) -> Result<(), WalkError> {
         let graph = Arc::clone(&self.graph);
-        let mut arrivals = VecDeque::with_capacity(to.len());
-        send(&mut arrivals, from, to, part);
-        while let Some(Arrival { from, to, part }) = arrivals.pop_front() {
-            match self.arrive(from, to, part, now) {
+        let mut queue = VecDeque::with_capacity(to.len());
+        queue_deliveries(&mut queue, from, to, branch);
+        while let Some(delivery) = queue.pop_front() {
+            let to = delivery.to;
+            match self.accept(delivery, now) {
                 Ok(None) => {}
-                Ok(Some(whole)) => {
-                    if let Some(whole) = self.end(to, whole) {
-                        send(&mut arrivals, Some(to), &graph[to].followers, whole);
+                Ok(Some(bypass)) => {
+                    if let Some(bypass) = self.store_outcome(to, bypass) {
+                        queue_deliveries(&mut queue, Some(to), &graph[to].followers, bypass);
                     }
                 }
-                Err(error) if !graph[to].awaited => self.lost.push((to, error)),
+                Err(error) if !graph[to].is_awaited => self.floating_errors.push((to, error)),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Takes a part in. With the last one the node becomes ready, or, where it is skipped, all goes on past it.
-    fn arrive(
-        &mut self,
-        from: Option<NodeId>,
-        to: NodeId,
-        part: Part,
-        now: Timestamp,
-    ) -> Result<Option<Part>, WalkError> {
+    /// Accepts a request at a node. When all that the node needs have arrived, the node is ready; or, if it is skipped,
+    /// this returns the request that continues behind it.
+    fn accept(&mut self, delivery: Delivery, now: Timestamp) -> Result<Option<Branch>, WalkError> {
+        let Delivery { from, to, branch } = delivery;
         let node = &self.graph[to];
-        let place = node.needs.iter().position(|need| *need == from);
+        let position = node.needs.iter().position(|need| *need == from);
         let visit = &mut self.visits[to.0];
-        let Some(parts) = visit.arrive(place.unwrap_or_default(), part) else {
+        let Some(branches) = visit.accept(position.unwrap_or_default(), branch) else {
             return Ok(None);
         };
         visit.started = Some(now);
         if self.is_skipped(to) {
-            return self.pass_by(to, parts).map(Some);
+            return self.bypass(to, branches).map(Some);
         }
-        let parts = parts.into_iter().map(|part| part.request).collect();
-        let parts = self.prepare(to, parts)?;
-        self.awaited += usize::from(self.graph[to].awaited);
-        self.ready.push(Step { node: to, parts });
+        let requests = branches.into_iter().map(|branch| branch.request).collect();
+        let requests = self.prepare(to, requests)?;
+        self.pending_awaited += usize::from(self.graph[to].is_awaited);
+        self.ready.push(Step { node: to, requests });
         Ok(None)
     }
 
-    /// What the node is to see of the parts that met before it.
+    /// Prepares the requests for a node: sets its parameters, applies its condition, and reduces them.
     fn prepare(
         &self,
         id: NodeId,
-        mut parts: Vec<DataRequest>,
+        mut requests: Vec<DataRequest>,
     ) -> Result<Vec<DataRequest>, WalkError> {
         let node = &self.graph[id];
         let parameters = self.parameters.for_node(&node.name);
-        for part in &mut parts {
-            part.parameters = parameters.clone();
+        for request in &mut requests {
+            request.parameters = parameters.clone();
             if let Some(filter) = &node.filter {
-                apply(filter, &node.name, part)?;
+                apply_filter(filter, &node.name, request)?;
             }
         }
-        if node.reduce && parts.len() > 1 {
-            return Ok(vec![merge(&node.name, parts)?]);
+        if node.reduce && requests.len() > 1 {
+            return Ok(vec![merge(&node.name, requests)?]);
         }
-        Ok(parts)
+        Ok(requests)
     }
 
-    /// What goes on past a skipped node: its part, or at a join what all its branches did.
-    fn pass_by(&self, id: NodeId, parts: Vec<Part>) -> Result<Part, WalkError> {
-        if parts.len() == 1 {
-            return Ok(parts.into_iter().next().unwrap_or_default());
+    /// Returns what continues behind a skipped node: its request, or at a join the merged requests of all branches.
+    fn bypass(&self, id: NodeId, branches: Vec<Branch>) -> Result<Branch, WalkError> {
+        if branches.len() == 1 {
+            return Ok(branches.into_iter().next().unwrap_or_default());
         }
-        let (mut latest, earlier) = self.latest(parts);
-        // What a condition has taken out of a branch is still in the part from before it.
-        if self.graph.filters() {
-            latest.extend(earlier);
+        let (mut latest, outdated) = self.split_outdated(branches);
+        // Documents that a condition removed from a branch are still in the outdated requests.
+        if self.graph.has_filters() {
+            latest.extend(outdated);
         }
-        let seen_by = match latest.as_slice() {
-            [one] => one.seen_by,
+        let last_node = match latest.as_slice() {
+            [only] => only.last_node,
             _ => Some(id),
         };
-        let requests = latest.into_iter().map(|part| part.request).collect();
+        let requests = latest.into_iter().map(|branch| branch.request).collect();
         let mut request = merge(&self.graph[id].name, requests)?;
-        // As a Jina process does that decodes them.
+        // Jina normalises documents where it decodes them.
         if request.documents.is_present() {
             request.documents.edit(|documents| normalise_all(documents));
         }
-        Ok(Part { request, seen_by })
+        Ok(Branch { request, last_node })
     }
 
-    /// The parts of a join, apart from those where nobody has done anything since the parts went their ways: these
-    /// have nothing to say to the others.
-    fn latest(&self, parts: Vec<Part>) -> (Vec<Part>, Vec<Part>) {
-        let seen_by: Vec<_> = parts.iter().map(|part| part.seen_by).collect();
-        let is_latest = |place: usize| {
-            let own = seen_by[place];
-            let mut others = seen_by.iter().enumerate();
-            !others.any(|(other, &theirs)| {
-                self.graph.comes_after(theirs, own) || (theirs == own && other < place)
+    /// Splits the branches of a join into the latest and the outdated ones. A branch is outdated if another one has been
+    /// processed by a node further along: then it adds nothing to the other.
+    fn split_outdated(&self, branches: Vec<Branch>) -> (Vec<Branch>, Vec<Branch>) {
+        let last_nodes: Vec<_> = branches.iter().map(|branch| branch.last_node).collect();
+        let is_outdated = |position: usize| {
+            let own = last_nodes[position];
+            let mut others = last_nodes.iter().enumerate();
+            others.any(|(other, &last_node)| {
+                self.graph.depends_on(last_node, own) || (last_node == own && other < position)
             })
         };
-        let (mut latest, mut earlier) = (Vec::new(), Vec::new());
-        for (place, part) in parts.into_iter().enumerate() {
-            let side = if is_latest(place) {
-                &mut latest
-            } else {
-                &mut earlier
-            };
-            side.push(part);
+        let (mut latest, mut outdated) = (Vec::new(), Vec::new());
+        for (position, branch) in branches.into_iter().enumerate() {
+            match is_outdated(position) {
+                true => outdated.push(branch),
+                false => latest.push(branch),
+            }
         }
-        (latest, earlier)
+        (latest, outdated)
     }
 
     fn is_skipped(&self, id: NodeId) -> bool {
-        self.known.skips(id, &self.exec_endpoint) || !self.target.selects(&self.graph[id].name)
+        self.endpoints.should_skip(id, &self.exec_endpoint)
+            || !self.target.selects(&self.graph[id].name)
     }
 }
 
-/// Parts as one request: what a join sees that reduces, and what goes on past one that is skipped.
-fn merge(node: &str, mut parts: Vec<DataRequest>) -> Result<DataRequest, WalkError> {
-    match parts.len() {
-        1 => Ok(parts.swap_remove(0)),
-        _ => reduce(parts).map_err(|source| WalkError::Documents {
+fn merge(node: &str, mut requests: Vec<DataRequest>) -> Result<DataRequest, WalkError> {
+    match requests.len() {
+        1 => Ok(requests.swap_remove(0)),
+        _ => reduce(requests).map_err(|source| WalkError::Documents {
             node: node.to_owned(),
             source,
         }),
     }
 }
 
-fn apply(filter: &Filter, node: &str, part: &mut DataRequest) -> Result<(), WalkError> {
-    let mut documents = std::mem::take(&mut part.documents)
+fn apply_filter(filter: &Filter, node: &str, request: &mut DataRequest) -> Result<(), WalkError> {
+    let mut documents = std::mem::take(&mut request.documents)
         .into_vec()
         .map_err(|source| WalkError::Documents {
             node: node.to_owned(),
             source,
         })?;
     normalise_all(&mut documents);
-    let kept = filter.keep(documents).map_err(|source| WalkError::Filter {
-        node: node.to_owned(),
-        source,
-    })?;
-    part.documents = kept.into();
+    let selected = filter
+        .select(documents)
+        .map_err(|source| WalkError::Filter {
+            node: node.to_owned(),
+            source,
+        })?;
+    request.documents = selected.into();
     Ok(())
 }
 
-/// Notes the Gateway in the request's routes. Executors must not look at `target_executor` again, and clients find
-/// it empty in the answer.
-fn enter(request: &mut DataRequest, now: Timestamp) {
+/// Adds the Gateway to the routes of a request. `target_executor` is cleared, because Executors must not evaluate it
+/// again; clients find it empty in the response too.
+fn add_gateway_route(request: &mut DataRequest, now: Timestamp) {
     request.header.target_executor = Some(String::new());
     request.routes.push(RouteProto {
         executor: GATEWAY_ROUTE.to_owned(),
@@ -369,8 +366,8 @@ fn enter(request: &mut DataRequest, now: Timestamp) {
     });
 }
 
-/// Gives an id to every document of the client that has none. Documents that cannot be read stay as they are.
-fn complete_ids(request: &mut DataRequest) {
+/// Gives an id to every document that has none. Documents that cannot be decoded stay unchanged.
+fn fill_in_ids(request: &mut DataRequest) {
     if !request.documents.has_all_ids() {
         request
             .documents
@@ -378,33 +375,14 @@ fn complete_ids(request: &mut DataRequest) {
     }
 }
 
-/// The ids in the client's order. Documents that cannot be read have none: their answer stays in the order in which it
-/// comes.
+/// Returns the ids of the documents in their order. It is empty for documents that cannot be decoded, whose order is
+/// then not restored in the response.
 fn document_ids(request: &DataRequest) -> Vec<String> {
     let documents = request.documents.decode().unwrap_or_default();
     documents
         .iter()
         .map(|document| document.id.clone())
         .collect()
-}
-
-/// A part on its way to a node.
-struct Arrival {
-    from: Option<NodeId>,
-    to: NodeId,
-    part: Part,
-}
-
-fn send(arrivals: &mut VecDeque<Arrival>, from: Option<NodeId>, to: &[NodeId], part: Part) {
-    let Some((last, others)) = to.split_last() else {
-        return;
-    };
-    for &to in others {
-        let part = part.clone();
-        arrivals.push_back(Arrival { from, to, part });
-    }
-    let to = *last;
-    arrivals.push_back(Arrival { from, to, part });
 }
 
 #[cfg(test)]

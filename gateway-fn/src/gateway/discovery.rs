@@ -23,7 +23,7 @@ impl Gateway {
             return;
         }
         for (id, _) in self.0.graph.nodes() {
-            if !self.0.known.knows(id) {
+            if !self.0.known.is_known(id) {
                 let discovery = discover_endpoints(Arc::clone(&self.0), id);
                 self.0.background.spawn(discovery);
             }
@@ -39,7 +39,7 @@ async fn discover_endpoints(shared: Arc<Shared>, id: NodeId) {
             match shared.deployments[id.0].endpoints().await {
                 Ok(endpoints) => {
                     tracing::debug!(executor, ?endpoints, "endpoints discovered");
-                    return shared.known.learn(id, endpoints);
+                    return shared.known.record(id, endpoints);
                 }
                 Err(error) => {
                     let error = with_causes(&error);

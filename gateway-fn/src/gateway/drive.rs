@@ -43,7 +43,7 @@ impl Drive {
         request: DataRequest,
         context: Context,
     ) -> Result<Self, GatewayError> {
-        let walk = Walk::begin(
+        let walk = Walk::start(
             Arc::clone(&shared.graph),
             Arc::clone(&shared.known),
             request,
@@ -64,17 +64,17 @@ impl Drive {
             self.log_floating_errors();
             // A linear Flow has one call at a time: it needs no boxed future and no set.
             if let ([Step { node, .. }], None) = (ready.as_slice(), &self.concurrent)
-                && self.shared.graph[*node].awaited
+                && self.shared.graph[*node].is_awaited
             {
-                let Step { node, parts } = ready.swap_remove(0);
+                let Step { node, requests } = ready.swap_remove(0);
                 let context = self.context_for(node);
-                let result = visit(&self.shared, node, parts, &context).await;
+                let result = visit(&self.shared, node, requests, &context).await;
                 self.apply(node, result)?;
                 continue;
             }
             self.start_calls(ready);
-            if self.walk.is_settled() {
-                return Ok(self.walk.answer(now()));
+            if self.walk.is_response_ready() {
+                return Ok(self.walk.build_response(now()));
             }
             self.wait_for_call().await?;
         }
@@ -128,11 +128,11 @@ impl Drive {
         if ready.is_empty() {
             return;
         }
-        for Step { node, parts } in ready {
+        for Step { node, requests } in ready {
             let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
-            let awaited = shared.graph[node].awaited;
+            let awaited = shared.graph[node].is_awaited;
             let call: Call = Box::pin(async move {
-                let result = visit(&shared, node, parts, &context).await;
+                let result = visit(&shared, node, requests, &context).await;
                 (node, result)
             });
             let calls = self.concurrent.get_or_insert_default();
@@ -148,8 +148,8 @@ impl Drive {
     /// which no answer waits, has until the host ends.
     fn context_for(&self, node: NodeId) -> Arc<Context> {
         let graph = &self.shared.graph;
-        let deadline = match graph[node].awaited {
-            true => self.context.deadline_before(graph.nodes_behind(node)),
+        let deadline = match graph[node].is_awaited {
+            true => self.context.deadline_before(graph.max_nodes_after(node)),
             false => self.context.end,
         };
         if deadline == self.context.deadline {
@@ -182,14 +182,14 @@ impl Drive {
         let executor = &node.name;
         match result {
             Ok(Answer { request, is_error }) => {
-                if is_error && !node.awaited {
+                if is_error && !node.is_awaited {
                     let status = request.header.status.as_ref();
                     let status = status.map(|status| status.description.as_str());
                     tracing::warn!(executor, status, "floating executor returned an error");
                 }
-                Ok(self.walk.answered(id, request, is_error, now())?)
+                Ok(self.walk.record_response(id, request, is_error, now())?)
             }
-            Err(error) if node.awaited => Err(error.into()),
+            Err(error) if node.is_awaited => Err(error.into()),
             Err(error) => {
                 let error = with_causes(&error);
                 tracing::warn!(executor, %error, "call to floating executor failed");
@@ -199,7 +199,7 @@ impl Drive {
     }
 
     fn log_floating_errors(&mut self) {
-        for (id, error) in self.walk.take_lost() {
+        for (id, error) in self.walk.take_floating_errors() {
             let executor = &self.shared.graph[id].name;
             let error = with_causes(&error);
             tracing::warn!(executor, %error, "request did not reach floating executor");
@@ -211,11 +211,11 @@ impl Drive {
 async fn visit(
     shared: &Shared,
     node: NodeId,
-    parts: Vec<DataRequest>,
+    requests: Vec<DataRequest>,
     context: &Context,
 ) -> Result<Answer, CallError> {
     let visit = context.record.begin_visit(&shared.graph[node].name);
-    let result = shared.deployments[node.0].call(parts, context).await;
+    let result = shared.deployments[node.0].call(requests, context).await;
     let failed = result.as_ref().map_or(true, |answer| answer.is_error);
     context.record.end_visit(&visit, failed);
     result

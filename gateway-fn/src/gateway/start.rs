@@ -62,7 +62,7 @@ impl Gateway {
         registry: &Registry,
         clients: &Clients,
     ) -> Result<Self, DeploymentError> {
-        let known = KnownEndpoints::unknown(config.graph.len());
+        let known = KnownEndpoints::new(config.graph.len());
         let options = Options {
             grpc: grpc_options(&config.gateway, clients),
             lambda: lambda_options(&config.gateway, clients),
@@ -71,7 +71,7 @@ impl Gateway {
         for (index, executor) in config.executors.iter().enumerate() {
             let deployment = deployment(executor, registry, &options)?;
             if let Deployment::InProcess(service) = &deployment {
-                known.learn(NodeId(index), service.endpoints());
+                known.record(NodeId(index), service.endpoints());
             }
             deployments.push(deployment);
         }

@@ -52,7 +52,7 @@ fn graph_representation(graph: &FlowGraph) -> Value {
 
 fn followers(graph: &FlowGraph, node: &Node) -> Value {
     let names = node.followers.iter().map(|id| graph[*id].name.as_str());
-    names.chain(node.ends.then_some("end-gateway")).collect()
+    names.chain(node.is_end.then_some("end-gateway")).collect()
 }
 
 fn addresses(config: &Config) -> Value {

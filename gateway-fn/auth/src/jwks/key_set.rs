@@ -6,8 +6,6 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-use super::JwksError;
-
 /// Further keys of a set are ignored. Issuers have a few, and a token without a `kid` is compared with all.
 const MAX_KEYS: usize = 100;
 
@@ -33,22 +31,18 @@ pub(crate) enum Lookup<'a> {
 }
 
 impl KeySet {
-    /// Parses a set and skips keys that are not for signatures or of an unsupported type.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, JwksError> {
+    /// Parses a set and skips keys that are not for signatures or of an unsupported type. Returns `None` if no key is left.
+    pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<serde_json::Value>,
         }
-        let document: Document =
-            serde_json::from_slice(json).map_err(|_| JwksError::InvalidKeySet)?;
+        let document: Document = serde_json::from_slice(json).ok()?;
         let keys = document.keys.into_iter().take(MAX_KEYS);
         let keys: Vec<_> = keys
             .filter_map(|key| PublicKey::new(&Jwk::deserialize(key).ok()?))
             .collect();
-        match keys.is_empty() {
-            true => Err(JwksError::InvalidKeySet),
-            false => Ok(Self(keys)),
-        }
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// Finds the key that a token was signed with. Without a `kid`, exactly one key must fit the algorithm.

@@ -6,7 +6,7 @@ use flowgate_config::JwksSource;
 use futures_util::future::BoxFuture;
 use http::{StatusCode, Uri};
 
-use super::KeySet;
+use super::key_set::KeySet;
 use crate::fetch::{self, FetchError};
 
 /// The largest key set. Those of issuers with several keys and their certificates have some ten thousand bytes.
@@ -53,7 +53,7 @@ pub enum JwksError {
 /// Loads a key set.
 pub(super) fn load(source: &JwksSource) -> BoxFuture<'static, Result<KeySet, JwksError>> {
     match source.clone() {
-        JwksSource::Url(url) => Box::pin(async move { KeySet::parse(&fetch(&url).await?) }),
+        JwksSource::Url(url) => Box::pin(async move { parse(&fetch(&url).await?) }),
         // The file is small: reading it takes less time than handing it to another thread.
         JwksSource::File(path) => Box::pin(ready(load_file(&path))),
     }
@@ -63,9 +63,13 @@ pub(super) fn load(source: &JwksSource) -> BoxFuture<'static, Result<KeySet, Jwk
 pub(super) fn load_file(path: &Path) -> Result<KeySet, JwksError> {
     let bytes = fetch::read_file(path, MAX_BYTES as u64);
     let bytes = bytes.map_err(|source| JwksError::File { source })?;
-    KeySet::parse(&bytes.ok_or(JwksError::LargeFile {
+    parse(&bytes.ok_or(JwksError::LargeFile {
         max_bytes: MAX_BYTES,
     })?)
+}
+
+fn parse(json: &[u8]) -> Result<KeySet, JwksError> {
+    KeySet::parse(json).ok_or(JwksError::InvalidKeySet)
 }
 
 /// Fetches the content of a URL.

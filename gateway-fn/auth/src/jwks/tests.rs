@@ -264,11 +264,11 @@ fn unsupported_keys_are_skipped() {
         json!({}),
     ] {
         assert!(
-            KeySet::parse(invalid.to_string().as_bytes()).is_err(),
+            KeySet::parse(invalid.to_string().as_bytes()).is_none(),
             "{invalid}"
         );
     }
-    assert!(KeySet::parse(b"<html>").is_err());
+    assert!(KeySet::parse(b"<html>").is_none());
 }
 
 /// Starts a server that answers each connection with the next of these responses.

@@ -138,7 +138,7 @@ executors:
     );
     assert_eq!(config.gateway.prefetch, NonZeroUsize::new(10));
     assert_eq!(config.gateway.compression, Compression::Gzip);
-    assert!(config.graph.filters() && config.graph.floats());
+    assert!(config.graph.has_filters() && config.graph.has_floating_nodes());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The value of `when` -> a tree of tests, or everything that is wrong with it and where.
+//! Compiles the value of `when` into a tree of tests, or reports all its errors with their places.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,28 +6,28 @@ use flowgate_proto::{Kind, Value};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    field::{Field, FieldFault, attribute_names},
-    node::{Given, Node, Operator, Test},
+    field::{Field, FieldError, MAX_PATH_PARTS, attribute_names},
+    node::{Node, Operator, RightSide, Test},
 };
 use crate::pyregex::PyRegex;
 
-/// How deep conditions, and the values in them, may nest.
+/// The levels that conditions, and values in them, may nest.
 const MAX_DEPTH: usize = 32;
 
-/// One thing that is wrong with a condition.
+/// An error in a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilterFault {
-    /// The keys and list indexes inside `when` that lead to it.
+pub struct FilterSyntaxError {
+    /// The keys and list indexes that lead to it inside `when`.
     pub path: Vec<String>,
-    /// What stands there.
+    /// The value found.
     pub found: String,
-    /// What should.
+    /// What is allowed.
     pub expected: String,
-    /// What is wrong with it in particular. May repeat pieces of what stands there, `expected` does not.
+    /// More on the error. It may repeat parts of the value found; `expected` does not.
     pub detail: Option<String>,
 }
 
-impl fmt::Display for FilterFault {
+impl fmt::Display for FilterSyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path.join("."))?;
@@ -40,46 +40,46 @@ impl fmt::Display for FilterFault {
     }
 }
 
-pub(super) fn compile(condition: &Json) -> Result<Option<Node>, Vec<FilterFault>> {
+pub(super) fn compile(condition: &Json) -> Result<Option<Node>, Vec<FilterSyntaxError>> {
     let mut compiler = Compiler::default();
     let root = match condition {
         Json::Null => None,
         Json::Object(entries) => compiler.conjunction(entries),
         other => {
-            compiler.fault(
+            compiler.error(
                 describe(other),
                 "an object of conditions, as {field: {$operator: value}}",
             );
             None
         }
     };
-    if compiler.faults.is_empty() {
+    if compiler.errors.is_empty() {
         Ok(root)
     } else {
-        Err(compiler.faults)
+        Err(compiler.errors)
     }
 }
 
-/// Walks the condition, and goes on after a fault to find the others.
+/// Compiles a condition, and continues after an error to find the others.
 #[derive(Default)]
 struct Compiler {
     path: Vec<String>,
-    faults: Vec<FilterFault>,
+    errors: Vec<FilterSyntaxError>,
 }
 
 impl Compiler {
-    /// `{field: …, $or: …, …}` where it stands for itself.
+    /// Compiles an object of conditions, `{field: …, $or: …, …}`, that is not the operand of a logical operator.
     fn conjunction(&mut self, entries: &Map<String, Json>) -> Option<Node> {
         let mut root = None;
         for node in self.entries(entries) {
             root = Some(match root {
                 None => node,
                 Some(first @ Node::Test(_)) => Node::All(vec![first, node]),
-                // As in docarray: what follows a logical operator becomes part of it, so that
-                // `{$or: [a], b: …}` is `a or b`.
-                Some(Node::All(nodes)) => Node::All(with(nodes, node)),
-                Some(Node::Any(nodes)) => Node::Any(with(nodes, node)),
-                Some(Node::NotAll(nodes)) => Node::NotAll(with(nodes, node)),
+                // As in docarray, a condition that follows a logical operator becomes its operand: `{$or: [a], b: …}`
+                // means `a or b`.
+                Some(Node::All(nodes)) => Node::All(push(nodes, node)),
+                Some(Node::Any(nodes)) => Node::Any(push(nodes, node)),
+                Some(Node::NotAll(nodes)) => Node::NotAll(push(nodes, node)),
             });
         }
         root
@@ -88,11 +88,11 @@ impl Compiler {
     fn entries(&mut self, entries: &Map<String, Json>) -> Vec<Node> {
         let nodes = entries.iter().filter_map(|(key, value)| {
             self.inside(key, |this| match key.as_str() {
-                "$and" => Some(Node::All(this.parts(value))),
-                "$or" => Some(Node::Any(this.parts(value))),
-                "$not" => Some(Node::NotAll(this.parts(value))),
+                "$and" => Some(Node::All(this.operands(value))),
+                "$or" => Some(Node::Any(this.operands(value))),
+                "$not" => Some(Node::NotAll(this.operands(value))),
                 operator if operator.starts_with('$') => {
-                    this.fault(quote(operator), one_of(["$and", "$or", "$not"], operator));
+                    this.error(quote(operator), one_of(["$and", "$or", "$not"], operator));
                     None
                 }
                 field => this.field(field, value),
@@ -101,10 +101,10 @@ impl Compiler {
         nodes.collect()
     }
 
-    /// What a logical operator works on: the conditions of a list, or the fields of an object.
-    fn parts(&mut self, value: &Json) -> Vec<Node> {
+    /// Compiles the operands of a logical operator: the conditions of a list, or the fields of an object.
+    fn operands(&mut self, value: &Json) -> Vec<Node> {
         if self.path.len() > MAX_DEPTH {
-            self.fault("deeper nesting", format!("at most {MAX_DEPTH} levels"));
+            self.error("deeper nesting", format!("at most {MAX_DEPTH} levels"));
             return Vec::new();
         }
         match value {
@@ -114,20 +114,20 @@ impl Compiler {
                     .iter()
                     .enumerate()
                     .filter_map(|(index, condition)| {
-                        self.inside(&index.to_string(), |this| this.part(condition))
+                        self.inside(&index.to_string(), |this| this.operand(condition))
                     });
                 nodes.collect()
             }
             other => {
-                self.fault(describe(other), "a list of conditions, or one condition");
+                self.error(describe(other), "a list of conditions, or one condition");
                 Vec::new()
             }
         }
     }
 
-    fn part(&mut self, condition: &Json) -> Option<Node> {
+    fn operand(&mut self, condition: &Json) -> Option<Node> {
         let Json::Object(entries) = condition else {
-            self.fault(
+            self.error(
                 describe(condition),
                 "a condition, as {field: {$operator: value}}",
             );
@@ -136,19 +136,19 @@ impl Compiler {
         self.conjunction(entries)
     }
 
-    /// `field: {$operator: value, …}`.
+    /// Compiles `field: {$operator: value, …}`.
     fn field(&mut self, field: &str, value: &Json) -> Option<Node> {
         let tests = match value {
             Json::Object(tests) if !tests.is_empty() => tests,
             other => {
-                self.fault(
+                self.error(
                     describe(other),
                     "an operator and its value, as {$eq: value}",
                 );
                 return None;
             }
         };
-        // Parsed here once, so that a bad field is one fault however many operators it has.
+        // Parsed here too, so that an invalid field is one error however many operators it has.
         self.parse_field(field)?;
         let mut nodes: Vec<_> = tests
             .iter()
@@ -169,65 +169,65 @@ impl Compiler {
                 "$and" | "$or" | "$not" => format!("{operator} around the field, not below it"),
                 _ => one_of(Operator::ALL.map(Operator::as_str), operator),
             };
-            self.fault(quote(operator), &expected);
+            self.error(quote(operator), &expected);
             return None;
         };
-        let given = self.given(operator, value)?;
-        if field.is_tensor() && !suits_tensor(operator, value) {
-            let expected = "$exists, $size, or a comparison with null: a tensor has no other";
-            self.fault(quote(operator.as_str()), expected);
+        let right = self.right_side(operator, value)?;
+        if field.is_tensor() && !applies_to_tensor(operator, value) {
+            let expected = "$exists, $size, or a comparison with null, for a tensor";
+            self.error(quote(operator.as_str()), expected);
             return None;
         }
         Some(Node::Test(Test {
             field,
             operator,
-            given,
+            right,
         }))
     }
 
-    fn given(&mut self, operator: Operator, value: &Json) -> Option<Given> {
+    fn right_side(&mut self, operator: Operator, value: &Json) -> Option<RightSide> {
         let text = value.as_str();
         if let Some(text) =
             text.filter(|text| text.starts_with('{') && operator != Operator::Exists)
         {
             return self.placeholder(text);
         }
-        if let Some(expected) = operator.expects(value) {
-            self.fault(describe(value), expected);
+        if let Some(expected) = operator.check_value(value) {
+            self.error(describe(value), expected);
             return None;
         }
         if operator == Operator::Regex {
             return self.pattern(text.unwrap_or_default());
         }
         let Some(value) = literal(value, MAX_DEPTH) else {
-            self.fault("a deeper value", format!("at most {MAX_DEPTH} levels"));
+            self.error("deeper nesting", format!("at most {MAX_DEPTH} levels"));
             return None;
         };
-        Some(Given::Literal(value))
+        Some(RightSide::Literal(value))
     }
 
-    fn placeholder(&mut self, text: &str) -> Option<Given> {
+    fn placeholder(&mut self, text: &str) -> Option<RightSide> {
         let name = text
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'))
             .map(str::trim);
         let is_word = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         match name.filter(|name| is_word(name)) {
-            Some(name) => self.parse_field(name).map(Given::Placeholder),
+            Some(name) => self.parse_field(name).map(RightSide::Placeholder),
             None => {
-                self.fault(quote(text), "exactly one placeholder, as {tags__name}");
+                self.error(quote(text), "exactly one placeholder, as {tags__name}");
                 None
             }
         }
     }
 
-    fn pattern(&mut self, pattern: &str) -> Option<Given> {
+    fn pattern(&mut self, pattern: &str) -> Option<RightSide> {
         match PyRegex::new(pattern) {
-            Ok(regex) => Some(Given::Pattern(regex)),
+            Ok(regex) => Some(RightSide::Pattern(regex)),
             Err(error) => {
-                self.fault(quote(pattern), "a regular expression of Python");
-                if let Some(fault) = self.faults.last_mut() {
-                    fault.detail = Some(error.to_string());
+                self.error(quote(pattern), "a Python regular expression");
+                if let Some(last) = self.errors.last_mut() {
+                    last.detail = Some(error.to_string());
                 }
                 None
             }
@@ -235,36 +235,36 @@ impl Compiler {
     }
 
     fn parse_field(&mut self, text: &str) -> Option<Field> {
-        let fault = match Field::parse(text) {
+        let error = match Field::parse(text) {
             Ok(field) => return Some(field),
-            Err(fault) => fault,
+            Err(error) => error,
         };
-        let expected = match &fault {
-            FieldFault::UnknownAttribute(name) => {
+        let expected = match &error {
+            FieldError::UnknownAttribute(name) => {
                 format!(
                     "an attribute of a document: {}",
                     one_of(attribute_names(), name)
                 )
             }
-            FieldFault::UnknownScoreField(name) => {
+            FieldError::UnknownScoreField(name) => {
                 one_of(["value", "op_name", "description", "ref_id"], name)
             }
-            FieldFault::NoParts => "no `__` behind an attribute that has no parts".to_owned(),
-            FieldFault::TooDeep => "a path that fits into a document".to_owned(),
+            FieldError::NoParts => "no `__` after this attribute, which has no parts".to_owned(),
+            FieldError::TooDeep => format!("a path of at most {MAX_PATH_PARTS} parts"),
         };
-        self.fault(quote(text), &expected);
+        self.error(quote(text), &expected);
         None
     }
 
-    fn inside<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+    fn inside<T>(&mut self, key: &str, compile: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(key.to_owned());
-        let result = work(self);
+        let result = compile(self);
         self.path.pop();
         result
     }
 
-    fn fault(&mut self, found: impl Into<String>, expected: impl Into<String>) {
-        self.faults.push(FilterFault {
+    fn error(&mut self, found: impl Into<String>, expected: impl Into<String>) {
+        self.errors.push(FilterSyntaxError {
             path: self.path.clone(),
             found: found.into(),
             expected: expected.into(),
@@ -274,7 +274,7 @@ impl Compiler {
 }
 
 impl Operator {
-    /// `$ne` is what most people write first; Jina has only `$neq`.
+    /// `$ne`, a common mistake, is accepted for `$neq`, the only name in Jina.
     fn parse(name: &str) -> Option<Self> {
         let name = if name == "$ne" { "$neq" } else { name };
         Self::ALL
@@ -282,9 +282,9 @@ impl Operator {
             .find(|operator| operator.as_str() == name)
     }
 
-    /// What the operator wants, when this is not it.
-    fn expects(self, value: &Json) -> Option<&'static str> {
-        let (fits, expected) = match self {
+    /// Returns the values that are allowed, if this one is not.
+    fn check_value(self, value: &Json) -> Option<&'static str> {
+        let (is_allowed, expected) = match self {
             Self::Eq | Self::Neq => (true, ""),
             Self::Gt | Self::Gte | Self::Lt | Self::Lte => (
                 !value.is_null() && !value.is_object(),
@@ -298,11 +298,11 @@ impl Operator {
             Self::Size => (value.is_number(), "a number or a placeholder"),
             Self::Exists => (value.is_boolean(), "true or false"),
         };
-        (!fits).then_some(expected)
+        (!is_allowed).then_some(expected)
     }
 }
 
-fn suits_tensor(operator: Operator, value: &Json) -> bool {
+fn applies_to_tensor(operator: Operator, value: &Json) -> bool {
     match operator {
         Operator::Exists | Operator::Size => true,
         Operator::Eq | Operator::Neq => value.is_null(),
@@ -310,12 +310,12 @@ fn suits_tensor(operator: Operator, value: &Json) -> bool {
     }
 }
 
-fn with(mut nodes: Vec<Node>, node: Node) -> Vec<Node> {
+fn push(mut nodes: Vec<Node>, node: Node) -> Vec<Node> {
     nodes.push(node);
     nodes
 }
 
-/// The value as documents hold theirs; `None` when it nests too deep.
+/// Converts a value to the type of values in documents. Returns `None` if it nests too deep.
 fn literal(value: &Json, depth: usize) -> Option<Value> {
     Some(match value {
         Json::Null => Value::from(Kind::NullValue(0)),
@@ -355,14 +355,14 @@ fn quote(text: &str) -> String {
     format!("`{short}{dots}`")
 }
 
-/// The known names, with the one that was probably meant.
+/// Lists the known names, and suggests the most similar one.
 fn one_of<'a>(known: impl IntoIterator<Item = &'a str>, found: &str) -> String {
     let known: Vec<_> = known.into_iter().collect();
-    let near = known
+    let similar = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(name, found), name))
         .min()
         .filter(|(distance, name)| distance * 2 <= name.len().max(found.len()))
         .map(|(_, name)| format!(" (did you mean {name}?)"));
-    format!("one of {}{}", known.join(", "), near.unwrap_or_default())
+    format!("one of {}{}", known.join(", "), similar.unwrap_or_default())
 }

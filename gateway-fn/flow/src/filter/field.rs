@@ -1,4 +1,4 @@
-//! A field of a condition (`text`, `tags__a__0`, `scores__cosine__value`) -> its value in a document.
+//! Reads a field of a condition (`text`, `tags__a__0`, `scores__cosine__value`) from a document.
 
 use flowgate_proto::{
     Struct,
@@ -7,36 +7,36 @@ use flowgate_proto::{
 
 use super::operand::Operand;
 
-/// Steps of a path. Protobuf itself lets a document nest no deeper than 100 messages.
-const MAX_PATH: usize = 100;
+/// The longest path. Protobuf does not allow documents to nest deeper than 100 messages.
+pub(super) const MAX_PATH_PARTS: usize = 100;
 
-/// A document's attribute, or a path from one of them inwards.
+/// An attribute of a document, or a path inside one.
 #[derive(Debug)]
 pub(super) struct Field {
-    /// As it stands in the condition.
+    /// As written in the condition.
     pub(super) text: String,
     attribute: Attribute,
     path: Vec<Segment>,
-    /// Whether `__` is in the text; `$exists` asks something else of a path than of an attribute.
+    /// Whether the text contains `__`. `$exists` treats paths and attributes differently.
     is_path: bool,
 }
 
-/// Why a text names no field.
+/// Why a text is not a field.
 #[derive(Debug)]
-pub(super) enum FieldFault {
-    /// It starts with a name that no document has.
+pub(super) enum FieldError {
+    /// It begins with an unknown attribute.
     UnknownAttribute(String),
-    /// It goes inside an attribute that has no inside.
+    /// Its path leads into an attribute that has no parts.
     NoParts,
-    /// It asks a score for something else than its four fields.
+    /// It names a field that scores do not have.
     UnknownScoreField(String),
-    /// It goes deeper than any document.
+    /// Its path is longer than documents can nest.
     TooDeep,
 }
 
-/// A path that this document does not have, and that is not just a missing key.
+/// The part of a path that a document does not have. A missing key of an object is not an error.
 #[derive(Debug)]
-pub(super) struct DeadEnd {
+pub(super) struct MissingPart {
     pub(super) found: &'static str,
     pub(super) part: String,
 }
@@ -48,48 +48,51 @@ struct Segment {
 }
 
 impl Field {
-    pub(super) fn parse(text: &str) -> Result<Self, FieldFault> {
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let (name, rest) = text.split_once("__").unwrap_or((text, ""));
         let field = Self {
             text: text.to_owned(),
             attribute: Attribute::parse(name)?,
-            path: segments(rest),
+            path: split_path(rest),
             is_path: text.contains("__"),
         };
-        if field.path.len() > MAX_PATH {
-            return Err(FieldFault::TooDeep);
+        if field.path.len() > MAX_PATH_PARTS {
+            return Err(FieldError::TooDeep);
         }
-        check(field.attribute, &field.path)?;
+        check_path(field.attribute, &field.path)?;
         Ok(field)
     }
 
-    /// The value in this document; null for a key that is missing.
-    pub(super) fn resolve<'a>(&self, document: &'a DocumentProto) -> Result<Operand<'a>, DeadEnd> {
-        let start = self.attribute.of(document);
+    /// Returns the value in a document; null for a missing key.
+    pub(super) fn resolve<'a>(
+        &self,
+        document: &'a DocumentProto,
+    ) -> Result<Operand<'a>, MissingPart> {
+        let start = self.attribute.value(document);
         self.path.iter().try_fold(start, |value, segment| {
             if value.is_falsy() {
                 return Ok(Operand::Null);
             }
-            step(value, segment).ok_or_else(|| DeadEnd {
+            child(value, segment).ok_or_else(|| MissingPart {
                 found: value.describe(),
                 part: segment.name.clone(),
             })
         })
     }
 
-    /// `$exists`: an attribute is there when it is not its default, a path when it is not null.
+    /// Evaluates `$exists`: an attribute exists if it is not its default, a path if it is not null.
     pub(super) fn exists(&self, value: Operand<'_>) -> bool {
         let not_null = !matches!(value, Operand::Null);
         not_null && (self.is_path || self.attribute == Attribute::Id || !value.is_falsy())
     }
 
-    /// Whether the field is always a tensor or nothing.
+    /// Whether the field is a tensor or null in every document.
     pub(super) fn is_tensor(&self) -> bool {
         self.path.is_empty() && matches!(self.attribute, Attribute::Tensor | Attribute::Embedding)
     }
 }
 
-fn segments(mut rest: &str) -> Vec<Segment> {
+fn split_path(mut rest: &str) -> Vec<Segment> {
     let mut path = Vec::new();
     while !rest.is_empty() {
         let (name, inner) = rest.split_once("__").unwrap_or((rest, ""));
@@ -102,31 +105,33 @@ fn segments(mut rest: &str) -> Vec<Segment> {
     path
 }
 
-/// What can be known about a path before there is a document.
-fn check(attribute: Attribute, path: &[Segment]) -> Result<(), FieldFault> {
+/// Checks a path as far as possible without a document.
+fn check_path(attribute: Attribute, path: &[Segment]) -> Result<(), FieldError> {
     use Attribute as A;
     match (attribute, path) {
         (_, []) | (A::Tags | A::Metadata | A::Location, _) => Ok(()),
         (A::Scores | A::Evaluations, [_, field, ..]) => match field.name.as_str() {
             "value" | "op_name" | "description" | "ref_id" => Ok(()),
-            other => Err(FieldFault::UnknownScoreField(other.to_owned())),
+            other => Err(FieldError::UnknownScoreField(other.to_owned())),
         },
         (A::Scores | A::Evaluations | A::Chunks | A::Matches, [_]) => Ok(()),
         (A::Chunks | A::Matches, [_, inner, rest @ ..]) => {
-            check(Attribute::parse(&inner.name)?, rest)
+            check_path(Attribute::parse(&inner.name)?, rest)
         }
-        // A character of a string.
+        // An index selects a character of a string.
         (A::Content, [Segment { index: Some(_), .. }]) => Ok(()),
         (attribute, [Segment { index: Some(_), .. }]) if attribute.is_text() => Ok(()),
-        _ => Err(FieldFault::NoParts),
+        _ => Err(FieldError::NoParts),
     }
 }
 
-/// One step inwards; `None` when there is no way.
-fn step<'a>(value: Operand<'a>, segment: &Segment) -> Option<Operand<'a>> {
+/// Returns the part of a value that a segment names, or `None` if the value has no such part.
+fn child<'a>(value: Operand<'a>, segment: &Segment) -> Option<Operand<'a>> {
     let name = segment.name.as_str();
     match value {
-        Operand::Object(object) => Some(object.fields.get(name).map_or(Operand::Null, Operand::of)),
+        Operand::Object(object) => {
+            Some(object.fields.get(name).map_or(Operand::Null, Operand::new))
+        }
         Operand::Scores(scores) => Some(scores.get(name).map_or(Operand::Null, Operand::Score)),
         Operand::Score(score) => match name {
             "value" => Some(Operand::Number(score.value.into())),
@@ -135,10 +140,11 @@ fn step<'a>(value: Operand<'a>, segment: &Segment) -> Option<Operand<'a>> {
             "ref_id" => Some(Operand::Text(&score.ref_id)),
             _ => None,
         },
-        Operand::Document(document) => Some(Attribute::parse(name).ok()?.of(document)),
+        Operand::Document(document) => Some(Attribute::parse(name).ok()?.value(document)),
         Operand::Documents(documents) if segment.index.is_none() => {
-            let mut from_last = documents.iter().rev();
-            from_last
+            // Of several documents with the same id the last counts, as in docarray.
+            let mut documents = documents.iter().rev();
+            documents
                 .find(|document| document.id == name)
                 .map(Operand::Document)
         }
@@ -146,7 +152,7 @@ fn step<'a>(value: Operand<'a>, segment: &Segment) -> Option<Operand<'a>> {
     }
 }
 
-/// What a condition can ask a document for.
+/// An attribute of a document that a condition can use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Attribute {
     Id,
@@ -198,15 +204,15 @@ const ATTRIBUTES: [(&str, Attribute); 22] = [
     ("_metadata", Attribute::Metadata),
 ];
 
-/// The names of all attributes, for messages.
+/// Returns the names of all attributes, for messages.
 pub(super) fn attribute_names() -> impl Iterator<Item = &'static str> {
     ATTRIBUTES.iter().map(|(name, _)| *name)
 }
 
 impl Attribute {
-    fn parse(name: &str) -> Result<Self, FieldFault> {
+    fn parse(name: &str) -> Result<Self, FieldError> {
         let known = ATTRIBUTES.iter().find(|(known, _)| *known == name);
-        let unknown = || FieldFault::UnknownAttribute(name.to_owned());
+        let unknown = || FieldError::UnknownAttribute(name.to_owned());
         known.map(|(_, attribute)| *attribute).ok_or_else(unknown)
     }
 
@@ -217,8 +223,8 @@ impl Attribute {
         )
     }
 
-    /// The attribute's value; the default that docarray gives it when it is unset.
-    fn of(self, document: &DocumentProto) -> Operand<'_> {
+    /// Returns the value in a document, or docarray's default if it is unset.
+    fn value(self, document: &DocumentProto) -> Operand<'_> {
         match self {
             Self::Id => Operand::Text(&document.id),
             Self::ParentId => Operand::Text(&document.parent_id),
@@ -238,13 +244,13 @@ impl Attribute {
             Self::Chunks => Operand::Documents(&document.chunks),
             Self::Matches => Operand::Documents(&document.matches),
             Self::Blob | Self::Text | Self::Tensor | Self::Content | Self::ContentType => {
-                self.of_content(document.content.as_ref())
+                self.content_value(document.content.as_ref())
             }
         }
     }
 
-    /// The attributes that look at the one content a document has.
-    fn of_content(self, content: Option<&Content>) -> Operand<'_> {
+    /// Returns the value of an attribute that depends on the content of a document.
+    fn content_value(self, content: Option<&Content>) -> Operand<'_> {
         let value = match content {
             Some(Content::Text(text)) => Operand::Text(text),
             Some(Content::Blob(blob)) => Operand::Blob(blob),

@@ -1,15 +1,15 @@
-//! A compiled condition, asked about one document.
+//! A compiled condition, evaluated for one document at a time.
 
 use flowgate_proto::{Value, docarray::DocumentProto};
 
 use super::{
     FilterError,
-    field::{DeadEnd, Field},
+    field::{Field, MissingPart},
     operand::Operand,
 };
 use crate::pyregex::{ClientPatterns, PyRegex};
 
-/// Conditions as a tree; a part that decides ends the question, later parts are not asked.
+/// A tree of conditions. Evaluation stops at the first one that decides the result.
 #[derive(Debug)]
 pub(super) enum Node {
     All(Vec<Self>),
@@ -23,15 +23,15 @@ pub(super) enum Node {
 pub(super) struct Test {
     pub(super) field: Field,
     pub(super) operator: Operator,
-    pub(super) given: Given,
+    pub(super) right: RightSide,
 }
 
-/// What the operator is given to work with.
+/// The right side of an operator.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(super) enum RightSide {
     Literal(Value),
     Pattern(PyRegex),
-    /// `{field__path}`: another field of the same document.
+    /// Another field of the same document, written `{field__path}`.
     Placeholder(Field),
 }
 
@@ -51,62 +51,63 @@ pub(super) enum Operator {
 }
 
 impl Node {
-    pub(super) fn admits(
+    /// Whether a document fulfils the condition.
+    pub(super) fn matches(
         &self,
         document: &DocumentProto,
         patterns: &mut ClientPatterns,
     ) -> Result<bool, FilterError> {
-        let mut first = |nodes: &[Self], wanted: bool| {
+        let mut has_result = |nodes: &[Self], result: bool| {
             for node in nodes {
-                if node.admits(document, patterns)? == wanted {
+                if node.matches(document, patterns)? == result {
                     return Ok(true);
                 }
             }
             Ok(false)
         };
         match self {
-            Self::All(nodes) => first(nodes, false).map(|refused| !refused),
-            Self::NotAll(nodes) => first(nodes, false),
-            Self::Any(nodes) => first(nodes, true),
-            Self::Test(test) => test.admits(document, patterns),
+            Self::All(nodes) => has_result(nodes, false).map(|has_failed| !has_failed),
+            Self::NotAll(nodes) => has_result(nodes, false),
+            Self::Any(nodes) => has_result(nodes, true),
+            Self::Test(test) => test.matches(document, patterns),
         }
     }
 }
 
 impl Test {
-    fn admits(
+    fn matches(
         &self,
         document: &DocumentProto,
         patterns: &mut ClientPatterns,
     ) -> Result<bool, FilterError> {
-        let given = match &self.given {
-            Given::Literal(value) => Operand::of(value),
-            Given::Pattern(_) => Operand::Text(""),
-            Given::Placeholder(field) => self.resolve(field, document)?,
+        let right = match &self.right {
+            RightSide::Literal(value) => Operand::new(value),
+            RightSide::Pattern(_) => Operand::Text(""),
+            RightSide::Placeholder(field) => self.resolve(field, document)?,
         };
         let found = self.resolve(&self.field, document)?;
         match self.operator {
             Operator::Eq | Operator::Neq => {
-                self.refuse_tensors(found, given)?;
-                Ok(found.equals(given) == (self.operator == Operator::Eq))
+                self.reject_tensors(found, right)?;
+                Ok(found.equals(right) == (self.operator == Operator::Eq))
             }
             Operator::In | Operator::Nin => {
-                let is_in = given
+                let is_in = right
                     .contains(found)
-                    .map_err(|_| self.incomparable(found, given))?;
+                    .map_err(|_| self.incomparable(found, right))?;
                 Ok(is_in == (self.operator == Operator::In))
             }
-            Operator::Exists => Ok(self.field.exists(found) == given.equals(Operand::Bool(true))),
+            Operator::Exists => Ok(self.field.exists(found) == right.equals(Operand::Bool(true))),
             _ if matches!(found, Operand::Null) => Ok(false),
-            Operator::Regex => self.matches(found, given, patterns),
+            Operator::Regex => self.matches_regex(found, right, patterns),
             Operator::Size => match found.len() {
-                Some(len) => Ok(given.equals(Operand::Number(len as f64))),
-                None => Err(self.unsuited(found)),
+                Some(len) => Ok(right.equals(Operand::Number(len as f64))),
+                None => Err(self.not_applicable(found)),
             },
             Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => {
                 let order = found
-                    .order(given)
-                    .map_err(|_| self.incomparable(found, given))?;
+                    .order(right)
+                    .map_err(|_| self.incomparable(found, right))?;
                 Ok(order.is_some_and(|order| match self.operator {
                     Operator::Gt => order.is_gt(),
                     Operator::Gte => order.is_ge(),
@@ -122,40 +123,40 @@ impl Test {
         field: &Field,
         document: &'a DocumentProto,
     ) -> Result<Operand<'a>, FilterError> {
-        let dead_end = |DeadEnd { found, part }| FilterError::DeadEnd {
+        let missing = |MissingPart { found, part }| FilterError::MissingPart {
             field: field.text.clone(),
             operator: self.operator.as_str(),
             found,
             part,
         };
-        field.resolve(document).map_err(dead_end)
+        field.resolve(document).map_err(missing)
     }
 
-    /// An array is compared element by element in Python, which is neither true nor false.
-    fn refuse_tensors(&self, found: Operand<'_>, given: Operand<'_>) -> Result<(), FilterError> {
-        match (found, given) {
+    /// Python compares arrays element by element, so that the result is neither true nor false.
+    fn reject_tensors(&self, found: Operand<'_>, right: Operand<'_>) -> Result<(), FilterError> {
+        match (found, right) {
             (Operand::Tensor(_), Operand::Null) | (Operand::Null, Operand::Tensor(_)) => Ok(()),
             (Operand::Tensor(_), _) | (_, Operand::Tensor(_)) => {
-                Err(self.incomparable(found, given))
+                Err(self.incomparable(found, right))
             }
             _ => Ok(()),
         }
     }
 
-    fn matches(
+    fn matches_regex(
         &self,
         found: Operand<'_>,
-        given: Operand<'_>,
+        right: Operand<'_>,
         patterns: &mut ClientPatterns,
     ) -> Result<bool, FilterError> {
         let Operand::Text(text) = found else {
-            return Err(self.unsuited(found));
+            return Err(self.not_applicable(found));
         };
-        let result = match (&self.given, given) {
-            (Given::Pattern(regex), _) => regex.search(text),
-            // The pattern is the client's own: it must not be able to burn the Gateway's time.
+        let result = match (&self.right, right) {
+            (RightSide::Pattern(regex), _) => regex.search(text),
+            // The pattern comes from the client, so that its time is limited.
             (_, Operand::Text(pattern)) => patterns.search(pattern, text),
-            _ => return Err(self.incomparable(found, given)),
+            _ => return Err(self.incomparable(found, right)),
         };
         result.map_err(|error| FilterError::Pattern {
             field: self.field.text.clone(),
@@ -164,17 +165,17 @@ impl Test {
         })
     }
 
-    fn incomparable(&self, found: Operand<'_>, given: Operand<'_>) -> FilterError {
+    fn incomparable(&self, found: Operand<'_>, right: Operand<'_>) -> FilterError {
         FilterError::Incomparable {
             field: self.field.text.clone(),
             operator: self.operator.as_str(),
             found: found.describe(),
-            given: given.describe(),
+            operand: right.describe(),
         }
     }
 
-    fn unsuited(&self, found: Operand<'_>) -> FilterError {
-        FilterError::Unsuited {
+    fn not_applicable(&self, found: Operand<'_>) -> FilterError {
+        FilterError::NotApplicable {
             field: self.field.text.clone(),
             operator: self.operator.as_str(),
             found: found.describe(),

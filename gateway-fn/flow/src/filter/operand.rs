@@ -1,5 +1,5 @@
-//! A value that a condition compares, borrowed from the document or from the condition itself, and
-//! the comparisons that Python has for it (docarray 0.21 leaves them to Python).
+//! A value in a condition, borrowed from the document or from the condition itself, with Python's comparisons: docarray
+//! 0.21 leaves them to Python.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -8,7 +8,7 @@ use flowgate_proto::{
     docarray::{DocumentProto, NamedScoreProto, NdArrayProto, nd_array_proto},
 };
 
-/// One value. Nothing is copied out of a document.
+/// A value. It borrows from the document.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operand<'a> {
     Null,
@@ -26,13 +26,13 @@ pub(super) enum Operand<'a> {
     Tensor(&'a NdArrayProto),
 }
 
-/// Two values for which Python has no such comparison.
+/// Python cannot compare the two values in this way.
 #[derive(Debug, PartialEq)]
-pub(super) struct Mismatch;
+pub(super) struct Incomparable;
 
 impl<'a> Operand<'a> {
-    /// A value out of `tags`, `_metadata` or a condition.
-    pub(super) fn of(value: &'a Value) -> Self {
+    /// Borrows a value from `tags`, `_metadata` or a condition.
+    pub(super) fn new(value: &'a Value) -> Self {
         match &value.kind {
             None | Some(Kind::NullValue(_)) => Self::Null,
             Some(Kind::BoolValue(truth)) => Self::Bool(*truth),
@@ -43,7 +43,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Python reads a `Struct` by way of JSON, where these three are strings.
+    /// Python converts a `Struct` to JSON first, in which these three numbers are strings.
     const fn number(number: f64) -> Self {
         if number.is_nan() {
             Self::Text("NaN")
@@ -56,7 +56,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Whether Python takes the value for false: null, zero or empty.
+    /// Whether the value is false in Python: null, zero or empty.
     pub(super) fn is_falsy(self) -> bool {
         match self {
             Self::Null => true,
@@ -73,7 +73,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Python's `len()`; characters of a string, first dimension of a tensor.
+    /// Returns Python's `len()`: the characters of a string, the first dimension of a tensor.
     pub(super) fn len(self) -> Option<usize> {
         match self {
             Self::Text(text) => Some(text.chars().count()),
@@ -83,40 +83,40 @@ impl<'a> Operand<'a> {
             Self::Object(object) => Some(object.fields.len()),
             Self::Documents(documents) => Some(documents.len()),
             Self::Scores(scores) => Some(scores.len()),
-            Self::Tensor(tensor) => rows(tensor),
+            Self::Tensor(tensor) => first_dimension(tensor),
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::Document(_) | Self::Score(_) => {
                 None
             }
         }
     }
 
-    /// The element at `index`, from the end when negative; `None` when there is none.
+    /// Returns the element at `index`, counted from the end if it is negative.
     pub(super) fn item(self, index: i64) -> Option<Self> {
-        let place = if index < 0 {
-            let back = usize::try_from(index.unsigned_abs()).ok()?;
-            self.len()?.checked_sub(back)?
+        let position = if index < 0 {
+            let from_end = usize::try_from(index.unsigned_abs()).ok()?;
+            self.len()?.checked_sub(from_end)?
         } else {
             usize::try_from(index).ok()?
         };
         match self {
-            Self::List(list) => list.get(place).map(Self::of),
-            Self::Numbers(numbers) => numbers.get(place).map(|n| Self::Number((*n).into())),
-            Self::Documents(documents) => documents.get(place).map(Self::Document),
+            Self::List(list) => list.get(position).map(Self::new),
+            Self::Numbers(numbers) => numbers.get(position).map(|n| Self::Number((*n).into())),
+            Self::Documents(documents) => documents.get(position).map(Self::Document),
             Self::Text(text) => text
                 .char_indices()
-                .nth(place)
+                .nth(position)
                 .map(|(at, char)| Self::Text(&text[at..at + char.len_utf8()])),
             _ => None,
         }
     }
 
-    /// Python's `==`; values of different types are just not equal.
+    /// Compares as Python's `==`. Values of different types are not equal.
     pub(super) fn equals(self, other: Self) -> bool {
         match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::Blob(a), Self::Blob(b)) => a == b,
-            (Self::Object(a), Self::Object(b)) => equal_objects(a, b),
+            (Self::Object(a), Self::Object(b)) => are_objects_equal(a, b),
             (Self::Scores(a), Self::Scores(b)) => a == b,
             (Self::Scores(a), Self::Object(b)) | (Self::Object(b), Self::Scores(a)) => {
                 a.is_empty() && b.fields.is_empty()
@@ -136,8 +136,8 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Python's `<` and its kin; `Ok(None)` when NaN is in play.
-    pub(super) fn order(self, other: Self) -> Result<Option<Ordering>, Mismatch> {
+    /// Compares as Python's `<`, `<=`, `>` and `>=`. Returns `Ok(None)` if NaN is involved.
+    pub(super) fn order(self, other: Self) -> Result<Option<Ordering>, Incomparable> {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => return Ok(Some(a.cmp(b))),
             (Self::Blob(a), Self::Blob(b)) => return Ok(Some(a.cmp(b))),
@@ -147,7 +147,7 @@ impl<'a> Operand<'a> {
             return Ok(a.partial_cmp(&b));
         }
         let (Some(a), Some(b)) = (self.items(), other.items()) else {
-            return Err(Mismatch);
+            return Err(Incomparable);
         };
         match a.zip(b).find(|(a, b)| !a.equals(*b)) {
             Some((a, b)) => a.order(b),
@@ -155,8 +155,8 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Python's `needle in self`: an element of a list, a part of a string, a key of an object.
-    pub(super) fn contains(self, needle: Self) -> Result<bool, Mismatch> {
+    /// Evaluates Python's `needle in self`: an element of a list, a substring, or a key of an object.
+    pub(super) fn contains(self, needle: Self) -> Result<bool, Incomparable> {
         if let Some(mut items) = self.items() {
             return Ok(items.any(|item| item.equals(needle)));
         }
@@ -167,16 +167,16 @@ impl<'a> Operand<'a> {
             (Self::Documents(documents), Self::Text(id)) => {
                 Ok(documents.iter().any(|document| document.id == id))
             }
-            // A key is a string; what else Python can look up is just not there.
+            // Keys are strings. Python can look up other hashable values, but never finds them.
             (
                 Self::Object(_) | Self::Scores(_),
                 Self::Null | Self::Bool(_) | Self::Number(_) | Self::Blob(_),
             ) => Ok(false),
-            _ => Err(Mismatch),
+            _ => Err(Incomparable),
         }
     }
 
-    /// What the value is, for a person.
+    /// Names the type of the value, for messages.
     pub(super) const fn describe(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -194,7 +194,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Python counts booleans among the numbers.
+    /// Returns a number or a boolean as a number, as Python treats both.
     const fn as_number(self) -> Option<f64> {
         match self {
             Self::Bool(truth) => Some(if truth { 1.0 } else { 0.0 }),
@@ -203,7 +203,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// The elements of what is a list in Python.
+    /// Returns the elements of a value that is a list in Python.
     fn items(self) -> Option<impl Iterator<Item = Self>> {
         let (values, numbers): (&[Value], &[f32]) = match self {
             Self::List(list) => (list, &[]),
@@ -211,17 +211,16 @@ impl<'a> Operand<'a> {
             _ => return None,
         };
         let numbers = numbers.iter().map(|number| Self::Number((*number).into()));
-        Some(values.iter().map(Self::of).chain(numbers))
+        Some(values.iter().map(Self::new).chain(numbers))
     }
 }
 
-fn equal_objects(a: &Struct, b: &Struct) -> bool {
-    let equal_values = |(a, b): (&Value, &Value)| Operand::of(a).equals(Operand::of(b));
-    a.fields.keys().eq(b.fields.keys())
-        && a.fields.values().zip(b.fields.values()).all(equal_values)
+fn are_objects_equal(a: &Struct, b: &Struct) -> bool {
+    let are_equal = |(a, b): (&Value, &Value)| Operand::new(a).equals(Operand::new(b));
+    a.fields.keys().eq(b.fields.keys()) && a.fields.values().zip(b.fields.values()).all(are_equal)
 }
 
-fn rows(tensor: &NdArrayProto) -> Option<usize> {
+fn first_dimension(tensor: &NdArrayProto) -> Option<usize> {
     let shape = match tensor.content.as_ref()? {
         nd_array_proto::Content::Dense(dense) => &dense.shape,
         nd_array_proto::Content::Sparse(sparse) => &sparse.shape,

@@ -1,5 +1,6 @@
-//! Against recordings of docarray 0.21 on Python 3.10 (`recorded.tsv`: documents as `@name` and the hex of
-//! a `DocumentProto`, then per condition what `find` says of each of them: 1, 0, or the exception's class).
+//! Compares conditions with recordings of docarray 0.21 on Python 3.10. `recorded.tsv` has documents as `@name` and the
+//! hex of a `DocumentProto`, then for each condition the result of `find` for each document: 1, 0, or the class of the
+//! exception.
 
 use std::collections::BTreeMap;
 
@@ -23,19 +24,19 @@ fn document(hex: &str) -> DocumentProto {
 }
 
 impl Filter {
-    /// Whether the node gets to see this document.
-    fn admits(&self, document: &DocumentProto) -> Result<bool, FilterError> {
-        let kept = self.keep(vec![document.clone()]);
-        kept.map(|kept| !kept.is_empty())
+    /// Whether the condition selects this document.
+    fn matches(&self, document: &DocumentProto) -> Result<bool, FilterError> {
+        let selected = self.select(vec![document.clone()]);
+        selected.map(|selected| !selected.is_empty())
     }
 }
 
 fn compile(condition: &Json) -> Filter {
-    Filter::compile(condition).unwrap_or_else(|faults| panic!("{condition}: {faults:?}"))
+    Filter::compile(condition).unwrap_or_else(|errors| panic!("{condition}: {errors:?}"))
 }
 
 #[test]
-fn documents_are_judged_as_by_docarray() {
+fn conditions_select_the_same_documents_as_docarray() {
     let (documents, conditions): (Vec<_>, Vec<_>) =
         RECORDED.lines().partition(|line| line.starts_with('@'));
     let hex = |line: &str| document(line.split('\t').nth(1).expect("hex"));
@@ -46,17 +47,17 @@ fn documents_are_judged_as_by_docarray() {
         let condition = fields.next().expect("a condition");
         let filter = match Filter::compile(&serde_json::from_str(condition).expect("JSON")) {
             Ok(filter) => filter,
-            Err(faults) => {
-                wrong.push(format!("{condition}: {faults:?}"));
+            Err(errors) => {
+                wrong.push(format!("{condition}: {errors:?}"));
                 continue;
             }
         };
         for (document, expected) in documents.iter().zip(fields) {
-            let ours = match filter.admits(document) {
-                Ok(admitted) => u8::from(admitted).to_string(),
+            let ours = match filter.matches(document) {
+                Ok(is_match) => u8::from(is_match).to_string(),
                 Err(error) => error.python_class().to_owned(),
             };
-            // Jina's names for what Python calls a TypeError and `re.error`.
+            // Subclasses of `TypeError`, and the name of `re.error` without its module.
             let expected = match expected {
                 "LookupyError" | "UFuncTypeError" => "TypeError",
                 "error" => "re.error",
@@ -79,32 +80,32 @@ fn documents_are_judged_as_by_docarray() {
 }
 
 #[test]
-fn ne_is_neq() {
+fn ne_is_accepted_for_neq() {
     let bare = DocumentProto::default();
     assert_eq!(
-        compile(&json!({"tags__x": {"$ne": 1}})).admits(&bare),
+        compile(&json!({"tags__x": {"$ne": 1}})).matches(&bare),
         Ok(true)
     );
     assert_eq!(
-        compile(&json!({"tags__x": {"$ne": null}})).admits(&bare),
+        compile(&json!({"tags__x": {"$ne": null}})).matches(&bare),
         Ok(false)
     );
 }
 
-/// Jina answers each of these with an exception, at the first request.
+/// Jina fails here with an exception at the first request.
 #[test]
-fn a_key_that_looks_like_a_number_is_still_a_key() {
+fn a_key_of_digits_is_a_key() {
     let tags = BTreeMap::from([("0".to_owned(), Value::from("zero"))]);
     let document = DocumentProto {
         tags: Some(Struct { fields: tags }),
         ..Default::default()
     };
     assert_eq!(
-        compile(&json!({"tags__0": {"$eq": "zero"}})).admits(&document),
+        compile(&json!({"tags__0": {"$eq": "zero"}})).matches(&document),
         Ok(true)
     );
     assert_eq!(
-        compile(&json!({"tags__1": {"$eq": null}})).admits(&document),
+        compile(&json!({"tags__1": {"$eq": null}})).matches(&document),
         Ok(true)
     );
 }
@@ -119,17 +120,17 @@ fn a_tensor_can_be_compared_with_null() {
         ..Default::default()
     };
     let is_null = compile(&json!({"embedding": {"$eq": null}}));
-    assert_eq!(is_null.admits(&tensor), Ok(false));
-    assert_eq!(is_null.admits(&DocumentProto::default()), Ok(true));
+    assert_eq!(is_null.matches(&tensor), Ok(false));
+    assert_eq!(is_null.matches(&DocumentProto::default()), Ok(true));
 }
 
-fn faults(condition: &Json) -> Vec<String> {
-    let faults = Filter::compile(condition).expect_err("a bad condition");
-    faults.iter().map(ToString::to_string).collect()
+fn syntax_errors(condition: &Json) -> Vec<String> {
+    let errors = Filter::compile(condition).expect_err("an invalid condition");
+    errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn faults_say_where_and_what_is_expected() {
+fn syntax_errors_name_the_place_and_what_is_expected() {
     let operators = "one of $eq, $neq, $gt, $gte, $lt, $lte, $in, $nin, $regex, $size, $exists";
     let cases = [
         (json!({"tags__x": {"$gtt": 1}}), format!("tags__x.$gtt: found `$gtt`, expected {operators} (did you mean $gt?)")),
@@ -137,48 +138,48 @@ fn faults_say_where_and_what_is_expected() {
         (json!({"$and": [{"id": {"$eq": 1}}, {"txt": {"$eq": 1}}]}), "$and.1.txt: found `txt`, expected an attribute of a document: one of id, text, blob, tensor, content, content_type, uri, mime_type, modality, tags, weight, granularity, adjacency, parent_id, offset, location, embedding, scores, evaluations, chunks, matches, _metadata (did you mean text?)".to_owned()),
         (json!({"id": {"$not": {"$eq": "x"}}}), "id.$not: found `$not`, expected $not around the field, not below it".to_owned()),
         (json!({"id": {"$eq": "{tags__x} {id}"}}), "id.$eq: found `{tags__x} {id}`, expected exactly one placeholder, as {tags__name}".to_owned()),
-        (json!({"text": {"$regex": "("}}), "text.$regex: found `(`, expected a regular expression of Python (missing ), unterminated subpattern at position 0)".to_owned()),
+        (json!({"text": {"$regex": "("}}), "text.$regex: found `(`, expected a Python regular expression (missing ), unterminated subpattern at position 0)".to_owned()),
         (json!({"id": 5}), "id: found 5, expected an operator and its value, as {$eq: value}".to_owned()),
         (json!({"id": {}}), "id: found an empty object, expected an operator and its value, as {$eq: value}".to_owned()),
         (json!({"id": {"$exists": 1}}), "id.$exists: found 1, expected true or false".to_owned()),
         (json!({"id": {"$in": 1}}), "id.$in: found 1, expected a list, a string or a placeholder".to_owned()),
         (json!({"weight": {"$gt": null}}), "weight.$gt: found null, expected a number, a string, a list or a placeholder".to_owned()),
         (json!({"text": {"$size": "3"}}), "text.$size: found `3`, expected a number or a placeholder".to_owned()),
-        (json!({"weight__x": {"$eq": 1}}), "weight__x: found `weight__x`, expected no `__` behind an attribute that has no parts".to_owned()),
+        (json!({"weight__x": {"$eq": 1}}), "weight__x: found `weight__x`, expected no `__` after this attribute, which has no parts".to_owned()),
         (json!({"scores__a__val": {"$eq": 1}}), "scores__a__val: found `scores__a__val`, expected one of value, op_name, description, ref_id (did you mean value?)".to_owned()),
-        (json!({"embedding": {"$gt": 1}}), "embedding.$gt: found `$gt`, expected $exists, $size, or a comparison with null: a tensor has no other".to_owned()),
+        (json!({"embedding": {"$gt": 1}}), "embedding.$gt: found `$gt`, expected $exists, $size, or a comparison with null, for a tensor".to_owned()),
         (json!({"$and": 1}), "$and: found 1, expected a list of conditions, or one condition".to_owned()),
         (json!({"$or": [1]}), "$or.0: found 1, expected a condition, as {field: {$operator: value}}".to_owned()),
         (json!([]), "found a list, expected an object of conditions, as {field: {$operator: value}}".to_owned()),
     ];
     for (condition, expected) in cases {
-        assert_eq!(faults(&condition), [expected], "{condition}");
+        assert_eq!(syntax_errors(&condition), [expected], "{condition}");
     }
 }
 
 #[test]
-fn all_faults_are_found_at_once() {
+fn all_syntax_errors_are_reported_at_once() {
     let condition = json!({"$or": [{"a": {"$eq": 1}}, {"id": {"$b": 1, "$c": 2}}]});
-    assert_eq!(faults(&condition).len(), 3);
+    assert_eq!(syntax_errors(&condition).len(), 3);
 }
 
 #[test]
-fn nesting_has_a_bound() {
+fn nesting_is_limited() {
     let deep = (0..200).fold(
         json!({"id": {"$eq": 1}}),
         |inner, _| json!({"$not": [inner]}),
     );
-    assert_eq!(faults(&deep).len(), 1);
+    assert_eq!(syntax_errors(&deep).len(), 1);
     let value = (0..200).fold(json!(1), |inner, _| json!([inner]));
-    assert_eq!(faults(&json!({"tags__x": {"$eq": value}})).len(), 1);
+    assert_eq!(syntax_errors(&json!({"tags__x": {"$eq": value}})).len(), 1);
     let path = "chunks__0__".repeat(10_000) + "id";
-    assert_eq!(faults(&json!({path: {"$eq": 1}})).len(), 1);
+    assert_eq!(syntax_errors(&json!({path: {"$eq": 1}})).len(), 1);
 }
 
 #[test]
 fn an_error_names_field_and_operator() {
-    let error = compile(&json!({"text": {"$gt": 5}})).admits(&DocumentProto::default());
-    let error = error.expect_err("a string against a number");
+    let error = compile(&json!({"text": {"$gt": 5}})).matches(&DocumentProto::default());
+    let error = error.expect_err("a string and a number");
     assert_eq!(
         error.to_string(),
         "the condition $gt on `text` cannot compare a string with a number"
@@ -186,7 +187,7 @@ fn an_error_names_field_and_operator() {
 }
 
 #[test]
-fn a_pattern_from_the_request_is_bounded() {
+fn the_time_of_a_pattern_from_the_request_is_limited() {
     let filter = compile(&json!({"text": {"$regex": "{tags__p}"}}));
     let tags = BTreeMap::from([("p".to_owned(), Value::from(r"(a*)*\1b"))]);
     let document = DocumentProto {
@@ -195,7 +196,7 @@ fn a_pattern_from_the_request_is_bounded() {
         ..Default::default()
     };
     assert!(matches!(
-        filter.admits(&document),
+        filter.matches(&document),
         Err(FilterError::Pattern { .. })
     ));
 }
@@ -209,14 +210,17 @@ fn named(ids: &[&str]) -> Vec<DocumentProto> {
 }
 
 #[test]
-fn only_what_matches_is_kept() {
+fn only_documents_that_match_are_selected() {
     let filter = compile(&json!({"id": {"$in": ["a", "c"]}}));
-    assert_eq!(filter.keep(named(&["a", "b", "c"])), Ok(named(&["a", "c"])));
-    assert_eq!(compile(&json!({})).keep(named(&["a"])), Ok(named(&["a"])));
+    assert_eq!(
+        filter.select(named(&["a", "b", "c"])),
+        Ok(named(&["a", "c"]))
+    );
+    assert_eq!(compile(&json!({})).select(named(&["a"])), Ok(named(&["a"])));
 }
 
 #[test]
-fn the_clients_order_comes_back_and_strangers_go_last() {
+fn the_clients_order_is_restored_and_new_documents_come_last() {
     let ids = ["d0", "d1", "", "d2"].map(str::to_owned);
     let mut documents = named(&["new", "d2", "", "d0", "other", "d1"]);
     restore_order(&mut documents, &ids);
@@ -270,7 +274,7 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Documents with something in every field that conditions look into.
+/// The recorded documents, in which every field that conditions can read is set.
 fn any_document() -> impl Strategy<Value = DocumentProto> {
     let documents: Vec<_> = RECORDED
         .lines()
@@ -284,7 +288,7 @@ proptest! {
     #[test]
     fn no_condition_panics(condition in any_json(), document in any_document()) {
         if let Ok(filter) = Filter::compile(&condition) {
-            let _ = filter.admits(&document);
+            let _ = filter.matches(&document);
         }
     }
 }

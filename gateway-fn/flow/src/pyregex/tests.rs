@@ -1,13 +1,13 @@
-//! Against recordings of Python 3.10's `re` (`recorded.tsv`: a line of texts, then per pattern what
-//! `search` and `match` say of each text, or the error).
+//! Compares patterns with recordings of Python 3.10's `re`. `recorded.tsv` has a line of texts, then for each pattern the
+//! results of `search` and `match` for each text, or the error.
 
 use super::{ClientPatterns, PyRegex, RegexError};
 
 const RECORDED: &str = include_str!("recorded.tsv");
 
-/// Patterns where we differ: Python 3.11's syntax and look-behinds of any width are accepted, `\\B` holds in
-/// an empty text, the ASCII flag, names of characters, repeats of lookarounds or beyond 65535 are refused, and
-/// two bad flags are told of in other words.
+/// Patterns that differ. Accepted here are Python 3.11's syntax and look-behinds of any width, and `\\B` matches an empty
+/// text. Rejected are the ASCII flag, names of characters, repeats of lookarounds, and counts beyond 65535. Two errors for
+/// invalid flags have another text.
 const DIFFERENT: &[&str] = &[
     "(?>a)",
     "a++",
@@ -27,7 +27,7 @@ fn json(text: &str) -> String {
 }
 
 #[test]
-fn patterns_mean_what_they_mean_in_python() {
+fn patterns_match_as_in_python() {
     let mut lines = RECORDED.lines();
     let texts = lines
         .next()
@@ -45,9 +45,10 @@ fn patterns_mean_what_they_mean_in_python() {
         match (PyRegex::new(&pattern), fields[1]) {
             (Err(error), "error") if error.to_string() == json(fields[2]) => {}
             (Ok(found), bits) if bits != "error" => {
-                let anchored = PyRegex::anchored(&pattern).expect("compiles as well");
+                let anchored = PyRegex::anchored(&pattern).expect("a valid pattern");
                 let bits = |regex: &PyRegex| -> String {
-                    let is_found = |text: &String| regex.search(text).expect("few steps");
+                    let is_found =
+                        |text: &String| regex.search(text).expect("a result within the limit");
                     texts
                         .iter()
                         .map(|text| if is_found(text) { '1' } else { '0' })
@@ -82,7 +83,7 @@ fn python_3_11_syntax_is_accepted() {
 }
 
 #[test]
-fn a_pattern_cannot_burn_time() {
+fn the_time_of_a_pattern_is_limited() {
     let exponential = PyRegex::anchored(r"(a*)*\1b").expect("valid");
     let text = "a".repeat(60);
     assert_eq!(exponential.search(&text), Err(RegexError::TooManySteps));
@@ -94,23 +95,23 @@ fn a_pattern_cannot_burn_time() {
 }
 
 #[test]
-fn the_patterns_of_a_request_cannot_burn_time_together() {
+fn the_time_of_all_patterns_of_a_request_is_limited() {
     let searches = |pattern: &dyn Fn(usize) -> String, text: &str| {
         let mut patterns = ClientPatterns::default();
-        let fine = |number: &usize| patterns.search(&pattern(*number), text).is_ok();
-        (0..20_000).take_while(fine).count()
+        let is_ok = |number: &usize| patterns.search(&pattern(*number), text).is_ok();
+        (0..20_000).take_while(is_ok).count()
     };
     let ordinary = searches(&|_| "^a+$".to_owned(), "aaa");
-    assert_eq!(ordinary, 20_000, "all of a large request");
-    let each_another = searches(&|number| format!("a{number}"), "aaa");
-    assert!((100..1_000).contains(&each_another), "{each_another}");
-    // Some thousand steps each.
+    assert_eq!(ordinary, 20_000, "a large request");
+    let different = searches(&|number| format!("a{number}"), "aaa");
+    assert!((100..1_000).contains(&different), "{different}");
+    // Each takes some thousand steps.
     let slow = searches(&|_| r"(a*)*\1b".to_owned(), &"a".repeat(10));
     assert!((100..1_000).contains(&slow), "{slow}");
 }
 
 #[test]
-fn a_pattern_cannot_take_much_space() {
+fn the_size_of_a_pattern_is_limited() {
     let long = "a".repeat(5000);
     let deep = "(".repeat(2000) + &")".repeat(2000);
     assert_eq!(PyRegex::new(&long).err(), Some(RegexError::PatternTooLong));
@@ -124,7 +125,7 @@ fn a_pattern_cannot_take_much_space() {
 }
 
 #[test]
-fn a_client_gets_less_than_the_flows_author() {
+fn the_limits_of_clients_are_lower_than_those_of_the_flow() {
     let long = "a".repeat(1000);
     assert!(PyRegex::new(&long).is_ok());
     assert_eq!(

@@ -1,8 +1,7 @@
-//! Python's regular expression syntax -> fancy_regex's, character by character, with Python's errors.
+//! Translates Python's regular expression syntax into that of fancy_regex, with Python's error messages.
 //!
-//! Groups lose their names (references go by number), literals that mean something over there are
-//! written as code points, `$` and `\Z` get Python's meaning. Python 3.11's atomic groups and possessive
-//! repeats are accepted too.
+//! Named groups become numbered ones, punctuation is written as code points, and `$` and `\Z` get Python's meaning. Python
+//! 3.11's atomic groups and possessive repeats are accepted too.
 
 use std::collections::HashMap;
 
@@ -14,10 +13,10 @@ mod escape;
 
 mod group;
 
-/// Python's `$`: the end, or before the newline that ends the text.
+/// Python's `$`: the end of the text, or before a newline at the end.
 const DOLLAR: &str = r"(?=\n?\z)";
 
-/// The largest count of a repeat; the compiled size ends most of them earlier.
+/// The largest count of a repeat. The limit on the compiled size is usually reached earlier.
 const MAX_REPEAT: u32 = 65_535;
 
 pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
@@ -27,7 +26,7 @@ pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
         match Translator::new(&chars, flags).run() {
             Ok(translated) => return Ok(format!("{}{translated}", flags.prefix())),
             Err(Stop::Error(error)) => return Err(error),
-            // `(?x)` holds for the whole pattern wherever it stands. There are four flags, so this ends.
+            // `(?x)` applies to the whole pattern wherever it occurs. There are four flags, so the loop ends.
             Err(Stop::Restart(found)) => flags = found,
         }
     }
@@ -44,27 +43,30 @@ struct Flags {
 /// Why a translation ends early.
 enum Stop {
     Error(RegexError),
-    /// Flags that should have been known from the start.
+    /// Global flags were found, with which the translation must start again.
     Restart(Flags),
 }
 
-/// What a repeat would repeat, and where in the output it starts.
+/// The item before the current position, to which a repeat would apply.
 #[derive(Clone, Copy)]
 enum Item {
     Nothing,
     Assertion,
+    /// An atom that starts at this position of the output.
     Atom(usize),
     Repeated,
 }
 
-/// A parenthesis that is not closed yet.
+/// A group that is not closed yet.
 struct Open {
+    /// The position in the pattern.
     position: usize,
+    /// The position in the output.
     start: usize,
     outer_flags: Flags,
-    /// The number of the group that it makes.
+    /// The number of a capturing group.
     group: Option<usize>,
-    /// For `(?(1)…`: how many branches may still come.
+    /// For a conditional `(?(1)…`, how many `|` may still follow.
     branches_left: Option<u8>,
 }
 
@@ -132,13 +134,13 @@ impl<'p> Translator<'p> {
         self.chars.get(self.at).copied()
     }
 
-    fn eat(&mut self, wanted: char) -> bool {
-        let found = self.peek() == Some(wanted);
-        self.at += usize::from(found);
-        found
+    fn skip(&mut self, expected: char) -> bool {
+        let is_next = self.peek() == Some(expected);
+        self.at += usize::from(is_next);
+        is_next
     }
 
-    /// The characters from `from` up to here, for a message.
+    /// Returns the pattern from `from` up to the current position.
     fn text_from(&self, from: usize) -> String {
         self.chars[from..self.at].iter().collect()
     }
@@ -164,29 +166,29 @@ impl<'p> Translator<'p> {
             .last_mut()
             .and_then(|open| open.branches_left.as_mut())
         {
-            let too_many = "conditional backref with more than two branches";
+            let message = "conditional backref with more than two branches";
             *left = left
                 .checked_sub(1)
-                .ok_or_else(|| syntax(too_many, position))?;
+                .ok_or_else(|| syntax(message, position))?;
         }
         self.item = Item::Nothing;
         self.out.push('|');
         Ok(())
     }
 
-    /// `{2}`, `{2,}`, `{,2}`, `{2,3}`; anything else is a brace.
+    /// Translates `{2}`, `{2,}`, `{,2}` and `{2,3}`. Any other `{` is a literal brace.
     fn brace(&mut self, position: usize) -> Result<(), RegexError> {
         let after = self.at;
         let low = self.digits();
-        let comma = self.eat(',');
+        let comma = self.skip(',');
         let high = if comma { self.digits() } else { low.clone() };
-        if !self.eat('}') || (low.is_empty() && !comma) {
+        if !self.skip('}') || (low.is_empty() && !comma) {
             self.at = after;
             self.literal('{');
             return Ok(());
         }
-        let low = count(&low)?.unwrap_or(0);
-        let quantifier = match count(&high)? {
+        let low = parse_count(&low)?.unwrap_or(0);
+        let quantifier = match parse_count(&high)? {
             Some(high) if high < low => {
                 return Err(syntax("min repeat greater than max repeat", after));
             }
@@ -211,9 +213,9 @@ impl<'p> Translator<'p> {
             Item::Atom(start) => start,
         };
         self.out.push_str(quantifier);
-        if self.eat('?') {
+        if self.skip('?') {
             self.out.push('?');
-        } else if self.eat('+') {
+        } else if self.skip('+') {
             self.out.insert_str(start, "(?>");
             self.out.push(')');
         }
@@ -253,7 +255,7 @@ fn syntax(message: impl Into<String>, position: usize) -> RegexError {
     }
 }
 
-fn count(digits: &str) -> Result<Option<u32>, RegexError> {
+fn parse_count(digits: &str) -> Result<Option<u32>, RegexError> {
     if digits.is_empty() {
         return Ok(None);
     }
@@ -261,7 +263,8 @@ fn count(digits: &str) -> Result<Option<u32>, RegexError> {
     count.map(Some).ok_or(RegexError::Unsupported)
 }
 
-/// Punctuation goes over as a code point: more of it means something to fancy_regex than to Python.
+/// Writes a literal. Punctuation is written as a code point, because more of it has a meaning in fancy_regex than in
+/// Python.
 fn push_literal(out: &mut String, char: char) {
     if char.is_ascii_punctuation() && char != '_' {
         out.push_str(&format!("\\x{{{:x}}}", u32::from(char)));

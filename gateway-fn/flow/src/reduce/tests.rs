@@ -1,5 +1,5 @@
-//! Against recordings of docarray 0.21 (`recorded.tsv`: name, result, parts, the last two as the hex of a
-//! `DocumentArrayProto`) and of a join in Jina.
+//! Compares merges with recordings of docarray 0.21 and of a join in Jina. Each line of `recorded.tsv` has a name, the
+//! result and the lists; all but the name are the hex of a `DocumentArrayProto`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +52,7 @@ fn text(id: &str, text: &str, tags: &[&str]) -> DocumentProto {
     }
 }
 
-/// What c gives each document.
+/// The embedding that c adds to each document.
 fn embedding() -> Option<NdArrayProto> {
     Some(NdArrayProto {
         cls_name: "numpy".to_owned(),
@@ -65,9 +65,9 @@ fn embedding() -> Option<NdArrayProto> {
     })
 }
 
-/// Recording `grpc/28-join_b_first`, before j adds its own tag and text.
+/// Recording `grpc/28-join_b_first`, before j adds its tag and text.
 #[test]
-fn a_join_takes_from_each_branch_what_the_others_lack() {
+fn a_join_takes_from_each_branch_the_fields_that_the_others_lack() {
     let b = |id, text_| DocumentProto {
         weight: 0.5,
         ..text(id, text_, &["a", "b"])
@@ -119,9 +119,9 @@ fn part(route: &str, results: Option<f64>) -> DataRequest {
 
 /// As in the recording `grpc/32-join_results`.
 #[test]
-fn results_of_all_parts_are_united() {
-    let request =
-        reduce(vec![part("b/rep-0", Some(1.0)), part("c/rep-0", Some(2.0))]).expect("decodes");
+fn results_of_all_requests_are_merged() {
+    let request = reduce(vec![part("b/rep-0", Some(1.0)), part("c/rep-0", Some(2.0))])
+        .expect("decodable requests");
     let results = request
         .parameters
         .results()
@@ -132,28 +132,31 @@ fn results_of_all_parts_are_united() {
 }
 
 #[test]
-fn header_and_routes_are_the_first_parts_and_results_are_always_there() {
-    let request = reduce(vec![part("b", None), part("c", None)]).expect("decodes");
+fn header_and_routes_are_those_of_the_first_request_and_results_are_always_present() {
+    let request = reduce(vec![part("b", None), part("c", None)]).expect("decodable requests");
     assert_eq!(request.header.request_id, "b");
     assert_eq!(request.routes.len(), 1);
     assert_eq!(request.parameters.keys().expect("a Struct"), [RESULTS_KEY]);
 }
 
 #[test]
-fn parts_without_documents_leave_the_field_as_it_was() {
-    let absent = reduce(vec![part("b", None), part("c", None)]).expect("decodes");
+fn requests_without_documents_leave_the_field_unchanged() {
+    let absent = reduce(vec![part("b", None), part("c", None)]).expect("decodable requests");
     assert!(!absent.documents.is_present());
-    let mut with_none = part("b", None);
-    with_none.documents = Vec::new().into();
-    let empty = reduce(vec![with_none, part("c", None)]).expect("decodes");
+    let mut empty_list = part("b", None);
+    empty_list.documents = Vec::new().into();
+    let empty = reduce(vec![empty_list, part("c", None)]).expect("decodable requests");
     assert!(empty.documents.is_present());
 }
 
 #[test]
-fn one_part_comes_back_untouched() {
+fn a_single_request_is_returned_unchanged() {
     let mut alone = part("b", None);
     alone.documents = vec![text("d", "x", &[])].into();
-    assert_eq!(reduce(vec![alone.clone()]).expect("decodes"), alone);
+    assert_eq!(
+        reduce(vec![alone.clone()]).expect("decodable requests"),
+        alone
+    );
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn a_document_without_an_id_is_never_the_same_as_another() {
 }
 
 #[test]
-fn documents_deeper_than_the_limit_are_kept_side_by_side() {
+fn documents_deeper_than_the_limit_are_kept_unmerged() {
     let deep = |leaf: &str| {
         (0..MAX_DEPTH + 10).fold(text(leaf, "", &[]), |inner, level| DocumentProto {
             chunks: vec![inner],

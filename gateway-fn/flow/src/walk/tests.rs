@@ -1,4 +1,4 @@
-//! Walks over graphs of every shape: who runs, in which order, and what the client gets.
+//! Walks graphs of every shape and checks which nodes run, in which order, and the response to the client.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn graph(names: &[&str], edges: &[Edge]) -> Arc<FlowGraph> {
             reduce: true,
         })
         .collect();
-    Arc::new(FlowGraph::new(nodes, edges).expect("no circle"))
+    Arc::new(FlowGraph::new(nodes, edges).expect("no cycle"))
 }
 
 fn between(from: usize, to: usize) -> Edge {
@@ -59,29 +59,29 @@ fn request(endpoint: &str, ids: &[&str]) -> DataRequest {
     }
 }
 
-fn begin(graph: &Arc<FlowGraph>, request: DataRequest) -> Walk {
-    let known = Arc::new(KnownEndpoints::unknown(graph.len()));
-    Walk::begin(Arc::clone(graph), known, request, at(0)).expect("the request fits")
+fn start(graph: &Arc<FlowGraph>, request: DataRequest) -> Walk {
+    let endpoints = Arc::new(KnownEndpoints::new(graph.len()));
+    Walk::start(Arc::clone(graph), endpoints, request, at(0)).expect("a valid request")
 }
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp { seconds, nanos: 0 }
 }
 
-/// Runs the walk to its end; each Executor adds a document named after it. `pick` says whose answer comes next.
+/// Runs the walk to its end. Each Executor adds a document named after it. `pick` chooses which call returns next.
 fn run(walk: &mut Walk, graph: &FlowGraph, mut pick: impl FnMut(usize) -> usize) -> Vec<NodeId> {
     let mut order = Vec::new();
-    let mut under_way = walk.take_ready();
-    while !under_way.is_empty() {
-        let Step { node, mut parts } = under_way.remove(pick(under_way.len()));
+    let mut in_flight = walk.take_ready();
+    while !in_flight.is_empty() {
+        let Step { node, mut requests } = in_flight.remove(pick(in_flight.len()));
         order.push(node);
-        let mut answer = parts.remove(0);
-        let mut documents = answer.documents.into_vec().expect("documents");
+        let mut response = requests.remove(0);
+        let mut documents = response.documents.into_vec().expect("documents");
         documents.push(document(&graph[node].name));
-        answer.documents = documents.into();
-        walk.answered(node, answer, false, at(1))
-            .expect("the answer fits");
-        under_way.extend(walk.take_ready());
+        response.documents = documents.into();
+        walk.record_response(node, response, false, at(1))
+            .expect("a valid response");
+        in_flight.extend(walk.take_ready());
     }
     order
 }
@@ -95,8 +95,8 @@ fn ids(documents: &Documents) -> Vec<String> {
         .collect()
 }
 
-fn route_names(answer: &DataRequest) -> Vec<&str> {
-    answer
+fn route_names(response: &DataRequest) -> Vec<&str> {
+    response
         .routes
         .iter()
         .map(|route| route.executor.as_str())
@@ -112,50 +112,51 @@ fn failed() -> Option<StatusProto> {
 }
 
 #[test]
-fn a_join_comes_out_in_the_order_of_needs_whoever_answers_first() {
+fn a_join_merges_in_the_order_of_needs_whatever_the_timing() {
     let graph = diamond();
     for last in [false, true] {
-        let mut walk = begin(&graph, request("/x", &["d0"]));
+        let mut walk = start(&graph, request("/x", &["d0"]));
         run(&mut walk, &graph, |count| if last { count - 1 } else { 0 });
-        let answer = walk.answer(at(2));
-        assert_eq!(ids(&answer.documents), ["d0", "a", "b", "c", "j"]);
-        assert_eq!(route_names(&answer), ["gateway", "a", "b", "j", "c"]);
+        let response = walk.build_response(at(2));
+        assert_eq!(ids(&response.documents), ["d0", "a", "b", "c", "j"]);
+        assert_eq!(route_names(&response), ["gateway", "a", "b", "j", "c"]);
     }
 }
 
 #[test]
-fn an_error_in_a_branch_keeps_the_join_from_running_and_is_what_comes_out() {
+fn an_error_in_a_branch_stops_the_join_and_is_returned() {
     let graph = diamond();
-    let mut walk = begin(&graph, request("/x", &["d0"]));
+    let mut walk = start(&graph, request("/x", &["d0"]));
     let step = walk.take_ready().remove(0);
-    walk.answered(step.node, step.parts[0].clone(), false, at(1))
-        .expect("fits");
+    walk.record_response(step.node, step.requests[0].clone(), false, at(1))
+        .expect("a valid response");
     let branches = walk.take_ready();
-    for Step { node, mut parts } in branches {
-        let mut answer = parts.remove(0);
+    for Step { node, mut requests } in branches {
+        let mut response = requests.remove(0);
         let is_error = graph[node].name == "c";
-        answer.header.status = if is_error { failed() } else { None };
-        walk.answered(node, answer, is_error, at(1)).expect("fits");
+        response.header.status = if is_error { failed() } else { None };
+        walk.record_response(node, response, is_error, at(1))
+            .expect("a valid response");
     }
-    assert!(walk.is_settled() && walk.take_ready().is_empty());
-    let answer = walk.answer(at(2));
-    assert_eq!(answer.header.status, failed());
-    assert_eq!(route_names(&answer), ["gateway", "a", "b", "c"]);
-    assert_eq!(answer.routes[3].status, failed());
-    assert!(answer.routes[2].status.is_none());
+    assert!(walk.is_response_ready() && walk.take_ready().is_empty());
+    let response = walk.build_response(at(2));
+    assert_eq!(response.header.status, failed());
+    assert_eq!(route_names(&response), ["gateway", "a", "b", "c"]);
+    assert_eq!(response.routes[3].status, failed());
+    assert!(response.routes[2].status.is_none());
 }
 
 #[test]
-fn a_skipped_join_keeps_all_its_branches() {
+fn a_skipped_join_merges_all_its_branches() {
     let graph = diamond();
-    let known = Arc::new(KnownEndpoints::unknown(4));
-    known.learn(NodeId(3), vec!["/other".to_owned()]);
-    let mut walk =
-        Walk::begin(Arc::clone(&graph), known, request("/x", &["d0"]), at(0)).expect("fits");
+    let endpoints = Arc::new(KnownEndpoints::new(4));
+    endpoints.record(NodeId(3), vec!["/other".to_owned()]);
+    let mut walk = Walk::start(Arc::clone(&graph), endpoints, request("/x", &["d0"]), at(0))
+        .expect("a valid response");
     run(&mut walk, &graph, |_| 0);
-    let answer = walk.answer(at(2));
-    assert_eq!(ids(&answer.documents), ["d0", "a", "b", "c"]);
-    let skipped = answer
+    let response = walk.build_response(at(2));
+    assert_eq!(ids(&response.documents), ["d0", "a", "b", "c"]);
+    let skipped = response
         .routes
         .iter()
         .find(|route| route.executor == "j")
@@ -164,18 +165,18 @@ fn a_skipped_join_keeps_all_its_branches() {
 }
 
 #[test]
-fn a_skipped_join_hears_nothing_from_a_branch_that_was_passed_by() {
+fn a_skipped_join_ignores_a_branch_whose_nodes_were_skipped() {
     let graph = diamond();
     let mut targeted = request("/x", &["d0"]);
     targeted.header.target_executor = Some("^(a|b)$".to_owned());
-    let mut walk = begin(&graph, targeted);
+    let mut walk = start(&graph, targeted);
     run(&mut walk, &graph, |_| 0);
-    let answer = walk.answer(at(2));
-    assert_eq!(ids(&answer.documents), ["d0", "a", "b"]);
+    let response = walk.build_response(at(2));
+    assert_eq!(ids(&response.documents), ["d0", "a", "b"]);
 }
 
 #[test]
-fn skipped_joins_one_behind_the_other_hear_only_who_did_something() {
+fn consecutive_skipped_joins_ignore_branches_whose_nodes_were_skipped() {
     // a and b meet at j, which meets c at k; only c runs.
     let edges = [
         Edge::Start(NodeId(0)),
@@ -190,17 +191,18 @@ fn skipped_joins_one_behind_the_other_hear_only_who_did_something() {
     let graph = graph(&["a", "b", "c", "j", "k"], &edges);
     let mut targeted = request("/x", &["d0"]);
     targeted.header.target_executor = Some("^c$".to_owned());
-    let mut walk = begin(&graph, targeted);
-    let Step { node, mut parts } = walk.take_ready().remove(0);
-    let mut answer = parts.remove(0);
-    answer.documents = vec![document("only c's")].into();
-    walk.answered(node, answer, false, at(1)).expect("fits");
-    assert_eq!(ids(&walk.answer(at(2)).documents), ["only c's"]);
+    let mut walk = start(&graph, targeted);
+    let Step { node, mut requests } = walk.take_ready().remove(0);
+    let mut response = requests.remove(0);
+    response.documents = vec![document("only c's")].into();
+    walk.record_response(node, response, false, at(1))
+        .expect("a valid response");
+    assert_eq!(ids(&walk.build_response(at(2)).documents), ["only c's"]);
 }
 
 #[test]
-fn a_skipped_join_behind_a_condition_keeps_what_the_condition_took_out() {
-    let condition = serde_json::json!({"id": {"$eq": "kept"}});
+fn a_skipped_join_keeps_documents_that_a_condition_removed() {
+    let condition = serde_json::json!({"id": {"$eq": "selected"}});
     let filter = Filter::compile(&condition).expect("a condition");
     let node = |name: &str, filter| NodeSpec {
         name: name.to_owned(),
@@ -214,56 +216,59 @@ fn a_skipped_join_behind_a_condition_keeps_what_the_condition_took_out() {
         between(0, 1),
         Edge::End(NodeId(1)),
     ];
-    let graph = Arc::new(FlowGraph::new(nodes, &edges).expect("no circle"));
-    let mut targeted = request("/x", &["gone", "kept"]);
+    let graph = Arc::new(FlowGraph::new(nodes, &edges).expect("no cycle"));
+    let mut targeted = request("/x", &["removed", "selected"]);
     targeted.header.target_executor = Some("^b$".to_owned());
-    let mut walk = begin(&graph, targeted);
-    run(&mut walk, &graph, |_| 0);
-    assert_eq!(ids(&walk.answer(at(2)).documents), ["gone", "kept", "b"]);
-}
-
-#[test]
-fn a_document_without_an_id_counts_once_where_its_ways_meet() {
-    let graph = diamond();
-    let mut walk = begin(&graph, request("/x", &["", "d1"]));
+    let mut walk = start(&graph, targeted);
     run(&mut walk, &graph, |_| 0);
     assert_eq!(
-        ids(&walk.answer(at(2)).documents).len(),
-        6,
-        "two and one from each"
+        ids(&walk.build_response(at(2)).documents),
+        ["removed", "selected", "b"]
     );
 }
 
 #[test]
-fn a_long_chain_of_skipped_nodes_is_passed() {
+fn a_document_without_an_id_is_not_duplicated_at_a_join() {
+    let graph = diamond();
+    let mut walk = start(&graph, request("/x", &["", "d1"]));
+    run(&mut walk, &graph, |_| 0);
+    assert_eq!(
+        ids(&walk.build_response(at(2)).documents).len(),
+        6,
+        "two, and one of each node"
+    );
+}
+
+#[test]
+fn a_long_chain_of_skipped_nodes_is_bypassed() {
     let names: Vec<String> = (0..1000).map(|index| format!("n{index}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut edges = vec![Edge::Start(NodeId(0)), Edge::End(NodeId(999))];
     edges.extend((1..1000).map(|to| between(to - 1, to)));
     let graph = graph(&names, &edges);
     let mut targeted = request("/x", &["d0"]);
-    targeted.header.target_executor = Some("nobody".to_owned());
-    let mut walk = begin(&graph, targeted);
-    assert!(walk.is_settled() && walk.take_ready().is_empty());
-    assert_eq!(walk.answer(at(1)).routes.len(), 1001);
+    targeted.header.target_executor = Some("unknown".to_owned());
+    let mut walk = start(&graph, targeted);
+    assert!(walk.is_response_ready() && walk.take_ready().is_empty());
+    assert_eq!(walk.build_response(at(1)).routes.len(), 1001);
 }
 
 #[test]
-fn target_executor_skips_the_others_and_is_empty_in_the_answer() {
+fn target_executor_skips_other_nodes_and_is_empty_in_the_response() {
     let graph = diamond();
     let mut targeted = request("/x", &["d0"]);
     targeted.header.target_executor = Some("^(a|c)$".to_owned());
-    let mut walk = begin(&graph, targeted);
+    let mut walk = start(&graph, targeted);
     let order = run(&mut walk, &graph, |_| 0);
     assert_eq!(order, [NodeId(0), NodeId(2)]);
     assert_eq!(
-        walk.answer(at(2)).header.target_executor.as_deref(),
+        walk.build_response(at(2)).header.target_executor.as_deref(),
         Some("")
     );
 }
 
 #[test]
-fn the_answer_does_not_wait_for_what_floats() {
+fn the_response_does_not_wait_for_floating_nodes() {
     let edges = [
         Edge::Start(NodeId(0)),
         between(0, 1),
@@ -271,71 +276,76 @@ fn the_answer_does_not_wait_for_what_floats() {
         Edge::End(NodeId(2)),
     ];
     let graph = graph(&["a", "f", "b"], &edges);
-    let mut walk = begin(&graph, request("/x", &["d0"]));
+    let mut walk = start(&graph, request("/x", &["d0"]));
     let first = walk.take_ready().remove(0);
-    walk.answered(first.node, first.parts[0].clone(), false, at(1))
-        .expect("fits");
+    walk.record_response(first.node, first.requests[0].clone(), false, at(1))
+        .expect("a valid response");
     let steps = walk.take_ready();
     assert_eq!(
         steps.iter().map(|step| step.node).collect::<Vec<_>>(),
         [NodeId(1), NodeId(2)]
     );
-    walk.answered(NodeId(2), steps[1].parts[0].clone(), false, at(1))
-        .expect("fits");
-    assert!(walk.is_settled(), "f still runs");
-    let answer = walk.answer(at(2));
-    assert_eq!(route_names(&answer), ["gateway", "a", "f", "b"]);
-    assert!(answer.routes[2].end_time.is_none());
-    walk.answered(NodeId(1), steps[0].parts[0].clone(), false, at(3))
-        .expect("a late answer is taken");
+    walk.record_response(NodeId(2), steps[1].requests[0].clone(), false, at(1))
+        .expect("a valid response");
+    assert!(walk.is_response_ready(), "f still runs");
+    let response = walk.build_response(at(2));
+    assert_eq!(route_names(&response), ["gateway", "a", "f", "b"]);
+    assert!(response.routes[2].end_time.is_none());
+    walk.record_response(NodeId(1), steps[0].requests[0].clone(), false, at(3))
+        .expect("a late response is accepted");
 }
 
 #[test]
-fn where_everything_floats_the_request_comes_back_at_once() {
+fn if_all_nodes_float_the_request_is_returned_at_once() {
     let graph = graph(&["f"], &[Edge::Start(NodeId(0))]);
-    let mut walk = begin(&graph, request("/x", &["d0"]));
-    assert!(walk.is_settled());
-    let answer = walk.answer(at(1));
-    assert_eq!(ids(&answer.documents), ["d0"]);
-    assert!(answer.parameters.is_present());
+    let mut walk = start(&graph, request("/x", &["d0"]));
+    assert!(walk.is_response_ready());
+    let response = walk.build_response(at(1));
+    assert_eq!(ids(&response.documents), ["d0"]);
+    assert!(response.parameters.is_present());
 }
 
 #[test]
-fn without_executors_the_request_comes_back_with_its_parameters_as_they_were() {
+fn without_executors_the_request_is_returned_with_its_parameters_unchanged() {
     let graph = graph(&[], &[]);
-    let answer = begin(&graph, request("/x", &["d0"])).answer(at(1));
-    assert_eq!(route_names(&answer), ["gateway"]);
-    assert!(!answer.parameters.is_present());
+    let response = start(&graph, request("/x", &["d0"])).build_response(at(1));
+    assert_eq!(route_names(&response), ["gateway"]);
+    assert!(!response.parameters.is_present());
 }
 
 #[test]
-fn results_of_all_executors_are_united_and_the_clients_parameters_stay() {
+fn results_of_all_executors_are_merged_and_the_clients_parameters_stay() {
     let graph = diamond();
     let mut sent = request("/x", &[]);
     let parameters = Struct {
         fields: [("k".to_owned(), number(1.0))].into(),
     };
     sent.parameters = parameters.into();
-    let mut walk = begin(&graph, sent);
-    let mut under_way = walk.take_ready();
-    while let Some(Step { node, mut parts }) = under_way.pop() {
-        let mut answer = parts.remove(0);
+    let mut walk = start(&graph, sent);
+    let mut in_flight = walk.take_ready();
+    while let Some(Step { node, mut requests }) = in_flight.pop() {
+        let mut response = requests.remove(0);
         let own = Struct {
             fields: [(format!("{}/rep-0", graph[node].name), number(2.0))].into(),
         };
         let results = Value {
             kind: Some(Kind::StructValue(own)),
         };
-        answer.parameters = Struct {
+        response.parameters = Struct {
             fields: [("__results__".to_owned(), results)].into(),
         }
         .into();
-        walk.answered(node, answer, false, at(1)).expect("fits");
-        under_way.extend(walk.take_ready());
+        walk.record_response(node, response, false, at(1))
+            .expect("a valid response");
+        in_flight.extend(walk.take_ready());
     }
-    let answer = walk.answer(at(2)).parameters.decode().expect("a Struct");
-    assert_eq!(answer.fields["k"], number(1.0));
-    let Some(Kind::StructValue(results)) = &answer.fields["__results__"].kind else {
+    let response = walk
+        .build_response(at(2))
+        .parameters
+        .decode()
+        .expect("a Struct");
+    assert_eq!(response.fields["k"], number(1.0));
+    let Some(Kind::StructValue(results)) = &response.fields["__results__"].kind else {
         panic!("no results")
     };
     assert_eq!(
@@ -345,13 +355,13 @@ fn results_of_all_executors_are_united_and_the_clients_parameters_stay() {
 }
 
 #[test]
-fn a_pattern_that_is_none_is_refused() {
+fn an_invalid_target_executor_is_rejected() {
     let graph = diamond();
     let mut sent = request("/x", &[]);
     sent.header.target_executor = Some("(".to_owned());
-    let known = Arc::new(KnownEndpoints::unknown(4));
+    let endpoints = Arc::new(KnownEndpoints::new(4));
     assert!(matches!(
-        Walk::begin(graph, known, sent, at(0)),
+        Walk::start(graph, endpoints, sent, at(0)),
         Err(WalkError::Target(_))
     ));
 }
@@ -362,25 +372,25 @@ fn number(n: f64) -> Value {
     }
 }
 
-/// What becomes of a node when it is reached.
+/// What happens when a node is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    Answers,
+    Responds,
     Fails,
-    /// Its Executor does not bind the endpoint.
+    /// Its Executor does not serve the endpoint.
     Skipped,
 }
 
 fn any_fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
-        6 => Just(Fate::Answers),
+        6 => Just(Fate::Responds),
         1 => Just(Fate::Fails),
         1 => Just(Fate::Skipped),
     ]
 }
 
-/// Any graph without circles: edges only lead to later nodes, nodes without one start at the Gateway. Nodes from which
-/// no way leads to an end float.
+/// Any graph without cycles: edges lead to later nodes only, and nodes without an incoming edge start at the Gateway.
+/// Nodes from which no path leads to an end float.
 fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
     (1..=12_usize).prop_flat_map(|count| {
         (
@@ -415,107 +425,112 @@ fn any_graph() -> impl Strategy<Value = Arc<FlowGraph>> {
     })
 }
 
-/// A walk under way, beside what it has to come to.
-struct Play {
+/// A running walk, with what is expected of it.
+struct Model {
     graph: Arc<FlowGraph>,
     fates: Vec<Fate>,
     walk: Walk,
-    under_way: Vec<Step>,
+    in_flight: Vec<Step>,
     called: BTreeSet<NodeId>,
-    answered: BTreeSet<NodeId>,
+    responded: BTreeSet<NodeId>,
     state: u64,
 }
 
-impl Play {
-    fn begin(graph: &Arc<FlowGraph>, fates: &[Fate], seed: u64) -> Self {
-        let known = Arc::new(KnownEndpoints::unknown(graph.len()));
+impl Model {
+    fn start(graph: &Arc<FlowGraph>, fates: &[Fate], seed: u64) -> Self {
+        let endpoints = Arc::new(KnownEndpoints::new(graph.len()));
         for (id, _) in graph.nodes() {
             let endpoint = match fates[id.0] {
                 Fate::Skipped => "/other",
-                Fate::Answers | Fate::Fails => "/x",
+                Fate::Responds | Fate::Fails => "/x",
             };
-            known.learn(id, vec![endpoint.to_owned()]);
+            endpoints.record(id, vec![endpoint.to_owned()]);
         }
         let request = request("/x", &["d0", "d1"]);
         Self {
             graph: Arc::clone(graph),
             fates: fates.to_vec(),
-            walk: Walk::begin(Arc::clone(graph), known, request, at(0)).expect("the request fits"),
-            under_way: Vec::new(),
+            walk: Walk::start(Arc::clone(graph), endpoints, request, at(0))
+                .expect("a valid request"),
+            in_flight: Vec::new(),
             called: BTreeSet::new(),
-            answered: BTreeSet::new(),
+            responded: BTreeSet::new(),
             state: seed | 1,
         }
     }
 
-    /// Whether all that the node needs has come to it by now.
+    /// Whether all requests that the node needs have arrived.
     fn is_reached(&self, id: NodeId) -> bool {
         let mut needs = self.graph[id].needs.iter().flatten();
         needs.all(|need| match self.fates[need.0] {
-            Fate::Answers => self.answered.contains(need),
+            Fate::Responds => self.responded.contains(need),
             Fate::Fails => false,
             Fate::Skipped => self.is_reached(*need),
         })
     }
 
-    /// The nodes that are reached by now, with or without those that are skipped.
-    fn reached(&self, skipped: bool) -> BTreeSet<NodeId> {
+    /// Returns the nodes that have been reached, with or without skipped ones.
+    fn reached(&self, with_skipped: bool) -> BTreeSet<NodeId> {
         self.graph
             .nodes()
             .map(|(id, _)| id)
-            .filter(|id| skipped || self.fates[id.0] != Fate::Skipped)
+            .filter(|id| with_skipped || self.fates[id.0] != Fate::Skipped)
             .filter(|id| self.is_reached(*id))
             .collect()
     }
 
-    /// Takes what is ready: exactly the nodes that have just been reached, each with one request.
-    fn take(&mut self) -> Result<(), TestCaseError> {
+    /// Takes the ready calls. They must be those of the nodes that have been reached, each with one request.
+    fn take_ready(&mut self) -> Result<(), TestCaseError> {
         for step in self.walk.take_ready() {
-            prop_assert!(self.called.insert(step.node), "{:?} twice", step.node);
-            prop_assert_eq!(step.parts.len(), 1);
-            self.under_way.push(step);
+            prop_assert!(
+                self.called.insert(step.node),
+                "{:?} is called twice",
+                step.node
+            );
+            prop_assert_eq!(step.requests.len(), 1);
+            self.in_flight.push(step);
         }
         prop_assert_eq!(&self.called, &self.reached(false));
-        let waits = self
-            .under_way
+        let is_waiting = self
+            .in_flight
             .iter()
-            .any(|step| self.graph[step.node].awaited);
-        prop_assert_eq!(self.walk.is_settled(), !waits);
+            .any(|step| self.graph[step.node].is_awaited);
+        prop_assert_eq!(self.walk.is_response_ready(), !is_waiting);
         Ok(())
     }
 
-    /// One of the calls under way, whichever, comes back.
-    fn answer_one(&mut self) -> Result<(), TestCaseError> {
+    /// Lets a random call in flight return.
+    fn return_one(&mut self) -> Result<(), TestCaseError> {
         self.state = self
             .state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let pick = usize::try_from(self.state >> 33).unwrap_or_default() % self.under_way.len();
-        let Step { node, mut parts } = self.under_way.remove(pick);
-        self.answered.insert(node);
-        let mut answer = parts.remove(0);
+        let pick = usize::try_from(self.state >> 33).unwrap_or_default() % self.in_flight.len();
+        let Step { node, mut requests } = self.in_flight.remove(pick);
+        self.responded.insert(node);
+        let mut response = requests.remove(0);
         let fails = self.fates[node.0] == Fate::Fails;
         if fails {
-            answer.header.status = failed();
+            response.header.status = failed();
         }
         self.walk
-            .answered(node, answer, fails, at(1))
-            .expect("the answer fits");
-        self.take()
+            .record_response(node, response, fails, at(1))
+            .expect("a valid response");
+        self.take_ready()
     }
 
-    fn run_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), TestCaseError> {
-        while !done(self) {
-            prop_assert!(!self.under_way.is_empty(), "stuck");
-            self.answer_one()?;
+    fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) -> Result<(), TestCaseError> {
+        while !is_done(self) {
+            prop_assert!(!self.in_flight.is_empty(), "stuck");
+            self.return_one()?;
         }
         Ok(())
     }
 
-    /// The client's answer, held against what has happened so far.
-    fn answer(&mut self) -> Result<(), TestCaseError> {
-        let answer = self.walk.answer(at(2));
-        let names: Vec<_> = route_names(&answer)
+    /// Compares the response to the client with what has happened so far.
+    fn check_response(&mut self) -> Result<(), TestCaseError> {
+        let response = self.walk.build_response(at(2));
+        let names: Vec<_> = route_names(&response)
             .into_iter()
             .map(str::to_owned)
             .collect();
@@ -527,21 +542,21 @@ impl Play {
             .collect();
         prop_assert_eq!(names, expected);
         for (id, node) in self.graph.nodes() {
-            let Some(route) = answer
+            let Some(route) = response
                 .routes
                 .iter()
                 .find(|route| route.executor == node.name)
             else {
                 continue;
             };
-            let answered = self.answered.contains(&id);
-            prop_assert_eq!(route.end_time.is_some(), answered);
-            let fails = answered && self.fates[id.0] == Fate::Fails;
+            let responded = self.responded.contains(&id);
+            prop_assert_eq!(route.end_time.is_some(), responded);
+            let fails = responded && self.fates[id.0] == Fate::Fails;
             prop_assert_eq!(&route.status, &fails.then(failed).flatten());
         }
         if !self.fates.contains(&Fate::Fails) {
-            prop_assert_eq!(ids(&answer.documents), ["d0", "d1"]);
-            prop_assert!(answer.header.status.is_none());
+            prop_assert_eq!(ids(&response.documents), ["d0", "d1"]);
+            prop_assert!(response.header.status.is_none());
         }
         Ok(())
     }
@@ -550,45 +565,45 @@ impl Play {
 proptest! {
     #[test]
     fn any_graph_runs_every_node_once_and_in_order(graph in any_graph(), seed in any::<u64>()) {
-        let mut walk = begin(&graph, request("/x", &["d0"]));
+        let mut walk = start(&graph, request("/x", &["d0"]));
         let mut state = seed | 1;
         let order = run(&mut walk, &graph, |count| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             usize::try_from(state >> 33).unwrap_or_default() % count
         });
-        prop_assert!(walk.is_settled());
+        prop_assert!(walk.is_response_ready());
         prop_assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), graph.len());
         prop_assert_eq!(order.len(), graph.len());
         for (id, node) in graph.nodes() {
-            let place = |id: NodeId| order.iter().position(|run| *run == id);
+            let position = |id: NodeId| order.iter().position(|run| *run == id);
             for need in node.needs.iter().flatten() {
-                prop_assert!(place(*need) < place(id));
+                prop_assert!(position(*need) < position(id));
             }
         }
-        let answer = walk.answer(at(2));
-        prop_assert_eq!(answer.routes.len(), graph.len() + 1);
-        prop_assert!(ids(&answer.documents).contains(&"d0".to_owned()));
+        let response = walk.build_response(at(2));
+        prop_assert_eq!(response.routes.len(), graph.len() + 1);
+        prop_assert!(ids(&response.documents).contains(&"d0".to_owned()));
     }
 
-    /// Whatever fails, is skipped or floats: nobody runs twice, without all parts or behind a failure, and the answer
-    /// comes as soon as nobody is left whom it waits for, and not before.
+    /// Whichever nodes fail, are skipped or float: no node runs twice, before all its needs or behind a failure, and the
+    /// response is ready as soon as no awaited node is left.
     #[test]
-    fn any_graph_runs_whom_it_reaches(
+    fn any_graph_runs_the_nodes_that_are_reached(
         graph in any_graph(),
         fates in proptest::collection::vec(any_fate(), 12),
         seed in any::<u64>(),
-        early in any::<bool>(),
+        check_early in any::<bool>(),
     ) {
-        let mut play = Play::begin(&graph, &fates, seed);
-        play.take()?;
-        if early {
-            play.run_until(|play| play.walk.is_settled())?;
-            play.answer()?;
+        let mut model = Model::start(&graph, &fates, seed);
+        model.take_ready()?;
+        if check_early {
+            model.run_until(|model| model.walk.is_response_ready())?;
+            model.check_response()?;
         }
-        // What floats runs on to its end.
-        play.run_until(|play| play.under_way.is_empty())?;
-        if !early {
-            play.answer()?;
+        // Floating nodes continue to their end.
+        model.run_until(|model| model.in_flight.is_empty())?;
+        if !check_early {
+            model.check_response()?;
         }
     }
 }

@@ -1,47 +1,73 @@
-//! What one node has got, and what came of it.
+//! Requests on their way between nodes, and the visit of each node: what arrived there and what came of it.
+
+use std::collections::VecDeque;
 
 use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
 
 use crate::graph::{Node, NodeId};
 
-/// A request on one of its ways through the graph.
+/// The request on one branch of the graph.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part {
+pub(super) struct Branch {
     pub(super) request: DataRequest,
-    /// The last node that did something with it; none when it is as the client sent it.
-    pub(super) seen_by: Option<NodeId>,
+    /// The last node that processed it; `None` if it is as the client sent it.
+    pub(super) last_node: Option<NodeId>,
 }
 
-/// What became of one request at one node.
+/// A request on an edge of the graph.
+pub(super) struct Delivery {
+    pub(super) from: Option<NodeId>,
+    pub(super) to: NodeId,
+    pub(super) branch: Branch,
+}
+
+/// The visit of the request to one node.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
-    /// One place for each edge into the node, in the order of its `needs`, so that a join comes out the same whoever
-    /// answers first.
-    parts: Vec<Option<Part>>,
+    /// One place for each of the node's `needs`, in their order, so that the result of a join does not depend on timing.
+    branches: Vec<Option<Branch>>,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
-    /// Set when the Executor answered with an error.
+    /// Set if the Executor responded with an error.
     pub(super) status: Option<StatusProto>,
     pub(super) results: Option<Struct>,
-    /// What this node has to say to the client: its answer where a path ends, or an error that ended one.
+    /// The node's contribution to the response to the client: its response at the end of the graph, or an error.
     pub(super) outcome: Option<DataRequest>,
 }
 
 impl Visit {
-    /// A visit to the node that has not begun.
-    pub(super) fn expecting(node: &Node) -> Self {
+    /// Creates a visit that has not started.
+    pub(super) fn new(node: &Node) -> Self {
         Self {
-            parts: vec![None; node.needs.len()],
+            branches: vec![None; node.needs.len()],
             ..Self::default()
         }
     }
 
-    /// Takes a part in; all of them when this was the last.
-    pub(super) fn arrive(&mut self, place: usize, part: Part) -> Option<Vec<Part>> {
-        self.parts[place] = Some(part);
-        if self.parts.iter().any(Option::is_none) {
+    /// Accepts the request of one branch. Returns those of all branches if this was the last.
+    pub(super) fn accept(&mut self, position: usize, branch: Branch) -> Option<Vec<Branch>> {
+        self.branches[position] = Some(branch);
+        if self.branches.iter().any(Option::is_none) {
             return None;
         }
-        Some(self.parts.drain(..).flatten().collect())
+        Some(self.branches.drain(..).flatten().collect())
     }
+}
+
+/// Queues a request for each of several nodes. The last gets the original, the others get copies.
+pub(super) fn queue_deliveries(
+    queue: &mut VecDeque<Delivery>,
+    from: Option<NodeId>,
+    to: &[NodeId],
+    branch: Branch,
+) {
+    let Some((&last, others)) = to.split_last() else {
+        return;
+    };
+    for &to in others {
+        let branch = branch.clone();
+        queue.push_back(Delivery { from, to, branch });
+    }
+    let to = last;
+    queue.push_back(Delivery { from, to, branch });
 }

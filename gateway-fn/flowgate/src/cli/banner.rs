@@ -98,7 +98,7 @@ pub(super) fn graph(config: &Config) -> String {
                 .needs
                 .iter()
                 .map(|need| need.map_or("gateway", |id| config.graph[id].name.as_str()));
-            let floats = if node.awaited { "" } else { " (floating)" };
+            let floats = if node.is_awaited { "" } else { " (floating)" };
             format!(
                 "{} -> {}{floats}",
                 needs.collect::<Vec<_>>().join("+"),

@@ -1,4 +1,4 @@
-//! Character classes: `[…]`. Python's have no nesting, no `&&` and no `[:alpha:]`.
+//! Translates character classes, `[…]`. In Python they have no nesting, no `&&` and no `[:alpha:]`.
 
 use super::{
     RegexError, Translator,
@@ -7,22 +7,22 @@ use super::{
 };
 
 impl Translator<'_> {
-    /// A class; its `[` at `position` is taken already.
+    /// Translates a class whose `[` is at `position`.
     pub(super) fn class(&mut self, position: usize) -> Result<(), RegexError> {
         let mut out = String::from("[");
-        if self.eat('^') {
+        if self.skip('^') {
             out.push('^');
         }
         let first = self.at;
-        while self.at == first || !self.eat(']') {
+        while self.at == first || !self.skip(']') {
             let start = self.at;
             let low = self.member(position)?;
-            if !self.eat('-') {
+            if !self.skip('-') {
                 push_member(&mut out, &low);
                 continue;
             }
             push_member(&mut out, &low);
-            if self.eat(']') {
+            if self.skip(']') {
                 push_member(&mut out, &Escape::Char('-'));
                 break;
             }

@@ -1,16 +1,16 @@
-//! Backslash escapes, outside and inside of `[…]`.
+//! Translates backslash escapes, outside and inside of `[…]`.
 
 use super::{RegexError, Translator, push_literal, syntax};
 
-/// What an escape stands for, where both contexts agree.
+/// The meaning of an escape that is the same in both contexts.
 pub(super) enum Escape {
     Char(char),
-    /// `\d` and its kin, which fancy_regex has with the same meaning.
+    /// `\d`, `\s`, `\w` and their negations, which mean the same in fancy_regex.
     Category(char),
 }
 
 impl Translator<'_> {
-    /// An escape outside of a class; the backslash at `position` is taken already.
+    /// Translates an escape outside of a class, whose backslash is at `position`.
     pub(super) fn escape(&mut self, position: usize) -> Result<(), RegexError> {
         match self.peek() {
             Some(anchor @ ('A' | 'b' | 'B')) => {
@@ -30,7 +30,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// The escapes that mean the same everywhere.
+    /// Parses an escape that means the same inside and outside of a class.
     pub(super) fn any_escape(&mut self, position: usize) -> Result<Escape, RegexError> {
         let end = || syntax("bad escape (end of pattern)", position);
         let char = self.next().ok_or_else(end)?;
@@ -53,7 +53,7 @@ impl Translator<'_> {
         }))
     }
 
-    /// `\12`: an octal number of three digits, or a reference to a group.
+    /// Translates an octal number of three digits, or a reference to a group such as `\12`.
     fn reference(&mut self, position: usize) -> Result<(), RegexError> {
         let start = self.at;
         let is_octal = |at: usize| matches!(self.chars.get(at), Some('0'..='7'));
@@ -69,7 +69,7 @@ impl Translator<'_> {
         self.refer(group, &number, start, position)
     }
 
-    /// A reference to the group of this number, written as `text` at `at`.
+    /// Writes a reference to a group, which is written as `text` at `at` in the pattern.
     pub(super) fn refer(
         &mut self,
         group: usize,
@@ -100,12 +100,12 @@ impl Translator<'_> {
             let escape = self.text_from(position);
             return Err(syntax(format!("incomplete escape {escape}"), position));
         }
-        let bad = || syntax(format!("bad escape {}", self.text_from(position)), position);
-        let code = u32::from_str_radix(&number, 16).map_err(|_| bad())?;
-        char::from_u32(code).ok_or_else(bad)
+        let invalid = || syntax(format!("bad escape {}", self.text_from(position)), position);
+        let code = u32::from_str_radix(&number, 16).map_err(|_| invalid())?;
+        char::from_u32(code).ok_or_else(invalid)
     }
 
-    /// Up to `digits` octal digits; none of them is the number zero.
+    /// Parses up to `digits` octal digits. No digit means zero.
     pub(super) fn octal(&mut self, digits: usize, position: usize) -> Result<char, RegexError> {
         let start = self.at;
         while self.at < start + digits && matches!(self.peek(), Some('0'..='7')) {
@@ -124,7 +124,7 @@ impl Translator<'_> {
     }
 }
 
-/// One member of a class as fancy_regex wants it.
+/// Writes a member of a class.
 pub(super) fn push_member(out: &mut String, member: &Escape) {
     match member {
         Escape::Char(char) => push_literal(out, *char),

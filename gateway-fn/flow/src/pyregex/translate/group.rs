@@ -1,11 +1,11 @@
-//! Everything that starts with `(`: groups, lookarounds, references, conditionals, flags, comments.
+//! Translates everything that begins with `(`: groups, lookarounds, references, conditionals, flags and comments.
 
 use super::{Flags, Item, Open, RegexError, Stop, Translator, syntax};
 
 impl Translator<'_> {
-    /// A parenthesis; the one at `position` is taken already.
+    /// Translates a group whose `(` is at `position`.
     pub(super) fn open_group(&mut self, position: usize) -> Result<(), Stop> {
-        if !self.eat('?') {
+        if !self.skip('?') {
             self.open_capture(position);
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A group's name up to `end`, and where it starts.
+    /// Parses a name up to `end`. Returns it with its position.
     fn name(&mut self, end: char) -> Result<(String, usize), RegexError> {
         let start = self.at;
         loop {
@@ -108,7 +108,7 @@ impl Translator<'_> {
 
     fn named(&mut self, position: usize) -> Result<(), RegexError> {
         let (name, at) = self.name('>')?;
-        identifier(&name, at)?;
+        check_identifier(&name, at)?;
         let group = self.closed.len() + 1;
         if let Some(before) = self.names.insert(name.clone(), group) {
             let message =
@@ -121,7 +121,7 @@ impl Translator<'_> {
 
     fn named_reference(&mut self, position: usize) -> Result<(), RegexError> {
         let (name, at) = self.name(')')?;
-        identifier(&name, at)?;
+        check_identifier(&name, at)?;
         let group = self.group_named(&name, at)?;
         self.refer(group, &name, at, position)
     }
@@ -132,11 +132,11 @@ impl Translator<'_> {
         let group = match name.parse() {
             Ok(group) => group,
             Err(_) => {
-                identifier(&name, at)?;
+                check_identifier(&name, at)?;
                 self.group_named(&name, at)?
             }
         };
-        // Python allows a group that comes later; such a one has never matched.
+        // Python accepts a reference to a later group, which never matches. It is an error here.
         if group == 0 || group > self.closed.len() {
             return Err(syntax(format!("invalid group reference {name}"), at));
         }
@@ -152,29 +152,28 @@ impl Translator<'_> {
         self.names.get(name).copied().ok_or_else(unknown)
     }
 
-    /// `(?ims)` for the whole pattern, `(?i-s:…)` for a group.
+    /// Translates the flags of the whole pattern, `(?ims)`, or of a group, `(?i-s:…)`.
     fn flags(&mut self, position: usize) -> Result<(), Stop> {
-        let mut wanted = self.flags;
+        let mut flags = self.flags;
         let mut is_on = true;
         loop {
             let char = self.next();
             match char {
                 Some('-') if is_on => is_on = false,
                 Some(')') if is_on => {
-                    let globals = self.globals.with(wanted);
-                    let known = globals == self.globals;
-                    return if known {
+                    let globals = self.globals.with(flags);
+                    return if globals == self.globals {
                         Ok(())
                     } else {
                         Err(Stop::Restart(globals))
                     };
                 }
                 Some(':') => {
-                    self.open_flagged(wanted, position);
+                    self.open_flagged(flags, position);
                     return Ok(());
                 }
-                Some(letter) if wanted.set(letter, is_on) => {}
-                // ASCII matching has no counterpart; Unicode is what is on.
+                Some(letter) if flags.set(letter, is_on) => {}
+                // fancy_regex cannot match ASCII only. Unicode, `u`, is the default.
                 Some('a') => return Err(RegexError::Unsupported.into()),
                 Some('u') => {}
                 Some('L') => {
@@ -192,13 +191,13 @@ impl Translator<'_> {
         }
     }
 
-    fn open_flagged(&mut self, wanted: Flags, position: usize) {
+    fn open_flagged(&mut self, flags: Flags, position: usize) {
         let outer = self.flags;
         let letters = |on: bool| -> String {
             [
-                (outer.ignore_case, wanted.ignore_case, 'i'),
-                (outer.multiline, wanted.multiline, 'm'),
-                (outer.dot_all, wanted.dot_all, 's'),
+                (outer.ignore_case, flags.ignore_case, 'i'),
+                (outer.multiline, flags.multiline, 'm'),
+                (outer.dot_all, flags.dot_all, 's'),
             ]
             .iter()
             .filter_map(|(was, is, letter)| (was != is && *is == on).then_some(*letter))
@@ -211,12 +210,12 @@ impl Translator<'_> {
             format!("-{off}")
         };
         self.push_open(&format!("(?{on}{off}:"), position);
-        self.flags = wanted;
+        self.flags = flags;
     }
 }
 
 impl Flags {
-    /// Whether the letter is one of these flags.
+    /// Sets the flag of a letter. Returns whether it is a known flag.
     fn set(&mut self, letter: char, on: bool) -> bool {
         match letter {
             'i' => self.ignore_case = on,
@@ -238,12 +237,12 @@ impl Flags {
     }
 }
 
-fn identifier(name: &str, at: usize) -> Result<(), RegexError> {
+fn check_identifier(name: &str, at: usize) -> Result<(), RegexError> {
     let mut chars = name.chars();
-    let starts = chars
+    let is_start_valid = chars
         .next()
         .is_some_and(|char| char.is_alphabetic() || char == '_');
-    if starts && chars.all(|char| char.is_alphanumeric() || char == '_') {
+    if is_start_valid && chars.all(|char| char.is_alphanumeric() || char == '_') {
         return Ok(());
     }
     Err(syntax(format!("bad character in group name '{name}'"), at))
