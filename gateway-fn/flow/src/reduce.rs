@@ -41,9 +41,9 @@ pub fn reduce(mut parts: Vec<DataRequest>) -> Result<DataRequest, DocumentsError
 
 /// Merges lists of documents into the first of them.
 ///
-/// A document that an earlier list also has fills in the fields that are unset there; `tags`, `scores`, `evaluations` and
-/// `location` count as one field each. Content of another type replaces the earlier content. Matches and chunks are
-/// merged in the same way. All other documents are appended.
+/// If an earlier list has a document with the same id, that document stays and only its unset fields are filled in;
+/// `tags`, `scores`, `evaluations` and `location` count as one field each. Content of another type replaces the earlier
+/// content. Matches and chunks are merged in the same way. All other documents are appended.
 #[must_use]
 pub fn reduce_documents(parts: Vec<Vec<DocumentProto>>) -> Vec<DocumentProto> {
     let mut parts = parts.into_iter();

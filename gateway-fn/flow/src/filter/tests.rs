@@ -57,7 +57,7 @@ fn conditions_select_the_same_documents_as_docarray() {
                 Ok(is_match) => u8::from(is_match).to_string(),
                 Err(error) => error.python_class().to_owned(),
             };
-            // Subclasses of `TypeError`, and the name of `re.error` without its module.
+            // docarray's and numpy's classes for a `TypeError`, and `re.error` without its module.
             let expected = match expected {
                 "LookupyError" | "UFuncTypeError" => "TypeError",
                 "error" => "re.error",
