@@ -38,11 +38,11 @@ pub struct Options {
     pub signatures: Signatures,
     /// Timeouts and retry delays.
     pub timeouts: Timeouts,
-    /// Maximum of open connections per port; 1000 by default, far below the usual limit of open files. Further
+    /// Maximum number of open connections per port; 1000 by default, far below the usual limit of open files. Further
     /// connections wait to be accepted.
     pub max_connections: usize,
-    /// Maximum of queued invocations per function, synchronous and asynchronous; 100 by default. Further invocations
-    /// are throttled.
+    /// Maximum number of queued invocations per function, synchronous and asynchronous; 100 by default. Further
+    /// invocations are throttled.
     pub max_queued: usize,
 }
 
@@ -74,8 +74,8 @@ pub struct FunctionOptions {
     pub memory_mib: u32,
     /// The timeout of one invocation; 3 s by default, as on Lambda.
     pub timeout: Duration,
-    /// Maximum of concurrent processes, 10 by default. Further synchronous invocations are throttled, as with reserved
-    /// concurrency.
+    /// Maximum number of concurrent processes, 10 by default. Further synchronous invocations are throttled, as with
+    /// reserved concurrency.
     pub concurrency: usize,
 }
 

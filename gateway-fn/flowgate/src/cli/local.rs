@@ -1,5 +1,5 @@
-//! `flowgate local`: reads the arguments, starts the [`flowgate_local`] emulator, and prints its addresses with commands
-//! to try.
+//! `flowgate local`: reads the arguments, starts the [`flowgate_local`] emulator, and prints its addresses with
+//! commands to try.
 
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
@@ -15,8 +15,8 @@ use gateway::host::program::{Exit, env, say};
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("target").args(["endpoint", "bootstrap", "runtime_api"]).required(true).multiple(true))]
 pub(super) struct LocalArgs {
-    /// Invoke a function at another Lambda endpoint, http://HOST:PORT: cargo lambda watch, sam local start-lambda or the
-    /// runtime interface emulator
+    /// Invoke a function at another Lambda endpoint, http://HOST:PORT: cargo lambda watch, sam local start-lambda or
+    /// the runtime interface emulator
     #[arg(long, value_name = "URL", requires = "function", conflicts_with_all = ["bootstrap", "runtime_api"])]
     endpoint: Option<String>,
     /// The function's name at --endpoint (`function` for the runtime interface emulator)
@@ -41,7 +41,7 @@ pub(super) struct LocalArgs {
     /// The timeout of one invocation, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     timeout: f64,
-    /// The maximum of concurrent processes per function; further invocations are throttled
+    /// The maximum number of concurrent processes per function; further invocations are throttled
     #[arg(long, value_name = "N", default_value_t = 10)]
     concurrency: usize,
     /// The address to listen on
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_awss_times_the_factor_unless_given() {
+    fn timeouts_are_scaled_unless_given() {
         let timeouts = options("--runtime-api f --time-factor 0.01 --idle-timeout 1")
             .expect("valid")
             .timeouts;

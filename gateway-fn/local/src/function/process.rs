@@ -31,7 +31,7 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Maximum of a process's connections to its Runtime API: far more than a runtime opens, one for each concurrent
+/// Maximum number of a process's connections to its Runtime API: far more than a runtime opens, one for each concurrent
 /// invocation.
 const MAX_RUNTIME_CONNECTIONS: usize = 64;
 

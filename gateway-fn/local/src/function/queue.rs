@@ -37,7 +37,7 @@ pub(super) struct Queue {
     /// The timeout of one invocation.
     timeout: Duration,
     max_queued: usize,
-    /// Maximum of concurrent processes; `None` for a function with external runtimes, for which none is started.
+    /// Maximum number of concurrent processes; `None` for a function with external runtimes, for which none is started.
     max_processes: Option<usize>,
     state: Mutex<State>,
     /// Wakes a polling runtime after an invocation was added.
@@ -51,7 +51,9 @@ struct State {
     running: HashMap<String, Running>,
     /// How many runtimes are polling for an invocation.
     polling: usize,
+    /// The processes that have been started and have not exited, by number.
     processes: HashMap<usize, Process>,
+    /// The number of the process that was started last.
     last_process: usize,
 }
 
@@ -102,6 +104,7 @@ impl Queue {
         let mut state = self.state();
         state.remove_abandoned();
         let capacity = match (self.max_processes, policy) {
+            // The free processes, and those that can still be started.
             (Some(max), QueuePolicy::Throttle) => {
                 state.free_processes() + max - state.processes.len()
             }
@@ -150,8 +153,8 @@ impl Queue {
         self.state().running.contains_key(request_id)
     }
 
-    /// Records the error with which a runtime failed to initialize. When its process exits, the error becomes the
-    /// result of the first queued invocation.
+    /// Records the error with which a runtime failed to initialize. When its process exits, the error is the result of
+    /// the invocation that fails with it.
     pub(super) fn record_init_error(&self, process: Option<usize>, error: Bytes) {
         let mut state = self.state();
         match process.and_then(|process| state.processes.get_mut(&process)) {

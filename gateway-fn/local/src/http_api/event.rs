@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_reads_as_awss_own_type_and_has_the_request() {
+    fn the_event_deserializes_as_the_type_of_aws_lambda_events_and_has_the_request() {
         let request = http::Request::post("/my/path?parameter1=value1&parameter1=a+b%21&x")
             .header("Header2", "value1")
             .header("header2", "value2")

@@ -26,7 +26,7 @@ use crate::{
 /// How long a message may wait until it is written to the client; then the response is AWS's `LimitExceededException`.
 const POST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum of commands to one connection that wait to be carried out.
+/// Maximum number of commands to one connection that wait to be carried out.
 const MAX_QUEUED_COMMANDS: usize = 16;
 
 /// The open WebSockets by connection id.
@@ -87,7 +87,7 @@ impl Connections {
         if !is_connection_id(&id) {
             return bad_request(&format!("Invalid connectionId: {id}"));
         }
-        // A let statement of its own: the lock is released before the request is handled.
+        // The lock is released at the end of this statement, before the request is handled.
         let connection = self.open().get(&id).cloned();
         let Some(connection) = connection else {
             return gone();

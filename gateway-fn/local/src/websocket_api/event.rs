@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_read_as_awss_own_type() {
+    fn events_deserialize_as_the_type_of_aws_lambda_events() {
         let stage = Stage::new("prod", ([127, 0, 0, 1], 3001).into());
         let user_agent = Some("agent".to_owned());
         let (connection, _commands) =

@@ -1,5 +1,5 @@
-//! One WebSocket from its upgrade to its `$disconnect`: passes the client's messages to the function, and the function's
-//! responses and `@connections` messages to the client, within API Gateway's limits.
+//! One WebSocket from its upgrade to its `$disconnect`: passes the client's messages to the function, and the
+//! function's responses and `@connections` messages to the client, within API Gateway's limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{aws::new_id, options::RouteResponses, response::ApiGatewayError};
 
-/// Maximum of concurrent invocations for one client's messages. At the maximum no further message is read.
+/// Maximum number of concurrent invocations for one client's messages. At the maximum no further message is read.
 const MAX_CONCURRENT_INVOCATIONS: usize = 64;
 
 /// How long the client may take to accept a message before the connection counts as lost.
