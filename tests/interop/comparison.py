@@ -1,21 +1,21 @@
-"""Masks what differs from run to run by nature and lists what differs beside it, field by field."""
+"""Masks values that differ from run to run, and lists all other differences field by field."""
 
 import math
 import re
 from dataclasses import dataclass
 
-# What stands in the place of an id that was made on the way, before its number.
+# Replaces a generated id, followed by its number.
 GENERATED = 'GENERATED-'
 GENERATED_ID = re.compile(r'\b[0-9a-f]{32}\b')
 ADDRESS_SET = re.compile(r"\{'[^{}]*'\}")
 TIMES = {'start_time', 'end_time', 'startTime', 'endTime'}
-# JSON objects whose keys come in the order of a hash table.
+# JSON objects whose keys are in the order of a hash table.
 UNORDERED = {'tags', 'parameters', 'scores', 'evaluations', '_metadata'}
 
 
 @dataclass
 class Difference:
-    """One place where two answers are not the same; an absent value is `ABSENT`."""
+    """One difference between two responses; a missing value is `ABSENT`."""
 
     path: tuple
     left: object
@@ -35,7 +35,7 @@ ABSENT = Absent()
 
 
 class Mask:
-    """Replaces generated ids by their number of appearance, times and stacks by a word."""
+    """Replaces generated ids by their order of appearance, and times and stacks by a word."""
 
     def __init__(self, floating=()):
         self.floating = floating
@@ -59,42 +59,42 @@ class Mask:
         return self.ids.setdefault(generated, f'{GENERATED}{len(self.ids)}')
 
     def route(self, fields: dict) -> dict:
-        """Whether a floating node has ended before the answer is sent is a race."""
+        """Removes the end time of floating Executors: whether they end before the response is a race."""
         if fields.get('executor') in self.floating:
             return {name: value for name, value in fields.items() if name not in ('end_time', 'endTime')}
         return fields
 
 
 def sorted_addresses(match) -> str:
-    """A Python set of addresses prints in any order."""
+    """Sorts addresses, because a Python set prints them in any order."""
     return '{' + ', '.join(sorted(match[0][1:-1].split(', '))) + '}'
 
 
-def masked(answer, floating=()):
-    """The answer without what is volatile; every WebSocket frame by itself, because their order is free."""
-    if 'frames' in answer:
-        frames = [Mask(floating)(frame) for frame in answer['frames']]
-        return {**Mask(floating)({**answer, 'frames': []}), 'frames': frames}
-    return Mask(floating)(answer)
+def masked(response, floating=()):
+    """Masks a response. WebSocket frames are masked one by one, because their order is not defined."""
+    if 'frames' in response:
+        frames = [Mask(floating)(frame) for frame in response['frames']]
+        return {**Mask(floating)({**response, 'frames': []}), 'frames': frames}
+    return Mask(floating)(response)
 
 
 def paired(left, right):
-    """Both answers, the right one's WebSocket frames put in the order of the left one's.
+    """Returns both responses, with the right one's WebSocket frames in the order of the left one's.
 
-    Frames come in the order of completion, so that two Gateways of different speed send them differently.
+    Frames come in the order of completion, which differs between Gateways of different speed.
     """
     if len(left.get('frames', [])) < 2 or len(left['frames']) != len(right.get('frames', [])):
         return left, right
-    marks = [mark(frame) for frame in left['frames']]
-    marked = {mark(frame): frame for frame in right['frames']}
-    if set(marks) != set(marked):
+    keys = [frame_key(frame) for frame in left['frames']]
+    by_key = {frame_key(frame): frame for frame in right['frames']}
+    if set(keys) != set(by_key):
         return left, right
-    return left, {**right, 'frames': [marked[each] for each in marks]}
+    return left, {**right, 'frames': [by_key[key] for key in keys]}
 
 
-def mark(frame):
-    """By what the answer to one request is told from others: the client's id; the parameter `frame` over JSON, where
-    the Gateway makes the ids."""
+def frame_key(frame):
+    """Returns the value that identifies the request of a frame: the client's id, or over JSON, where the Gateway generates
+    the ids, the parameter `frame`."""
     if 'body' not in frame:
         return frame.get('header', {}).get('request_id')
     parameters = frame['body'].get('parameters', {}) if isinstance(frame['body'], dict) else {}
@@ -102,7 +102,7 @@ def mark(frame):
 
 
 def same(left, right) -> bool:
-    """Equality that tells true from 1 and takes NaN for equal to itself."""
+    """Returns whether two values are equal. True and 1 differ, and NaN equals itself."""
     if isinstance(left, float) and isinstance(right, float) and math.isnan(left):
         return math.isnan(right)
     numbers = (int, float)
@@ -114,7 +114,7 @@ def same(left, right) -> bool:
 
 
 def differences(left, right, path=(), ordered=True) -> list:
-    """Every leaf that differs, keys that only one has, and the keys of a JSON object in another order."""
+    """Lists all leaves that differ, keys that only one side has, and JSON objects with another order of keys."""
     if isinstance(left, dict) and isinstance(right, dict):
         ordered = ordered and not UNORDERED.intersection(path)
         found = []

@@ -1,4 +1,4 @@
-"""Fixtures: the pool of Python Executors that all scenarios share, and launchers that end what they started."""
+"""Fixtures: the shared pool of Python Executors, and launchers that end the processes that they started."""
 
 import pytest
 
@@ -17,21 +17,21 @@ def pytest_report_header():
 
 @pytest.fixture(scope='session')
 def session_launcher(tmp_path_factory):
-    """For what runs through the whole session."""
+    """A launcher for processes that run during the whole session."""
     with Launcher(tmp_path_factory.mktemp('session')) as launcher:
         yield launcher
 
 
 @pytest.fixture(scope='module')
 def module_launcher(tmp_path_factory):
-    """For what all tests of one file share."""
+    """A launcher for processes that the tests of one file share."""
     with Launcher(tmp_path_factory.mktemp('module')) as launcher:
         yield launcher
 
 
 @pytest.fixture
 def launcher(tmp_path):
-    """For what a single test starts."""
+    """A launcher for the processes of one test."""
     with Launcher(tmp_path) as launcher:
         yield launcher
 
@@ -44,5 +44,5 @@ def pool(session_launcher):
 
 @pytest.fixture(scope='module')
 def single(module_launcher, pool) -> Gateway:
-    """The Gateway under test in front of one Multi."""
+    """The Gateway under test in front of one Executor `Multi`."""
     return start_gateway(module_launcher, [external('exec0', pool['exec0'])]).wait_ready()

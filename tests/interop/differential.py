@@ -1,7 +1,7 @@
-"""Sends the same seeded random requests to two Gateways in front of the same Executors and compares the answers.
+"""Sends the same seeded random requests to two Gateways in front of the same Executors and compares the responses.
 
 differential.py [--seed N] [--count N] [--topology NAME]...
-                [--left jina|flowgate] [--right jina|flowgate] [--strict] [--answers]
+                [--left jina|flowgate] [--right jina|flowgate] [--strict] [--responses]
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pool import (
     floating,
     incomparable,
     join,
-    nowhere,
+    executor_down,
     operators,
     paths,
     sizes,
@@ -39,23 +39,23 @@ from random_requests import Case, Generator
 
 @dataclass
 class Topology:
-    """A Flow over the pool, and what the random requests may ask of it."""
+    """A Flow over the pool, and the endpoints and deployments for random requests."""
 
     executors: list
     endpoints: list
     deployments: list
     floating: tuple = ()
-    # A deployment that is passed by once its endpoints are known.
+    # A deployment that is skipped once its endpoints are known.
     skips: str = ''
     gateway: dict = field(default_factory=dict)
-    # What else is under way when a network error ends a stream is a race.
+    # Use 1 where network errors occur: which other requests are in flight when one ends a stream is a race.
     burst: int = 4
 
 
 def topologies(pool) -> dict:
     exec0 = external('exec0', pool['exec0'])
     replicas = external('r', pool['r0'], pool['r1'])
-    impatient = {'timeout_send': 200, 'retries': 0}
+    short_timeout = {'timeout_send': 200, 'retries': 0}
     branches = ['a', 'b', 'c', 'j']
     return {
         'single': Topology([exec0], MULTI_ENDPOINTS, ['exec0']),
@@ -70,22 +70,22 @@ def topologies(pool) -> dict:
         'floating': Topology(floating(pool), ORDER_ENDPOINTS, ['a', 'b', 'f'], floating=('f',)),
         'skip': Topology(skip(pool), ORDER_ENDPOINTS, ['a', 'b', 'foo'], skips='foo'),
         'replicas': Topology([replicas], ['/', '/new', '/raise', '/results'], ['r']),
-        'down': Topology([nowhere('gone')], ['/'], ['gone'], gateway={'retries': 0}, burst=1),
-        'timeout': Topology([exec0], ['/echo', '/asleep'], ['exec0'], gateway=impatient, burst=1),
+        'down': Topology([executor_down('gone')], ['/'], ['gone'], gateway={'retries': 0}, burst=1),
+        'timeout': Topology([exec0], ['/echo', '/asleep'], ['exec0'], gateway=short_timeout, burst=1),
         'empty': Topology([], ['/'], ['nobody']),
         'cors': Topology([exec0], ['/', '/echo'], ['exec0'], gateway={'cors': True}),
     }
 
 
-# Sent to every topology besides the random ones.
+# Sent to every topology in addition to the random requests.
 ALWAYS = [
     Case('grpc-dry-run', 'dry run', messages=[b'']),
     Case('http', 'dry run', method='GET', path='/dry_run'),
     Case('ws-json', 'dry run', path='/dry_run'),
     Case('ws-bytes', 'dry run', path='/dry_run'),
 ]
-# From the answers it can be told who was passed by.
-ASK_FOR_ROUTES = [
+# Their responses show which Executors were skipped.
+ROUTE_CASES = [
     Case('grpc', 'routes', messages=[b'\x0a\x03\x1a\x01/']),  # header.exec_endpoint = "/"
     Case('http', 'routes', path='/post', body=b'{}', headers={'content-type': 'application/json'}),
     Case('ws-json', 'routes', messages=['{"data": null}', '{}']),
@@ -94,7 +94,7 @@ ASK_FOR_ROUTES = [
 
 @dataclass
 class Report:
-    """What came of a run."""
+    """The results of a run."""
 
     compared: Counter = field(default_factory=Counter)
     tolerated: Counter = field(default_factory=Counter)
@@ -109,15 +109,15 @@ class Report:
 
 
 class Comparison:
-    """Two Gateways of one topology, left and right."""
+    """Compares two Gateways of one topology, left and right."""
 
-    def __init__(self, name, topology, gateways, report, strict=False, answers=False):
+    def __init__(self, name, topology, gateways, report, strict=False, responses=False):
         self.name = name
         self.topology = topology
         self.sides = [Exchange(gateway.ports) for gateway in gateways]
         self.report = report
         self.strict = strict
-        self.answers = answers
+        self.responses = responses
         self.threads = ThreadPoolExecutor(2)
 
     def __enter__(self):
@@ -128,22 +128,22 @@ class Comparison:
         for side in self.sides:
             side.close()
 
-    def learn_endpoints(self):
-        """Until a Gateway knows the Executors' endpoints, which it learns by itself, it skips nobody."""
+    def wait_for_endpoints(self):
+        """Waits until both Gateways have discovered the Executors' endpoints, and therefore skip Executors."""
         for side in self.sides:
-            for case in ASK_FOR_ROUTES:
-                wait_until(partial(self.is_passed_by, side, case), f'skipping {self.topology.skips}')
+            for case in ROUTE_CASES:
+                wait_until(partial(self.is_skipped, side, case), f'skipping {self.topology.skips}')
 
-    def is_passed_by(self, side, case) -> bool:
-        answer = side.send(case)
-        [message] = answer.get('frames') or [answer.get('message') or answer.get('body')]
+    def is_skipped(self, side, case) -> bool:
+        response = side.send(case)
+        [message] = response.get('frames') or [response.get('message') or response.get('body')]
         message = message.get('body', message)
         [route] = [each for each in message['routes'] if each['executor'] == self.topology.skips]
         return not (route.get('end_time') or route.get('endTime'))
 
     def compare(self, case: Case):
-        answers = self.threads.map(lambda side: side.send(case), self.sides)
-        left, right = paired(*(masked(answer, self.topology.floating) for answer in answers))
+        responses = self.threads.map(lambda side: side.send(case), self.sides)
+        left, right = paired(*(masked(response, self.topology.floating) for response in responses))
         self.report.compared[self.name] += 1
         exchanged = Exchanged(case, self.name, left, right)
         unexpected = []
@@ -154,8 +154,8 @@ class Comparison:
             else:
                 unexpected.append(f'\n  {difference}')
         if unexpected:
-            answers = f'\n  {left}\n  {right}' if self.answers else ''
-            self.report.unexpected.append(f'[{self.name}] {case}{answers}{"".join(unexpected)}')
+            responses = f'\n  {left}\n  {right}' if self.responses else ''
+            self.report.unexpected.append(f'[{self.name}] {case}{responses}{"".join(unexpected)}')
 
 
 def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', only=None, **options) -> Report:
@@ -172,7 +172,7 @@ def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', only=No
         generator = Generator(f'{seed}-{name}', topology.endpoints, topology.deployments, topology.burst)
         with Comparison(name, topology, gateways, report, **options) as comparison:
             if topology.skips:
-                comparison.learn_endpoints()
+                comparison.wait_for_endpoints()
             for case in [*ALWAYS, *generator.cases(count)]:
                 comparison.compare(case)
         for gateway in gateways:
@@ -184,13 +184,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--seed', default='0', help='any text; the same seed makes the same requests')
-    parser.add_argument('--count', type=int, default=200, help='random requests for each topology')
-    parser.add_argument('--topology', action='append', help='only this one; may be given several times')
+    parser.add_argument('--seed', default='0', help='any text; the same seed generates the same requests')
+    parser.add_argument('--count', type=int, default=200, help='number of random requests per topology')
+    parser.add_argument('--topology', action='append', help='compare only this topology; may be repeated')
     parser.add_argument('--left', default='jina', choices=['jina', 'flowgate'])
     parser.add_argument('--right', default='flowgate', choices=['jina', 'flowgate'])
-    parser.add_argument('--strict', action='store_true', help='tolerate no known difference either')
-    parser.add_argument('--answers', action='store_true', help='print both answers where they differ')
+    parser.add_argument('--strict', action='store_true', help='report known differences too')
+    parser.add_argument('--responses', action='store_true', help='print both responses where they differ')
     options = parser.parse_args()
     interrupt_on_sigterm()
     with tempfile.TemporaryDirectory() as folder, Launcher(Path(folder)) as launcher:
@@ -203,7 +203,7 @@ def main() -> int:
             options.right,
             options.topology,
             strict=options.strict,
-            answers=options.answers,
+            responses=options.responses,
         )
     print(report)
     return 1 if report.unexpected else 0

@@ -1,4 +1,4 @@
-"""Sends one case to one Gateway and turns whatever comes back into plain, comparable values."""
+"""Sends one case to one Gateway and converts the response to plain, comparable values."""
 
 import asyncio
 import base64
@@ -13,14 +13,14 @@ from jina.proto import jina_pb2
 
 from random_requests import Case
 
-ANSWER_SECONDS = 20
-# Headers that say nothing of the answer.
-OF_THE_SERVER = {'date', 'server', 'connection'}
+RESPONSE_TIMEOUT_SECONDS = 20
+# Headers that describe the server, not the response.
+SERVER_HEADERS = {'date', 'server', 'connection'}
 UNLIMITED = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
 
 
 def plain(value):
-    """A protobuf message as dicts and lists; only fields that are present appear."""
+    """Converts a protobuf message to dicts and lists, with only the fields that are present."""
     if isinstance(value, struct_pb2.Struct):
         return {key: plain(entry) for key, entry in value.fields.items()}
     if isinstance(value, struct_pb2.ListValue):
@@ -70,7 +70,7 @@ class Exchange:
         try:
             return send(case)
         except (TimeoutError, asyncio.TimeoutError):
-            return {'no answer': f'within {ANSWER_SECONDS} s'}
+            return {'no response': f'within {RESPONSE_TIMEOUT_SECONDS} s'}
 
     def grpc(self, case: Case):
         call = self.channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
@@ -82,7 +82,7 @@ class Exchange:
 
     def unary(self, call, case: Case, decode):
         try:
-            data, done = call.with_call(case.messages[0], timeout=ANSWER_SECONDS, metadata=case.metadata)
+            data, done = call.with_call(case.messages[0], timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
         except grpc.RpcError as error:
             return self.failure(error)
         return {'code': 'OK', 'message': decode(data), **self.metadata(done)}
@@ -101,35 +101,35 @@ class Exchange:
         }
 
     def grpc_stream(self, case: Case):
-        """Answers come in any order. (To ask for order is left out: Jina 3.13 may then never end the stream.)"""
+        """Responses come in any order. (Ordered results are not tested: with them Jina 3.13 may never end the stream.)"""
         call = self.channel.stream_stream('/jina.JinaRPC/Call')
         messages = []
         try:
-            answers = call(iter(case.messages), timeout=ANSWER_SECONDS, metadata=case.metadata)
-            for data in answers:
+            responses = call(iter(case.messages), timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
+            for data in responses:
                 messages.append(plain_request(data))
         except grpc.RpcError as error:
             return {**self.failure(error), 'messages': messages}
         messages.sort(key=lambda message: message.get('header', {}).get('request_id', ''))
-        return {'code': 'OK', 'messages': messages, **self.metadata(answers)}
+        return {'code': 'OK', 'messages': messages, **self.metadata(responses)}
 
     def http(self, case: Case):
-        connection = http.client.HTTPConnection('127.0.0.1', self.ports['http'], timeout=ANSWER_SECONDS)
+        connection = http.client.HTTPConnection('127.0.0.1', self.ports['http'], timeout=RESPONSE_TIMEOUT_SECONDS)
         try:
             connection.request(case.method, case.path, case.body, case.headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
+            response = connection.getresponse()
+            text = response.read().decode()
         finally:
             connection.close()
-        headers = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in OF_THE_SERVER}
+        headers = {name.lower(): value for name, value in response.getheaders() if name.lower() not in SERVER_HEADERS}
         if 'content-length' in headers:
             headers['content-length'] = 'GIVEN'
         if 'location' in headers:
             headers['location'] = headers['location'].replace(str(self.ports['http']), 'PORT')
-        return {'status': answer.status, **headers, **json_body(text)}
+        return {'status': response.status, **headers, **json_body(text)}
 
     def websocket(self, case: Case):
-        return asyncio.run(asyncio.wait_for(self.websocket_frames(case), ANSWER_SECONDS))
+        return asyncio.run(asyncio.wait_for(self.websocket_frames(case), RESPONSE_TIMEOUT_SECONDS))
 
     async def websocket_frames(self, case: Case):
         protocol = case.kind.removeprefix('ws-')
@@ -137,8 +137,8 @@ class Exchange:
         received = []
         try:
             connection = await websockets.connect(uri, subprotocols=[protocol], max_size=None)
-        except websockets.InvalidStatusCode as refusal:
-            return {'refused': refusal.status_code}
+        except websockets.InvalidStatusCode as error:
+            return {'refused': error.status_code}
         try:
             for message in case.messages:
                 await connection.send(message)
@@ -159,7 +159,7 @@ class Exchange:
 
 
 def json_body(text: str) -> dict:
-    """A JSON text parsed, with its first letters for how it is spaced; any other text as it is."""
+    """Parses JSON text, and keeps its first characters to compare the spacing. Returns any other text unchanged."""
     try:
         return {'body': json.loads(text), 'spacing': text[:11]}
     except ValueError:

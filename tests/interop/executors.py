@@ -1,4 +1,4 @@
-"""The Jina Executors behind the Gateways of all scenarios."""
+"""The Jina Executors that all scenarios use."""
 
 import asyncio
 import os
@@ -9,12 +9,12 @@ from jina import Document, DocumentArray, Executor, requests
 
 
 def deployment_name(executor: Executor) -> str:
-    """`a` for the runtime name `a/rep-0`."""
+    """Returns the deployment's name: `a` for the runtime name `a/rep-0`."""
     return executor.runtime_args.name.split('/')[0]
 
 
 class Multi(Executor):
-    """One endpoint for each thing that an Executor can do to a request."""
+    """One endpoint per kind of change that an Executor can make to a request."""
 
     @requests
     def default(self, docs, **kwargs):
@@ -101,7 +101,7 @@ class Multi(Executor):
 
     @requests(on='/dtype')
     def dtype(self, docs, parameters, **kwargs):
-        """A tensor of any kind, which JSON clients could not send themselves."""
+        """Sets a tensor of any dtype, which JSON clients cannot send."""
         shape = [int(size) for size in parameters.get('shape', [3])]
         values = np.linspace(0, parameters.get('to', 100), int(np.prod(shape))).reshape(shape)
         for doc in docs:
@@ -118,10 +118,10 @@ class Multi(Executor):
 
 
 class Tag(Executor):
-    """Leaves its deployment's name in every document that passes."""
+    """Adds its deployment's name to every document."""
 
     def __init__(self, delay: float = 0, **kwargs):
-        """:param delay: seconds before every answer, so that a branch can be made the slower one."""
+        """:param delay: seconds before every response, to make one branch slower than another."""
         super().__init__(**kwargs)
         self.delay = delay
 
@@ -159,7 +159,7 @@ class Tag(Executor):
 
 
 class Order(Tag):
-    """A Tag whose `/order` gives every branch documents and fields of its own to merge."""
+    """A Tag whose `/order` adds documents and fields that differ per branch, to be merged."""
 
     @requests(on='/order')
     async def order(self, docs, parameters, **kwargs):
@@ -177,7 +177,7 @@ class Order(Tag):
 
     @requests(on='/nest')
     async def nest(self, docs, **kwargs):
-        """Chunks and matches to merge, some of which every branch has."""
+        """Adds chunks and matches to be merged, some of them in every branch."""
         await asyncio.sleep(self.delay)
         name = deployment_name(self)
         for doc in docs:
@@ -191,7 +191,7 @@ class Order(Tag):
 
 
 class OnlyFoo(Executor):
-    """Binds nothing but `/foo`, so that other requests pass it by."""
+    """Binds only `/foo`, so that it is skipped for other endpoints."""
 
     @requests(on='/foo')
     def foo(self, docs, **kwargs):
@@ -200,7 +200,7 @@ class OnlyFoo(Executor):
 
 
 class Replica(Executor):
-    """Says which process handled a document."""
+    """Adds the id of its process to every document."""
 
     @requests
     async def whoami(self, docs, parameters, **kwargs):
@@ -210,7 +210,7 @@ class Replica(Executor):
 
 
 class Encoder(Executor):
-    """Gives every document with a text its sentence embedding, by a model that needs no download."""
+    """Adds a sentence embedding to every document, with a model that needs no download."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""The whole list of what our Gateway does otherwise than Jina 3.13 on purpose; anything else fails the run."""
+"""The deliberate differences of our Gateway from Jina 3.13. Any other difference fails the run."""
 
 import base64
 import math
@@ -26,22 +26,21 @@ from random_requests import (
 
 CRUD = ('/index', '/search', '/delete', '/update')
 CLIENT_MISTAKES = (BAD_BASE64, BAD_PATTERN, NO_DOCS_KEY, OUT_OF_RANGE)
-# What a connection is closed with when the client did wrong.
+# Close codes for invalid requests.
 CLIENT_MISTAKE_CLOSES = (1003, 1007, 1008, 1009)
 DROPPED = 1006
-REQUEST_DOES_NOT_HOLD = 1008
+INVALID_REQUEST_CLOSE = 1008
 UNREACHABLE = (503, 504)
 WITH_CONDITIONS = ('conditions', 'operators', 'comparisons', 'sizes', 'paths', 'incomparable')
-# A document has one of these.
+# A document has at most one of these fields.
 CONTENT = ('text', 'blob', 'tensor')
-# What the Executors of the branches write into a document that is there, and the content that it takes the place of;
-# nothing else of it may differ.
+# The fields of existing documents that the branches' Executors change. No other field may differ.
 WRITTEN_BY_BRANCHES = {'text', 'blob', 'tensor', 'tags', 'weight', 'embedding', 'scores'}
 
 
 @dataclass
 class Exchanged:
-    """One case, the topology that it was sent to and both masked answers; the left one is Jina's."""
+    """One case with its topology and both masked responses; the left one is Jina's."""
 
     case: Case
     topology: str
@@ -51,7 +50,7 @@ class Exchanged:
 
 @dataclass
 class KnownDifference:
-    """A difference that is meant to be, and why."""
+    """A deliberate difference with its reason."""
 
     reason: str
     covers: Callable[[Exchanged, Difference], bool]
@@ -87,8 +86,8 @@ def client_mistake(exchanged, difference):
 def beyond_float32(exchanged, difference):
     if exchanged.case.label != BEYOND_FLOAT32:
         return False
-    refused = exchanged.right.get('status') == 422
-    closed = exchanged.right.get('close', {}).get('code') == REQUEST_DOES_NOT_HOLD
+    is_rejected = exchanged.right.get('status') == 422
+    closed = exchanged.right.get('close', {}).get('code') == INVALID_REQUEST_CLOSE
     return refused or (closed and not exchanged.right['frames'])
 
 
@@ -125,11 +124,11 @@ def python_exception(exchanged, difference):
     return difference.path[-1] == 'details' and isinstance(text, str) and text.startswith('Unexpected <class')
 
 
-def failed(answer) -> bool:
+def failed(response) -> bool:
     return (
-        answer.get('status') == 500
-        or answer.get('code') == 'UNKNOWN'
-        or answer.get('close', {}).get('code') == DROPPED
+        response.get('status') == 500
+        or response.get('code') == 'UNKNOWN'
+        or response.get('close', {}).get('code') == DROPPED
     )
 
 
@@ -137,16 +136,16 @@ def odd_parameters(exchanged, difference):
     return exchanged.case.label == ODD_PARAMETERS and failed(exchanged.left) and not failed(exchanged.right)
 
 
-def condition_of_one_passed_by(exchanged, difference):
+def condition_of_one_is_skipped(exchanged, difference):
     return (
         exchanged.topology == 'incomparable'
         and failed(exchanged.left)
         and not failed(exchanged.right)
-        and any(passed_by(message, name) for message in messages_of(exchanged.right) for name in 'ab')
+        and any(is_skipped(message, name) for message in messages_of(exchanged.right) for name in 'ab')
     )
 
 
-def condition_that_cannot_be_tested(exchanged, difference):
+def condition_that_cannot_be_evaluated(exchanged, difference):
     return (
         exchanged.topology == 'incomparable'
         and exchanged.left.get('status') == 500
@@ -163,34 +162,34 @@ def nested_too_deep(exchanged, difference):
     )
 
 
-def pattern_that_nobody_needs(exchanged, difference):
-    refused = exchanged.right.get('code') == 'UNKNOWN' or exchanged.right.get('status') == 422
-    return exchanged.case.label == BAD_PATTERN and exchanged.topology == 'empty' and refused
+def unused_pattern(exchanged, difference):
+    is_rejected = exchanged.right.get('code') == 'UNKNOWN' or exchanged.right.get('status') == 422
+    return exchanged.case.label == BAD_PATTERN and exchanged.topology == 'empty' and is_rejected
 
 
 def skipped_join(exchanged, difference):
-    """Jina's documents are those of one branch: each must be among ours, as far as the branches leave it alone. Where
-    a branch was passed by there is no difference, but that a branch that nobody filtered still has all documents."""
+    """Jina has the documents of one branch only: each must be among ours, apart from fields that branches change. Without
+    conditions, a skipped branch is not a known difference."""
     left, right = messages_around(exchanged, difference, 'data')
-    if not (passed_by(left, 'j') and passed_by(right, 'j')):
+    if not (is_skipped(left, 'j') and is_skipped(right, 'j')):
         return False
-    someone_passed = any(passed_by(message, branch) for message in (left, right) for branch in 'bc')
-    if someone_passed and exchanged.topology not in WITH_CONDITIONS:
+    any_branch_skipped = any(is_skipped(message, branch) for message in (left, right) for branch in 'bc')
+    if any_branch_skipped and exchanged.topology not in WITH_CONDITIONS:
         return False
     return are_among(documents(left), documents(right))
 
 
 def order_of_arrival(exchanged, difference):
-    """A branch that is passed by arrives first in Jina, so that its documents are the base; they must be the same."""
+    """In Jina a skipped branch arrives first, so that its documents are the base; the documents must be the same."""
     left, right = messages_around(exchanged, difference, 'data')
-    if passed_by(left, 'j') or not any(passed_by(left, branch) and passed_by(right, branch) for branch in 'bc'):
+    if is_skipped(left, 'j') or not any(is_skipped(left, branch) and is_skipped(right, branch) for branch in 'bc'):
         return False
     ours, theirs = documents(right), documents(left)
     return exchanged.topology == 'join' and len(ours) == len(theirs) and are_among(theirs, ours)
 
 
 def list_keeps_its_type(exchanged, difference):
-    """The numbers must be the same; of an empty array Jina keeps the outer dimension only."""
+    """The numbers must be the same; Jina keeps only the outer dimension of an empty array."""
     where = next((name for name in ('tensor', 'embedding') if name in difference.path), None)
     if where is None or 'dense' not in difference.path:
         return False
@@ -204,13 +203,13 @@ def list_keeps_its_type(exchanged, difference):
 def numbers_of(dense) -> list:
     shape, dtype = [int(size) for size in dense.get('shape', [])], np.dtype(dense['dtype'])
     buffer = base64.b64decode(dense.get('buffer', {}).get('base64', ''))
-    # A shape without a buffer stands for zeros.
+    # A shape without a buffer means zeros.
     values = np.frombuffer(buffer, dtype) if buffer else np.zeros(shape, dtype)
     return values.reshape(shape).tolist()
 
 
 def echoed_as_read(exchanged, difference):
-    """What the Executor would have got is echoed."""
+    """Our Gateway echoes the request as the Executor would have received it."""
     statuses = exchanged.left.get('status'), exchanged.right.get('status')
     if exchanged.case.kind != 'http' or statuses[0] != statuses[1] or statuses[0] not in UNREACHABLE:
         return False
@@ -241,13 +240,13 @@ def echoed_as_read(exchanged, difference):
 
 
 def is_same_number(left, right) -> bool:
-    """Whether our float is the number that Jina has, at a float's precision."""
+    """Returns whether our float is Jina's number in single precision."""
     if not isinstance(left, (int, float)) or not isinstance(right, float):
         return False
     return right in (float(left), float(np.float32(left)))
 
 
-def pattern_that_only_python_refuses(exchanged, difference):
+def pattern_that_only_python_rejects(exchanged, difference):
     sent = [exchanged.case.body or b'', *exchanged.case.messages]
     has_it = any(VARIABLE_LOOK_BEHIND in str(message) for message in sent)
     return has_it and exchanged.case.label == BAD_PATTERN and failed(exchanged.left) and not failed(exchanged.right)
@@ -262,7 +261,7 @@ def forwarded_proto(exchanged, difference):
 
 
 def negative_zero(exchanged, difference):
-    """An evaluation without any field is then dropped."""
+    """Jina keeps a score of -0.0; ours is unset, and an evaluation without fields is dropped."""
     is_unset = difference.right is ABSENT or difference.right is None
     path, left = difference.path, difference.left
     if path[-1] == 'evaluations' and isinstance(left, dict):
@@ -276,8 +275,8 @@ def is_negative_zero(value) -> bool:
 
 
 def place_without_id(exchanged, difference):
-    """Jina sorts by ids that its Executors do not see; the documents must be the same, and those of clients' ids in
-    the same order."""
+    """Jina sorts by generated ids that its Executors do not get. The documents must be the same, and those with ids from
+    the client in the same order."""
     if exchanged.topology not in WITH_CONDITIONS:
         return False
     left, right = (documents(message) for message in messages_around(exchanged, difference, 'data'))
@@ -290,7 +289,7 @@ def place_without_id(exchanged, difference):
 
 
 def without_generated(value):
-    """The value without the numbers of the ids that were made on the way."""
+    """Removes the numbers from generated ids."""
     if isinstance(value, dict):
         return {key: without_generated(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -298,53 +297,53 @@ def without_generated(value):
     return GENERATED if isinstance(value, str) and value.startswith(GENERATED) else value
 
 
-def ids_given_early(exchanged, difference):
-    """Jina's documents are exactly those that the client sent, without an id that nobody needed."""
+def ids_assigned_early(exchanged, difference):
+    """Jina's documents are exactly those that the client sent, without the ids that ours assigns."""
     left, right = messages_around(exchanged, difference, 'data')
-    if difference.path[-1] != 'id' or exchanged.topology != 'join' or not (nobody_did_anything(left) and nobody_did_anything(right)):
+    if difference.path[-1] != 'id' or exchanged.topology != 'join' or not (no_executor_succeeded(left) and no_executor_succeeded(right)):
         return False
     sent = [plain_request(message) for message in exchanged.case.messages if isinstance(message, bytes)]
     return any(documents(left) == documents(message) for message in sent)
 
 
-def nobody_did_anything(message) -> bool:
-    """Whether all Executors that were reached were passed by, or failed."""
+def no_executor_succeeded(message) -> bool:
+    """Returns whether all Executors in the routes were skipped or failed."""
     names = [route['executor'] for route in message.get('routes') or []]
     failures = [route['executor'] for route in message.get('routes') or [] if (route.get('status') or {}).get('code')]
     executors = [name for name in names if name not in ('gateway', 'stranger')]
-    return bool(names) and all(passed_by(message, name) or name in failures for name in executors)
+    return bool(names) and all(is_skipped(message, name) or name in failures for name in executors)
 
 
 def messages_around(exchanged, difference, member):
-    """Both messages that differ in one member; empty ones where it is another that differs."""
+    """Returns both messages that differ in this member; empty ones for a difference in another member."""
     if member not in difference.path:
         return {}, {}
     place = difference.path[: difference.path.index(member)]
     return message_at(exchanged.left, place), message_at(exchanged.right, place)
 
 
-def messages_of(answer) -> list:
-    """All messages of an answer, over whatever protocol."""
-    bodies = [frame.get('body', frame) for frame in answer.get('frames', [])]
-    found = [answer.get('message'), answer.get('body'), *answer.get('messages', []), *bodies]
+def messages_of(response) -> list:
+    """Returns all messages of a response over any protocol."""
+    bodies = [frame.get('body', frame) for frame in response.get('frames', [])]
+    found = [response.get('message'), response.get('body'), *response.get('messages', []), *bodies]
     return [message for message in found if isinstance(message, dict)]
 
 
-def message_at(answer, place):
-    """The message at a place of an answer; an empty one where there is none."""
+def message_at(response, place):
+    """Returns the message at a path in a response; empty when it is missing."""
     try:
         for step in place:
-            answer = answer[step]
+            response = response[step]
     except (KeyError, IndexError):
         return {}
-    return answer
+    return response
 
 
 def parameters_left_behind(exchanged, difference):
-    """Jina's parameters are exactly those that Executors would have got that were passed by, one behind the other."""
+    """Jina's parameters are those of the skipped Executors, applied one after the other."""
     left, right = messages_around(exchanged, difference, 'parameters')
     reached = [route['executor'] for route in right.get('routes') or []]
-    skipped = [name for name in reached if passed_by(left, name) and passed_by(right, name)]
+    skipped = [name for name in reached if is_skipped(left, name) and is_skipped(right, name)]
     found = without_empty_results(left.get('parameters') or {})
     for length in range(1, len(skipped) + 1):
         for path in permutations(skipped, length):
@@ -361,7 +360,7 @@ def without_empty_results(parameters) -> dict:
 
 
 def own_parameters(parameters, executor) -> dict:
-    """What an Executor gets of a client's parameters."""
+    """Returns the parameters that an Executor gets from those of the client."""
     own, common = {}, {}
     for key, value in parameters.items():
         *owner, name = key.split('__')
@@ -373,8 +372,8 @@ def own_parameters(parameters, executor) -> dict:
     return {**common, **own, **(group if isinstance(group, dict) else {})}
 
 
-def passed_by(message, executor) -> bool:
-    """Whether the Executor was reached but not called; its route has then no end."""
+def is_skipped(message, executor) -> bool:
+    """Returns whether the Executor was skipped: its route then has no end."""
     routes = [route for route in message.get('routes') or [] if route['executor'] == executor]
     return bool(routes) and not (routes[0].get('end_time') or routes[0].get('endTime'))
 
@@ -385,13 +384,13 @@ def documents(message) -> list:
 
 
 def are_among(some, all_of_them) -> bool:
-    """Whether every document of `some` has a counterpart of its own."""
-    left_over = list(all_of_them or [])
+    """Returns whether every document of `some` has a separate counterpart."""
+    remaining = list(all_of_them or [])
     for document in some or []:
-        counterpart = next((other for other in left_over if is_same_document(document, other)), None)
+        counterpart = next((other for other in remaining if is_same_document(document, other)), None)
         if counterpart is None:
             return False
-        left_over.remove(counterpart)
+        remaining.remove(counterpart)
     return True
 
 
@@ -410,45 +409,45 @@ def is_same_document(one, other) -> bool:
 
 KNOWN = [
     KnownDifference('Jina turns the integer tags 1 and 0 of JSON into true and false', integer_tags),
-    KnownDifference('Jina answers network errors on CRUD routes with a bare 500', crud_network_error),
-    KnownDifference('Jina answers what the client did wrong with a bare 500', client_mistake),
-    KnownDifference('Jina makes what is beyond float32 Infinity, or fails at it; ours refuses it', beyond_float32),
-    KnownDifference('Jina answers NaN and Infinity with a bare 500, or with what is no JSON', not_a_number),
+    KnownDifference('Jina responds to network errors on CRUD routes with a bare 500', crud_network_error),
+    KnownDifference('Jina responds to invalid requests with a bare 500', client_mistake),
+    KnownDifference('Jina converts values beyond float32 to Infinity, or fails; ours rejects them', beyond_float32),
+    KnownDifference('Jina responds to NaN and Infinity with a bare 500, or with invalid JSON', not_a_number),
     KnownDifference(
-        'Jina drops the connection of a client that did wrong, without a close frame', dropped_connection
+        'Jina drops the connection on an invalid request, without a close frame', dropped_connection
     ),
-    KnownDifference('Jina refuses a message without a byte, which is a valid empty request', empty_message),
+    KnownDifference('Jina rejects an empty message, which is a valid empty request', empty_message),
     KnownDifference(
         'the text is the repr of a Python exception; its code must be the same', python_exception
     ),
     KnownDifference('a join that is skipped loses all branches but one in Jina', skipped_join),
     KnownDifference(
-        'a branch that is passed by is the first at its join in Jina, whatever the order of `needs`', order_of_arrival
+        'a skipped branch comes first at its join in Jina, whatever the order of `needs`', order_of_arrival
     ),
-    KnownDifference('Jina takes for granted that these parameters are objects', odd_parameters),
-    KnownDifference('Jina fails at the condition of an Executor that is passed by', condition_of_one_passed_by),
-    KnownDifference('Jina looks at target_executor only where there is an Executor', pattern_that_nobody_needs),
+    KnownDifference('Jina assumes that these parameters are objects', odd_parameters),
+    KnownDifference('Jina fails on the condition of a skipped Executor', condition_of_a_skipped_executor),
+    KnownDifference('Jina reads target_executor only if the Flow has an Executor', unused_pattern),
     KnownDifference(
-        'an Executor that is passed by leaves its own parameters in the answer of Jina', parameters_left_behind
+        'in Jina a skipped Executor leaves its own parameters in the response', parameters_left_behind
     ),
-    KnownDifference('Jina infers the type of a tensor anew that is a list; ours keeps it', list_keeps_its_type),
+    KnownDifference('Jina infers the type of a tensor given as a list again; ours keeps it', list_keeps_its_type),
     KnownDifference(
-        'Jina echoes with a 503 or 504 what was sent; ours echoes what was read, and has no stacks', echoed_as_read
+        'Jina echoes the request as sent with a 503 or 504; ours echoes it as parsed, without stacks', echoed_as_read
     ),
-    KnownDifference('Python refuses a look-behind of variable width; ours takes it', pattern_that_only_python_refuses),
-    KnownDifference('Jina believes X-Forwarded-Proto when it redirects', forwarded_proto),
+    KnownDifference('Python rejects a look-behind of variable width; ours accepts it', pattern_that_only_python_rejects),
+    KnownDifference('Jina uses X-Forwarded-Proto for redirects', forwarded_proto),
     KnownDifference('a score of -0.0 is unset', negative_zero),
-    KnownDifference('a Flow with a join gives documents their ids when the request comes', ids_given_early),
-    KnownDifference('Jina answers a condition that cannot be tested with a bare 500', condition_that_cannot_be_tested),
-    KnownDifference('Jina finds what is nested too deep only where it is decoded', nested_too_deep),
+    KnownDifference('our Flow with a join assigns missing ids when the request arrives', ids_assigned_early),
+    KnownDifference('Jina responds with a bare 500 to a condition that cannot be evaluated', condition_that_cannot_be_evaluated),
+    KnownDifference('Jina detects values nested too deep only where it decodes them', nested_too_deep),
     KnownDifference(
-        'Jina puts documents without id behind all others, where conditions are tested', place_without_id
+        'Jina puts documents without id after all others in Flows with conditions', place_without_id
     ),
 ]
 
 
 def known_reason(exchanged: Exchanged, difference: Difference):
-    """Why this difference is meant to be, or None."""
+    """Returns the reason of a deliberate difference, or None."""
     for known in KNOWN:
         if known.covers(exchanged, difference):
             return known.reason

@@ -1,4 +1,5 @@
-"""The parties of a scenario: Jina Executors, the Gateway under test (ours or Jina's own), our Executors or their stand-ins."""
+"""Starts the processes of a scenario: Jina Executors, the Gateway under test (ours or Jina's), and our Executors or their
+replacements in Python."""
 
 import json
 import os
@@ -17,7 +18,7 @@ JINA = Path(sys.executable).with_name('jina')
 BIN_DIR = Path(os.environ.get('FLOWGATE_BIN_DIR', HERE.parent.parent / 'target' / 'release'))
 FLOWGATE = Path(os.environ.get('FLOWGATE', BIN_DIR / 'flowgate'))
 
-# `jina` puts Jina itself in our place everywhere: what fails then is wrong in the scenario, not in our binaries.
+# `jina` replaces our binaries by Jina's: a test that fails then is wrong itself.
 UNDER_TEST = os.environ.get('INTEROP_GATEWAY', 'flowgate')
 
 
@@ -40,7 +41,7 @@ class Gateway(NamedTuple):
     ports: dict
 
     def client(self, protocol: str = 'grpc', **options) -> Client:
-        """A Python client of this Gateway."""
+        """Returns a Python client of this Gateway."""
         return Client(host='127.0.0.1', port=self.ports[protocol], protocol=protocol, **options)
 
     def wait_ready(self) -> 'Gateway':
@@ -49,7 +50,7 @@ class Gateway(NamedTuple):
 
 
 def external(name: str, *processes, **keys) -> dict:
-    """The Flow entry of an Executor that runs already; several processes are its replicas."""
+    """Returns the Flow entry of a running Executor; several processes are its replicas."""
     ports = [process.ports[0] for process in processes]
     port = ports[0] if len(ports) == 1 else ports
     return {'name': name, 'external': True, 'host': '127.0.0.1', 'port': port, **keys}
@@ -82,7 +83,7 @@ def start_gateway(launcher: Launcher, executors, kind: str = UNDER_TEST, **gatew
 
 
 def start_greeting(launcher: Launcher) -> Process:
-    """Our built-in Executor, which appends a greeting."""
+    """Starts our built-in Executor, which appends a greeting."""
     if UNDER_TEST == 'jina':
         return start_executor(launcher, 'greeting', 'Greeting', module='stand_ins.py')
     port = free_port()
@@ -91,7 +92,7 @@ def start_greeting(launcher: Launcher) -> Process:
 
 
 def start_vector_search(launcher: Launcher) -> Process:
-    """Our example Executor that indexes embeddings and finds the nearest."""
+    """Starts our example Executor for vector search."""
     if UNDER_TEST == 'jina':
         return start_executor(launcher, 'search', 'VectorSearch', module='stand_ins.py')
     port = free_port()

@@ -1,11 +1,11 @@
-"""The Python Executors that stand behind the Gateways, started once, and the Flows made of them."""
+"""The pool of Python Executors, started once per session, and the Flows that use them."""
 
 from parties import external, start_executor
 from processes import Launcher, free_port
 
-# Of two branches, `c` is always the later one: Jina merges in the order of arrival, which would be a race without it.
+# Branch `c` always arrives after `b`: Jina merges in the order of arrival, which would otherwise be a race.
 LATER_BRANCH = {'delay': 0.1}
-# The floating `f` never ends before the answer is sent, so that its route looks alike on both sides.
+# The floating `f` never ends before the response is sent, so that its route is the same on both sides.
 LINGERING = {'delay': 0.3}
 
 MULTI_ENDPOINTS = [
@@ -16,7 +16,7 @@ ORDER_ENDPOINTS = ['/', '/order', '/nest', '/raise', '/results', '/new', '/foo',
 
 
 def start_pool(launcher: Launcher) -> dict:
-    """Starts all of them side by side and waits for all."""
+    """Starts all Executors concurrently and waits until they are ready."""
     pool = {
         'exec0': start_executor(launcher, 'exec0', 'Multi'),
         'a': start_executor(launcher, 'a', 'Order'),
@@ -25,7 +25,7 @@ def start_pool(launcher: Launcher) -> dict:
         'j': start_executor(launcher, 'j', 'Order'),
         'f': start_executor(launcher, 'f', 'Order', uses_with=LINGERING),
         'foo': start_executor(launcher, 'foo', 'OnlyFoo'),
-        # Two replicas that cannot be told apart, so that it does not matter which of them is asked.
+        # Two identical replicas, so that it does not matter which of them is called.
         'r0': start_executor(launcher, 'r', 'Tag'),
         'r1': start_executor(launcher, 'r', 'Tag'),
     }
@@ -34,8 +34,8 @@ def start_pool(launcher: Launcher) -> dict:
     return pool
 
 
-def nowhere(name: str, **keys) -> dict:
-    """The Flow entry of an Executor that is down."""
+def executor_down(name: str, **keys) -> dict:
+    """Returns the Flow entry of an Executor that is down."""
     return {'name': name, 'external': True, 'host': '127.0.0.1', 'port': free_port(), **keys}
 
 
@@ -69,7 +69,7 @@ def operators(pool):
 
 
 def comparisons(pool):
-    """Every operator that compares, most on values that some documents have of another kind or not at all."""
+    """All comparison operators, mostly on values that some documents lack or have with another type."""
     return [
         external('a', pool['a'], when={'weight': {'$gte': 0, '$lt': 3}, 'granularity': {'$lte': 2}}),
         external('b', pool['b'], when={'tags__x': {'$neq': 1}, 'id': {'$nin': ['d1', 'd2']}}),
@@ -79,7 +79,7 @@ def comparisons(pool):
 
 
 def sizes(pool):
-    """Lengths, and what counts as being there."""
+    """Conditions on lengths and on existence."""
     return [
         external('a', pool['a'], when={'$or': [{'text': {'$size': 4}}, {'chunks': {'$size': 1}}]}),
         external('b', pool['b'], when={'blob': {'$exists': False}, 'embedding': {'$exists': False}}),
@@ -88,7 +88,7 @@ def sizes(pool):
 
 
 def paths(pool):
-    """Fields inside of fields, placeholders, and operators inside of operators."""
+    """Nested fields, placeholders and nested operators."""
     other_text = {'text': {'$eq': '{modality}'}}
     either = {'$or': {'tags__o__k0': {'$gt': 0}, 'scores__cosine__value': {'$lt': 0.5}}}
     return [
@@ -99,7 +99,7 @@ def paths(pool):
 
 
 def incomparable(pool):
-    """Fails at documents that have a text where a number is asked for, or the other way round."""
+    """Conditions that fail on documents with a string where a number is required, or the reverse."""
     return [
         external('a', pool['a'], when={'tags__t1': {'$gt': 0.5}}),
         external('b', pool['b'], when={'tags__t2': {'$regex': 'o'}}),

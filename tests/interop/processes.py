@@ -1,4 +1,4 @@
-"""Starting, watching and ending the processes of a scenario; ports are found free, readiness is waited for."""
+"""Starts processes on free ports, waits until they are ready, and ends them."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ _given_ports = set()
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that no earlier call gave away."""
+    """Returns a free port that no earlier call has returned."""
     while True:
         with socket.socket() as listener:
             listener.bind(('127.0.0.1', 0))
@@ -32,12 +32,12 @@ def wait_until(condition, what: str, seconds: float = STARTUP_SECONDS):
         if value:
             return value
         if time.monotonic() > deadline:
-            raise TimeoutError(f'{what} did not come about within {seconds} s')
+            raise TimeoutError(f'{what}: not within {seconds} s')
         time.sleep(POLL_SECONDS)
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections at the port."""
+    """Returns whether a process accepts connections on the port."""
     try:
         socket.create_connection(('127.0.0.1', port), timeout=1).close()
     except OSError:
@@ -46,12 +46,12 @@ def listens(port: int) -> bool:
 
 
 def interrupt_on_sigterm():
-    """Lets SIGTERM unwind like Ctrl-C, so that whoever ends the run early leaves no process behind."""
+    """Handles SIGTERM like Ctrl-C, so that an aborted run ends its processes."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Process:
-    """A child process in a process group of its own, its output in a file."""
+    """A child process in its own process group, with its output in a file."""
 
     def __init__(self, name: str, command, ports, log: Path, environment=None):
         self.name = name
@@ -72,7 +72,7 @@ class Process:
         return self.child.pid
 
     def wait_ready(self):
-        """Returns when all its ports accept connections; fails at once when the process has ended."""
+        """Waits until all ports accept connections. Fails at once when the process has ended."""
 
         def ready():
             if self.child.poll() is not None:
@@ -85,16 +85,16 @@ class Process:
             raise TimeoutError(f'{error}\n{self.tail()}') from None
 
     def tail(self) -> str:
-        """The end of its output."""
+        """Returns the end of the output."""
         return self.log.read_text(errors='replace')[-4000:]
 
     def terminate(self, seconds: float = 20) -> int:
-        """Asks it to end, as an orchestrator does, and returns its exit status."""
+        """Sends SIGTERM, as an orchestrator does, and returns the exit status."""
         self.child.send_signal(signal.SIGTERM)
         return self.child.wait(seconds)
 
     def kill(self):
-        """Ends the whole process group without asking."""
+        """Kills the whole process group."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -103,14 +103,14 @@ class Process:
 
 
 class Launcher:
-    """Starts processes and ends every one of them when its block is left."""
+    """Starts processes, and kills all of them at the end of its `with` block."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.processes = []
 
     def start(self, name: str, command, ports, environment=None) -> Process:
-        """Starts a process without waiting for it, so that several can come up side by side."""
+        """Starts a process without waiting for it, so that several can start concurrently."""
         log = self.folder / f'{len(self.processes)}-{name}.log'
         process = Process(name, command, ports, log, environment)
         self.processes.append(process)

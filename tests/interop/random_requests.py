@@ -1,4 +1,4 @@
-"""Seeded random requests of every kind, valid ones and odd ones, for both sides of the differential run."""
+"""Generates seeded random requests, valid and unusual ones, for the differential run."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import numpy as np
 from docarray.proto import docarray_pb2
 from jina.proto import jina_pb2
 
-# What a case is about; the table of known differences refers to some of these.
+# Labels of cases; the table of known differences refers to some of them.
 BAD_BASE64 = 'bad base64'
 NOT_A_NUMBER = 'not a number'
 OUT_OF_RANGE = 'out of range'
@@ -17,12 +17,12 @@ BEYOND_FLOAT32 = 'beyond float32'
 NO_DOCS_KEY = 'data without docs'
 BAD_PATTERN = 'bad pattern'
 EMPTY_MESSAGE = 'empty message'
-ODD_PARAMETERS = 'no object where Jina takes one for granted'
+ODD_PARAMETERS = 'no object where Jina assumes one'
 TOO_DEEP = 'nested too deep'
 
 VARIABLE_LOOK_BEHIND = '(?<=a+)b'
 
-# Of every kind of number that numpy has and JSON can tell.
+# numpy's types that JSON can represent.
 DTYPES = [
     *('|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'),
     *('>i4', '>f4', '>f8', '<U4'),
@@ -42,18 +42,18 @@ ODD_HEADERS = [
 
 
 def nested(depth: int):
-    """A value inside of lists and objects."""
+    """Returns a value nested in lists and objects."""
     return [{'in': nested(depth - 1)}] if depth else 'deep'
 
 
 def nested_chunks(depth: int) -> dict:
-    """A document without ids inside of documents without ids."""
+    """Returns nested documents without ids."""
     return {'text': str(depth), 'chunks': [nested_chunks(depth - 1)] if depth else []}
 
 
 @dataclass
 class Case:
-    """One exchange: how it is sent, what is sent, and a word on what makes it odd, if anything does."""
+    """One request or stream: its protocol, its content, and a label of what is unusual about it."""
 
     kind: str
     label: str
@@ -70,10 +70,10 @@ class Case:
 
 
 class Generator:
-    """Makes the same cases whenever it is given the same seed."""
+    """Generates the same cases for the same seed."""
 
     def __init__(self, seed, endpoints, deployments, burst=4):
-        """:param burst: the most requests of one stream."""
+        """:param burst: the maximum number of requests in one stream."""
         self.random = random.Random(seed)
         self.burst = burst
         self.endpoints = endpoints
@@ -86,7 +86,7 @@ class Generator:
         for _ in range(count):
             yield self.random.choice(makers)()
 
-    # Pieces
+    # Parts of requests
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -117,7 +117,7 @@ class Generator:
         )
 
     def value(self, depth: int = 0):
-        """Any JSON value."""
+        """Returns a random JSON value."""
         kinds = ['number', 'number', 'text', 'bool', 'null'] + (['list', 'object'] if depth < 3 else [])
         kind = self.random.choice(kinds)
         if kind == 'list':
@@ -129,7 +129,7 @@ class Generator:
     def tags(self) -> dict:
         tags = {f't{i}': self.value() for i in range(self.random.randint(0, 3))}
         if self.chance(0.7):
-            # What the conditions of the Flows look at.
+            # Tags that the Flows' conditions use.
             tags['x'] = self.random.choice([0, 1, 2])
         if self.chance(0.5):
             tags['lang'] = self.random.choice(['en', 'de', 'fr', None])
@@ -198,10 +198,10 @@ class Generator:
         shape = self.random.choice([(3,), (1,), (2, 2), (2, 1, 3), (0,), (0, 3), ()])
         values = np.array([self.random.randint(0, 100) for _ in range(int(np.prod(shape)))])
         classes = ['numpy'] * 6 + ['list'] * 3 + ['', 'unknown']
-        # As a list an array of no dimensions would be a number, which docarray cannot write again.
+        # As a list, an array without dimensions would be a number, which docarray cannot write.
         proto = docarray_pb2.NdArrayProto(cls_name=self.random.choice(classes) if shape else 'numpy')
         if not self.chance(0.03):
-            # A shape without a buffer stands for zeros.
+            # A shape without a buffer means zeros.
             proto.dense.buffer = values.astype(dtype).tobytes()
         proto.dense.shape.extend(shape)
         proto.dense.dtype = dtype
@@ -295,12 +295,12 @@ class Generator:
             'valid',
             target=next((r.header.target_executor for r in requests if r.header.target_executor), ''),
             messages=[request.SerializeToString() for request in requests],
-            # Neither asks for order: the value counts only when it is exactly `true`.
+            # Neither value requests ordered results: only exactly `true` does.
             metadata=(('__results_in_order__', self.random.choice(['True', '1'])),) if self.chance(0.1) else (),
         )
 
     def identified(self) -> jina_pb2.DataRequestProto:
-        """A request whose answer can be told from others in a stream."""
+        """Returns a request whose response can be identified in a stream."""
         request = self.request_proto()
         request.header.request_id = self.fresh('request-')
         return request
@@ -322,7 +322,7 @@ class Generator:
         return Case('grpc', label, messages=[message], endpoint=request.header.exec_endpoint)
 
     def odd_parameters(self) -> dict:
-        """No object where an Executor's own parameters or results belong."""
+        """Returns parameters with other values where an Executor's own parameters or results are expected."""
         return {self.random.choice([self.deployments[0], '__results__']): self.random.choice([1, 'text'])}
 
     def with_parameters(self, parameters: dict) -> bytes:
@@ -355,7 +355,7 @@ class Generator:
             ),
             'text': self.text,
             'uri': lambda: self.random.choice(['a.png', 'x/y.mp3', 'plain']),
-            # Nothing that a machine's own table of file types might know.
+            # No extension that depends on the machine's own table of file types.
             'mime_type': lambda: self.random.choice(['text/html', 'jpg', 'no-such-type']),
             'weight': lambda: self.random.choice([0.1, 2, '3.5', True]),
             'granularity': lambda: self.random.choice([0, 1, '3', 1.7]),
@@ -380,7 +380,7 @@ class Generator:
             ]
             makers['matches'] = lambda: [self.document_json(depth + 1)]
         keys = self.random.sample(sorted(makers), self.random.randint(0, 4))
-        # Conditions look at tags, and an id keeps answers comparable.
+        # Conditions use tags, and an id keeps responses comparable.
         keys += [key for key in ('id', 'text', 'tags') if self.chance(0.6) and key not in keys]
         return {key: makers[key]() for key in keys}
 
@@ -424,7 +424,7 @@ class Generator:
         return self.http_case('valid', self.request_json(), path, method)
 
     def odd_document(self):
-        """A word on it and a document that does not hold."""
+        """Returns the label and the document of an invalid request."""
         return self.random.choice(
             [
                 ('field of a wrong type', {'weight': 'heavy'}),
@@ -566,7 +566,7 @@ class Generator:
         body = self.request_json() if method not in ('GET', 'HEAD', 'OPTIONS') else None
         case = self.http_case('route', body, path, method, content_type)
         if self.chance(0.5):
-            # What browsers and proxies send along.
+            # Headers of browsers and proxies.
             case.headers.update(self.random.choice(ODD_HEADERS))
         return case
 
@@ -577,7 +577,7 @@ class Generator:
         for number in range(self.random.randint(0, self.burst)):
             request = {'data': None, **self.request_json()}
             if number:
-                # So that the answers can be told apart.
+                # Identifies the responses.
                 request['parameters'] = {**(request.get('parameters') or {}), 'frame': number}
             frames.append(json.dumps(request))
         return Case('ws-json', 'valid', messages=[*frames, '{}'])

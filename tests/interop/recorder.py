@@ -1,4 +1,4 @@
-"""An Executor inside the test process that keeps what came with each call: metadata and deadline."""
+"""An Executor in the test's process that records metadata and deadline of each call."""
 
 import threading
 from concurrent import futures
@@ -12,7 +12,7 @@ from processes import free_port
 
 
 class Recorder(jina_pb2_grpc.JinaSingleDataRequestRPCServicer):
-    """Answers every request with itself, as soon as `released` is set."""
+    """Returns every request unchanged once `released` is set."""
 
     def __init__(self, released: threading.Event):
         self.released = released
@@ -28,7 +28,7 @@ class Recorder(jina_pb2_grpc.JinaSingleDataRequestRPCServicer):
 
 @contextmanager
 def recording_executor(held: bool = False):
-    """Yields the recorder and its port; a held one does not answer until its `released` is set."""
+    """Yields the recorder and its port. With `held` it returns requests only after its `released` is set."""
     released = threading.Event()
     if not held:
         released.set()

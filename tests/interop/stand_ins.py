@@ -1,4 +1,4 @@
-"""Python stand-ins for our Rust Executors, used only when Jina is put in our place (INTEROP_GATEWAY=jina)."""
+"""Python replacements of our Rust Executors, used only when Jina replaces our binaries (INTEROP_GATEWAY=jina)."""
 
 import numpy as np
 from docarray.score import NamedScore
@@ -6,7 +6,7 @@ from jina import Document, DocumentArray, Executor, requests
 
 
 class Greeting(Executor):
-    """Appends one document that greets."""
+    """Appends one document with a greeting."""
 
     @requests
     def greet(self, docs, **kwargs):
@@ -14,7 +14,7 @@ class Greeting(Executor):
 
 
 class VectorSearch(Executor):
-    """Keeps documents in memory and gives queries their nearest ones by the cosine of the angle."""
+    """Indexes documents in memory, and adds the nearest by cosine similarity to queries."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""A TCP relay that counts the bytes on their way to the server: shows what compression does on the wire."""
+"""A TCP relay that counts the bytes sent to the server, to measure compression."""
 
 import socket
 import threading
@@ -38,7 +38,7 @@ class Tap:
 
 @contextmanager
 def tapped(target: int):
-    """Yields a tap in front of the port."""
+    """Yields a relay to the port."""
     tap = Tap(target)
     try:
         yield tap

@@ -5,7 +5,7 @@ from jina import Document, DocumentArray
 from jina.excepts import BadServer
 
 from parties import PROTOCOLS, external, start_gateway
-from pool import chain, nowhere
+from pool import chain, executor_down as executor_down_entry
 from recorder import recording_executor
 from tap import tapped
 
@@ -27,11 +27,11 @@ def two_in_chain(module_launcher, pool):
 
 @pytest.fixture(scope='module')
 def executor_down(module_launcher):
-    return start_gateway(module_launcher, [nowhere('gone')], retries=0).wait_ready()
+    return start_gateway(module_launcher, [executor_down_entry('gone')], retries=0).wait_ready()
 
 
 @pytest.fixture(scope='module')
-def impatient(module_launcher, pool):
+def short_timeout(module_launcher, pool):
     executors = [external('exec0', pool['exec0'])]
     return start_gateway(module_launcher, executors, retries=0, timeout_send=300).wait_ready()
 
@@ -41,10 +41,10 @@ class TestEveryProtocol:
     def test_flow_is_ready(self, single, protocol):
         assert single.client(protocol).is_flow_ready(timeout=10)
 
-    def test_documents_go_there_and_back(self, single, protocol):
-        answer = single.client(protocol).post('/upper', documents(3))
-        assert texts(answer) == ['TEXT 0', 'TEXT 1', 'TEXT 2']
-        assert answer[:, 'id'] == ['0', '1', '2']
+    def test_documents_are_returned(self, single, protocol):
+        response = single.client(protocol).post('/upper', documents(3))
+        assert texts(response) == ['TEXT 0', 'TEXT 1', 'TEXT 2']
+        assert response[:, 'id'] == ['0', '1', '2']
 
     def test_every_field_survives(self, single, protocol):
         client = single.client(protocol)
@@ -66,27 +66,27 @@ class TestEveryProtocol:
         assert doc.blob == bytes(range(256))
 
     def test_a_request_without_documents(self, single, protocol):
-        [answer] = single.client(protocol).post('/results', return_responses=True)
-        assert answer.parameters['__results__']['exec0/rep-0']['count'] == 0
+        [response] = single.client(protocol).post('/results', return_responses=True)
+        assert response.parameters['__results__']['exec0/rep-0']['count'] == 0
 
     def test_a_large_document(self, single, protocol):
-        text = 'large ' * 500_000  # The WebSocket client reads 4 MiB at most.
+        text = 'large ' * 500_000  # The WebSocket client accepts at most 4 MiB.
         [doc] = single.client(protocol).post('/upper', Document(text=text))
         assert doc.text == text.upper()
 
-    def test_a_stream_answers_every_request_once(self, single, protocol):
-        answer = single.client(protocol).post('/upper', documents(STREAMED), request_size=1)
-        assert sorted(texts(answer)) == sorted(f'TEXT {i}' for i in range(STREAMED))
+    def test_a_stream_has_one_response_per_request(self, single, protocol):
+        response = single.client(protocol).post('/upper', documents(STREAMED), request_size=1)
+        assert sorted(texts(response)) == sorted(f'TEXT {i}' for i in range(STREAMED))
 
     def test_a_stream_in_the_order_of_its_requests(self, single, protocol):
         sent = documents(STREAMED)
         for slow in (0, 10, 100):
             sent[slow].tags['sleep'] = 0.3
         client = single.client(protocol)
-        answer = client.post('/asleep', sent, request_size=1, results_in_order=True)
-        assert texts(answer) == texts(sent)
+        response = client.post('/asleep', sent, request_size=1, results_in_order=True)
+        assert texts(response) == texts(sent)
 
-    def test_parameters_for_all_and_for_one(self, single, protocol):
+    def test_parameters_for_all_and_for_one_executor(self, single, protocol):
         parameters = {'plain': 1, 'exec0__own': 'x', 'other__own': 'y', 'deep': {'l': [1, None, 'z']}}
         [doc] = single.client(protocol).post('/params', documents(1), parameters=parameters)
         assert doc.tags['params'] == {'plain': 1, 'own': 'x', 'deep': {'l': [1, None, 'z']}}
@@ -98,20 +98,20 @@ class TestEveryProtocol:
         assert texts(client.post('/', Document(text='x'), target_executor='^b$')) == ['x+b']
 
     def test_routes_name_the_executors_passed(self, two_in_chain, protocol):
-        [answer] = two_in_chain.client(protocol).post('/', Document(), return_responses=True)
-        assert [route.executor for route in answer.routes] == ['gateway', 'a', 'b']
+        [response] = two_in_chain.client(protocol).post('/', Document(), return_responses=True)
+        assert [route.executor for route in response.routes] == ['gateway', 'a', 'b']
 
     def test_an_executor_error_reaches_on_error_only(self, single, protocol):
         failed, succeeded = [], []
         single.client(protocol).post('/raise', documents(2), on_error=failed.append, on_done=succeeded.append)
         assert succeeded == []
-        [answer] = failed
-        assert answer.status.exception.name == 'ValueError'
-        assert list(answer.status.exception.args) == ['boom', '42']
-        assert answer.status.exception.executor == 'Multi'
+        [response] = failed
+        assert response.status.exception.name == 'ValueError'
+        assert list(response.status.exception.args) == ['boom', '42']
+        assert response.status.exception.executor == 'Multi'
 
     def test_errors_do_not_end_a_stream(self, two_in_chain, protocol):
-        answers = two_in_chain.client(protocol).post(
+        responses = two_in_chain.client(protocol).post(
             '/raise',
             documents(40),
             request_size=1,
@@ -119,9 +119,9 @@ class TestEveryProtocol:
             continue_on_error=True,
             return_responses=True,
         )
-        assert len(answers) == 40
-        for answer in answers:
-            route_a, route_b = answer.routes[1:]
+        assert len(responses) == 40
+        for response in responses:
+            route_a, route_b = response.routes[1:]
             assert (route_a.executor, route_a.status.code) == ('a', 0)
             assert (route_b.executor, route_b.status.exception.name) == ('b', 'ValueError')
 
@@ -132,14 +132,14 @@ class TestEveryProtocol:
     def test_a_flow_with_an_executor_down_is_not_ready(self, executor_down, protocol):
         assert not executor_down.client(protocol).is_flow_ready(timeout=10)
 
-    def test_timeout_send_ends_a_slow_call(self, impatient, protocol):
-        client = impatient.client(protocol)
+    def test_timeout_send_ends_a_slow_call(self, short_timeout, protocol):
+        client = short_timeout.client(protocol)
         with pytest.raises(ConnectionError, match='timed out'):
             client.post('/asleep', documents(1), parameters={'sleep': 30})
         assert len(client.post('/asleep', documents(1), parameters={'sleep': 0})) == 1
 
 
-# The WebSocket client of Jina 3.13 only logs it.
+# The WebSocket client of Jina 3.13 only logs the error.
 @pytest.mark.parametrize('protocol', ['grpc', 'http'])
 def test_an_executor_error_raises_without_on_error(single, protocol):
     with pytest.raises(BadServer):
@@ -147,15 +147,15 @@ def test_an_executor_error_raises_without_on_error(single, protocol):
 
 
 class TestGrpc:
-    def test_without_results_in_order_a_slow_request_delays_nobody(self, single):
+    def test_without_results_in_order_a_slow_request_delays_no_other(self, single):
         sent = documents(50)
         sent[0].tags['sleep'] = 0.5
-        answer = single.client().post('/asleep', sent, request_size=1)
-        assert answer[-1].id == '0'
+        response = single.client().post('/asleep', sent, request_size=1)
+        assert response[-1].id == '0'
 
     def test_single_calls_in_place_of_a_stream(self, single):
-        answer = single.client().post('/upper', documents(30), request_size=10, stream=False)
-        assert sorted(texts(answer)) == sorted(f'TEXT {i}' for i in range(30))
+        response = single.client().post('/upper', documents(30), request_size=10, stream=False)
+        assert sorted(texts(response)) == sorted(f'TEXT {i}' for i in range(30))
 
     @pytest.mark.parametrize('stream', [True, False])
     def test_a_deadline_of_the_client(self, single, stream):
@@ -169,12 +169,12 @@ class TestGrpc:
     def test_compressed_requests_of_the_client(self, single, compression, stream):
         sent = [Document(text='squeeze me ' * 10_000) for _ in range(20)]
         with tapped(single.ports['grpc']) as tap:
-            answer = (
+            response = (
                 single._replace(ports={'grpc': tap.port})
                 .client()
                 .post('/upper', sent, request_size=1, compression=compression, stream=stream)
             )
-        assert texts(answer) == ['SQUEEZE ME ' * 10_000] * 20
+        assert texts(response) == ['SQUEEZE ME ' * 10_000] * 20
         assert (tap.bytes_sent < 200_000) == (compression != 'NoCompression')
 
     @pytest.mark.parametrize('compression', ['Gzip', 'Deflate', 'NoCompression'])
@@ -195,5 +195,5 @@ class TestGrpc:
         [metadata] = recorder.metadata
         assert metadata['authorization'] == 'token' and metadata['endpoint'] == '/some'
         assert 'from-client' not in metadata
-        # gRPC rounds the deadline up a little on its way.
+        # gRPC rounds the deadline up slightly.
         assert 0 < recorder.seconds_left[0] < 5.5

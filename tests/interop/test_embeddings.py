@@ -32,7 +32,7 @@ def sentences() -> DocumentArray:
 
 @pytest.fixture(scope='module')
 def search(module_launcher):
-    """The Gateway under test; a third of the sentences has been indexed over each protocol."""
+    """The Gateway under test, with a third of the sentences indexed over each protocol."""
     encoder = start_executor(module_launcher, 'encoder', 'Encoder')
     index = start_vector_search(module_launcher)
     executors = [external('encoder', encoder), external('index', index)]
@@ -41,13 +41,13 @@ def search(module_launcher):
         process.wait_ready()
     docs = sentences()
     for number, protocol in enumerate(PROTOCOLS):
-        answer = gateway.client(protocol).post('/index', docs[number::3], request_size=5)
-        assert len(answer) == 20
+        response = gateway.client(protocol).post('/index', docs[number::3], request_size=5)
+        assert len(response) == 20
     return gateway
 
 
 def nearest(search, protocol, text, top_k=5) -> list:
-    """Ids and scores of the nearest sentences."""
+    """Returns ids and scores of the nearest sentences."""
     [doc] = search.client(protocol).post('/search', Document(text=text), parameters={'top_k': top_k})
     assert doc.embedding.shape == (256,)
     return [(match.id, match.scores['cosine'].value) for match in doc.matches]
@@ -64,5 +64,5 @@ def test_the_neighbours_make_sense_and_are_the_same_over_each_protocol(search, t
 
 def test_every_sentence_is_its_own_nearest(search):
     docs = sentences()
-    answer = search.client().post('/search', docs, parameters={'top_k': 1}, results_in_order=True)
-    assert [doc.matches[0].id for doc in answer] == docs[:, 'id']
+    response = search.client().post('/search', docs, parameters={'top_k': 1}, results_in_order=True)
+    assert [doc.matches[0].id for doc in response] == docs[:, 'id']

@@ -11,7 +11,7 @@ from processes import Launcher, Process, free_port
 
 
 def start_head(launcher: Launcher) -> Process:
-    """Lets a Python Flow run a deployment of two shards; the port of that deployment is its Head's."""
+    """Starts a Python Flow with a deployment of two shards, whose port is that of its Head."""
     head, gateway = free_port(), free_port()
     sharded = {
         'name': 'sharded',
@@ -24,7 +24,7 @@ def start_head(launcher: Launcher) -> Process:
     flow = {'jtype': 'Flow', 'gateway': {'port': gateway}, 'executors': [sharded]}
     path = launcher.folder / 'head.yml'
     path.write_text(yaml.safe_dump(flow, sort_keys=False))
-    # The Head's port comes first: it is the one that others connect to.
+    # The Head's port comes first, because external() uses the first port.
     return launcher.start('head', [JINA, 'flow', '--uses', path], [head, gateway])
 
 
@@ -39,16 +39,16 @@ def over_shards(module_launcher):
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 class TestHead:
     def test_the_polling_of_the_endpoint_is_all(self, over_shards, protocol):
-        [answer] = over_shards.client(protocol).post('/results', Document(), return_responses=True)
-        results = answer.parameters['__results__']
+        [response] = over_shards.client(protocol).post('/results', Document(), return_responses=True)
+        results = response.parameters['__results__']
         assert set(results) == {'sharded/shard-0/rep-0', 'sharded/shard-1/rep-0'}
-        assert [route.executor for route in answer.routes] == ['gateway', 'sharded']
+        assert [route.executor for route in response.routes] == ['gateway', 'sharded']
 
     def test_the_answers_of_the_shards_are_merged(self, over_shards, protocol):
-        answer = over_shards.client(protocol).post('/new', Document())
-        assert answer[:, 'id'] == ['sharded-0', 'shared']
+        response = over_shards.client(protocol).post('/new', Document())
+        assert response[:, 'id'] == ['sharded-0', 'shared']
 
-    def test_one_shard_answers_other_endpoints(self, over_shards, protocol):
+    def test_one_shard_handles_other_endpoints(self, over_shards, protocol):
         [doc] = over_shards.client(protocol).post('/', Document(text='x'))
         assert doc.text == 'x+sharded'
 
@@ -60,7 +60,7 @@ class TestHead:
 
 @pytest.fixture(scope='module', params=['python-behind', 'python-in-front'])
 def nested(request, module_launcher, pool):
-    """Two Gateways in a row, one of them Jina's and the other the one under test."""
+    """Two Gateways in a chain: Jina's and the one under test."""
     kinds = ['jina', UNDER_TEST] if request.param == 'python-behind' else [UNDER_TEST, 'jina']
     inner = start_gateway(module_launcher, [external('a', pool['a'])], kind=kinds[0])
     executors = [external('inner', inner.process), external('b', pool['b'])]
@@ -73,14 +73,14 @@ def nested(request, module_launcher, pool):
 def test_documents_pass_both_gateways(nested, protocol):
     client = nested.client(protocol)
     assert client.is_flow_ready(timeout=10)
-    [answer] = client.post('/', Document(text='x'), parameters={'p': 1}, return_responses=True)
-    assert answer.docs[0].text == 'x+a+b'
-    # Both enter themselves, as in Jina; of the Executors only those of the outer Gateway are seen.
-    assert [route.executor for route in answer.routes] == ['gateway', 'gateway', 'inner', 'b']
+    [response] = client.post('/', Document(text='x'), parameters={'p': 1}, return_responses=True)
+    assert response.docs[0].text == 'x+a+b'
+    # Both Gateways are in the routes, as in Jina; the Executors of the inner Gateway are not.
+    assert [route.executor for route in response.routes] == ['gateway', 'gateway', 'inner', 'b']
 
 
 def test_a_stream_passes_both_gateways(nested):
     sent = [Document(id=str(i)) for i in range(300)]
-    answer = nested.client().post('/', sent, request_size=1)
-    assert sorted(answer[:, 'id']) == sorted(str(i) for i in range(300))
-    assert set(answer[:, 'text']) == {'+a+b'}
+    response = nested.client().post('/', sent, request_size=1)
+    assert sorted(response[:, 'id']) == sorted(str(i) for i in range(300))
+    assert set(response[:, 'text']) == {'+a+b'}

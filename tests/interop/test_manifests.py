@@ -1,4 +1,4 @@
-"""Jina's own Kubernetes and Compose exports, and `jina ping`, given to our binary under the name `jina`."""
+"""Runs Jina's Kubernetes and Compose exports, and `jina ping`, with our binary under the name `jina`."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from processes import free_port
 
 @pytest.fixture(scope='module')
 def jina(tmp_path_factory):
-    """Our binary as a container image would offer it in the place of Jina's."""
+    """Our binary under the name `jina`, as in a container image that replaces Jina's."""
     if UNDER_TEST == 'jina':
         return JINA
     link = tmp_path_factory.mktemp('bin') / 'jina'
@@ -39,8 +39,8 @@ def compose_arguments(flow, folder) -> list:
     return services['gateway']['command']
 
 
-def moved_here(arguments, port, addresses) -> list:
-    """The same arguments, but for the places where things are on this machine."""
+def with_local_addresses(arguments, port, addresses) -> list:
+    """Replaces port and addresses in the arguments by those of this machine."""
     arguments = list(arguments)
     arguments[arguments.index('--port') + 1] = str(port)
     where = arguments.index('--deployments-addresses') + 1
@@ -57,25 +57,25 @@ def test_an_exported_gateway_starts_and_serves(launcher, pool, jina, exported, a
     else:
         addresses = {'enc': [at['r0'], at['r1']], 'idx': [at['b']]}
     port = free_port()
-    arguments = moved_here(arguments_of(exported, launcher.folder), port, addresses)
+    arguments = with_local_addresses(arguments_of(exported, launcher.folder), port, addresses)
     process = launcher.start('exported', [jina, *arguments], [port])
     client = Gateway(process, {'http': port}).wait_ready().client('http')
     assert client.is_flow_ready(timeout=10)
     for _ in range(4):
         [doc] = client.post('/', Document(text='x'))
         assert doc.text == 'x+r+b'
-    # What the probes of the manifest run.
+    # The command of the manifest's probes.
     assert ping(jina, 'gateway', f'http://127.0.0.1:{port}') == 0
     process.terminate()
 
 
 def ping(jina, *arguments) -> int:
-    """The exit status of `jina ping`."""
+    """Runs `jina ping` and returns its exit status."""
     return subprocess.run([jina, 'ping', *arguments], capture_output=True, timeout=60).returncode
 
 
 @pytest.mark.parametrize('protocol', ['grpc', 'http'])
-def test_ping_of_a_gateway_that_is_there(jina, single, protocol):
+def test_ping_of_a_running_gateway(jina, single, protocol):
     assert ping(jina, 'gateway', f'{protocol}://127.0.0.1:{single.ports[protocol]}') == 0
 
 
@@ -85,5 +85,5 @@ def test_ping_of_an_executor_and_of_a_flow(jina, single, pool):
 
 
 @pytest.mark.parametrize('target', ['gateway', 'executor'])
-def test_ping_of_nobody_fails(jina, target):
+def test_ping_of_a_closed_port_fails(jina, target):
     assert ping(jina, target, f'127.0.0.1:{free_port()}', '--timeout', '500') == 1

@@ -1,4 +1,4 @@
-"""What a generic gRPC client learns of the Gateway: reflection, health and status."""
+"""The Gateway's reflection, health and status, as a generic gRPC client uses them."""
 
 import grpc
 import pytest
@@ -25,11 +25,11 @@ def channel(single):
         yield channel
 
 
-def reflect(channel, **question):
-    """The answer to one question put to the reflection service."""
+def reflect(channel, **request):
+    """Sends one request to the reflection service and returns its response."""
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    [answer] = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(**question)]))
-    return answer
+    [response] = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(**request)]))
+    return response
 
 
 def test_reflection_lists_the_services_of_a_gateway(channel):
@@ -48,18 +48,18 @@ def test_reflection_describes_the_messages(channel, symbol):
     )
 
 
-def test_reflection_does_not_know_what_is_not_there(channel):
-    # Jina answers by a message and goes on; our Gateway, whose reflection is that of tonic, ends the stream with
-    # the same code instead. A generic client takes either for "not found".
+def test_reflection_reports_an_unknown_symbol(channel):
+    # Jina responds with an error message and keeps the stream open. Our Gateway uses tonic's reflection, which ends the
+    # stream with the same code. A generic client handles both as "not found".
     try:
-        answer = reflect(channel, file_containing_symbol='jina.Nothing')
+        response = reflect(channel, file_containing_symbol='jina.Nothing')
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.NOT_FOUND
     else:
-        assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+        assert response.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
-def test_status_says_versions_and_environment(channel):
+def test_status_has_versions_and_environment(channel):
     status = jina_pb2_grpc.JinaInfoRPCStub(channel)._status(Empty())
     assert status.jina['jina'].startswith('3.')
     assert {'docarray', 'grpcio', 'jina-proto', 'platform', 'session-id', 'uptime'} <= set(status.jina)

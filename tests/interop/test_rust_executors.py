@@ -31,17 +31,17 @@ def searcher(module_launcher, rust_executors):
 def test_greeting_is_appended(greeter, protocol):
     client = greeter.client(protocol)
     assert client.is_flow_ready(timeout=10)
-    answer = client.post('/', DocumentArray([Document(text='one'), Document(text='two')]))
-    assert [doc.text for doc in answer[:2]] == ['one+a', 'two+a']
-    assert len(answer) == 3 and answer[2].text
+    response = client.post('/', DocumentArray([Document(text='one'), Document(text='two')]))
+    assert [doc.text for doc in response[:2]] == ['one+a', 'two+a']
+    assert len(response) == 3 and response[2].text
 
 
 def test_a_stream_through_the_rust_executor(greeter):
     sent = DocumentArray([Document(id=str(i)) for i in range(300)])
-    answers = greeter.client().post('/', sent, request_size=1, return_responses=True)
-    assert {answer.docs[0].id for answer in answers} == {str(i) for i in range(300)}
-    for answer in answers:
-        assert [route.executor for route in answer.routes] == ['gateway', 'a', 'greeting']
+    responses = greeter.client().post('/', sent, request_size=1, return_responses=True)
+    assert {response.docs[0].id for response in responses} == {str(i) for i in range(300)}
+    for response in responses:
+        assert [route.executor for route in response.routes] == ['gateway', 'a', 'greeting']
 
 
 @pytest.mark.parametrize('compression', ['Gzip', 'Deflate'])
@@ -49,8 +49,8 @@ def test_compressed_hop_to_the_rust_executor(launcher, rust_executors, compressi
     executors = [external('greeting', rust_executors[0])]
     gateway = start_gateway(launcher, executors, kind='jina', compression=compression).wait_ready()
     text = 'squeeze me ' * 100_000
-    answer = gateway.client().post('/', Document(text=text))
-    assert answer[0].text == text and len(answer) == 2
+    response = gateway.client().post('/', Document(text=text))
+    assert response[0].text == text and len(response) == 2
 
 
 def test_vectors_are_indexed_and_found(searcher):

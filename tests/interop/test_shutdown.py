@@ -1,4 +1,4 @@
-"""What an orchestrator relies on: SIGTERM ends the Gateway under test, but not the requests in its hands."""
+"""SIGTERM stops the Gateway under test after the requests in flight, as orchestrators expect."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +11,17 @@ from processes import listens, wait_until
 from recorder import recording_executor
 
 
-@pytest.mark.skipif(UNDER_TEST == 'jina', reason='there the signal meets the Flow, not its Gateway')
+@pytest.mark.skipif(UNDER_TEST == 'jina', reason='with Jina the Flow gets the signal, not its Gateway')
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_a_request_in_hand_is_answered_before_the_end(launcher, protocol):
-    # On failure the Executor lets go first, so that the thread can end.
+def test_a_request_in_flight_is_finished_before_the_end(launcher, protocol):
+    # When the test fails, the Executor releases its requests first, so that the thread can end.
     with ThreadPoolExecutor(1) as thread, recording_executor(held=True) as (recorder, port):
         executor = {'name': 'held', 'external': True, 'host': '127.0.0.1', 'port': port}
         gateway = start_gateway(launcher, [executor]).wait_ready()
-        answer = thread.submit(gateway.client(protocol).post, '/', Document(text='x'))
+        response = thread.submit(gateway.client(protocol).post, '/', Document(text='x'))
         wait_until(lambda: recorder.metadata, 'the request at the Executor')
         gateway.process.child.send_signal(signal.SIGTERM)
         wait_until(lambda: not listens(gateway.ports[protocol]), 'no new connections')
         recorder.released.set()
-        assert answer.result(timeout=20)[0].text == 'x'
+        assert response.result(timeout=20)[0].text == 'x'
         assert gateway.process.child.wait(timeout=20) == 0

@@ -42,19 +42,19 @@ def lambda_variables(name: str) -> dict:
     }
 
 
-class Answer:
-    """An HTTP answer, also of the kinds that urllib raises."""
+class HttpResponse:
+    """An HTTP response, also of the kinds that urllib raises."""
 
     def __init__(self, url: str, body=None, headers=(), method=None, seconds: float = 60):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": "application/json", **dict(headers)}
         request = urllib.request.Request(url, data=data, headers=headers, method=method)
         try:
-            answer = urllib.request.urlopen(request, timeout=seconds)
+            response = urllib.request.urlopen(request, timeout=seconds)
         except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+            response = error
+        with response:
+            self.status, self.headers, self.body = response.status, response.headers, response.read()
 
     def json(self):
         return json.loads(self.body)
@@ -69,8 +69,8 @@ class Emulated:
         self.url = f"{self.endpoint}/2015-03-31/functions/function/invocations"
 
     def invoke(self, event):
-        """The answer, or the error object; a text goes as it is, broken or not."""
-        return Answer(self.url, event.encode() if isinstance(event, str) else event).json()
+        """The response, or the error object; a text goes as it is, broken or not."""
+        return HttpResponse(self.url, event.encode() if isinstance(event, str) else event).json()
 
     def log(self) -> str:
         return self.program.log()
@@ -105,11 +105,11 @@ def one_at_a_time(endpoint: str):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             with turn:
-                answer = Answer(endpoint + self.path, body)
-            self.send_response(answer.status)
-            self.send_header("content-length", str(len(answer.body)))
+                response = HttpResponse(endpoint + self.path, body)
+            self.send_response(response.status)
+            self.send_header("content-length", str(len(response.body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
         def log_message(self, *_):
             pass
@@ -127,11 +127,11 @@ class Watched:
         self.endpoint = f"http://127.0.0.1:{port}"
 
     def invoke(self, name: str, event):
-        return Answer(f"{self.endpoint}/2015-03-31/functions/{name}/invocations", event)
+        return HttpResponse(f"{self.endpoint}/2015-03-31/functions/{name}/invocations", event)
 
     def ask(self, name: str, path: str, body=None, **options):
         """Through the function URL that `watch` has."""
-        return Answer(f"{self.endpoint}/lambda-url/{name}{path}", body, **options)
+        return HttpResponse(f"{self.endpoint}/lambda-url/{name}{path}", body, **options)
 
 
 @contextmanager
@@ -187,15 +187,15 @@ def http_event(name: str, method: str, path: str, body=None) -> dict:
     return changed
 
 
-def body_of(answer: dict):
-    """The JSON in a proxy integration's answer."""
-    body = answer["body"]
-    return json.loads(base64.b64decode(body) if answer.get("isBase64Encoded") else body)
+def body_of(response: dict):
+    """The JSON in a proxy integration's response."""
+    body = response["body"]
+    return json.loads(base64.b64decode(body) if response.get("isBase64Encoded") else body)
 
 
-def texts(answer: dict) -> list:
-    return [document.get("text") for document in answer["data"]]
+def texts(response: dict) -> list:
+    return [document.get("text") for document in response["data"]]
 
 
-def executors(answer: dict) -> list:
-    return [route["executor"] for route in answer["routes"]]
+def executors(response: dict) -> list:
+    return [route["executor"] for route in response["routes"]]

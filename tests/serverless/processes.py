@@ -1,4 +1,4 @@
-"""Programs of the tests, each started on ports of its own, waited for until it answers, and stopped with all it started."""
+"""Programs of the tests, each started on ports of its own, waited for until it responses, and stopped with all it started."""
 
 import os
 import signal

@@ -16,17 +16,17 @@ def function(tmp_path_factory):
 
 @pytest.mark.parametrize("name", HTTP_EVENTS)
 def test_a_post_runs_the_flow(function, name):
-    answer = function.invoke(http_event(name, "POST", "/post", HELLO))
-    assert answer["statusCode"] == 200
-    assert texts(body_of(answer))[0] == "hello"
-    assert len(body_of(answer)["data"]) == 2
+    response = function.invoke(http_event(name, "POST", "/post", HELLO))
+    assert response["statusCode"] == 200
+    assert texts(body_of(response))[0] == "hello"
+    assert len(body_of(response)["data"]) == 2
 
 
 @pytest.mark.parametrize("name", HTTP_EVENTS)
 def test_status_says_which_function_it_is(function, name):
-    answer = function.invoke(http_event(name, "GET", "/status"))
-    assert answer["statusCode"] == 200
-    assert "gateway-fn" in str(body_of(answer))
+    response = function.invoke(http_event(name, "GET", "/status"))
+    assert response["statusCode"] == 200
+    assert "gateway-fn" in str(body_of(response))
 
 
 @pytest.mark.parametrize("name", HTTP_EVENTS)
@@ -42,8 +42,8 @@ def test_a_body_that_is_no_json_is_refused_as_in_the_container(function, name):
 
 def test_a_websocket_connects_speaks_and_goes(function):
     assert function.invoke(event("websocket_connect"))["statusCode"] == 200
-    answer = function.invoke(event("websocket_message"))
-    assert texts(body_of(answer))[0] == "hello"
+    response = function.invoke(event("websocket_message"))
+    assert texts(body_of(response))[0] == "hello"
     assert function.invoke(event("websocket_disconnect"))["statusCode"] == 200
 
 

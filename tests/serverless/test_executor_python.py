@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from executor_function import emulated, python_executor
-from functions import BOOTSTRAPS, HELLO, Answer, executors, one_at_a_time, texts
+from functions import BOOTSTRAPS, HELLO, HttpResponse, executors, one_at_a_time, texts
 from processes import free_port, running
 
 FLOW = """
@@ -52,15 +52,15 @@ def gateway(function, tmp_path_factory):
 
 
 def test_our_gateway_invokes_it_through_the_sdk(gateway):
-    answer = Answer(f"{gateway}/post", HELLO)
-    assert answer.status == 200, answer.body
-    assert texts(answer.json()) == ["HELLO"]
-    assert "worker" in executors(answer.json())
+    response = HttpResponse(f"{gateway}/post", HELLO)
+    assert response.status == 200, response.body
+    assert texts(response.json()) == ["HELLO"]
+    assert "worker" in executors(response.json())
 
 
 def test_our_gateway_passes_its_error_on(gateway):
-    answer = Answer(f"{gateway}/post", {**HELLO, "execEndpoint": "/fail"}).json()
-    assert answer["header"]["status"]["exception"]["name"] == "ValueError"
+    response = HttpResponse(f"{gateway}/post", {**HELLO, "execEndpoint": "/fail"}).json()
+    assert response["header"]["status"]["exception"]["name"] == "ValueError"
 
 
 def test_its_error_is_an_answer(function):
@@ -75,8 +75,8 @@ def test_its_output_is_in_the_log(function):
 
 
 def test_its_endpoints_are_told(function):
-    answer = function.invoke({"flowgate": 1, "call": "endpoints"})
-    assert answer["flowgate"] == 1 and answer["body"]
+    response = function.invoke({"flowgate": 1, "call": "endpoints"})
+    assert response["flowgate"] == 1 and response["body"]
 
 
 def test_it_is_started_again_when_it_dies(function):
@@ -101,16 +101,16 @@ def process(number) -> tuple:
 def test_it_is_started_in_init_and_ends_with_the_function(tmp_path):
     # Unlike Lambda, the emulator gives INIT as long as it takes.
     with emulated(tmp_path, python_executor(), FLOWGATE_COMMAND_START_TIMEOUT=60) as function:
-        answer = call(function)["data"][0]
-        assert answer["text"] == "HELLO"
+        response = call(function)["data"][0]
+        assert response["text"] == "HELLO"
         assert function.log().index("the command is ready") < function.log().index("INIT RTDONE")
         # Jina has a process for the Executor beside its own, which leads their group and which the function started.
-        leader = process(answer["tags"]["pid"])[2]
+        leader = process(response["tags"]["pid"])[2]
         program = process(leader)[1]
         # As Lambda does before it ends an environment. The emulator, told to stop, does not say how the function ended.
         os.kill(program, signal.SIGTERM)
         function.program.wait_for_log("exited: exit status 0", 10)
-        assert not process(leader) and not process(answer["tags"]["pid"])
+        assert not process(leader) and not process(response["tags"]["pid"])
 
 
 def test_what_takes_too_long_is_given_up_in_time(tmp_path):

@@ -25,14 +25,14 @@ def documented(mark: str) -> str:
 
 
 def test_plain_json_by_hand(function):
-    answer = function.invoke(BY_HAND)
-    assert [doc["text"] for doc in answer["data"]] == ["hello", "hello from Flowgate"]
+    response = function.invoke(BY_HAND)
+    assert [doc["text"] for doc in response["data"]] == ["hello", "hello from Flowgate"]
 
 
 def test_a_gateways_payload(function):
-    answer = function.invoke(documented("request"))
-    assert answer["flowgate"] == 1 and not answer.get("isError")
-    assert b"hello from Flowgate" in base64.b64decode(answer["body"])
+    response = function.invoke(documented("request"))
+    assert response["flowgate"] == 1 and not response.get("isError")
+    assert b"hello from Flowgate" in base64.b64decode(response["body"])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from functions import HELLO, ROOT, Answer, executors, texts
+from functions import HELLO, ROOT, HttpResponse, executors, texts
 from processes import free_port, running
 
 HERE = Path(__file__).parent
@@ -103,10 +103,10 @@ def test_one_build_serves_both_gateway_functions(built):
 
 
 def call_both_functions(url: str):
-    answer = Answer(f"{url}/post", HELLO, seconds=120)
-    assert answer.status == 200, answer.body
-    assert texts(answer.json())[0] == "hello" and len(answer.json()["data"]) == 2
-    assert "executor" in executors(answer.json())
+    response = HttpResponse(f"{url}/post", HELLO, seconds=120)
+    assert response.status == 200, response.body
+    assert texts(response.json())[0] == "hello" and len(response.json()["data"]) == 2
+    assert "executor" in executors(response.json())
 
 
 def test_a_flow_spans_two_functions(http_url):
@@ -142,19 +142,19 @@ def test_samconfig_says_all_that_is_needed(docker, tree, tmp_path):
 
 
 def test_status_is_a_route(http_url):
-    assert Answer(f"{http_url}/status", seconds=120).status == 200
+    assert HttpResponse(f"{http_url}/status", seconds=120).status == 200
 
 
 def test_an_executor_is_invoked_directly(lambda_url):
-    answer = json.load(invoke(lambda_url, HELLO)["Payload"])
-    assert texts(answer)[0] == "hello" and len(answer["data"]) == 2
+    response = json.load(invoke(lambda_url, HELLO)["Payload"])
+    assert texts(response)[0] == "hello" and len(response["data"]) == 2
 
 
 def test_a_payload_that_cannot_be_read_is_a_function_error(lambda_url):
-    answer = invoke(lambda_url, {"flowgate": 1})
-    assert answer["StatusCode"] == 200
-    assert answer["FunctionError"] == "Unhandled"
-    assert json.load(answer["Payload"])["errorType"] == "Flowgate.BadPayload"
+    response = invoke(lambda_url, {"flowgate": 1})
+    assert response["StatusCode"] == 200
+    assert response["FunctionError"] == "Unhandled"
+    assert json.load(response["Payload"])["errorType"] == "Flowgate.BadPayload"
 
 
 def test_an_asynchronous_invocation_is_accepted(lambda_url):

@@ -36,25 +36,25 @@ def functions(tmp_path_factory):
 
 
 def test_a_chain_runs_in_two_functions(functions):
-    answer = functions.ask("chain", "/post", HELLO).json()
-    assert texts(answer)[0] == "hello"
-    assert len(answer["data"]) == 3
-    assert {"first", "second"} <= set(executors(answer))
+    response = functions.ask("chain", "/post", HELLO).json()
+    assert texts(response)[0] == "hello"
+    assert len(response["data"]) == 3
+    assert {"first", "second"} <= set(executors(response))
 
 
 def test_branches_are_joined(functions):
-    answer = functions.ask("join", "/post", HELLO).json()
-    assert texts(answer).count("hello") == 1
-    assert len(answer["data"]) == 3
-    assert {"first", "second"} <= set(executors(answer))
+    response = functions.ask("join", "/post", HELLO).json()
+    assert texts(response).count("hello") == 1
+    assert len(response["data"]) == 3
+    assert {"first", "second"} <= set(executors(response))
 
 
 def test_a_function_that_is_not_there_is_named(functions):
-    answer = functions.ask("absent", "/post", HELLO)
-    assert answer.status >= 500
-    assert b"absent" in answer.body
+    response = functions.ask("absent", "/post", HELLO)
+    assert response.status >= 500
+    assert b"absent" in response.body
 
 
 def test_an_executor_is_invoked_by_hand(functions):
-    answer = functions.invoke("first", HELLO).json()
-    assert texts(answer)[0] == "hello" and len(answer["data"]) == 2
+    response = functions.invoke("first", HELLO).json()
+    assert texts(response)[0] == "hello" and len(response["data"]) == 2

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from functions import HELLO, ROOT, Answer, executors, texts
+from functions import HELLO, ROOT, HttpResponse, executors, texts
 from processes import running
 
 #: Where `watch` listens by default, and where `gateway-fn` looks for Lambda under it.
@@ -29,13 +29,13 @@ def watch(tmp_path_factory):
 def test_an_executor_is_invoked_by_hand(watch):
     words = ["cargo", "lambda", "invoke", "executor-fn", "--data-ascii"]
     words += ['{"data":[{"text":"hello"}],"execEndpoint":"/"}']
-    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_SECONDS)
-    assert answer.returncode == 0, answer.stderr
-    assert '"hello"' in answer.stdout
+    response = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_SECONDS)
+    assert response.returncode == 0, response.stderr
+    assert '"hello"' in response.stdout
 
 
 def test_the_gateway_invokes_the_executor(watch):
-    answer = Answer(f"{watch}/lambda-url/gateway-fn/post", HELLO, seconds=BUILD_SECONDS)
-    assert answer.status == 200, answer.body
-    assert executors(answer.json()) == ["gateway", "executor"]
-    assert texts(answer.json())[0] == "hello"
+    response = HttpResponse(f"{watch}/lambda-url/gateway-fn/post", HELLO, seconds=BUILD_SECONDS)
+    assert response.status == 200, response.body
+    assert executors(response.json()) == ["gateway", "executor"]
+    assert texts(response.json())[0] == "hello"

@@ -1,5 +1,5 @@
 """A WebSocket client in front of gateway-fn, through `flowgate local` and through serverless-offline: the same suite, so
-that the emulator is not judged by itself; with answers by route response, and pushed by a second invocation.
+that the emulator is not judged by itself; with responses by route response, and pushed by a second invocation.
 """
 
 import json
@@ -78,15 +78,15 @@ def ask(socket, message) -> dict:
 
 def test_a_message_is_answered(url):
     with connect(url) as socket:
-        answer = ask(socket, HELLO)
-        assert texts(answer)[0] == "hello" and len(answer["data"]) == 2
+        response = ask(socket, HELLO)
+        assert texts(response)[0] == "hello" and len(response["data"]) == 2
 
 
 def test_messages_are_answered_one_after_another(url):
     with connect(url) as socket:
         for number in range(5):
-            answer = ask(socket, {"data": [{"text": str(number)}], "execEndpoint": "/"})
-            assert texts(answer)[0] == str(number)
+            response = ask(socket, {"data": [{"text": str(number)}], "execEndpoint": "/"})
+            assert texts(response)[0] == str(number)
 
 
 def test_clients_do_not_see_each_others_answers(url):

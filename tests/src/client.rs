@@ -1,4 +1,5 @@
-//! Clients that show what is on the wire: bytes over gRPC, status and body over HTTP, frames over WebSocket.
+//! Clients that return responses without interpreting them: bytes over gRPC, status and body over HTTP,
+//! frames over WebSocket.
 
 use std::marker::PhantomData;
 
@@ -23,10 +24,10 @@ use tonic::{
 pub struct RawGrpc(tonic::client::Grpc<Channel>);
 
 impl RawGrpc {
-    /// Connects when first used.
+    /// Creates a client, which connects on its first call.
     ///
     /// # Panics
-    /// When the authority is no `host:port`.
+    /// When the authority is not `host:port`.
     #[must_use]
     pub fn new(authority: &str) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{authority}")).expect("an address");
@@ -34,7 +35,7 @@ impl RawGrpc {
         Self(client.max_decoding_message_size(usize::MAX))
     }
 
-    /// One request, one answer.
+    /// Sends one request and returns its response.
     ///
     /// # Errors
     /// The peer's status.
@@ -47,7 +48,7 @@ impl RawGrpc {
         self.0.unary(request, path(method), Raw::default()).await
     }
 
-    /// Requests and answers as streams.
+    /// Sends a stream of requests and returns the stream of responses.
     ///
     /// # Errors
     /// The peer's status.
@@ -114,9 +115,9 @@ impl Decoder for Raw {
     }
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Debug)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The headers.
@@ -125,18 +126,18 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-impl HttpAnswer {
-    /// The body as JSON.
+impl HttpResponse {
+    /// Parses the body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// When the body is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 
-    /// The `content-type`.
+    /// Returns the `content-type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.headers
@@ -145,19 +146,19 @@ impl HttpAnswer {
     }
 }
 
-/// Sends one HTTP request on a connection of its own.
+/// Sends one HTTP request on a new connection.
 ///
 /// # Panics
-/// When no answer comes.
-pub async fn http(request: Request<Bytes>) -> HttpAnswer {
+/// When there is no response.
+pub async fn http(request: Request<Bytes>) -> HttpResponse {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let response = client
         .request(request.map(Full::new))
         .await
-        .expect("an answer");
+        .expect("a response");
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
-    HttpAnswer {
+    HttpResponse {
         status: head.status.as_u16(),
         headers: head.headers,
         body,
@@ -167,8 +168,8 @@ pub async fn http(request: Request<Bytes>) -> HttpAnswer {
 /// Posts JSON to `/post`.
 ///
 /// # Panics
-/// When no answer comes.
-pub async fn post(authority: &str, body: &serde_json::Value) -> HttpAnswer {
+/// When there is no response.
+pub async fn post(authority: &str, body: &serde_json::Value) -> HttpResponse {
     let request = Request::post(format!("http://{authority}/post"))
         .header(header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into())
@@ -176,7 +177,7 @@ pub async fn post(authority: &str, body: &serde_json::Value) -> HttpAnswer {
     http(request).await
 }
 
-/// What a WebSocket server said: its frames in order, the last one its close frame if it sent one.
+/// Sends frames over a new WebSocket, and returns the server's frames up to and including its close frame.
 ///
 /// # Panics
 /// When the handshake fails.
@@ -188,21 +189,21 @@ pub async fn websocket(
 ) -> Vec<Message> {
     let mut socket = open_websocket(authority, path, subprotocol).await;
     for frame in frames {
-        // A server that has already closed is seen below.
+        // If the server has already closed the connection, reading below shows it.
         let _ = socket.send(frame).await;
     }
     let mut received = Vec::new();
     while let Some(Ok(frame)) = socket.next().await {
-        let last = frame.is_close();
+        let is_last = frame.is_close();
         received.push(frame);
-        if last {
+        if is_last {
             break;
         }
     }
     received
 }
 
-/// A WebSocket of a client.
+/// The client's side of a WebSocket.
 pub type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
 /// Opens a WebSocket.
@@ -222,7 +223,8 @@ pub async fn open_websocket(authority: &str, path: &str, subprotocol: Option<&st
     handshake(authority, &request).await
 }
 
-/// The handshake by hand: the server never selects a subprotocol, which the library takes for a failure.
+/// Performs the handshake by hand, because the library fails when the server selects no subprotocol, and
+/// Jina's server never does.
 async fn handshake(authority: &str, request: &Request<()>) -> Socket {
     let mut stream = TcpStream::connect(authority).await.expect("a connection");
     let mut head = format!("GET {} HTTP/1.1\r\n", request.uri().path());
@@ -234,15 +236,15 @@ async fn handshake(authority: &str, request: &Request<()>) -> Socket {
         .write_all(head.as_bytes())
         .await
         .expect("a request sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await.expect("the whole handshake"));
+    let mut response = Vec::new();
+    while !response.ends_with(b"\r\n\r\n") {
+        response.push(stream.read_u8().await.expect("the whole handshake"));
     }
-    let text = String::from_utf8(answer).expect("ASCII");
+    let text = String::from_utf8(response).expect("ASCII");
     assert!(text.starts_with("HTTP/1.1 101"), "{text}");
     assert!(
         !text.to_ascii_lowercase().contains("sec-websocket-protocol"),
-        "no subprotocol is selected: {text}"
+        "no subprotocol should be selected: {text}"
     );
     Socket::from_raw_socket(stream, Role::Client, None).await
 }

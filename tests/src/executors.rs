@@ -1,4 +1,4 @@
-//! The Executors that stood behind Jina when the recordings in `golden/` were made, written anew with our library.
+//! Reimplements, with our library, the Executors that Jina used when the recordings in `golden/` were made.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use flowgate_proto::{
     normalise,
 };
 
-/// A document with an id and a text.
+/// Creates a document with an id and a text.
 #[must_use]
 pub fn text(id: &str, text: &str) -> DocumentProto {
     DocumentProto {
@@ -22,7 +22,7 @@ pub fn text(id: &str, text: &str) -> DocumentProto {
     }
 }
 
-/// The text of a document; empty when it has none.
+/// Returns the text of a document; empty when it has none.
 #[must_use]
 pub fn text_of(document: &DocumentProto) -> &str {
     match &document.content {
@@ -31,16 +31,16 @@ pub fn text_of(document: &DocumentProto) -> &str {
     }
 }
 
-/// A JSON object as a protobuf `Struct`.
+/// Converts a JSON object to a protobuf `Struct`.
 ///
 /// # Panics
-/// When it is no object.
+/// When it is not an object.
 #[must_use]
 pub fn fields(json: serde_json::Value) -> Struct {
     executor_fn::structure(json).expect("an object")
 }
 
-/// The Executor `Multi`: one endpoint for each thing that can happen to a document.
+/// The Executor `Multi`: one endpoint per kind of change to documents.
 #[must_use]
 pub fn multi() -> Executor {
     Executor::new("Multi")
@@ -86,32 +86,35 @@ pub fn multi() -> Executor {
         })
 }
 
-/// The Executor `Tag`: leaves its name on every document.
+/// The Executor `Tag`: adds its name to every document, as a tag and to the text.
 #[must_use]
 pub fn tag(name: &'static str) -> Executor {
-    tagging(Executor::new("Tag"), name)
+    with_tag_endpoints(Executor::new("Tag"), name)
 }
 
-/// The Executor `Order`: as `Tag`, and `/order`, which sleeps and adds what shows the order of a join.
+/// The Executor `Order`: like `Tag`, with `/order`, which sleeps and then makes the order of a join visible.
 #[must_use]
 pub fn order(name: &'static str) -> Executor {
-    tagging(Executor::new("Order"), name).on("/order", move |request: Request| async move {
-        sleep(request.number("sleep")).await;
-        let mut documents = request.into_documents();
-        for document in &mut documents {
-            add_tags(document, serde_json::json!({name: true}));
-            set_text(document, format!("{}+{name}", text_of(document)));
-            match name {
-                "b" => document.weight = 0.5,
-                "c" => document.embedding = Some(tensor::write(&[1.0, 2.0])),
-                _ => {}
+    with_tag_endpoints(Executor::new("Order"), name).on(
+        "/order",
+        move |request: Request| async move {
+            sleep(request.number("sleep")).await;
+            let mut documents = request.into_documents();
+            for document in &mut documents {
+                add_tags(document, serde_json::json!({name: true}));
+                set_text(document, format!("{}+{name}", text_of(document)));
+                match name {
+                    "b" => document.weight = 0.5,
+                    "c" => document.embedding = Some(tensor::write(&[1.0, 2.0])),
+                    _ => {}
+                }
             }
-        }
-        if matches!(name, "b" | "c") {
-            documents.push(text(&format!("new-{name}"), &format!("from {name}")));
-        }
-        Ok(Reply::documents(documents))
-    })
+            if matches!(name, "b" | "c") {
+                documents.push(text(&format!("new-{name}"), &format!("from {name}")));
+            }
+            Ok(Reply::documents(documents))
+        },
+    )
 }
 
 /// The Executor `OnlyFoo`: binds `/foo` and no default.
@@ -124,7 +127,7 @@ pub fn only_foo(name: &'static str) -> Executor {
     })
 }
 
-fn tagging(executor: Executor, name: &'static str) -> Executor {
+fn with_tag_endpoints(executor: Executor, name: &'static str) -> Executor {
     executor
         .on_default(move |request| {
             each(request, move |document, _| {
@@ -180,7 +183,7 @@ async fn sleep(seconds: Option<f64>) {
     }
 }
 
-/// Changes every document in place.
+/// Changes every document.
 async fn each(
     request: Request,
     change: impl Fn(&mut DocumentProto, usize),
@@ -188,7 +191,7 @@ async fn each(
     let mut documents = request.into_documents();
     for (index, document) in documents.iter_mut().enumerate() {
         change(document, index);
-        // What docarray does when a field is set: ids, levels, guessed types.
+        // docarray does the same when a field is set: ids, levels, guessed MIME types.
         normalise(document);
     }
     Ok(Reply::documents(documents))
@@ -209,8 +212,8 @@ fn set_text(document: &mut DocumentProto, text: String) {
 fn add_relatives(document: &mut DocumentProto, index: usize) {
     let mut chunk = text(&format!("c{index}"), "chunk");
     add_tags(&mut chunk, serde_json::json!({"k": 1}));
-    let mut found = text(&format!("m{index}"), "match");
-    found.scores.insert(
+    let mut matched = text(&format!("m{index}"), "match");
+    matched.scores.insert(
         "cosine".to_owned(),
         NamedScoreProto {
             value: 0.25,
@@ -219,11 +222,11 @@ fn add_relatives(document: &mut DocumentProto, index: usize) {
             ref_id: "r".to_owned(),
         },
     );
-    found
+    matched
         .scores
         .insert("empty".to_owned(), NamedScoreProto::default());
     document.chunks.push(chunk);
-    document.matches.push(found);
+    document.matches.push(matched);
     document.evaluations.insert(
         "e".to_owned(),
         NamedScoreProto {
@@ -245,7 +248,7 @@ fn set_every_field(document: &mut DocumentProto) {
     document.metadata = Some(fields(serde_json::json!({"q": 1})));
 }
 
-/// A Python list of lists of integers.
+/// Creates an array as docarray writes a Python list of lists of integers.
 fn nested_list(buffer: Vec<u8>, shape: Vec<u32>) -> NdArrayProto {
     let array = DenseNdArrayProto {
         buffer: buffer.into(),

@@ -1,4 +1,4 @@
-//! Executors and a Gateway in this process, on ports that the system picks, joined at the end.
+//! Runs Executors and Gateways in the test's process, on ports that the system chooses.
 
 use std::{
     io,
@@ -18,10 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// An Executor behind gRPC.
+/// An Executor served over gRPC.
 #[derive(Debug)]
 pub struct ServedExecutor {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -31,7 +31,7 @@ impl ServedExecutor {
     /// Serves an Executor under a deployment's name.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start(executor: Executor, deployment: &str) -> Self {
         let socket = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
         Self::start_on(socket, executor, deployment)
@@ -55,13 +55,13 @@ impl ServedExecutor {
         }
     }
 
-    /// Its port.
+    /// Returns its port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Stops it and waits until it has.
+    /// Stops it and waits for its end.
     ///
     /// # Panics
     /// When the Executor panicked.
@@ -86,20 +86,20 @@ async fn serve(
         .expect("the executor serves");
 }
 
-/// An Executor that can be killed as a process is killed: in the middle of its requests, its sockets gone.
+/// An Executor that can be killed like a process: its requests are dropped and its sockets closed.
 #[derive(Debug)]
-pub struct MortalExecutor {
+pub struct KillableExecutor {
     /// Its port.
     pub port: u16,
-    /// Holds all its tasks and sockets, apart from the test's own.
+    /// Runs all of its tasks and sockets, separate from those of the test.
     runtime: Runtime,
 }
 
-impl MortalExecutor {
+impl KillableExecutor {
     /// Serves an Executor under a deployment's name.
     ///
     /// # Panics
-    /// When no port or no thread can be had.
+    /// When no port is free or no thread can be started.
     #[must_use]
     pub fn start(executor: Executor, deployment: &str) -> Self {
         let socket = std::net::TcpListener::bind("0.0.0.0:0").expect("a free port");
@@ -120,23 +120,23 @@ impl MortalExecutor {
         Self { port, runtime }
     }
 
-    /// Drops its requests and closes its sockets, whatever they are doing.
+    /// Drops its requests and closes its sockets immediately.
     pub fn kill(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// A port of `localhost` at which nobody listens, and nobody else can: it is held until it is dropped.
+/// A port of `localhost` that is reserved until it is dropped, and refuses connections.
 #[derive(Debug)]
 pub struct ClosedPort(TcpSocket);
 
 impl ClosedPort {
-    /// Takes a port.
+    /// Reserves a port.
     ///
     /// # Panics
-    /// When none can be had.
+    /// When no port is free.
     #[must_use]
-    pub fn hold() -> Self {
+    pub fn reserve() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
             .bind((Ipv4Addr::LOCALHOST, 0).into())
@@ -144,26 +144,26 @@ impl ClosedPort {
         Self(socket)
     }
 
-    /// Its number.
+    /// Returns the port.
     ///
     /// # Panics
     /// Never: it is bound.
     #[must_use]
-    pub fn number(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.0.local_addr().expect("a bound socket").port()
     }
 
-    /// Listens there from now on.
+    /// Starts to listen on the port.
     ///
     /// # Panics
-    /// When the system does not let it.
+    /// When the system refuses it.
     #[must_use]
-    pub fn open(self) -> TcpListener {
+    pub fn listen(self) -> TcpListener {
         self.0.listen(1024).expect("a listening socket")
     }
 }
 
-/// A Gateway with all its listeners.
+/// A running Gateway with all of its listeners.
 #[derive(Debug)]
 pub struct ServedGateway {
     endpoints: Vec<(Protocol, SocketAddr)>,
@@ -172,27 +172,27 @@ pub struct ServedGateway {
 }
 
 impl ServedGateway {
-    /// Serves a Flow given as YAML; ports may be 0.
+    /// Serves a Flow given as YAML. Port 0 lets the system choose.
     ///
     /// # Panics
-    /// When the Flow does not hold or cannot be served.
+    /// When the Flow is invalid or cannot be served.
     pub async fn start(yaml: &str) -> Self {
         Self::start_with(yaml, &Registry::default()).await
     }
 
-    /// As [`ServedGateway::start`], with Executors of the test's own for `inproc://`.
+    /// Serves a Flow whose `inproc://` Executors are in the test's registry.
     ///
     /// # Panics
-    /// When the Flow does not hold or cannot be served.
+    /// When the Flow is invalid or cannot be served.
     pub async fn start_with(yaml: &str, registry: &Registry) -> Self {
-        Self::start_in(yaml, registry, &|_| None).await
+        Self::start_with_env(yaml, registry, &|_| None).await
     }
 
-    /// As [`ServedGateway::start_with`], in an environment of the test's own.
+    /// Serves a Flow with the test's registry and environment variables.
     ///
     /// # Panics
-    /// When the Flow does not hold or cannot be served.
-    pub async fn start_in(
+    /// When the Flow is invalid or cannot be served.
+    pub async fn start_with_env(
         yaml: &str,
         registry: &Registry,
         env: &dyn Fn(&str) -> Option<String>,
@@ -204,14 +204,14 @@ impl ServedGateway {
         )
     }
 
-    /// Serves a Flow that has to name one port for all its protocols, so that the system cannot pick it.
+    /// Serves a Flow that names one port for all protocols, which the system therefore cannot choose.
     ///
     /// # Panics
-    /// When the Flow does not hold or cannot be served on any of several ports.
+    /// When the Flow is invalid or none of several ports can be used.
     pub async fn start_on_one_port(yaml: impl Fn(u16) -> String) -> Self {
         for _ in 0..50 {
-            // Free at this moment; somebody else may be faster.
-            let port = ClosedPort::hold().number();
+            // The port is free now, but another process may take it before the Gateway does.
+            let port = ClosedPort::reserve().port();
             match bind(&yaml(port), &Registry::default(), &|_| None).await {
                 Ok(container) => return Self::serve(container),
                 Err(ContainerError::Bind { source, .. })
@@ -234,29 +234,29 @@ impl ServedGateway {
         }
     }
 
-    /// `localhost:PORT` of a protocol.
+    /// Returns `localhost:PORT` of a protocol.
     ///
     /// # Panics
-    /// When the Flow does not speak it.
+    /// When the Flow does not serve the protocol.
     #[must_use]
     pub fn authority(&self, protocol: Protocol) -> String {
         let (_, address) = self
             .endpoints
             .iter()
-            .find(|(spoken, _)| *spoken == protocol)
-            .unwrap_or_else(|| panic!("the Flow speaks no {protocol:?}"));
+            .find(|(served, _)| *served == protocol)
+            .unwrap_or_else(|| panic!("the Flow does not serve {protocol:?}"));
         format!("localhost:{}", address.port())
     }
 
-    /// Tells it to stop, without waiting.
+    /// Begins the shutdown without waiting for its end.
     pub fn begin_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops it and says how that went.
+    /// Stops it and returns how the shutdown ended.
     ///
     /// # Panics
-    /// When the Gateway panicked or does not come to an end.
+    /// When the Gateway panicked or does not stop within a minute.
     pub async fn stop(self) -> Shutdown {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await;
@@ -271,20 +271,20 @@ async fn bind(
     registry: &Registry,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Container, ContainerError> {
-    let loaded = Config::from_yaml(yaml, "test.yml", env).expect("the Flow holds");
+    let loaded = Config::from_yaml(yaml, "test.yml", env).expect("a valid Flow");
     Container::bind(&loaded.config, registry, ProcessInfo::default()).await
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 ///
 /// # Panics
-/// When it is not so within ten seconds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+/// When it is not true within ten seconds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !holds().await {
+    while !condition().await {
         assert!(
             tokio::time::Instant::now() < deadline,
-            "never came true: {what}"
+            "not within ten seconds: {what}"
         );
         tokio::task::yield_now().await;
     }

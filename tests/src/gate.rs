@@ -1,4 +1,4 @@
-//! An Executor that holds its requests until a test lets them go, so that no test has to wait for time to pass.
+//! An Executor that holds its requests until a test releases them, so that no test needs to sleep.
 
 use std::sync::{
     Arc,
@@ -9,103 +9,108 @@ use executor_fn::{Executor, Reply};
 use gateway::gateway::Registry;
 use tokio::sync::Semaphore;
 
-/// What a test and its Executors have in common; clones are the same gate.
+/// Connects a test to the Executors whose requests it holds. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    begun: Semaphore,
-    open: Semaphore,
-    answered: AtomicUsize,
+    arrived: Semaphore,
+    released: Semaphore,
+    completed: AtomicUsize,
     cancelled: AtomicUsize,
 }
 
 impl Gate {
-    /// A gate that lets nobody pass.
+    /// Creates a gate that holds all requests.
     #[must_use]
     pub fn closed() -> Self {
         Self(Arc::new(State {
-            begun: Semaphore::new(0),
-            open: Semaphore::new(0),
-            answered: AtomicUsize::new(0),
+            arrived: Semaphore::new(0),
+            released: Semaphore::new(0),
+            completed: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
         }))
     }
 
-    /// An Executor behind this gate; its documents come back unchanged.
+    /// Creates an Executor behind this gate, which returns its documents unchanged.
     #[must_use]
     pub fn executor(&self) -> Executor {
         let gate = self.clone();
         Executor::new("Gate").on_default(move |_| {
-            let mut passage = Passage::new(&gate);
+            let mut request = HeldRequest::new(&gate);
             async move {
-                passage.pass().await;
+                request.wait_for_release().await;
                 Ok(Reply::unchanged())
             }
         })
     }
 
-    /// A registry in which `inproc://gate` is this gate's Executor.
+    /// Creates a registry in which `inproc://gate` is this gate's Executor.
     #[must_use]
     pub fn registry(&self) -> Registry {
         let gate = self.clone();
         Registry::default().with("gate", move || gate.executor())
     }
 
-    /// Waits until so many requests more have come to the gate.
+    /// Waits until this many more requests have arrived.
     ///
     /// # Panics
-    /// Never: a gate does not go away.
-    pub async fn begun(&self, requests: u32) {
-        let begun = self.0.begun.acquire_many(requests).await;
-        begun.expect("never closed").forget();
+    /// Never: the semaphore is not closed.
+    pub async fn wait_for_requests(&self, requests: u32) {
+        let arrived = self.0.arrived.acquire_many(requests).await;
+        arrived.expect("never closed").forget();
     }
 
-    /// Lets so many requests more pass.
-    pub fn open(&self, requests: usize) {
-        self.0.open.add_permits(requests);
+    /// Releases this many more requests.
+    pub fn release(&self, requests: usize) {
+        self.0.released.add_permits(requests);
     }
 
-    /// How many have passed.
+    /// Returns how many requests were completed.
     #[must_use]
-    pub fn answered(&self) -> usize {
-        self.0.answered.load(Ordering::SeqCst)
+    pub fn completed(&self) -> usize {
+        self.0.completed.load(Ordering::SeqCst)
     }
 
-    /// How many were given up before they could pass.
+    /// Returns how many requests were cancelled before their release.
     #[must_use]
     pub fn cancelled(&self) -> usize {
         self.0.cancelled.load(Ordering::SeqCst)
     }
 }
 
-/// One request's way through the gate.
-struct Passage {
+/// A request at the gate.
+struct HeldRequest {
     gate: Gate,
-    passed: bool,
+    is_released: bool,
 }
 
-impl Passage {
+impl HeldRequest {
     fn new(gate: &Gate) -> Self {
         Self {
             gate: gate.clone(),
-            passed: false,
+            is_released: false,
         }
     }
 
-    async fn pass(&mut self) {
+    async fn wait_for_release(&mut self) {
         let state = &self.gate.0;
-        state.begun.add_permits(1);
-        state.open.acquire().await.expect("never closed").forget();
-        self.passed = true;
+        state.arrived.add_permits(1);
+        state
+            .released
+            .acquire()
+            .await
+            .expect("never closed")
+            .forget();
+        self.is_released = true;
     }
 }
 
-impl Drop for Passage {
+impl Drop for HeldRequest {
     fn drop(&mut self) {
-        let count = match self.passed {
-            true => &self.gate.0.answered,
+        let count = match self.is_released {
+            true => &self.gate.0.completed,
             false => &self.gate.0.cancelled,
         };
         count.fetch_add(1, Ordering::SeqCst);

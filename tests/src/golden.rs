@@ -1,4 +1,4 @@
-//! Recordings of Jina 3.13.2 in `golden/`: reading them, and masking what differs from run to run.
+//! Reads the recordings of Jina 3.13.2 in `golden/`, and masks values that differ from run to run.
 
 use std::{fs, path::PathBuf};
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 /// One recording.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Its file's name without the ending, `03-echo` for example.
+    /// The file's name without its extension, for example `03-echo`.
     pub name: String,
-    /// What was recorded.
+    /// The content of the file.
     pub json: Value,
     folder: PathBuf,
 }
 
 impl Recording {
-    /// The Flow that was running.
+    /// Returns the name of the recorded Flow.
     ///
     /// # Panics
-    /// When the recording names none.
+    /// When the recording has none.
     #[must_use]
     pub fn flow(&self) -> &str {
         self.json["flow"]
@@ -26,17 +26,17 @@ impl Recording {
             .expect("every recording names its Flow")
     }
 
-    /// The raw bytes beside it, `.req.bin` for example.
+    /// Reads the raw bytes with this file name ending, for example `.req.bin`.
     #[must_use]
     pub fn bytes(&self, ending: &str) -> Option<Vec<u8>> {
         fs::read(self.folder.join(format!("{}{ending}", self.name))).ok()
     }
 }
 
-/// All recordings of a kind (`grpc`, `http` or `ws`) that one Flow answered, in their order.
+/// Reads all recordings of a kind (`grpc`, `http` or `ws`) of one Flow, in order.
 ///
 /// # Panics
-/// When there is none, or one cannot be read.
+/// When there are none, or one cannot be read.
 #[must_use]
 pub fn recordings(kind: &str, flow: &str) -> Vec<Recording> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -78,40 +78,40 @@ pub fn recordings(kind: &str, flow: &str) -> Vec<Recording> {
 
 /// Masks ids, times and stacks as the recordings do, and ports that a test cannot choose.
 #[must_use]
-pub fn masked(value: Value) -> Value {
+pub fn mask(value: Value) -> Value {
     match value {
-        Value::Object(members) => Value::Object(members.into_iter().map(masked_member).collect()),
-        Value::Array(list) => list.into_iter().map(masked).collect(),
-        Value::String(text) => Value::String(masked_text(&text)),
+        Value::Object(members) => Value::Object(members.into_iter().map(mask_member).collect()),
+        Value::Array(list) => list.into_iter().map(mask).collect(),
+        Value::String(text) => Value::String(mask_text(&text)),
         other => other,
     }
 }
 
-fn masked_member((key, value): (String, Value)) -> (String, Value) {
+fn mask_member((key, value): (String, Value)) -> (String, Value) {
     let masked = match (key.as_str(), &value) {
         ("requestId" | "request_id", Value::String(id)) if is_id(id) => "<request_id>".into(),
-        // Their content is free; that there are any, is not.
+        // The content may differ, but not whether there are any.
         ("stacks", Value::Array(lines)) if !lines.is_empty() => {
             Value::Array(vec!["<stack line>".into()])
         }
-        _ => masked(value),
+        _ => mask(value),
     };
     (key, masked)
 }
 
-fn masked_text(text: &str) -> String {
+fn mask_text(text: &str) -> String {
     if is_id(text) {
         return "<doc_id>".to_owned();
     }
-    match time_form(text) {
-        Some(form) => format!("<timestamp {form}>"),
-        None => masked_ports(text),
+    match timestamp_suffix(text) {
+        Some(suffix) => format!("<timestamp {suffix}>"),
+        None => mask_ports(text),
     }
 }
 
-/// The ports in the addresses of an error text, `'localhost:PORT'` and `'0.0.0.0:PORT'`, as `<port>`.
+/// Replaces the ports in the addresses of an error text, `'localhost:PORT'` and `'0.0.0.0:PORT'`, by `<port>`.
 #[must_use]
-pub fn masked_ports(text: &str) -> String {
+pub fn mask_ports(text: &str) -> String {
     ["'localhost:", "'0.0.0.0:"]
         .iter()
         .fold(text.to_owned(), |text, host| {
@@ -131,11 +131,11 @@ fn is_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// `Z` or `+00:00` when the text is a time as Jina writes one: `2026-11-22T13:27:13.551334Z`.
-fn time_form(text: &str) -> Option<&'static str> {
+/// Returns `Z` or `+00:00` when the text is a time in Jina's format: `2026-11-22T13:27:13.551334Z`.
+fn timestamp_suffix(text: &str) -> Option<&'static str> {
     let bytes = text.as_bytes();
-    let date = bytes.len() > 19 && bytes[4] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
-    match date {
+    let is_time = bytes.len() > 19 && bytes[4] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
+    match is_time {
         true if text.ends_with("+00:00") => Some("+00:00"),
         true if text.ends_with('Z') => Some("Z"),
         _ => None,

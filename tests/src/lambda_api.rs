@@ -1,5 +1,5 @@
-//! Lambda's Invoke API over HTTP, with Executors of this process behind it: takes payloads, keeps what it is sent, fails
-//! as it is told. (AWS Lambda API reference, Invoke.)
+//! A fake of Lambda's Invoke API over HTTP: runs Executors in this process, records invocations, and returns scripted
+//! failures. (AWS Lambda API reference, Invoke.)
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,22 +29,22 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// The API on a port of its own.
+/// The running API.
 #[derive(Debug)]
 pub struct LambdaApi {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     shared: Shared,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-/// One invocation as it came.
+/// One received invocation.
 #[derive(Clone, Debug)]
-pub struct Invoked {
+pub struct RecordedInvocation {
     /// The function's name.
     pub function: String,
-    /// The query, with the qualifier.
+    /// The query string, which has the qualifier.
     pub query: String,
     /// The headers.
     pub headers: HeaderMap,
@@ -52,10 +52,10 @@ pub struct Invoked {
     pub payload: Bytes,
 }
 
-/// An answer that no function gave.
+/// A response that replaces the function's.
 #[derive(Clone, Debug)]
-pub struct Scripted {
-    /// HTTP's.
+pub struct ScriptedResponse {
+    /// The HTTP status.
     pub status: u16,
     /// The headers.
     pub headers: Vec<(&'static str, String)>,
@@ -69,15 +69,15 @@ struct Shared(Arc<Mutex<Functions>>);
 #[derive(Debug, Default)]
 struct Functions {
     services: HashMap<String, Service>,
-    scripts: HashMap<String, VecDeque<Scripted>>,
-    invoked: Vec<Invoked>,
+    scripts: HashMap<String, VecDeque<ScriptedResponse>>,
+    invocations: Vec<RecordedInvocation>,
 }
 
 impl LambdaApi {
-    /// Listens.
+    /// Starts the API.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start() -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = socket.local_addr().expect("a bound socket");
@@ -90,7 +90,7 @@ impl LambdaApi {
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(async move {
             tokio::select! {
-                served = axum::serve(socket, router) => served.expect("it serves"),
+                served = axum::serve(socket, router) => served.expect("the API serves"),
                 () = stopped => {}
             }
         });
@@ -102,14 +102,14 @@ impl LambdaApi {
         }
     }
 
-    /// The key `invoke` of a Flow that invokes here.
+    /// Returns the key `invoke` of a Flow that invokes this API, with `more` keys in it.
     #[must_use]
-    pub fn setting(&self, more: &str) -> String {
+    pub fn invoke_setting(&self, more: &str) -> String {
         let url = self.address;
         format!("invoke: {{endpoint_url: 'http://{url}', sign: false{more}}}")
     }
 
-    /// Puts an Executor behind a function of the name.
+    /// Serves an Executor as the function with this name.
     pub fn serve(&self, function: &str, executor: Executor) {
         let service = executor.into_service(Identity::of(function));
         self.shared
@@ -118,49 +118,49 @@ impl LambdaApi {
             .insert(function.to_owned(), service);
     }
 
-    /// Answers the next invocation of a function so.
-    pub fn script(&self, function: &str, answer: Scripted) {
+    /// Queues a response for the next invocation of a function that has no other queued.
+    pub fn script(&self, function: &str, response: ScriptedResponse) {
         let scripts = &mut self.shared.lock().scripts;
         scripts
             .entry(function.to_owned())
             .or_default()
-            .push_back(answer);
+            .push_back(response);
     }
 
-    /// The invocations that carried requests so far.
+    /// Returns the invocations of the call `process` so far.
     #[must_use]
-    pub fn processed(&self) -> Vec<Invoked> {
-        let is_process = |invoked: &Invoked| invoked.is(Call::Process);
-        self.invoked().into_iter().filter(is_process).collect()
+    pub fn process_invocations(&self) -> Vec<RecordedInvocation> {
+        let is_process = |invocation: &RecordedInvocation| invocation.has_call(Call::Process);
+        self.invocations().into_iter().filter(is_process).collect()
     }
 
-    /// All invocations so far.
+    /// Returns all invocations so far.
     #[must_use]
-    pub fn invoked(&self) -> Vec<Invoked> {
-        self.shared.lock().invoked.clone()
+    pub fn invocations(&self) -> Vec<RecordedInvocation> {
+        self.shared.lock().invocations.clone()
     }
 
-    /// Stops it.
+    /// Stops the API.
     ///
     /// # Panics
     /// When it panicked.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.expect("it stops cleanly");
+        self.task.await.expect("the API stops cleanly");
     }
 }
 
-impl Invoked {
-    /// A header's text.
+impl RecordedInvocation {
+    /// Returns the text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The payload as it was written.
+    /// Parses the payload.
     ///
     /// # Panics
-    /// When it is a person's.
+    /// When it is plain JSON.
     #[must_use]
     pub fn invocation(&self) -> Invocation<'_> {
         let text = std::str::from_utf8(&self.payload).expect("UTF-8");
@@ -170,21 +170,21 @@ impl Invoked {
         }
     }
 
-    /// Whether this is asked.
+    /// Whether the payload has this call.
     #[must_use]
-    pub fn is(&self, call: Call) -> bool {
+    pub fn has_call(&self, call: Call) -> bool {
         self.invocation().call == call
     }
 }
 
-impl Scripted {
-    /// An error of Lambda's API.
+impl ScriptedResponse {
+    /// Creates an error of Lambda's API.
     #[must_use]
-    pub fn refusal(status: u16, code: &str) -> Self {
+    pub fn api_error(status: u16, code: &str) -> Self {
         let body = json!({"Message": format!("{code} at {ARN}"), "Type": "User"});
         Self {
             status,
-            // Without an error of its own it is not Lambda that answers.
+            // A response without an error code is not Lambda's: it comes from a proxy.
             headers: Vec::from_iter(
                 (!code.is_empty()).then(|| ("x-amzn-errortype", code.to_owned())),
             ),
@@ -192,19 +192,19 @@ impl Scripted {
         }
     }
 
-    /// A function that ran and failed.
+    /// Creates the response of a function that ran and failed.
     #[must_use]
-    pub fn fault(error_type: &str, message: &str) -> Self {
+    pub fn function_error(error_type: &str, message: &str) -> Self {
         let body = json!({"errorType": error_type, "errorMessage": message});
         Self {
             headers: vec![("x-amz-function-error", "Unhandled".to_owned())],
-            ..Self::answer(&body.to_string())
+            ..Self::success(&body.to_string())
         }
     }
 
-    /// An answer of a function.
+    /// Creates the response of a function that succeeded.
     #[must_use]
-    pub fn answer(body: &str) -> Self {
+    pub fn success(body: &str) -> Self {
         Self {
             status: 200,
             headers: Vec::new(),
@@ -212,15 +212,15 @@ impl Scripted {
         }
     }
 
-    /// With one header more.
+    /// Adds a header.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 }
 
-/// What Lambda's own texts name, and clients are not to see.
+/// An ARN in Lambda's error texts, which clients must not see.
 pub const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:secret";
 
 impl Shared {
@@ -236,11 +236,11 @@ async fn invoke(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let payload = body.collect().await.expect("a body").to_bytes();
-    let is_dry = parts.headers.get("x-amz-invocation-type");
-    let is_dry = is_dry.is_some_and(|kind| kind == "DryRun");
+    let invocation_type = parts.headers.get("x-amz-invocation-type");
+    let is_dry_run = invocation_type.is_some_and(|kind| kind == "DryRun");
     let (script, service) = {
         let mut functions = shared.lock();
-        functions.invoked.push(Invoked {
+        functions.invocations.push(RecordedInvocation {
             function: function.clone(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             headers: parts.headers,
@@ -252,39 +252,42 @@ async fn invoke(
             .and_then(VecDeque::pop_front);
         (script, functions.services.get(&function).cloned())
     };
-    let answer = match (script, service) {
+    let scripted = match (script, service) {
         (Some(script), _) => script,
         _ if payload.len() > MAX_INVOKE_PAYLOAD_BYTES => {
-            Scripted::refusal(413, "RequestTooLargeException")
+            ScriptedResponse::api_error(413, "RequestTooLargeException")
         }
-        (None, None) => Scripted::refusal(404, "ResourceNotFoundException"),
-        (None, Some(_)) if is_dry => Scripted {
+        (None, None) => ScriptedResponse::api_error(404, "ResourceNotFoundException"),
+        (None, Some(_)) if is_dry_run => ScriptedResponse {
             status: 204,
-            ..Scripted::answer("")
+            ..ScriptedResponse::success("")
         },
         (None, Some(service)) => run(&service, &payload).await,
     };
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).expect("a status");
-    for (name, value) in answer.headers {
+    let mut response = Response::new(Body::from(scripted.body));
+    *response.status_mut() = StatusCode::from_u16(scripted.status).expect("a status");
+    for (name, value) in scripted.headers {
         let value = value.parse().expect("a header's value");
         response.headers_mut().insert(name, value);
     }
     response
 }
 
-/// What an Executor's function does with a payload.
-async fn run(service: &Service, payload: &[u8]) -> Scripted {
+/// Processes a payload like an Executor's function.
+async fn run(service: &Service, payload: &[u8]) -> ScriptedResponse {
     let text = std::str::from_utf8(payload).expect("UTF-8");
     let Ok(Payload::Invocation(invocation)) = Payload::parse(text) else {
-        return Scripted::fault(FunctionErrorKind::BadPayload.name(), "no payload");
+        return ScriptedResponse::function_error(
+            FunctionErrorKind::BadPayload.name(),
+            "no payload",
+        );
     };
-    let answer = match invocation.call {
+    let response = match invocation.call {
         Call::Process => {
             let requests = invocation.decode_requests(1 << 30).expect("requests");
-            let answer = service.process(requests).await;
-            let message = answer.request.encode_to_vec();
-            InvocationResponse::new(&message, invocation.encoding(), answer.is_error)
+            let response = service.process(requests).await;
+            let message = response.request.encode_to_vec();
+            InvocationResponse::new(&message, invocation.encoding(), response.is_error)
         }
         Call::Endpoints => {
             let endpoints = service.endpoints();
@@ -295,11 +298,14 @@ async fn run(service: &Service, payload: &[u8]) -> Scripted {
             InvocationResponse::new(&service.info().encode_to_vec(), Compression::None, false)
         }
     };
-    let answer = answer
-        .and_then(|answer| Ok(answer.to_json()?))
-        .expect("an answer");
-    if answer.len() > MAX_INVOKE_PAYLOAD_BYTES {
-        return Scripted::fault(FunctionErrorKind::AnswerTooLarge.name(), "too large");
+    let response = response
+        .and_then(|response| Ok(response.to_json()?))
+        .expect("a response");
+    if response.len() > MAX_INVOKE_PAYLOAD_BYTES {
+        return ScriptedResponse::function_error(
+            FunctionErrorKind::AnswerTooLarge.name(),
+            "too large",
+        );
     }
-    Scripted::answer(&answer)
+    ScriptedResponse::success(&response)
 }

@@ -1,5 +1,5 @@
-//! The harness of the suites: whole Flows on free ports, clients that see raw answers, Executors that keep
-//! what they are sent, recordings of Jina to hold all that against.
+//! The test harness: complete Flows on free ports, clients that return raw responses, Executors that record
+//! their requests, and the recordings of Jina to compare with.
 
 pub mod client;
 

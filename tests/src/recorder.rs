@@ -1,5 +1,5 @@
-//! An Executor that is nothing but its wire: serves the RPCs it is told to, keeps what it is sent, refuses as often as
-//! it is told, and answers with the request as it came.
+//! A fake Executor that serves selected RPCs, records its calls, fails a given number of times, and otherwise returns
+//! each request unchanged.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ use tonic::{
     service::Routes, transport::Server,
 };
 
-/// The ways in which an Executor can be called.
+/// The RPCs of an Executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rpc {
     /// `jina.JinaSingleDataRequestRPC/process_single_data`.
@@ -44,22 +44,22 @@ pub enum Rpc {
     Endpoints,
 }
 
-/// One call as it came.
+/// One received call.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    /// How it came.
+pub struct RecordedCall {
+    /// The RPC.
     pub rpc: Rpc,
-    /// Its metadata, with the headers that are gRPC's own.
+    /// The metadata, including gRPC's own headers.
     pub metadata: MetadataMap,
-    /// What was in it; nothing for [`Rpc::Endpoints`].
+    /// The requests; empty for [`Rpc::Endpoints`].
     pub requests: Vec<DataRequest>,
 }
 
-impl Sent {
-    /// The one request in it.
+impl RecordedCall {
+    /// Returns the only request.
     ///
     /// # Panics
-    /// When there are none or several.
+    /// When there is not exactly one.
     #[must_use]
     pub fn request(&self) -> &DataRequest {
         match &self.requests[..] {
@@ -68,34 +68,34 @@ impl Sent {
         }
     }
 
-    /// A value of its metadata.
+    /// Returns a value of the metadata.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
         self.metadata.get(key)?.to_str().ok()
     }
 }
 
-/// The server.
+/// The running Executor.
 #[derive(Debug)]
 pub struct Recorder {
     address: SocketAddr,
-    kept: Kept,
+    log: CallLog,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Recorder {
-    /// Serves these RPCs and no others.
+    /// Starts an Executor that serves only these RPCs.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start(rpcs: &[Rpc]) -> Self {
         let socket = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
         let address = socket.local_addr().expect("a bound socket");
-        let kept = Kept::default();
+        let log = CallLog::default();
         let stop = CancellationToken::new();
         let serving = Server::builder()
-            .add_routes(kept.routes(rpcs))
+            .add_routes(log.routes(rpcs))
             .serve_with_incoming_shutdown(
                 TcpListenerStream::new(socket),
                 stop.clone().cancelled_owned(),
@@ -103,41 +103,41 @@ impl Recorder {
         let task = tokio::spawn(async move { serving.await.expect("the recorder serves") });
         Self {
             address,
-            kept,
+            log,
             stop,
             task,
         }
     }
 
-    /// Its port.
+    /// Returns its port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Refuses the next data requests, so many, with this status.
-    pub fn refuse(&self, times: usize, status: &Status) {
-        self.kept
+    /// Fails this many of the next data requests with the status.
+    pub fn fail_next(&self, times: usize, status: &Status) {
+        self.log
             .lock()
-            .refusals
+            .failures
             .extend(std::iter::repeat_n(status.clone(), times));
     }
 
-    /// The data requests so far, in the order in which they came.
+    /// Returns the calls with data requests so far, in order.
     #[must_use]
-    pub fn sent(&self) -> Vec<Sent> {
+    pub fn data_calls(&self) -> Vec<RecordedCall> {
         let mut calls = self.calls();
         calls.retain(|call| call.rpc != Rpc::Endpoints);
         calls
     }
 
-    /// All calls so far, in the order in which they came.
+    /// Returns all calls so far, in order.
     #[must_use]
-    pub fn calls(&self) -> Vec<Sent> {
-        self.kept.lock().calls.clone()
+    pub fn calls(&self) -> Vec<RecordedCall> {
+        self.log.lock().calls.clone()
     }
 
-    /// Stops it and waits until it has.
+    /// Stops it and waits for its end.
     ///
     /// # Panics
     /// When it panicked.
@@ -148,16 +148,16 @@ impl Recorder {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Record>>);
+struct CallLog(Arc<Mutex<Calls>>);
 
 #[derive(Debug, Default)]
-struct Record {
-    calls: Vec<Sent>,
-    refusals: VecDeque<Status>,
+struct Calls {
+    calls: Vec<RecordedCall>,
+    failures: VecDeque<Status>,
 }
 
-impl Kept {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Record> {
+impl CallLog {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,54 +185,54 @@ impl Kept {
             })
     }
 
-    /// Keeps a call; what is answered is its first request, unless it is to be refused.
-    fn keep(
+    /// Records a call. Returns its first request, or the next scripted failure.
+    fn record(
         &self,
         rpc: Rpc,
         metadata: MetadataMap,
         requests: Vec<DataRequest>,
     ) -> Result<DataRequest, Status> {
         let first = requests.first().cloned().unwrap_or_default();
-        let mut record = self.lock();
-        record.calls.push(Sent {
+        let mut calls = self.lock();
+        calls.calls.push(RecordedCall {
             rpc,
             metadata,
             requests,
         });
-        let refusal = match rpc {
+        let failure = match rpc {
             Rpc::Endpoints => None,
-            Rpc::Single | Rpc::Call | Rpc::List => record.refusals.pop_front(),
+            Rpc::Single | Rpc::Call | Rpc::List => calls.failures.pop_front(),
         };
-        refusal.map_or(Ok(first), Err)
+        failure.map_or(Ok(first), Err)
     }
 }
 
 #[tonic::async_trait]
-impl JinaSingleDataRequestRpc for Kept {
+impl JinaSingleDataRequestRpc for CallLog {
     async fn process_single_data(
         &self,
         request: Request<DataRequest>,
     ) -> Result<Response<DataRequest>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.keep(Rpc::Single, metadata, vec![request])
+        self.record(Rpc::Single, metadata, vec![request])
             .map(Response::new)
     }
 }
 
 #[tonic::async_trait]
-impl JinaDataRequestRpc for Kept {
+impl JinaDataRequestRpc for CallLog {
     async fn process_data(
         &self,
         request: Request<DataRequestListProto>,
     ) -> Result<Response<DataRequest>, Status> {
         let (metadata, _, list) = request.into_parts();
-        self.keep(Rpc::List, metadata, list.requests)
+        self.record(Rpc::List, metadata, list.requests)
             .map(Response::new)
     }
 }
 
 #[tonic::async_trait]
-impl JinaRpc for Kept {
+impl JinaRpc for CallLog {
     type CallStream = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
 
     async fn call(
@@ -240,20 +240,20 @@ impl JinaRpc for Kept {
         request: Request<Streaming<DataRequest>>,
     ) -> Result<Response<Self::CallStream>, Status> {
         let (metadata, _, requests) = request.into_parts();
-        let kept = self.clone();
-        let answers =
-            requests.map(move |request| kept.keep(Rpc::Call, metadata.clone(), vec![request?]));
-        Ok(Response::new(Box::pin(answers)))
+        let log = self.clone();
+        let responses =
+            requests.map(move |request| log.record(Rpc::Call, metadata.clone(), vec![request?]));
+        Ok(Response::new(Box::pin(responses)))
     }
 }
 
 #[tonic::async_trait]
-impl JinaDiscoverEndpointsRpc for Kept {
+impl JinaDiscoverEndpointsRpc for CallLog {
     async fn endpoint_discovery(
         &self,
         request: Request<()>,
     ) -> Result<Response<EndpointsProto>, Status> {
-        self.keep(Rpc::Endpoints, request.into_parts().0, Vec::new())?;
+        self.record(Rpc::Endpoints, request.into_parts().0, Vec::new())?;
         Ok(Response::new(EndpointsProto {
             endpoints: vec!["/default".to_owned()],
         }))

@@ -1,11 +1,11 @@
-//! Whole Flows behind `auth`: who gets in over HTTP, gRPC and WebSocket, and what the others are told.
+//! Flows with `auth`: which requests are admitted over HTTP, gRPC and WebSocket, and how others are rejected.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use bytes::Bytes;
 use flowgate_config::Protocol::{Grpc, Http, WebSocket};
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
-    client::{HttpAnswer, RawGrpc, http},
+    client::{HttpResponse, RawGrpc, http},
     flow::ServedGateway,
     recorder::{Recorder, Rpc},
 };
@@ -34,22 +34,22 @@ fn with_key(more: &str) -> String {
     ))
 }
 
-async fn get(authority: &str, path: &str, headers: &[(&str, &str)]) -> HttpAnswer {
-    ask("GET", authority, path, headers, Bytes::new()).await
+async fn get(authority: &str, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
+    send("GET", authority, path, headers, Bytes::new()).await
 }
 
-async fn post(authority: &str, headers: &[(&str, &str)]) -> HttpAnswer {
+async fn post(authority: &str, headers: &[(&str, &str)]) -> HttpResponse {
     let body = json!({"data": [{"text": "x"}]}).to_string();
-    ask("POST", authority, "/post", headers, body.into()).await
+    send("POST", authority, "/post", headers, body.into()).await
 }
 
-async fn ask(
+async fn send(
     method: &str,
     authority: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: Bytes,
-) -> HttpAnswer {
+) -> HttpResponse {
     let request = Request::builder()
         .method(method)
         .uri(format!("http://{authority}{path}"))
@@ -80,11 +80,11 @@ async fn grpc(
             .metadata_mut()
             .insert(*name, value.parse().expect("ASCII"));
     }
-    let answer = RawGrpc::new(authority).unary(method, request).await;
-    answer.map(|_| ())
+    let response = RawGrpc::new(authority).unary(method, request).await;
+    response.map(|_| ())
 }
 
-/// A handshake's status and headers.
+/// Performs a WebSocket handshake and returns the response's status and headers.
 async fn handshake(authority: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut stream = TcpStream::connect(authority).await.expect("a connection");
     let mut head = format!(
@@ -96,17 +96,17 @@ async fn handshake(authority: &str, path: &str, headers: &[(&str, &str)]) -> Str
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await.expect("sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await.expect("a whole head"));
+    let mut response = Vec::new();
+    while !response.ends_with(b"\r\n\r\n") {
+        response.push(stream.read_u8().await.expect("a whole head"));
     }
-    String::from_utf8(answer)
+    String::from_utf8(response)
         .expect("ASCII")
         .to_ascii_lowercase()
 }
 
 #[tokio::test]
-async fn http_opens_with_a_key_and_says_what_is_missing_without() {
+async fn http_requires_a_key_and_explains_a_missing_one() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(Http);
     assert_eq!(post(&authority, &[("x-api-key", KEY)]).await.status, 200);
@@ -116,26 +116,26 @@ async fn http_opens_with_a_key_and_says_what_is_missing_without() {
         200
     );
 
-    let refused = post(&authority, &[]).await;
-    assert_eq!(refused.status, 401);
+    let rejected = post(&authority, &[]).await;
+    assert_eq!(rejected.status, 401);
     assert_eq!(
-        refused.headers["www-authenticate"],
+        rejected.headers["www-authenticate"],
         "Bearer realm=\"flowgate\""
     );
-    assert_eq!(refused.content_type(), Some("application/json"));
+    assert_eq!(rejected.content_type(), Some("application/json"));
     let detail = "missing credentials: send an API key in `x-api-key` or `authorization: Bearer`";
-    assert_eq!(refused.json(), json!({ "detail": detail }));
+    assert_eq!(rejected.json(), json!({ "detail": detail }));
     let wrong = post(&authority, &[("x-api-key", "a-key-of-some-lengtH")]).await;
     assert_eq!(wrong.status, 401);
     assert_eq!(wrong.json(), json!({"detail": "unknown API key"}));
-    // A key in the query is none.
+    // A key in the query is not accepted.
     let query = get(&authority, &format!("/status?x-api-key={KEY}"), &[]).await;
     assert_eq!(query.status, 401);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn health_is_open_and_everything_else_is_not() {
+async fn only_health_is_open_without_a_key() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(Http);
     assert_eq!(get(&authority, "/", &[]).await.status, 200);
@@ -152,7 +152,9 @@ async fn health_is_open_and_everything_else_is_not() {
         assert_eq!(get(&authority, path, &[]).await.status, 401, "{path}");
     }
     assert_eq!(
-        ask("POST", &authority, "/", &[], Bytes::new()).await.status,
+        send("POST", &authority, "/", &[], Bytes::new())
+            .await
+            .status,
         401
     );
     assert_eq!(
@@ -161,7 +163,7 @@ async fn health_is_open_and_everything_else_is_not() {
             .status,
         404
     );
-    // Plain HTTP on the WebSocket's port is behind the same door.
+    // Plain HTTP on the WebSocket's port requires the key too.
     let debug = gateway.authority(WebSocket);
     assert_eq!(get(&debug, "/", &[]).await.status, 200);
     assert_eq!(get(&debug, "/status", &[]).await.status, 401);
@@ -182,7 +184,7 @@ async fn health_is_open_and_everything_else_is_not() {
 }
 
 #[tokio::test]
-async fn routes_are_opened_by_name() {
+async fn configured_routes_are_open() {
     let open = ", open: {http: [/status, '/docs/*'], grpc: [/jina.JinaInfoRPC/_status]}";
     let gateway = ServedGateway::start(&with_key(open)).await;
     let authority = gateway.authority(Http);
@@ -200,36 +202,36 @@ async fn routes_are_opened_by_name() {
             .await
             .is_ok()
     );
-    let refused = grpc(&authority, SINGLE, &[]).await.expect_err("not open");
-    assert_eq!(refused.code(), Code::Unauthenticated);
+    let rejected = grpc(&authority, SINGLE, &[]).await.expect_err("not open");
+    assert_eq!(rejected.code(), Code::Unauthenticated);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_preflight_needs_no_key_and_a_refusal_can_be_read_by_a_page() {
+async fn a_preflight_needs_no_key_and_a_rejection_has_cors_headers() {
     let yaml = with_key("").replace("protocol:", "cors: true, protocol:");
     let gateway = ServedGateway::start(&yaml).await;
     let authority = gateway.authority(Http);
     let origin = ("origin", "https://page.example");
-    let asks = [
+    let headers = [
         origin,
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "x-api-key"),
     ];
-    let preflight = ask("OPTIONS", &authority, "/post", &asks, Bytes::new()).await;
+    let preflight = send("OPTIONS", &authority, "/post", &headers, Bytes::new()).await;
     assert_eq!(preflight.status, 200);
     assert_eq!(
         preflight.headers["access-control-allow-headers"],
         "x-api-key"
     );
-    let refused = post(&authority, &[origin]).await;
-    assert_eq!(refused.status, 401);
-    assert!(refused.headers.contains_key("access-control-allow-origin"));
+    let rejected = post(&authority, &[origin]).await;
+    assert_eq!(rejected.status, 401);
+    assert!(rejected.headers.contains_key("access-control-allow-origin"));
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn grpc_opens_with_a_key_in_the_metadata() {
+async fn grpc_requires_a_key_in_the_metadata() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(Grpc);
     assert!(
@@ -245,22 +247,22 @@ async fn grpc_opens_with_a_key_in_the_metadata() {
         reflection,
         "/no/thing",
     ] {
-        let refused = grpc(&authority, method, &[("x-api-key", "wrong")]).await;
-        let refused = refused.expect_err("a wrong key");
-        assert_eq!(refused.code(), Code::Unauthenticated, "{method}");
-        assert_eq!(refused.message(), "unknown API key");
+        let rejected = grpc(&authority, method, &[("x-api-key", "wrong")]).await;
+        let rejected = rejected.expect_err("a wrong key");
+        assert_eq!(rejected.code(), Code::Unauthenticated, "{method}");
+        assert_eq!(rejected.message(), "unknown API key");
     }
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_websocket_is_refused_at_the_handshake() {
+async fn a_websocket_is_rejected_at_the_handshake() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(WebSocket);
     for path in ["/", "/dry_run", "/nowhere"] {
-        let refused = handshake(&authority, path, &[]).await;
-        assert!(refused.starts_with("http/1.1 401"), "{refused}");
-        assert!(refused.contains("www-authenticate: bearer"), "{refused}");
+        let rejected = handshake(&authority, path, &[]).await;
+        assert!(rejected.starts_with("http/1.1 401"), "{rejected}");
+        assert!(rejected.contains("www-authenticate: bearer"), "{rejected}");
     }
     let opened = handshake(&authority, "/", &[("x-api-key", KEY)]).await;
     assert!(opened.starts_with("http/1.1 101"), "{opened}");
@@ -270,42 +272,42 @@ async fn a_websocket_is_refused_at_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_browser_says_who_it_is_among_its_subprotocols() {
+async fn a_browser_sends_its_key_as_a_subprotocol() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(WebSocket);
-    let offer = |offered: String| {
+    let connect = |offered: String| {
         let authority = authority.clone();
         async move { handshake(&authority, "/", &[("sec-websocket-protocol", &offered)]).await }
     };
-    let opened = offer(format!("bytes, flowgate.bearer.{KEY}")).await;
+    let opened = connect(format!("bytes, flowgate.bearer.{KEY}")).await;
     assert!(opened.starts_with("http/1.1 101"), "{opened}");
     assert!(
         opened.contains("sec-websocket-protocol: bytes\r\n"),
         "{opened}"
     );
     assert!(!opened.contains(KEY), "{opened}");
-    let alone = offer(format!("flowgate.bearer.{KEY}")).await;
+    let alone = connect(format!("flowgate.bearer.{KEY}")).await;
     assert!(alone.starts_with("http/1.1 101"), "{alone}");
     assert!(!alone.contains("sec-websocket-protocol"), "{alone}");
-    let wrong = offer("json, flowgate.bearer.wrong".to_owned()).await;
+    let wrong = connect("json, flowgate.bearer.wrong".to_owned()).await;
     assert!(wrong.starts_with("http/1.1 401"), "{wrong}");
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_not_named_needs_nothing() {
+async fn protocols_that_are_not_listed_need_no_key() {
     let gateway = ServedGateway::start(&with_key(", protocols: [grpc]")).await;
     assert_eq!(post(&gateway.authority(Http), &[]).await.status, 200);
     let opened = handshake(&gateway.authority(WebSocket), "/", &[]).await;
     assert!(opened.starts_with("http/1.1 101"), "{opened}");
-    let refused = grpc(&gateway.authority(Grpc), SINGLE, &[]).await;
-    assert_eq!(refused.expect_err("guarded").code(), Code::Unauthenticated);
+    let rejected = grpc(&gateway.authority(Grpc), SINGLE, &[]).await;
+    assert_eq!(rejected.expect_err("guarded").code(), Code::Unauthenticated);
     gateway.stop().await;
 }
 
-/// A unary call by gRPC-Web or Connect: whether it is refused for its credentials.
-async fn is_refused(authority: &str, kind: &str, key: &str) -> bool {
-    // An empty message each.
+/// Makes a unary call by gRPC-Web or Connect, and returns whether its credentials are rejected.
+async fn is_rejected(authority: &str, kind: &str, key: &str) -> bool {
+    // An empty message in each encoding.
     let body: &'static [u8] = match kind {
         "application/proto" => &[],
         "application/grpc-web-text" => b"AAAAAAA=",
@@ -316,10 +318,10 @@ async fn is_refused(authority: &str, kind: &str, key: &str) -> bool {
         .header("x-api-key", key)
         .body(Bytes::from_static(body))
         .expect("a request");
-    let answer = http(request).await;
-    match answer.status {
+    let response = http(request).await;
+    match response.status {
         401 => true,
-        200 => match answer.headers.get("grpc-status") {
+        200 => match response.headers.get("grpc-status") {
             Some(status) => {
                 assert_eq!(status, "16", "{kind}");
                 true
@@ -331,7 +333,7 @@ async fn is_refused(authority: &str, kind: &str, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_grpc_or_http_demands_is_demanded_of_grpc_web_and_connect() {
+async fn grpc_web_and_connect_require_a_key_when_grpc_or_http_does() {
     for (protocols, is_guarded) in [
         ("grpc", true),
         ("http", true),
@@ -347,19 +349,19 @@ async fn what_grpc_or_http_demands_is_demanded_of_grpc_web_and_connect() {
                 "application/grpc-web+proto",
                 "application/grpc-web-text",
             ] {
-                let told = format!("{kind} on the port of {port} with {protocols}");
-                let refused = is_refused(&authority, kind, "wrong").await;
-                assert_eq!(refused, is_guarded, "{told}");
-                assert!(!is_refused(&authority, kind, KEY).await, "{told}");
+                let case = format!("{kind} on the port of {port} with {protocols}");
+                let rejected = is_rejected(&authority, kind, "wrong").await;
+                assert_eq!(rejected, is_guarded, "{case}");
+                assert!(!is_rejected(&authority, kind, KEY).await, "{case}");
             }
         }
         gateway.stop().await;
     }
 }
 
-/// A caller that may not call cannot make the Gateway read its body first.
+/// An unauthenticated client cannot make the Gateway read its body.
 #[tokio::test]
-async fn a_refusal_does_not_wait_for_the_body() {
+async fn a_rejection_does_not_wait_for_the_body() {
     let gateway = ServedGateway::start(&with_key("")).await;
     let authority = gateway.authority(Http);
     for (path, kind) in [
@@ -372,10 +374,10 @@ async fn a_refusal_does_not_wait_for_the_body() {
             "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\nContent-Length: 1000000\r\n\r\n{{"
         );
         stream.write_all(head.as_bytes()).await.expect("sent");
-        let mut answer = vec![0; 12];
-        stream.read_exact(&mut answer).await.expect("an answer");
-        let status = String::from_utf8_lossy(&answer);
-        // gRPC-Web tells by a header.
+        let mut response = vec![0; 12];
+        stream.read_exact(&mut response).await.expect("a response");
+        let status = String::from_utf8_lossy(&response);
+        // gRPC-Web has its status in a header.
         let expected = if kind.contains("grpc") { "200" } else { "401" };
         assert_eq!(status, format!("HTTP/1.1 {expected}"), "{kind}");
     }
@@ -383,7 +385,7 @@ async fn a_refusal_does_not_wait_for_the_body() {
 }
 
 #[tokio::test]
-async fn executors_see_no_credentials() {
+async fn credentials_are_not_forwarded_to_executors() {
     let recorder = Recorder::start(&[Rpc::Single]).await;
     let yaml = format!(
         "jtype: Flow\ngateway: {{protocol: [grpc, http], port: [0, 0], auth: {{api_keys: [{{name: a, key: {KEY}}}]}}}}\n\
@@ -392,17 +394,17 @@ async fn executors_see_no_credentials() {
     );
     let gateway = ServedGateway::start(&yaml).await;
     let bearer = format!("Bearer {KEY}");
-    let answer = post(
+    let response = post(
         &gateway.authority(Http),
         &[("x-api-key", KEY), ("authorization", &bearer)],
     )
     .await;
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     let metadata = [("x-api-key", KEY), ("authorization", bearer.as_str())];
     grpc(&gateway.authority(Grpc), SINGLE, &metadata)
         .await
         .expect("admitted");
-    let sent = recorder.sent();
+    let sent = recorder.data_calls();
     assert_eq!(
         sent.iter().filter(|sent| sent.rpc == Rpc::Single).count(),
         2
@@ -413,11 +415,11 @@ async fn executors_see_no_credentials() {
     gateway.stop().await;
 }
 
-/// An issuer on a port of its own, which counts how often it is asked for its keys.
+/// A token issuer that counts the requests for its keys.
 struct Issuer {
     key: KeyPair,
     port: u16,
-    asked: tokio::sync::watch::Receiver<usize>,
+    key_requests: tokio::sync::watch::Receiver<usize>,
 }
 
 impl Issuer {
@@ -427,17 +429,21 @@ impl Issuer {
         let body = body.to_string();
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = socket.local_addr().expect("bound").port();
-        let (count, asked) = tokio::sync::watch::channel(0);
+        let (count, key_requests) = tokio::sync::watch::channel(0);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = socket.accept().await {
-                count.send_modify(|asked| *asked += 1);
+                count.send_modify(|requests| *requests += 1);
                 let _ = stream.read(&mut [0; 4096]).await;
                 let length = body.len();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                let _ = stream.write_all(response.as_bytes()).await;
             }
         });
-        Self { key, port, asked }
+        Self {
+            key,
+            port,
+            key_requests,
+        }
     }
 
     fn flow(&self) -> String {
@@ -460,16 +466,20 @@ impl Issuer {
 }
 
 #[tokio::test]
-async fn tokens_of_an_issuer_open_every_protocol() {
+async fn tokens_of_an_issuer_are_accepted_over_every_protocol() {
     let issuer = Issuer::start().await;
     let gateway = ServedGateway::start(&issuer.flow()).await;
-    assert_eq!(*issuer.asked.borrow(), 0, "nobody has come yet");
-    let good = issuer.bearer("k", &[]);
-    let lacking = issuer.bearer("k", &[("scope", json!("read"))]);
+    assert_eq!(
+        *issuer.key_requests.borrow(),
+        0,
+        "keys are not fetched before the first token"
+    );
+    let valid = issuer.bearer("k", &[]);
+    let without_scope = issuer.bearer("k", &[("scope", json!("read"))]);
     let expired = issuer.bearer("k", &[("exp", json!(1))]);
     for (bearer, http, code) in [
-        (&good, 200, None),
-        (&lacking, 403, Some(Code::PermissionDenied)),
+        (&valid, 200, None),
+        (&without_scope, 403, Some(Code::PermissionDenied)),
         (&expired, 401, Some(Code::Unauthenticated)),
         (
             &issuer.bearer("k", &[("aud", json!("x"))]),
@@ -485,16 +495,16 @@ async fn tokens_of_an_issuer_open_every_protocol() {
         let found = handshake(&gateway.authority(WebSocket), "/", &headers).await;
         assert!(found.starts_with(&format!("http/1.1 {status}")), "{found}");
     }
-    let refused = post(&gateway.authority(Http), &[("authorization", &expired)]).await;
-    assert_eq!(refused.json(), json!({"detail": "the token has expired"}));
+    let rejected = post(&gateway.authority(Http), &[("authorization", &expired)]).await;
+    assert_eq!(rejected.json(), json!({"detail": "the token has expired"}));
     let challenge = "Bearer realm=\"flowgate\", error=\"invalid_token\", error_description=\"the token has expired\"";
-    assert_eq!(refused.headers["www-authenticate"], challenge);
-    assert_eq!(*issuer.asked.borrow(), 1);
+    assert_eq!(rejected.headers["www-authenticate"], challenge);
+    assert_eq!(*issuer.key_requests.borrow(), 1);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_does_not_reach_the_issuer() {
+async fn a_flood_of_unknown_key_ids_does_not_reach_the_issuer() {
     let issuer = Issuer::start().await;
     let gateway = ServedGateway::start(&issuer.flow()).await;
     let authority = gateway.authority(Http);
@@ -505,23 +515,23 @@ async fn a_flood_of_unknown_keys_does_not_reach_the_issuer() {
     });
     let statuses = futures_util::future::join_all(flood).await;
     assert!(statuses.iter().all(|status| *status == 401));
-    assert_eq!(*issuer.asked.borrow(), 1);
+    assert_eq!(*issuer.key_requests.borrow(), 1);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn without_the_issuers_keys_nobody_knows() {
-    let closed = flowgate_tests::flow::ClosedPort::hold();
+async fn tokens_are_unavailable_errors_without_the_issuers_keys() {
+    let closed = flowgate_tests::flow::ClosedPort::reserve();
     let jwt = format!(
         "jwt: {{issuer: me, audience: a, jwks: 'http://127.0.0.1:{}/'}}",
-        closed.number()
+        closed.port()
     );
     let gateway = ServedGateway::start(&flow(&format!("auth: {{{jwt}}}"))).await;
     let issuer = Issuer::start().await;
     let bearer = issuer.bearer("k", &[]);
     let headers = [("authorization", bearer.as_str())];
     assert_eq!(post(&gateway.authority(Http), &headers).await.status, 503);
-    let refused = grpc(&gateway.authority(Grpc), SINGLE, &headers).await;
-    assert_eq!(refused.expect_err("no keys").code(), Code::Unavailable);
+    let rejected = grpc(&gateway.authority(Grpc), SINGLE, &headers).await;
+    assert_eq!(rejected.expect_err("no keys").code(), Code::Unavailable);
     gateway.stop().await;
 }

@@ -1,4 +1,5 @@
-//! `when`: who gets to see which documents, what comes back, and whose fault a condition is that cannot be asked.
+//! `when`: which documents each branch gets, what the client gets back, and how a condition that cannot be evaluated is
+//! reported.
 
 use std::sync::{
     Arc,
@@ -23,7 +24,7 @@ use crate::golden::GoldenFlow;
 
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-/// `d0`, `d1`, ... with these values as their tag `x`; null for none.
+/// Creates documents `d0`, `d1`, ... with these values as their tag `x`; null leaves the tag out.
 fn documents(tags: &[Value]) -> Vec<DocumentProto> {
     let document = |(number, x): (usize, &Value)| {
         let mut document = text(&format!("d{number}"), "t");
@@ -35,8 +36,8 @@ fn documents(tags: &[Value]) -> Vec<DocumentProto> {
     tags.iter().enumerate().map(document).collect()
 }
 
-/// Ids and texts of the answer over gRPC, in its order.
-async fn over_grpc(
+/// Ids and texts of the response over gRPC, in its order.
+async fn send_over_grpc(
     gateway: &ServedGateway,
     endpoint: &str,
     tags: &[Value],
@@ -53,17 +54,17 @@ async fn over_grpc(
     .encode_to_vec()
     .into();
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
-    let answer = client.unary(SINGLE, tonic::Request::new(request)).await?;
-    let answer = DataRequest::decode(answer.into_inner()).expect("a request");
-    let documents = answer.documents.into_vec().expect("documents");
+    let response = client.unary(SINGLE, tonic::Request::new(request)).await?;
+    let response = DataRequest::decode(response.into_inner()).expect("a request");
+    let documents = response.documents.into_vec().expect("documents");
     Ok(documents
         .iter()
         .map(|document| (document.id.clone(), text_of(document).to_owned()))
         .collect())
 }
 
-/// The same over HTTP; the status and the body where it is not 200.
-async fn over_http(
+/// Sends the documents over HTTP and returns ids and texts, or the status and the body if it is not 200.
+async fn send_over_http(
     gateway: &ServedGateway,
     endpoint: &str,
     tags: &[Value],
@@ -77,12 +78,12 @@ async fn over_http(
         })
         .collect();
     let body = json!({"data": data, "execEndpoint": endpoint});
-    let answer = post(&gateway.authority(Protocol::Http), &body).await;
-    if answer.status != 200 {
-        return Err((answer.status, answer.json()));
+    let response = post(&gateway.authority(Protocol::Http), &body).await;
+    if response.status != 200 {
+        return Err((response.status, response.json()));
     }
     let member = |document: &Value, key: &str| document[key].as_str().expect("text").to_owned();
-    Ok(answer.json()["data"]
+    Ok(response.json()["data"]
         .as_array()
         .expect("documents")
         .iter()
@@ -98,7 +99,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn each_branch_sees_its_documents_and_the_client_gets_its_own_order_back() {
+async fn each_branch_gets_its_documents_and_the_client_the_original_order() {
     let running = GoldenFlow::start("conditions").await;
     let tags = [json!(2), json!(1), json!("1"), json!(1.0), Value::Null];
     let expected = pairs(&[
@@ -109,14 +110,17 @@ async fn each_branch_sees_its_documents_and_the_client_gets_its_own_order_back()
         ("d4", "t+a+c+j"),
     ]);
     let gateway = &running.gateway;
-    assert_eq!(over_http(gateway, "/", &tags).await, Ok(expected.clone()));
-    let answer = over_grpc(gateway, "/", &tags).await;
-    assert_eq!(answer.expect("an answer"), expected);
+    assert_eq!(
+        send_over_http(gateway, "/", &tags).await,
+        Ok(expected.clone())
+    );
+    let response = send_over_grpc(gateway, "/", &tags).await;
+    assert_eq!(response.expect("a response"), expected);
     running.stop().await;
 }
 
 #[tokio::test]
-async fn documents_that_a_branch_adds_come_last() {
+async fn documents_added_by_a_branch_come_last() {
     let running = GoldenFlow::start("conditions").await;
     let tags = [json!(2), json!(1)];
     let expected = pairs(&[
@@ -127,27 +131,27 @@ async fn documents_that_a_branch_adds_come_last() {
     ]);
     let gateway = &running.gateway;
     assert_eq!(
-        over_http(gateway, "/order", &tags).await,
+        send_over_http(gateway, "/order", &tags).await,
         Ok(expected.clone())
     );
-    let answer = over_grpc(gateway, "/order", &tags).await;
-    assert_eq!(answer.expect("an answer"), expected);
+    let response = send_over_grpc(gateway, "/order", &tags).await;
+    assert_eq!(response.expect("a response"), expected);
     running.stop().await;
 }
 
-/// Executors compiled in: `NAME` adds its name to every text, and counts the documents that it sees.
-fn counting(names: &[&'static str]) -> (Registry, Vec<Arc<AtomicUsize>>) {
+/// Creates in-process Executors that add their name to every text and count their documents.
+fn counting_executors(names: &[&'static str]) -> (Registry, Vec<Arc<AtomicUsize>>) {
     let mut registry = Registry::default();
     let mut counts = Vec::new();
     for name in names.iter().copied() {
         let count = Arc::new(AtomicUsize::new(0));
         counts.push(Arc::clone(&count));
-        registry = registry.with(name, move || marking(name, &count));
+        registry = registry.with(name, move || marking_executor(name, &count));
     }
     (registry, counts)
 }
 
-fn marking(name: &'static str, count: &Arc<AtomicUsize>) -> Executor {
+fn marking_executor(name: &'static str, count: &Arc<AtomicUsize>) -> Executor {
     let count = Arc::clone(count);
     Executor::new("Marking").on_default(move |request: Request| {
         count.fetch_add(request.documents().len(), Ordering::SeqCst);
@@ -164,8 +168,8 @@ fn marking(name: &'static str, count: &Arc<AtomicUsize>) -> Executor {
 const HEAD: &str = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0]}\nexecutors:\n";
 
 #[tokio::test]
-async fn a_document_that_matches_no_branch_is_gone() {
-    let (registry, counts) = counting(&["b", "c", "j"]);
+async fn a_document_that_matches_no_branch_is_dropped() {
+    let (registry, counts) = counting_executors(&["b", "c", "j"]);
     let yaml = format!(
         "{HEAD}  - {{name: b, uses: 'inproc://b', needs: gateway, when: {{tags__x: {{$eq: 1}}}}}}\n  \
          - {{name: c, uses: 'inproc://c', needs: gateway, when: {{tags__x: {{$eq: 2}}}}}}\n  \
@@ -174,49 +178,63 @@ async fn a_document_that_matches_no_branch_is_gone() {
     let gateway = ServedGateway::start_with(&yaml, &registry).await;
     let tags = [json!(3), json!(2), Value::Null, json!(1)];
     let expected = pairs(&[("d1", "t+c+j"), ("d3", "t+b+j")]);
-    assert_eq!(over_http(&gateway, "/", &tags).await, Ok(expected.clone()));
-    let answer = over_grpc(&gateway, "/", &tags).await;
-    assert_eq!(answer.expect("an answer"), expected);
-    // Where nothing matches, the Executors are called all the same, with nothing.
-    assert_eq!(over_http(&gateway, "/", &[json!(9)]).await, Ok(Vec::new()));
-    let seen: Vec<_> = counts
+    assert_eq!(
+        send_over_http(&gateway, "/", &tags).await,
+        Ok(expected.clone())
+    );
+    let response = send_over_grpc(&gateway, "/", &tags).await;
+    assert_eq!(response.expect("a response"), expected);
+    // When nothing matches, the Executors are still called, with no documents.
+    assert_eq!(
+        send_over_http(&gateway, "/", &[json!(9)]).await,
+        Ok(Vec::new())
+    );
+    let totals: Vec<_> = counts
         .iter()
         .map(|count| count.load(Ordering::SeqCst))
         .collect();
-    assert_eq!(seen, [2, 2, 4]);
+    assert_eq!(totals, [2, 2, 4]);
     gateway.stop().await;
 }
 
 #[tokio::test]
 async fn a_document_that_cannot_be_compared_is_the_clients_error() {
-    let (registry, counts) = counting(&["b"]);
+    let (registry, counts) = counting_executors(&["b"]);
     let yaml =
         format!("{HEAD}  - {{name: b, uses: 'inproc://b', when: {{tags__x: {{$gt: 1}}}}}}\n");
     let gateway = ServedGateway::start_with(&yaml, &registry).await;
     let tags = [json!(2), json!("two")];
-    let (status, body) = over_http(&gateway, "/", &tags).await.expect_err("refused");
+    let (status, body) = send_over_http(&gateway, "/", &tags)
+        .await
+        .expect_err("rejected");
     assert_eq!(status, 422, "{body}");
-    let fault = &body["detail"][0];
-    assert!(fault["msg"].to_string().contains("tags__x"), "{body}");
-    // A document's fault, whoever was asked for.
-    assert!(!fault["loc"].to_string().contains("target"), "{body}");
-    let status = over_grpc(&gateway, "/", &tags).await.expect_err("refused");
+    let error = &body["detail"][0];
+    assert!(error["msg"].to_string().contains("tags__x"), "{body}");
+    // The error is in the document, not in the target.
+    assert!(!error["loc"].to_string().contains("target"), "{body}");
+    let status = send_over_grpc(&gateway, "/", &tags)
+        .await
+        .expect_err("rejected");
     assert_eq!(status.code(), Code::Unknown, "{status}");
     for part in ["executor b", "tags__x", "a string", "a number"] {
         assert!(status.message().contains(part), "{status}");
     }
-    assert_eq!(counts[0].load(Ordering::SeqCst), 0, "nobody was called");
-    // The next request has nothing to do with it.
-    let answer = over_http(&gateway, "/", &[json!(2)]).await;
-    assert_eq!(answer, Ok(pairs(&[("d0", "t+b")])));
+    assert_eq!(
+        counts[0].load(Ordering::SeqCst),
+        0,
+        "no Executor was called"
+    );
+    // The next request is not affected.
+    let response = send_over_http(&gateway, "/", &[json!(2)]).await;
+    assert_eq!(response, Ok(pairs(&[("d0", "t+b")])));
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_condition_that_fails_where_nobody_waits_costs_the_client_nothing() {
-    // At the Gateway itself, and behind an Executor.
+async fn a_failing_condition_of_a_floating_executor_does_not_fail_the_request() {
+    // Directly after the Gateway, and after an Executor.
     for needs in ["gateway", "a"] {
-        let (registry, counts) = counting(&["a", "f"]);
+        let (registry, counts) = counting_executors(&["a", "f"]);
         let yaml = format!(
             "{HEAD}  - {{name: a, uses: 'inproc://a'}}\n  \
              - {{name: f, uses: 'inproc://f', needs: {needs}, floating: true, when: {{tags__x: {{$gt: 1}}}}}}\n  \
@@ -227,12 +245,12 @@ async fn a_condition_that_fails_where_nobody_waits_costs_the_client_nothing() {
         let tags = [json!(2), json!("two")];
         let expected = pairs(&[("d0", "t+a+e"), ("d1", "t+a+e")]);
         assert_eq!(
-            over_http(&gateway, "/", &tags).await,
+            send_over_http(&gateway, "/", &tags).await,
             Ok(expected.clone()),
             "needs {needs}"
         );
-        let answer = over_grpc(&gateway, "/", &tags).await;
-        assert_eq!(answer.expect("an answer"), expected, "needs {needs}");
+        let response = send_over_grpc(&gateway, "/", &tags).await;
+        assert_eq!(response.expect("a response"), expected, "needs {needs}");
         gateway.stop().await;
         assert_eq!(counts[1].load(Ordering::SeqCst), 0, "needs {needs}");
     }

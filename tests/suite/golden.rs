@@ -1,4 +1,4 @@
-//! The Flows of the recordings, with Executors in Rust behind a Gateway in Rust.
+//! Runs the Flows of the recordings, with our Gateway and our Executors.
 
 use executor_fn::Executor;
 use flowgate_tests::{
@@ -6,26 +6,26 @@ use flowgate_tests::{
     flow::{ClosedPort, ServedExecutor, ServedGateway},
 };
 
-/// A Flow of the recordings, running.
+/// A running Flow of the recordings.
 pub(crate) struct GoldenFlow {
     pub(crate) gateway: ServedGateway,
     pub(crate) executors: Vec<ServedExecutor>,
-    /// Where the Executor that is down would listen.
+    /// The port of the Executor that is down.
     closed: ClosedPort,
 }
 
 impl GoldenFlow {
     pub(crate) async fn start(name: &str) -> Self {
         let mut executors = Vec::new();
-        let closed = ClosedPort::hold();
+        let closed = ClosedPort::reserve();
         let mut yaml = String::from(HEAD);
         yaml.push_str(gateway_keys(name));
-        yaml.push_str(if layout(name).is_empty() {
+        yaml.push_str(if deployments(name).is_empty() {
             "executors: []\n"
         } else {
             "executors:\n"
         });
-        for (deployment, executor, keys) in layout(name) {
+        for (deployment, executor, keys) in deployments(name) {
             let port = match executor {
                 Some(executor) => {
                     let served = ServedExecutor::start(executor, deployment).await;
@@ -35,7 +35,7 @@ impl GoldenFlow {
                         executors[executors.len() - 1].port()
                     )
                 }
-                None => format!("host: localhost, port: {}", closed.number()),
+                None => format!("host: localhost, port: {}", closed.port()),
             };
             yaml.push_str(&format!(
                 "  - {{name: {deployment}, external: true, {port}{keys}}}\n"
@@ -68,15 +68,15 @@ fn gateway_keys(flow: &str) -> &'static str {
     }
 }
 
-type Placed = (&'static str, Option<Executor>, &'static str);
+type Deployment = (&'static str, Option<Executor>, &'static str);
 
-fn layout(flow: &str) -> Vec<Placed> {
+fn deployments(flow: &str) -> Vec<Deployment> {
     match flow {
         "single" | "timeout" => vec![("exec0", Some(multi()), "")],
         "executor_down" => vec![("ex", None, "")],
         "no_executors" => vec![],
         "join" => diamond(", needs: [b, c]"),
-        // Jina 3.13 refuses no_reduce for external Executors; the same graph with processes of its own was recorded.
+        // Jina 3.13 rejects no_reduce for external Executors, so the recording has the same graph with Executors started by Jina.
         "join_no_reduce" => diamond(", needs: [b, c], no_reduce: true"),
         "chain_floating" => vec![
             ("a", Some(order("a")), ""),
@@ -101,7 +101,7 @@ fn layout(flow: &str) -> Vec<Placed> {
     }
 }
 
-fn diamond(join: &'static str) -> Vec<Placed> {
+fn diamond(join: &'static str) -> Vec<Deployment> {
     vec![
         ("a", Some(order("a")), ""),
         ("b", Some(order("b")), ", needs: a"),

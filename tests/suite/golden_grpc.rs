@@ -1,4 +1,4 @@
-//! The gRPC recordings, sent to our Gateway and our Executor.
+//! Replays the gRPC recordings against our Gateway and our Executor.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use flowgate_proto::{
 use flowgate_tests::{
     client::RawGrpc,
     flow::eventually,
-    golden::{Recording, masked, masked_ports, recordings},
+    golden::{Recording, mask, mask_ports, recordings},
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -39,19 +39,19 @@ async fn a_flow_without_executors_answers_as_jina() {
 }
 
 #[tokio::test]
-async fn an_executor_that_is_down_is_told_as_jina_does() {
+async fn an_executor_that_is_down_is_reported_as_by_jina() {
     replay("executor_down").await;
 }
 
 #[tokio::test]
-async fn floating_and_skipped_executors_are_told_as_jina_does() {
+async fn floating_and_skipped_executors_are_reported_as_by_jina() {
     let running = GoldenFlow::start("chain_floating").await;
     let gateway = RawGrpc::new(&running.gateway.authority(Protocol::Grpc));
     for recording in recordings("grpc", "chain_floating") {
-        // Endpoints are learnt beside the first request: who is skipped is seen a little later.
+        // Executors are skipped only after endpoint discovery, which runs concurrently with the first request.
         eventually(&recording.name, || {
             let (mut gateway, recording) = (gateway.clone(), recording.clone());
-            async move { answer_of(&mut gateway, &recording).await == expected(&recording) }
+            async move { response_to(&mut gateway, &recording).await == expected(&recording) }
         })
         .await;
     }
@@ -64,13 +64,13 @@ async fn replay(flow: &str) {
     for recording in recordings("grpc", flow) {
         match recording.name.as_str() {
             "27-warmup_discard" => replay_race(&mut gateway, &recording).await,
-            // Jina takes the request that has no byte for a fault of its own; it is an empty request.
+            // Jina fails with an internal error on a request without bytes, which is a valid empty request.
             "16-empty_message" => {
-                let answer = gateway
+                let response = gateway
                     .unary(method(&recording), tonic::Request::new(Bytes::new()))
                     .await;
                 assert_eq!(
-                    routes(&answer.expect("an answer").into_inner()),
+                    routes(&response.expect("a response").into_inner()),
                     ["gateway", "exec0"]
                 );
             }
@@ -90,36 +90,36 @@ async fn replay(flow: &str) {
 
 async fn replay_one(client: &mut RawGrpc, recording: &Recording) {
     assert_eq!(
-        answer_of(client, recording).await,
+        response_to(client, recording).await,
         expected(recording),
         "{}",
         recording.name
     );
 }
 
-/// Which branch's documents come first, and so whose fields stay, is a race in Jina: the rest is compared.
+/// Compares all but the order and the fields of documents: which branch comes first is a race in Jina.
 async fn replay_race(client: &mut RawGrpc, recording: &Recording) {
-    let (ours, jinas) = (answer_of(client, recording).await, expected(recording));
-    let (Seen::Request(ours), Seen::Request(jinas)) = (ours, jinas) else {
+    let (ours, jinas) = (response_to(client, recording).await, expected(recording));
+    let (Outcome::Request(ours), Outcome::Request(jinas)) = (ours, jinas) else {
         panic!("{}: no data request", recording.name)
     };
     assert_eq!(ours.without_race(), jinas.without_race());
 }
 
-/// What a call came to, in a form that can be compared.
+/// The outcome of a call, in a comparable form.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum Outcome {
     Request(Box<Timeless>),
     Message(Value),
     Status(Code, String),
 }
 
-/// A data request without what differs from run to run.
+/// A data request without the values that differ from run to run.
 #[derive(Debug, PartialEq)]
 struct Timeless {
     header: HeaderProto,
     parameters: Option<Struct>,
-    /// Executor, whether it began, whether it ended, its status.
+    /// The routes, with their times replaced by zero.
     routes: Vec<RouteProto>,
     documents: Vec<DocumentProto>,
     is_error: bool,
@@ -135,43 +135,43 @@ impl Timeless {
     }
 }
 
-async fn answer_of(client: &mut RawGrpc, recording: &Recording) -> Seen {
+async fn response_to(client: &mut RawGrpc, recording: &Recording) -> Outcome {
     let mut request =
         tonic::Request::new(Bytes::from(recording.bytes(".req.bin").unwrap_or_default()));
     *request.metadata_mut() = metadata(recording);
     match client.unary(method(recording), request).await {
-        Ok(answer) => {
-            let is_error = answer.metadata().contains_key("is-error");
-            message(recording, answer.get_ref(), is_error)
+        Ok(response) => {
+            let is_error = response.metadata().contains_key("is-error");
+            message(recording, response.get_ref(), is_error)
         }
-        Err(status) => Seen::Status(status.code(), masked_ports(status.message())),
+        Err(status) => Outcome::Status(status.code(), mask_ports(status.message())),
     }
 }
 
-fn expected(recording: &Recording) -> Seen {
+fn expected(recording: &Recording) -> Outcome {
     let response = &recording.json["response"];
     let is_error = response["trailing_metadata"]
         .as_array()
         .is_some_and(|list| list.contains(&json!(["is-error", "true"])));
     match recording.bytes(".resp.bin") {
         Some(bytes) => message(recording, &bytes, is_error),
-        None => Seen::Status(
+        None => Outcome::Status(
             code(response["code"].as_str().expect("a code")),
-            masked_ports(response["details"].as_str().expect("details")),
+            mask_ports(response["details"].as_str().expect("details")),
         ),
     }
 }
 
-fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Seen {
+fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Outcome {
     match method(recording) {
         "/jina.JinaSingleDataRequestRPC/process_single_data" => {
             let request = DataRequest::decode(bytes).expect("a data request");
-            Seen::Request(Box::new(timeless(request, &recording.name, is_error)))
+            Outcome::Request(Box::new(timeless(request, &recording.name, is_error)))
         }
         "/jina.JinaGatewayDryRunRPC/dry_run" => {
             let status = flowgate_proto::jina::StatusProto::decode(bytes).expect("a status");
             let exception = status.exception.unwrap_or_default();
-            Seen::Message(masked(json!([
+            Outcome::Message(mask(json!([
                 status.code,
                 status.description,
                 exception.name,
@@ -182,14 +182,14 @@ fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Seen {
             let found = flowgate_proto::jina::EndpointsProto::decode(bytes)
                 .expect("endpoints")
                 .endpoints;
-            // The Executor of the recordings binds more than what is recorded here.
+            // The recorded Executor has more endpoints than ours.
             let ours: BTreeSet<_> = executor_endpoints()
                 .into_iter()
                 .filter(|name| found.contains(name))
                 .collect();
-            Seen::Message(json!([ours, found.last()]))
+            Outcome::Message(json!([ours, found.last()]))
         }
-        other => panic!("no answer of {other} was recorded"),
+        other => panic!("no response of {other} was recorded"),
     }
 }
 
@@ -207,10 +207,10 @@ fn timeless(request: DataRequest, name: &str, is_error: bool) -> Timeless {
     for route in &mut routes {
         route.start_time = route.start_time.map(|_| Default::default());
         // Whether a floating Executor has ended by then is a race.
-        let races = name == "36-floating_first" && route.executor == "f";
+        let is_race = name == "36-floating_first" && route.executor == "f";
         route.end_time = route
             .end_time
-            .filter(|_| !races)
+            .filter(|_| !is_race)
             .map(|_| Default::default());
         mask_stacks(&mut route.status);
     }
@@ -235,7 +235,7 @@ fn timeless(request: DataRequest, name: &str, is_error: bool) -> Timeless {
 
 fn mask_stacks(status: &mut Option<flowgate_proto::jina::StatusProto>) {
     if let Some(exception) = status.as_mut().and_then(|status| status.exception.as_mut()) {
-        // Their content is free; that there are any, is not.
+        // The content may differ, but not whether there are any.
         if !exception.stacks.is_empty() {
             exception.stacks = vec!["<stack line>".to_owned()];
         }
@@ -255,21 +255,21 @@ async fn replay_stream(client: &mut RawGrpc, recording: &Recording) {
             tokio_stream::iter(requests),
         )
         .await;
-    let mut answers = call.expect("a stream").into_inner();
+    let mut responses = call.expect("a stream").into_inner();
     for bytes in recorded {
         let jinas = DataRequest::decode(&bytes[..]).expect("a data request");
-        let ours = answers
+        let ours = responses
             .message()
             .await
-            .expect("an answer")
-            .expect("as many answers as recorded");
+            .expect("a response")
+            .expect("as many responses as recorded");
         let ours = DataRequest::decode(ours).expect("a data request");
         assert_eq!(
             timeless(ours, &recording.name, false),
             timeless(jinas, &recording.name, false)
         );
     }
-    assert!(answers.message().await.expect("a clean end").is_none());
+    assert!(responses.message().await.expect("a clean end").is_none());
 }
 
 fn method(recording: &Recording) -> &str {

@@ -1,25 +1,25 @@
-//! The HTTP recordings, sent to our Gateway.
+//! Replays the HTTP recordings against our Gateway.
 
 use flowgate_config::Protocol;
 use flowgate_tests::{
-    client::{HttpAnswer, http},
-    golden::{Recording, masked, recordings},
+    client::{HttpResponse, http},
+    golden::{Recording, mask, recordings},
 };
 use http::{Request, header};
 use serde_json::{Value, json};
 
 use crate::golden::GoldenFlow;
 
-/// Where we differ from Jina on purpose: the bugs that are mended, with what we answer instead.
-fn ours(name: &str) -> Option<(u16, Value)> {
+/// Returns our response to the requests where it differs from Jina's on purpose, because Jina's is a bug.
+fn deliberate_difference(name: &str) -> Option<(u16, Value)> {
     match name {
-        // Integer tags stay numbers.
+        // Integer tags remain numbers.
         "09-tags_in_request_int_bug" => Some((
             200,
             json!({"data": [{"tags": {"one": 1.0, "zero": 0.0, "two": 2.0,
             "f": 1.5, "s": "1", "b": true, "n": null, "l": [1.0, 0.0], "o": {"one": 1.0}}}]}),
         )),
-        // The client's faults are 422, and say where and what.
+        // Invalid requests are 422 with the path and the error.
         "28-bad_base64_500" => Some((
             422,
             json!({"detail": [{"loc": ["body", "data", 0, "blob"], "msg": "Incorrect padding",
@@ -29,7 +29,7 @@ fn ours(name: &str) -> Option<(u16, Value)> {
             422,
             json!({"detail": [{"loc": ["body", "data"], "msg": "value is not a valid list", "type": "type_error.list"}]}),
         )),
-        // A network error is 503 on every route, as Jina answers on /post.
+        // A network error is 503 on every route, as on Jina's /post.
         "38-executor_down_crud_500" => Some((
             503,
             json!({"header": {"status": {"code": 1, "description": "failed to connect to all addresses |Gateway: \
@@ -58,7 +58,7 @@ async fn a_flow_without_executors_answers_as_jina() {
 }
 
 #[tokio::test]
-async fn an_executor_that_is_down_is_told_as_jina_does() {
+async fn an_executor_that_is_down_is_reported_as_by_jina() {
     replay("executor_down").await;
 }
 
@@ -66,17 +66,17 @@ async fn replay(flow: &str) {
     let running = GoldenFlow::start(flow).await;
     let authority = running.gateway.authority(Protocol::Http);
     for recording in recordings("http", flow) {
-        let answer = send(&authority, &recording.json["request"]).await;
-        assert_headers(&recording.name, &answer);
-        match ours(&recording.name) {
-            Some((status, part)) => assert_ours(&recording.name, &answer, status, &part),
-            None => assert_recorded(&recording, &answer),
+        let response = send(&authority, &recording.json["request"]).await;
+        assert_headers(&recording.name, &response);
+        match deliberate_difference(&recording.name) {
+            Some((status, part)) => assert_difference(&recording.name, &response, status, &part),
+            None => assert_recorded(&recording, &response),
         }
     }
     running.stop().await;
 }
 
-async fn send(authority: &str, request: &Value) -> HttpAnswer {
+async fn send(authority: &str, request: &Value) -> HttpResponse {
     let text = |key: &str| request[key].as_str();
     let mut builder = Request::builder()
         .method(text("method").expect("a method"))
@@ -97,56 +97,56 @@ async fn send(authority: &str, request: &Value) -> HttpAnswer {
     http(builder.body(body.into()).expect("a request")).await
 }
 
-/// The headers that the recordings leave out (facts of Jina 3.13).
-fn assert_headers(name: &str, answer: &HttpAnswer) {
-    let length = answer.headers.get(header::CONTENT_LENGTH);
+/// Checks headers that the recordings omit (known from Jina 3.13).
+fn assert_headers(name: &str, response: &HttpResponse) {
+    let length = response.headers.get(header::CONTENT_LENGTH);
     assert_eq!(
         length.and_then(|length| length.to_str().ok()),
-        Some(answer.body.len().to_string().as_str()),
+        Some(response.body.len().to_string().as_str()),
         "{name}"
     );
     assert_eq!(
-        answer.headers.contains_key(header::ALLOW),
-        answer.status == 405,
+        response.headers.contains_key(header::ALLOW),
+        response.status == 405,
         "{name}"
     );
 }
 
-fn assert_ours(name: &str, answer: &HttpAnswer, status: u16, part: &Value) {
-    assert_eq!(answer.status, status, "{name}: {:?}", answer.body);
-    assert_eq!(answer.content_type(), Some("application/json"), "{name}");
-    assert_contains(name, &masked(answer.json()), part);
+fn assert_difference(name: &str, response: &HttpResponse, status: u16, part: &Value) {
+    assert_eq!(response.status, status, "{name}: {:?}", response.body);
+    assert_eq!(response.content_type(), Some("application/json"), "{name}");
+    assert_contains(name, &mask(response.json()), part);
 }
 
-fn assert_recorded(recording: &Recording, answer: &HttpAnswer) {
+fn assert_recorded(recording: &Recording, response: &HttpResponse) {
     let name = &recording.name;
     let expected = &recording.json["response"];
     assert_eq!(
-        json!(answer.status),
+        json!(response.status),
         expected["status"],
         "{name}: {:?}",
-        answer.body
+        response.body
     );
     assert_eq!(
-        answer.content_type(),
+        response.content_type(),
         expected["content_type"].as_str(),
         "{name}"
     );
     match expected["body_is"].as_str() {
         Some("json") => assert_eq!(
-            masked(answer.json()),
-            masked(expected["body"].clone()),
+            mask(response.json()),
+            mask(expected["body"].clone()),
             "{name}"
         ),
         _ => assert_eq!(
-            json!(String::from_utf8_lossy(&answer.body)),
+            json!(String::from_utf8_lossy(&response.body)),
             expected["body"],
             "{name}"
         ),
     }
 }
 
-/// Whether everything in `part` stands in `whole`; lists are compared place by place.
+/// Asserts that `whole` has everything in `part`; lists are compared item by item.
 fn assert_contains(name: &str, whole: &Value, part: &Value) {
     match part {
         Value::Object(members) => {

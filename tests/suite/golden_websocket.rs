@@ -1,11 +1,11 @@
-//! The WebSocket recordings, sent to our Gateway.
+//! Replays the WebSocket recordings against our Gateway.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_config::Protocol;
 use flowgate_proto::DataRequest;
 use flowgate_tests::{
     client::websocket,
-    golden::{Recording, masked, recordings},
+    golden::{Recording, mask, recordings},
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn an_executor_that_is_down_closes_as_jina() {
 }
 
 #[tokio::test]
-async fn an_executor_that_is_late_closes_as_jina() {
+async fn an_executor_that_times_out_closes_as_jina() {
     replay("timeout").await;
 }
 
@@ -48,9 +48,9 @@ async fn replay(flow: &str) {
         )
         .await;
         if recording.name == "04-json_missing_data_key" {
-            // Jina drops the connection; we say what is wrong.
+            // Jina drops the connection; we close it with the error.
             assert_eq!(
-                received.iter().map(seen).collect::<Vec<_>>(),
+                received.iter().map(recorded_form).collect::<Vec<_>>(),
                 [closed(1008, "data: field required")]
             );
             continue;
@@ -83,7 +83,12 @@ fn assert_recorded(recording: &Recording, received: &[Message]) {
     );
     for (ours, jinas) in received.iter().zip(expected) {
         match jinas["binary_base64_raw"].as_str() {
-            None => assert_eq!(seen(ours), masked(jinas.clone()), "{}", recording.name),
+            None => assert_eq!(
+                recorded_form(ours),
+                mask(jinas.clone()),
+                "{}",
+                recording.name
+            ),
             Some(raw) => {
                 let raw = STANDARD.decode(raw).expect("base64");
                 assert_eq!(
@@ -97,13 +102,13 @@ fn assert_recorded(recording: &Recording, received: &[Message]) {
     }
 }
 
-/// A frame in the form of the recordings.
-fn seen(frame: &Message) -> Value {
+/// Converts a frame to the form of the recordings.
+fn recorded_form(frame: &Message) -> Value {
     match frame {
         Message::Text(text) => {
-            masked(json!({"text_json": serde_json::from_str::<Value>(text).expect("JSON")}))
+            mask(json!({"text_json": serde_json::from_str::<Value>(text).expect("JSON")}))
         }
-        Message::Close(Some(close)) => masked(closed(close.code.into(), &close.reason)),
+        Message::Close(Some(close)) => mask(closed(close.code.into(), &close.reason)),
         other => panic!("unexpected {other:?}"),
     }
 }

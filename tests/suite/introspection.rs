@@ -1,4 +1,4 @@
-//! What a Gateway says about itself: health, and reflection as Jina's own peers read it.
+//! Health checks and reflection of a Gateway, as Jina's own peers use them.
 
 use flowgate_config::Protocol;
 use flowgate_tests::flow::ServedGateway;
@@ -11,8 +11,8 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
-/// What Jina 3.13's own Gateway lists.
-const JINAS: [&str; 5] = [
+/// The services that Jina 3.13's own Gateway lists.
+const JINA_SERVICES: [&str; 5] = [
     "grpc.reflection.v1alpha.ServerReflection",
     "jina.JinaGatewayDryRunRPC",
     "jina.JinaInfoRPC",
@@ -34,20 +34,20 @@ pub(crate) fn channel(gateway: &ServedGateway) -> Channel {
         .connect_lazy()
 }
 
-pub(crate) fn of(service: &str) -> HealthCheckRequest {
+pub(crate) fn check_of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.to_owned(),
     }
 }
 
 #[tokio::test]
-async fn health_knows_what_is_served_and_nothing_else() {
+async fn health_knows_only_the_served_services() {
     let (gateway, channel) = gateway().await;
     let mut health = HealthClient::new(channel);
-    for service in JINAS.iter().chain(&[""]) {
-        let answer = health.check(of(service)).await.expect("known");
+    for service in JINA_SERVICES.iter().chain(&[""]) {
+        let response = health.check(check_of(service)).await.expect("known");
         assert_eq!(
-            answer.into_inner().status(),
+            response.into_inner().status(),
             ServingStatus::Serving,
             "{service}"
         );
@@ -58,7 +58,7 @@ async fn health_knows_what_is_served_and_nothing_else() {
         "jina.jinarpc",
         "x",
     ] {
-        let status = health.check(of(service)).await.expect_err("unknown");
+        let status = health.check(check_of(service)).await.expect_err("unknown");
         assert_eq!(
             (status.code(), status.message()),
             (Code::NotFound, ""),
@@ -69,7 +69,7 @@ async fn health_knows_what_is_served_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn watching_tells_at_once_and_unknown_names_stay_open() {
+async fn a_health_watch_reports_at_once_and_stays_open_for_unknown_services() {
     let (gateway, channel) = gateway().await;
     let mut health = HealthClient::new(channel);
     for (service, status) in [
@@ -77,15 +77,15 @@ async fn watching_tells_at_once_and_unknown_names_stay_open() {
         ("jina.JinaRPC", ServingStatus::Serving),
         ("x", ServingStatus::ServiceUnknown),
     ] {
-        let watch = health.watch(of(service)).await.expect("a stream");
+        let watch = health.watch(check_of(service)).await.expect("a stream");
         let mut watch = watch.into_inner();
         let first = watch.message().await.expect("a message").expect("a status");
         assert_eq!(first.status(), status, "{service}");
-        // It is still open: there is no end to be read, and other calls go through.
+        // The stream is still open: its end cannot be read, and other calls succeed.
         let next = tokio::select! {
             biased;
             next = watch.message() => Some(next),
-            answer = health.check(of("")) => answer.map(|_| None).expect("an answer"),
+            response = health.check(check_of("")) => response.map(|_| None).expect("a response"),
         };
         assert!(next.is_none(), "{service}: {next:?}");
     }
@@ -104,17 +104,17 @@ async fn reflection_v1alpha_lists_exactly_what_jina_lists() {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(channel);
-    let answers = client
+    let responses = client
         .server_reflection_info(tokio_stream::once(request))
         .await;
-    let mut answers = answers.expect("a stream").into_inner();
-    let answer = answers
+    let mut responses = responses.expect("a stream").into_inner();
+    let response = responses
         .message()
         .await
         .expect("a message")
-        .expect("an answer");
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("no list: {answer:?}")
+        .expect("a response");
+    let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
+        panic!("no list: {response:?}")
     };
     let mut names: Vec<_> = list
         .service
@@ -122,32 +122,32 @@ async fn reflection_v1alpha_lists_exactly_what_jina_lists() {
         .map(|service| service.name)
         .collect();
     names.sort();
-    assert_eq!(names, JINAS);
+    assert_eq!(names, JINA_SERVICES);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn reflection_v1_is_there_too() {
+async fn reflection_v1_is_supported_too() {
     use v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
     let (gateway, channel) = gateway().await;
-    let ask = |message| {
+    let reflect = |message| {
         let mut client = ServerReflectionClient::new(channel.clone());
         async move {
             let request = ServerReflectionRequest {
                 host: String::new(),
                 message_request: Some(message),
             };
-            let answers = client
+            let responses = client
                 .server_reflection_info(tokio_stream::once(request))
                 .await?;
-            let answer = answers.into_inner().message().await?;
-            Ok::<_, Status>(answer.and_then(|answer| answer.message_response))
+            let response = responses.into_inner().message().await?;
+            Ok::<_, Status>(response.and_then(|response| response.message_response))
         }
     };
-    let listed = ask(MessageRequest::ListServices(String::new())).await;
+    let listed = reflect(MessageRequest::ListServices(String::new())).await;
     let Ok(Some(MessageResponse::ListServicesResponse(list))) = listed else {
         panic!("no list: {listed:?}")
     };
@@ -156,10 +156,16 @@ async fn reflection_v1_is_there_too() {
         .iter()
         .map(|service| service.name.as_str())
         .collect();
-    assert!(JINAS.iter().all(|name| names.contains(name)), "{names:?}");
-    // Every service can be described, so that generic clients can call it.
-    for name in JINAS.iter().filter(|name| name.starts_with("jina.")) {
-        let found = ask(MessageRequest::FileContainingSymbol((*name).to_owned())).await;
+    assert!(
+        JINA_SERVICES.iter().all(|name| names.contains(name)),
+        "{names:?}"
+    );
+    // Every service has a description, so that generic clients can call it.
+    for name in JINA_SERVICES
+        .iter()
+        .filter(|name| name.starts_with("jina."))
+    {
+        let found = reflect(MessageRequest::FileContainingSymbol((*name).to_owned())).await;
         assert!(
             matches!(found, Ok(Some(MessageResponse::FileDescriptorResponse(_)))),
             "{name}: {found:?}"

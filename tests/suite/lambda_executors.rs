@@ -1,4 +1,4 @@
-//! Executors that are Lambda functions: what they are sent, what is tried again, what is told of each failure.
+//! Executors that are Lambda functions: their payloads, retries, and the error that the client gets for each failure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +12,10 @@ use flowgate_proto::{
     jina::HeaderProto,
 };
 use flowgate_tests::{
-    client::{HttpAnswer, RawGrpc, http, post},
+    client::{HttpResponse, RawGrpc, http, post},
     executors::tag,
     flow::{ClosedPort, ServedGateway, eventually},
-    lambda_api::{ARN, LambdaApi, Scripted},
+    lambda_api::{ARN, LambdaApi, ScriptedResponse},
 };
 use gateway::gateway::Registry;
 use prost::Message as _;
@@ -24,9 +24,9 @@ use tonic::{Code, Status};
 
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-/// A Flow over gRPC and HTTP that invokes at the API.
+/// Starts a Gateway, over gRPC and HTTP, whose Flow invokes functions at the fake API.
 async fn gateway(api: &LambdaApi, keys: &str, invoke: &str, executors: &str) -> ServedGateway {
-    let setting = api.setting(invoke);
+    let setting = api.invoke_setting(invoke);
     let yaml = format!(
         "jtype: Flow\ngateway: {{protocol: [grpc, http], port: [0, 0], {setting}{keys}}}\nexecutors:\n{executors}"
     );
@@ -34,13 +34,13 @@ async fn gateway(api: &LambdaApi, keys: &str, invoke: &str, executors: &str) -> 
     ServedGateway::start_with(&yaml, &registry).await
 }
 
-/// A Flow of one function `e`.
-async fn single(api: &LambdaApi, keys: &str) -> ServedGateway {
+/// Starts a Gateway whose Flow has one function `e`.
+async fn single_function(api: &LambdaApi, keys: &str) -> ServedGateway {
     let executors = "  - {name: e, host: 'lambda://e'}\n";
     gateway(api, keys, ", warm_up: none, max_retry_pause: 1", executors).await
 }
 
-async fn ask(gateway: &ServedGateway) -> HttpAnswer {
+async fn post_document(gateway: &ServedGateway) -> HttpResponse {
     let body = json!({"data": [{"text": "x"}], "execEndpoint": "/"});
     post(&gateway.authority(Protocol::Http), &body).await
 }
@@ -48,11 +48,11 @@ async fn ask(gateway: &ServedGateway) -> HttpAnswer {
 async fn send(gateway: &ServedGateway, request: &DataRequest) -> Result<DataRequest, Status> {
     let call = tonic::Request::new(Bytes::from(request.encode_to_vec()));
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
-    let answer = client.unary(SINGLE, call).await?;
-    Ok(DataRequest::decode(answer.into_inner()).expect("a request"))
+    let response = client.unary(SINGLE, call).await?;
+    Ok(DataRequest::decode(response.into_inner()).expect("a request"))
 }
 
-/// Documents of so many bytes that no compression makes fewer.
+/// Creates documents of incompressible bytes.
 fn blobs(count: usize, bytes: usize) -> DataRequest {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
@@ -96,12 +96,12 @@ async fn a_chain_a_branch_and_a_join_of_functions() {
                      - {name: c, uses: 'inproc://c', needs: a}\n  \
                      - {name: j, uses: 'lambda://j', needs: [b, c]}\n";
     let gateway = gateway(&api, "", ", warm_up: none", executors).await;
-    let answer = ask(&gateway).await;
-    assert_eq!(answer.status, 200, "{:?}", answer.body);
-    let answer = answer.json();
-    let text = answer["data"][0]["text"].as_str().expect("a text");
+    let response = post_document(&gateway).await;
+    assert_eq!(response.status, 200, "{:?}", response.body);
+    let response = response.json();
+    let text = response["data"][0]["text"].as_str().expect("a text");
     assert!(text.starts_with("x+a+") && text.ends_with("+j"), "{text}");
-    let routes = answer["routes"].as_array().expect("routes");
+    let routes = response["routes"].as_array().expect("routes");
     let routes: Vec<_> = routes
         .iter()
         .map(|route| route["executor"].as_str())
@@ -109,7 +109,7 @@ async fn a_chain_a_branch_and_a_join_of_functions() {
     for executor in ["gateway", "a", "b", "c", "j"] {
         assert!(routes.contains(&Some(executor)), "{routes:?}");
     }
-    let first = api.processed().remove(0);
+    let first = api.process_invocations().remove(0);
     assert_eq!(
         (first.function.as_str(), first.query.as_str()),
         ("a", "Qualifier=live")
@@ -119,7 +119,7 @@ async fn a_chain_a_branch_and_a_join_of_functions() {
 }
 
 #[tokio::test]
-async fn replicas_take_turns_and_endpoints_are_learnt() {
+async fn replicas_take_turns_and_endpoints_are_discovered() {
     let api = LambdaApi::start().await;
     for function in ["one", "two"] {
         let executor = Executor::new("E").on("/there", async |_: Request| Ok(Reply::unchanged()));
@@ -128,18 +128,20 @@ async fn replicas_take_turns_and_endpoints_are_learnt() {
     let executors = "  - {name: e, external: true, host: 'lambda://one,lambda://two'}\n";
     let gateway = gateway(&api, "", ", warm_up: none", executors).await;
     let authority = gateway.authority(Protocol::Http);
-    let there = json!({"data": [{"text": "x"}], "execEndpoint": "/there"});
+    let known = json!({"data": [{"text": "x"}], "execEndpoint": "/there"});
     for _ in 0..4 {
-        assert_eq!(post(&authority, &there).await.status, 200);
+        assert_eq!(post(&authority, &known).await.status, 200);
     }
     let sent = |name| {
-        api.invoked()
+        api.invocations()
             .iter()
             .filter(|sent| sent.function == name)
             .count()
     };
-    eventually("endpoints are asked for", || async {
-        api.invoked().iter().any(|sent| sent.is(Call::Endpoints))
+    eventually("endpoints are requested", || async {
+        api.invocations()
+            .iter()
+            .any(|sent| sent.has_call(Call::Endpoints))
     })
     .await;
     assert!(
@@ -148,11 +150,11 @@ async fn replicas_take_turns_and_endpoints_are_learnt() {
         sent("one"),
         sent("two")
     );
-    eventually("an endpoint that nobody binds is skipped", || async {
-        let before = api.processed().len();
-        let elsewhere = json!({"data": [{"text": "x"}], "execEndpoint": "/elsewhere"});
-        let answer = post(&authority, &elsewhere).await;
-        answer.status == 200 && api.processed().len() == before
+    eventually("an Executor without the endpoint is skipped", || async {
+        let before = api.process_invocations().len();
+        let unknown = json!({"data": [{"text": "x"}], "execEndpoint": "/elsewhere"});
+        let response = post(&authority, &unknown).await;
+        response.status == 200 && api.process_invocations().len() == before
     })
     .await;
     gateway.stop().await;
@@ -160,10 +162,10 @@ async fn replicas_take_turns_and_endpoints_are_learnt() {
 }
 
 #[tokio::test]
-async fn trace_and_deadline_go_with_each_invocation() {
+async fn each_invocation_has_trace_and_deadline() {
     let api = LambdaApi::start().await;
     api.serve("e", tag("e"));
-    let gateway = single(&api, ", timeout_send: 60000, compression: gzip").await;
+    let gateway = single_function(&api, ", timeout_send: 60000, compression: gzip").await;
     let request = http::Request::post(format!("http://{}/post", gateway.authority(Protocol::Http)))
         .header("content-type", "application/json")
         .header(
@@ -177,7 +179,7 @@ async fn trace_and_deadline_go_with_each_invocation() {
         .body(Bytes::from_static(br#"{"data": [], "execEndpoint": "/"}"#));
     let before = unix_millis();
     assert_eq!(http(request.expect("a request")).await.status, 200);
-    let sent = api.processed().remove(0);
+    let sent = api.process_invocations().remove(0);
     let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
     assert_eq!(sent.header("x-amzn-trace-id"), Some(root));
     let invocation = sent.invocation();
@@ -187,7 +189,11 @@ async fn trace_and_deadline_go_with_each_invocation() {
         parent,
         Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     );
-    assert_eq!(invocation.trace.len(), 1, "X-Ray's is a header");
+    assert_eq!(
+        invocation.trace.len(),
+        1,
+        "the X-Ray header is not in the payload"
+    );
     let deadline = invocation.deadline.expect("a deadline");
     assert!((before + 60_000..=unix_millis() + 60_000).contains(&deadline));
     gateway.stop().await;
@@ -202,37 +208,41 @@ fn unix_millis() -> u64 {
 }
 
 #[tokio::test]
-async fn what_did_not_run_is_tried_again() {
+async fn invocations_that_did_not_run_are_retried() {
     let api = LambdaApi::start().await;
     api.serve("e", tag("e"));
-    let gateway = single(&api, "").await;
-    let throttled = Scripted::refusal(429, "TooManyRequestsException").with("retry-after", "0");
+    let gateway = single_function(&api, "").await;
+    let throttled = ScriptedResponse::api_error(429, "TooManyRequestsException")
+        .with_header("retry-after", "0");
     api.script("e", throttled);
-    api.script("e", Scripted::refusal(500, "ServiceException"));
-    api.script("e", Scripted::refusal(502, "ENILimitReachedException"));
-    assert_eq!(ask(&gateway).await.status, 200);
-    // The endpoints may have been asked for meanwhile, and have met one of the refusals.
-    let tries = api.invoked().len();
-    assert!(tries >= 4, "{tries}");
+    api.script("e", ScriptedResponse::api_error(500, "ServiceException"));
+    api.script(
+        "e",
+        ScriptedResponse::api_error(502, "ENILimitReachedException"),
+    );
+    assert_eq!(post_document(&gateway).await.status, 200);
+    // Endpoint discovery runs concurrently and may have received one of the scripted errors.
+    let attempts = api.invocations().len();
+    assert!(attempts >= 4, "{attempts}");
     gateway.stop().await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn the_flows_retries_bound_the_tries() {
+async fn retries_of_the_flow_limit_the_attempts() {
     let api = LambdaApi::start().await;
-    let gateway = single(&api, ", retries: 2").await;
-    let refuse = || Scripted::refusal(429, "TooManyRequestsException");
-    (0..20).for_each(|_| api.script("e", refuse()));
-    let answer = ask(&gateway).await;
-    assert_eq!(answer.status, 429, "{:?}", answer.body);
-    assert_eq!(api.processed().len(), 3);
+    let gateway = single_function(&api, ", retries: 2").await;
+    let throttled = || ScriptedResponse::api_error(429, "TooManyRequestsException");
+    (0..20).for_each(|_| api.script("e", throttled()));
+    let response = post_document(&gateway).await;
+    assert_eq!(response.status, 429, "{:?}", response.body);
+    assert_eq!(api.process_invocations().len(), 3);
     gateway.stop().await;
     api.stop().await;
 }
 
-/// Who says it and what (a function's error or answer, or Lambda with a status); then HTTP status, gRPC code and a piece
-/// of the text that the client gets.
+/// One failure per line: its source (a function's error or response, or a status of Lambda) and content; then the HTTP
+/// status, gRPC code and part of the text that the client gets.
 const FAILURES: &str = r#"
 fault | Flowgate.BadPayload | 502 | Internal | could not read its payload
 fault | Flowgate.RequestTooLarge | 413 | ResourceExhausted | the function takes
@@ -246,14 +256,14 @@ fault | Sandbox.Timedout | 504 | DeadlineExceeded | its own timeout
 fault | Runtime.ExitError | 502 | Internal | Runtime.ExitError
 fault | ValueError | 502 | Internal | failed with ValueError
 fault | a text <b> | 502 | Internal | an unnamed error
-answer |  | 502 | Internal | answer is empty
-answer | null | 502 | Internal | answer is empty
-answer | { | 502 | Internal | is invalid
-answer | {"statusCode":200} | 502 | Internal | no key `flowgate`
-answer | {"flowgate":2} | 502 | Internal | version 2
-answer | {"flowgate":1,"body":"?"} | 502 | Internal | no base64
-answer | {"flowgate":1,"body":"AAAA"} | 502 | Internal | protobuf
-answer | {"flowgate":1,"encoding":"zstd","body":"AAAA"} | 502 | Internal | zstd
+response |  | 502 | Internal | answer is empty
+response | null | 502 | Internal | answer is empty
+response | { | 502 | Internal | is invalid
+response | {"statusCode":200} | 502 | Internal | no key `flowgate`
+response | {"flowgate":2} | 502 | Internal | version 2
+response | {"flowgate":1,"body":"?"} | 502 | Internal | not valid base64
+response | {"flowgate":1,"body":"AAAA"} | 502 | Internal | protobuf
+response | {"flowgate":1,"encoding":"zstd","body":"AAAA"} | 502 | Internal | zstd
 413 | RequestTooLargeException | 413 | ResourceExhausted | as too large
 404 | ResourceNotFoundException | 502 | FailedPrecondition | no such function
 403 | AccessDeniedException | 502 | FailedPrecondition | lambda:InvokeFunction
@@ -274,25 +284,25 @@ answer | {"flowgate":1,"encoding":"zstd","body":"AAAA"} | 502 | Internal | zstd
 "#;
 
 #[tokio::test]
-async fn every_failure_is_told_apart() {
+async fn each_failure_has_its_own_error() {
     for line in FAILURES.trim().lines() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let &[who, what, http, grpc, said] = cells.as_slice() else {
+        let &[source, content, http, grpc, expected] = cells.as_slice() else {
             panic!("{line}")
         };
-        let script = match who {
-            "fault" => Scripted::fault(what, &format!("failed at {ARN}")),
-            "answer" => Scripted::answer(what),
-            status => Scripted::refusal(status.parse().expect("a status"), what),
+        let script = match source {
+            "fault" => ScriptedResponse::function_error(content, &format!("failed at {ARN}")),
+            "response" => ScriptedResponse::success(content),
+            status => ScriptedResponse::api_error(status.parse().expect("a status"), content),
         };
-        check_failure(line, &script, http, grpc, said).await;
+        check_failure(line, &script, http, grpc, expected).await;
     }
 }
 
-/// `cargo lambda watch` has a status for it where Lambda has a header.
+/// `cargo lambda watch` reports a function error by its status, Lambda by a header.
 #[tokio::test]
-async fn a_function_that_failed_in_an_emulator_has_not_failed_lambda() {
-    let mut script = Scripted::fault("ValueError", "no");
+async fn a_function_error_of_an_emulator_is_not_an_error_of_lambda() {
+    let mut script = ScriptedResponse::function_error("ValueError", "no");
     script.status = 500;
     script.headers.clear();
     check_failure(
@@ -305,33 +315,47 @@ async fn a_function_that_failed_in_an_emulator_has_not_failed_lambda() {
     .await;
 }
 
-async fn check_failure(line: &str, script: &Scripted, http: &str, grpc: &str, said: &str) {
+async fn check_failure(
+    line: &str,
+    script: &ScriptedResponse,
+    http: &str,
+    grpc: &str,
+    expected: &str,
+) {
     let api = LambdaApi::start().await;
     let keys = ", retries: 0, internal_addresses_in_errors: false";
-    let gateway = single(&api, keys).await;
+    let gateway = single_function(&api, keys).await;
     (0..9).for_each(|_| api.script("e", script.clone()));
-    let answer = ask(&gateway).await;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert_eq!(answer.status.to_string(), http, "{line}: {text}");
-    let is_told = text.contains(said) && text.contains("deployment e");
-    assert!(is_told, "{line}: {text}");
-    let is_hidden = !text.contains("arn:") && !text.contains("123456789012");
-    assert!(is_hidden, "{text}");
+    let response = post_document(&gateway).await;
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    assert_eq!(response.status.to_string(), http, "{line}: {text}");
+    let is_reported = text.contains(expected) && text.contains("deployment e");
+    assert!(is_reported, "{line}: {text}");
+    let is_arn_hidden = !text.contains("arn:") && !text.contains("123456789012");
+    assert!(is_arn_hidden, "{text}");
     let status = send(&gateway, &blobs(0, 0)).await.expect_err("a failure");
     assert_eq!(format!("{:?}", status.code()), grpc, "{line}: {status}");
-    assert!(status.message().contains(said), "{status}");
-    assert_eq!(api.processed().len(), 2, "{line}");
+    assert!(status.message().contains(expected), "{status}");
+    assert_eq!(api.process_invocations().len(), 2, "{line}");
     gateway.stop().await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn what_lambda_says_is_shown_where_addresses_may_be() {
+async fn lambdas_message_is_shown_when_internal_addresses_may_be() {
     let api = LambdaApi::start().await;
-    let gateway = single(&api, "").await;
-    (0..9).for_each(|_| api.script("e", Scripted::refusal(403, "AccessDeniedException")));
-    let answer = ask(&gateway).await;
-    let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
+    let gateway = single_function(&api, "").await;
+    (0..9).for_each(|_| {
+        api.script(
+            "e",
+            ScriptedResponse::api_error(403, "AccessDeniedException"),
+        )
+    });
+    let response = post_document(&gateway).await;
+    let detail = response.json()["detail"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
     assert!(
         detail.contains("'lambda://e'") && detail.contains(ARN),
         "{detail}"
@@ -341,55 +365,55 @@ async fn what_lambda_says_is_shown_where_addresses_may_be() {
 }
 
 #[tokio::test]
-async fn an_api_that_is_not_there_is_503() {
-    let port = ClosedPort::hold();
+async fn an_unreachable_api_is_503() {
+    let port = ClosedPort::reserve();
     let gateway = ServedGateway::start(&format!(
         "jtype: Flow\ngateway: {{protocol: http, port: 0, retries: 1, invoke: {{endpoint_url: 'http://localhost:{}', \
          sign: false, max_retry_pause: 1}}}}\nexecutors:\n  - {{name: e, host: 'lambda://e'}}\n",
-        port.number()
+        port.port()
     ))
     .await;
-    let answer = ask(&gateway).await;
-    assert_eq!(answer.status, 503, "{:?}", answer.body);
-    let said = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(said.contains("Lambda cannot be reached"), "{said}");
+    let response = post_document(&gateway).await;
+    assert_eq!(response.status, 503, "{:?}", response.body);
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    assert!(text.contains("Lambda cannot be reached"), "{text}");
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_function_that_takes_too_long_is_504_and_not_asked_again() {
+async fn a_function_that_times_out_is_504_and_not_retried() {
     let api = LambdaApi::start().await;
     let slow = Executor::new("Slow").on_default(async |_: Request| {
         tokio::time::sleep(Duration::from_secs(60)).await;
         Ok(Reply::unchanged())
     });
     api.serve("e", slow);
-    // Long enough for the client, which is built first.
-    let gateway = single(&api, ", timeout_send: 2000").await;
-    let answer = ask(&gateway).await;
-    assert_eq!(answer.status, 504, "{:?}", answer.body);
-    assert_eq!(api.processed().len(), 1);
+    // Long enough to build the AWS client before the invocation.
+    let gateway = single_function(&api, ", timeout_send: 2000").await;
+    let response = post_document(&gateway).await;
+    assert_eq!(response.status, 504, "{:?}", response.body);
+    assert_eq!(api.process_invocations().len(), 1);
     gateway.stop().await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn what_does_not_fit_plain_is_compressed() {
+async fn a_request_too_large_for_a_payload_is_compressed() {
     let api = LambdaApi::start().await;
     api.serve(
         "e",
         Executor::new("E").on_default(async |_: Request| Ok(Reply::unchanged())),
     );
-    let gateway = single(&api, "").await;
+    let gateway = single_function(&api, "").await;
     let mut request = blobs(1, 8);
     request.documents.edit(|documents| {
         documents[0].content = Some(Content::Blob(vec![7; 5 << 20].into()));
     });
     assert_eq!(
-        ids(&send(&gateway, &request).await.expect("an answer")),
+        ids(&send(&gateway, &request).await.expect("a response")),
         ["d0"]
     );
-    let sent = api.processed();
+    let sent = api.process_invocations();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].invocation().encoding(), Compression::Zstd);
     assert!(sent[0].payload.len() < 10_000);
@@ -398,7 +422,7 @@ async fn what_does_not_fit_plain_is_compressed() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_at_all_is_split_and_put_together() {
+async fn a_request_too_large_when_compressed_is_split_and_its_responses_joined() {
     let api = LambdaApi::start().await;
     let counts = Executor::new("E").on_default(async |request: Request| {
         let count = request.documents().len();
@@ -406,20 +430,20 @@ async fn what_does_not_fit_at_all_is_split_and_put_together() {
         Ok(Reply::results(results))
     });
     api.serve("e", counts);
-    let gateway = single(&api, "").await;
+    let gateway = single_function(&api, "").await;
     let request = blobs(5, 2 << 20);
-    let answer = send(&gateway, &request).await.expect("an answer");
-    assert_eq!(ids(&answer), ["d0", "d1", "d2", "d3", "d4"]);
-    assert_eq!(answer.documents, request.documents);
-    assert_eq!(answer.header.request_id, "r1");
-    let results = answer.parameters.decode().expect("parameters");
+    let response = send(&gateway, &request).await.expect("a response");
+    assert_eq!(ids(&response), ["d0", "d1", "d2", "d3", "d4"]);
+    assert_eq!(response.documents, request.documents);
+    assert_eq!(response.header.request_id, "r1");
+    let results = response.parameters.decode().expect("parameters");
     assert_eq!(
         format!("{:?}", results.fields["__results__"])
             .matches("\"count\"")
             .count(),
         3
     );
-    let sent = api.processed();
+    let sent = api.process_invocations();
     let sizes: Vec<_> = sent.iter().map(|sent| sent.payload.len()).collect();
     assert_eq!(sizes.len(), 3, "2 + 1 + 2 documents: {sizes:?}");
     gateway.stop().await;
@@ -427,7 +451,7 @@ async fn what_does_not_fit_at_all_is_split_and_put_together() {
 }
 
 #[tokio::test]
-async fn the_error_of_one_part_is_the_wholes() {
+async fn an_error_of_one_part_is_the_error_of_the_request() {
     let api = LambdaApi::start().await;
     let picky = Executor::new("E").on_default(async |request: Request| {
         match request
@@ -440,20 +464,22 @@ async fn the_error_of_one_part_is_the_wholes() {
         }
     });
     api.serve("e", picky);
-    let gateway = single(&api, "").await;
-    let answer = send(&gateway, &blobs(4, 2 << 20)).await.expect("an answer");
-    let status = answer.header.status.clone().expect("a status");
+    let gateway = single_function(&api, "").await;
+    let response = send(&gateway, &blobs(4, 2 << 20))
+        .await
+        .expect("a response");
+    let status = response.header.status.clone().expect("a status");
     assert!(status.description.contains("not d3"), "{status:?}");
-    assert_eq!(ids(&answer), ["d0", "d1", "d2", "d3"]);
+    assert_eq!(ids(&response), ["d0", "d1", "d2", "d3"]);
     gateway.stop().await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_split_is_refused_before_anything_runs() {
+async fn a_request_that_cannot_be_split_is_rejected_before_any_invocation() {
     let api = LambdaApi::start().await;
     api.serve("e", tag("e"));
-    let gateway = single(&api, "").await;
+    let gateway = single_function(&api, "").await;
     let status = send(&gateway, &blobs(1, 6 << 20))
         .await
         .expect_err("too large");
@@ -461,7 +487,7 @@ async fn what_cannot_be_split_is_refused_before_anything_runs() {
     for part in ["deployment e", "8388", "6291", "a single document"] {
         assert!(status.message().contains(part), "{part}: {status}");
     }
-    assert_eq!(api.processed().len(), 0);
+    assert_eq!(api.process_invocations().len(), 0);
     let body = json!({"data": [{"text": "x"}]});
     assert_eq!(
         post(&gateway.authority(Protocol::Http), &body).await.status,
@@ -472,11 +498,11 @@ async fn what_cannot_be_split_is_refused_before_anything_runs() {
 }
 
 #[tokio::test]
-async fn the_warm_up_does_what_the_flow_says() {
+async fn the_warm_up_follows_the_setting() {
     let executors = "  - {name: a, host: 'lambda://a'}\n  - {name: b, external: true, host: 'lambda://b,lambda://c'}\n";
     for (setting, expected) in [
         ("none", Vec::new()),
-        // An emulator might take the check for an invocation.
+        // An emulator might count the check as an invocation.
         ("connect", Vec::new()),
         ("dry_run", vec![("a", None), ("b", None), ("c", None)]),
     ] {
@@ -485,8 +511,11 @@ async fn the_warm_up_does_what_the_flow_says() {
             api.serve(function, tag(function));
         }
         let gateway = gateway(&api, "", &format!(", warm_up: {setting}"), executors).await;
-        eventually(setting, || async { api.invoked().len() >= expected.len() }).await;
-        let mut seen: Vec<_> = api.invoked();
+        eventually(setting, || async {
+            api.invocations().len() >= expected.len()
+        })
+        .await;
+        let mut seen: Vec<_> = api.invocations();
         seen.sort_by(|one, other| one.function.cmp(&other.function));
         let kind = |kind: &str| (kind != "RequestResponse").then(|| kind.to_owned());
         let seen: Vec<_> = seen
@@ -507,20 +536,20 @@ async fn the_warm_up_does_what_the_flow_says() {
 }
 
 #[tokio::test]
-async fn an_executors_own_error_is_an_answer() {
+async fn an_executors_own_error_is_a_response() {
     let api = LambdaApi::start().await;
     let fails = Executor::new("E").on_default(async |_: Request| Err(Error::value("boom")));
     api.serve("e", fails);
-    let gateway = single(&api, "").await;
-    let answer = ask(&gateway).await;
-    let status: Value = answer.json()["header"]["status"].clone();
+    let gateway = single_function(&api, "").await;
+    let response = post_document(&gateway).await;
+    let status: Value = response.json()["header"]["status"].clone();
     assert!(
         status["description"]
             .as_str()
             .is_some_and(|text| text.contains("boom")),
         "{status}"
     );
-    assert_eq!(api.processed().len(), 1);
+    assert_eq!(api.process_invocations().len(), 1);
     gateway.stop().await;
     api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Limits: what is too much is refused with a clear answer, on every way in and on the way back.
+//! Limits: requests and responses beyond a limit are rejected with a clear error, over every protocol.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 const SMALL: &str = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], limits: {max_message_bytes: 100000}}\n\
                      executors:\n  - {name: g, uses: 'inproc://greet'}\n";
 
-fn of_size(bytes: usize) -> DataRequest {
+fn request_of_size(bytes: usize) -> DataRequest {
     let header = HeaderProto {
         exec_endpoint: Some("/".to_owned()),
         ..Default::default()
@@ -37,7 +37,7 @@ fn of_size(bytes: usize) -> DataRequest {
 }
 
 #[tokio::test]
-async fn a_message_that_grows_beyond_the_limit_when_unpacked_is_refused() {
+async fn a_message_that_decompresses_beyond_the_limit_is_rejected() {
     let gateway = ServedGateway::start(SMALL).await;
     let address = format!("http://{}", gateway.authority(Protocol::Grpc));
     let channel = Endpoint::from_shared(address)
@@ -45,10 +45,15 @@ async fn a_message_that_grows_beyond_the_limit_when_unpacked_is_refused() {
         .connect_lazy();
     let mut client =
         JinaSingleDataRequestRpcClient::new(channel).send_compressed(CompressionEncoding::Gzip);
-    // Packed, either is a few hundred bytes.
-    assert!(client.process_single_data(of_size(90_000)).await.is_ok());
+    // Compressed, each has a few hundred bytes.
+    assert!(
+        client
+            .process_single_data(request_of_size(90_000))
+            .await
+            .is_ok()
+    );
     let status = client
-        .process_single_data(of_size(110_000))
+        .process_single_data(request_of_size(110_000))
         .await
         .expect_err("too large");
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
@@ -61,10 +66,10 @@ async fn a_body_beyond_the_limit_is_413() {
     let authority = gateway.authority(Protocol::Http);
     let body = |size: usize| json!({"data": [{"text": "x".repeat(size)}]});
     assert_eq!(post(&authority, &body(90_000)).await.status, 200);
-    let answer = post(&authority, &body(110_000)).await;
-    assert_eq!(answer.status, 413);
+    let response = post(&authority, &body(110_000)).await;
+    assert_eq!(response.status, 413);
     assert!(
-        answer.json()["detail"]
+        response.json()["detail"]
             .as_str()
             .is_some_and(|detail| detail.contains("100000"))
     );
@@ -72,7 +77,7 @@ async fn a_body_beyond_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_limit_is_an_error_that_names_the_executor() {
+async fn a_response_beyond_the_limit_is_an_error_that_names_the_executor() {
     let large = Executor::new("Large")
         .on_default(async |_| Ok(Reply::documents(vec![text("d", &"x".repeat(110_000))])));
     let executor = ServedExecutor::start(large, "large").await;
@@ -82,7 +87,7 @@ async fn an_answer_beyond_the_limit_is_an_error_that_names_the_executor() {
         executor.port()
     ))
     .await;
-    let request: Bytes = of_size(1).encode_to_vec().into();
+    let request: Bytes = request_of_size(1).encode_to_vec().into();
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let status = client
         .unary(SINGLE, tonic::Request::new(request))
@@ -95,10 +100,10 @@ async fn an_answer_beyond_the_limit_is_an_error_that_names_the_executor() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_full_says_so() {
+async fn a_gateway_at_its_concurrency_limit_rejects_requests() {
     let open = Arc::new(Semaphore::new(0));
-    let begun = Arc::new(Semaphore::new(0));
-    let (gate, mark) = (Arc::clone(&open), Arc::clone(&begun));
+    let started = Arc::new(Semaphore::new(0));
+    let (gate, mark) = (Arc::clone(&open), Arc::clone(&started));
     let registry = Registry::default().with("gate", move || {
         let (gate, mark) = (Arc::clone(&gate), Arc::clone(&mark));
         Executor::new("Gate").on_default(move |_| {
@@ -118,9 +123,9 @@ async fn a_gateway_that_is_full_says_so() {
         let authority = authority.clone();
         tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status })
     };
-    begun.acquire().await.expect("never closed").forget();
-    let answer = post(&authority, &json!({"data": []})).await;
-    assert_eq!(answer.status, 429, "{:?}", answer.body);
+    started.acquire().await.expect("never closed").forget();
+    let response = post(&authority, &json!({"data": []})).await;
+    assert_eq!(response.status, 429, "{:?}", response.body);
     let mut grpc = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let status = grpc
         .unary(SINGLE, tonic::Request::new(Bytes::new()))
@@ -128,20 +133,20 @@ async fn a_gateway_that_is_full_says_so() {
         .expect_err("full");
     assert_eq!(status.code(), Code::ResourceExhausted);
     open.add_permits(2);
-    assert_eq!(first.await.expect("an answer"), 200);
+    assert_eq!(first.await.expect("a response"), 200);
     assert_eq!(
         post(&authority, &json!({"data": []})).await.status,
         200,
-        "the place is free again"
+        "the slot is free again"
     );
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels_the_call() {
+async fn a_client_that_disconnects_cancels_the_call() {
     let dropped = Arc::new(Semaphore::new(0));
-    let begun = Arc::new(Semaphore::new(0));
-    let (on_drop, mark) = (Arc::clone(&dropped), Arc::clone(&begun));
+    let started = Arc::new(Semaphore::new(0));
+    let (on_drop, mark) = (Arc::clone(&dropped), Arc::clone(&started));
     let executor = Executor::new("Endless").on_default(move |_| {
         let (guard, mark) = (Dropped(Arc::clone(&on_drop)), Arc::clone(&mark));
         async move {
@@ -159,7 +164,7 @@ async fn a_client_that_leaves_cancels_the_call() {
     .await;
     let authority = gateway.authority(Protocol::Http);
     let client = tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status });
-    begun.acquire().await.expect("never closed").forget();
+    started.acquire().await.expect("never closed").forget();
     client.abort();
     eventually("the executor's work is cancelled", || async {
         dropped.available_permits() == 1

@@ -1,4 +1,4 @@
-//! All suites in one binary: linking it once is most of the time that tests take.
+//! All suites in one binary, because linking dominates the time that the tests take.
 
 mod auth;
 

@@ -1,4 +1,4 @@
-//! Protocols that are given one port share it: each request is told apart.
+//! Several protocols on one port: the Gateway detects the protocol of each request.
 
 use bytes::Bytes;
 use flowgate_config::Protocol;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
 #[tokio::test]
-async fn grpc_http_and_websocket_answer_on_one_port() {
+async fn grpc_http_and_websocket_share_one_port() {
     let gateway = ServedGateway::start_on_one_port(|port| {
         format!(
             "jtype: Flow\ngateway: {{protocol: [grpc, http, websocket], port: [{port}, {port}, {port}]}}\n\
@@ -35,17 +35,17 @@ async fn grpc_http_and_websocket_answer_on_one_port() {
     }
     .encode_to_vec()
     .into();
-    let answer = RawGrpc::new(&authority)
+    let response = RawGrpc::new(&authority)
         .unary(SINGLE, tonic::Request::new(request))
         .await
         .expect("gRPC");
-    let documents = DataRequest::decode(answer.into_inner())
+    let documents = DataRequest::decode(response.into_inner())
         .expect("a request")
         .documents;
     assert_eq!(documents.decode().expect("documents").len(), 1);
 
-    let answer = post(&authority, &json!({"data": []})).await;
-    assert_eq!(answer.json()["data"][0]["text"], "hello from Flowgate");
+    let response = post(&authority, &json!({"data": []})).await;
+    assert_eq!(response.json()["data"][0]["text"], "hello from Flowgate");
 
     let frames = vec![Message::text(r#"{"data": []}"#), Message::text("{}")];
     let received = websocket(&authority, "/", None, frames).await;
@@ -55,7 +55,7 @@ async fn grpc_http_and_websocket_answer_on_one_port() {
 }
 
 #[tokio::test]
-async fn a_websocket_port_serves_its_plain_routes() {
+async fn a_websocket_port_serves_plain_http_routes() {
     let gateway = ServedGateway::start(
         "jtype: Flow\ngateway: {protocol: websocket, port: 0}\nexecutors: []\n",
     )
@@ -65,12 +65,12 @@ async fn a_websocket_port_serves_its_plain_routes() {
         let request = Request::get(format!("http://{authority}{path}"))
             .body(Bytes::new())
             .expect("a request");
-        let answer = http(request).await;
-        assert_eq!(answer.status, 200);
+        let response = http(request).await;
+        assert_eq!(response.status, 200);
         assert!(
-            answer.json().get(key).is_some(),
+            response.json().get(key).is_some(),
             "{path}: {:?}",
-            answer.body
+            response.body
         );
     }
     let request = Request::get(format!("http://{authority}/"))
@@ -81,7 +81,7 @@ async fn a_websocket_port_serves_its_plain_routes() {
 }
 
 #[tokio::test]
-async fn a_grpc_port_says_so_to_plain_http() {
+async fn a_grpc_port_rejects_plain_http_with_an_explanation() {
     let gateway =
         ServedGateway::start("jtype: Flow\ngateway: {protocol: grpc, port: 0}\nexecutors: []\n")
             .await;
@@ -89,8 +89,8 @@ async fn a_grpc_port_says_so_to_plain_http() {
     let request = Request::get(format!("http://{authority}/status"))
         .body(Bytes::new())
         .expect("a request");
-    let answer = http(request).await;
-    assert_eq!(answer.status, 415);
-    assert_eq!(&answer.body[..], b"this port speaks gRPC only\n");
+    let response = http(request).await;
+    assert_eq!(response.status, 415);
+    assert_eq!(&response.body[..], b"this port speaks gRPC only\n");
     gateway.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What an Executor is sent, how it is called, and when it is called again.
+//! Calls to Executors over gRPC: metadata, deadline, compression, parameters, the RPC in use, and retries.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use flowgate_tests::{
     client::RawGrpc,
     executors::{tag, text, text_of},
     flow::{ServedGateway, eventually},
-    recorder::{Recorder, Rpc, Sent},
+    recorder::{RecordedCall, Recorder, Rpc},
 };
 use gateway::gateway::Registry;
 use prost::Message as _;
@@ -22,10 +22,10 @@ use tonic::{
 
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-/// Every way in which Jina's own Executors can be called.
-const AS_JINA: &[Rpc] = &[Rpc::Single, Rpc::List, Rpc::Endpoints];
+/// The RPCs that Jina's own Executors serve.
+const JINA_RPCS: &[Rpc] = &[Rpc::Single, Rpc::List, Rpc::Endpoints];
 
-/// A Gateway with some keys, and a deployment `e` with others.
+/// Starts a Gateway with these keys, and a deployment `e` with its own.
 async fn gateway(gateway_keys: &str, executor: &Recorder, executor_keys: &str) -> ServedGateway {
     let port = executor.port();
     ServedGateway::start(&format!(
@@ -59,40 +59,44 @@ async fn send_with(
     let mut call = tonic::Request::new(Bytes::from(request.encode_to_vec()));
     *call.metadata_mut() = metadata;
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
-    let answer = client.unary(SINGLE, call).await?;
-    Ok(DataRequest::decode(answer.into_inner()).expect("a request"))
+    let response = client.unary(SINGLE, call).await?;
+    Ok(DataRequest::decode(response.into_inner()).expect("a request"))
 }
 
-/// The one data request that was sent.
-fn only(executor: &Recorder) -> Sent {
-    let mut sent = executor.sent();
+/// Returns the only data call.
+fn only_call(executor: &Recorder) -> RecordedCall {
+    let mut sent = executor.data_calls();
     assert_eq!(sent.len(), 1, "{sent:?}");
     sent.remove(0)
 }
 
 #[tokio::test]
-async fn metadata_is_the_deployments_and_the_endpoint() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn metadata_has_the_deployments_keys_and_the_endpoint() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let keys = ", grpc_metadata: {authorization: 'Bearer x', x-team: search}";
     let gateway = gateway("", &executor, keys).await;
-    let mut clients = MetadataMap::new();
-    clients.insert("endpoint", MetadataValue::from_static("/clients"));
-    clients.insert("x-client", MetadataValue::from_static("1"));
-    send_with(&gateway, &request(Some("/foo")), clients.clone())
+    let mut client_metadata = MetadataMap::new();
+    client_metadata.insert("endpoint", MetadataValue::from_static("/clients"));
+    client_metadata.insert("x-client", MetadataValue::from_static("1"));
+    send_with(&gateway, &request(Some("/foo")), client_metadata.clone())
         .await
-        .expect("an answer");
-    let sent = only(&executor);
+        .expect("a response");
+    let sent = only_call(&executor);
     assert_eq!(sent.text("authorization"), Some("Bearer x"));
     assert_eq!(sent.text("x-team"), Some("search"));
     assert_eq!(sent.text("endpoint"), Some("/foo"));
-    assert_eq!(sent.text("x-client"), None, "a client's stays here");
+    assert_eq!(
+        sent.text("x-client"),
+        None,
+        "client metadata is not forwarded"
+    );
     assert_eq!(sent.text("grpc-timeout"), None, "no timeout_send");
 
     for endpoint in [None, Some("")] {
-        send_with(&gateway, &request(endpoint), clients.clone())
+        send_with(&gateway, &request(endpoint), client_metadata.clone())
             .await
-            .expect("an answer");
-        let sent = executor.sent().pop().expect("a call");
+            .expect("a response");
+        let sent = executor.data_calls().pop().expect("a call");
         assert_eq!(sent.text("endpoint"), None, "{endpoint:?}");
     }
     gateway.stop().await;
@@ -100,25 +104,29 @@ async fn metadata_is_the_deployments_and_the_endpoint() {
 }
 
 #[tokio::test]
-async fn the_deadline_goes_with_each_try() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn each_attempt_has_the_deadline() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let gateway = gateway(", timeout_send: 2500", &executor, "").await;
-    executor.refuse(1, &Status::unavailable("busy"));
+    executor.fail_next(1, &Status::unavailable("busy"));
     send(&gateway, &request(Some("/")))
         .await
-        .expect("an answer");
-    let sent = executor.sent();
+        .expect("a response");
+    let sent = executor.data_calls();
     assert_eq!(sent.len(), 2);
     for sent in sent {
         let timeout = sent.text("grpc-timeout").expect("a deadline");
-        assert_eq!(duration(timeout), Duration::from_millis(2500), "{timeout}");
+        assert_eq!(
+            parse_timeout(timeout),
+            Duration::from_millis(2500),
+            "{timeout}"
+        );
     }
     gateway.stop().await;
     executor.stop().await;
 }
 
-/// As the gRPC protocol writes it: up to eight digits and a unit.
-fn duration(timeout: &str) -> Duration {
+/// Parses a timeout in gRPC's format: up to eight digits and a unit.
+fn parse_timeout(timeout: &str) -> Duration {
     let (digits, unit) = timeout.split_at(timeout.len() - 1);
     assert!(digits.len() <= 8, "{timeout}");
     let number = digits.parse().expect("a number");
@@ -132,77 +140,80 @@ fn duration(timeout: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn requests_are_compressed_as_the_flow_says() {
+async fn requests_are_compressed_as_configured() {
     for (name, encoding) in [
         ("none", None),
         ("NoCompression", None),
         ("gzip", Some("gzip")),
         ("Deflate", Some("deflate")),
     ] {
-        let executor = Recorder::start(AS_JINA).await;
+        let executor = Recorder::start(JINA_RPCS).await;
         let gateway = gateway(&format!(", compression: {name}"), &executor, "").await;
-        let asked = request(Some("/"));
-        let answer = send(&gateway, &asked).await.expect("an answer");
-        let sent = only(&executor);
+        let request = request(Some("/"));
+        let response = send(&gateway, &request).await.expect("a response");
+        let sent = only_call(&executor);
         assert_eq!(sent.text("grpc-encoding"), encoding, "{name}");
-        for documents in [&sent.request().documents, &answer.documents] {
+        for documents in [&sent.request().documents, &response.documents] {
             assert_eq!(
                 documents.decode().expect("documents"),
-                asked.documents.decode().expect("documents"),
+                request.documents.decode().expect("documents"),
                 "{name}"
             );
         }
-        // Only data is.
-        let asks = asks_for_endpoints(&executor).await;
-        assert_eq!(asks.text("grpc-encoding"), None, "{name}");
+        // Endpoint discovery is not compressed.
+        let discovery = endpoint_discovery(&executor).await;
+        assert_eq!(discovery.text("grpc-encoding"), None, "{name}");
         gateway.stop().await;
         executor.stop().await;
     }
 }
 
-/// Endpoint discovery, which runs beside the first request.
-async fn asks_for_endpoints(executor: &Recorder) -> Sent {
-    let ask = || {
+/// Waits for the call of endpoint discovery, which runs concurrently with the first request.
+async fn endpoint_discovery(executor: &Recorder) -> RecordedCall {
+    let find_call = || {
         let mut calls = executor.calls().into_iter();
         calls.find(|call| call.rpc == Rpc::Endpoints)
     };
-    eventually("the endpoints are asked for", || async { ask().is_some() }).await;
-    ask().expect("just seen")
+    eventually("the endpoints are requested", || async {
+        find_call().is_some()
+    })
+    .await;
+    find_call().expect("just found")
 }
 
 #[tokio::test]
-async fn endpoints_are_asked_for_once_without_metadata_or_deadline() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn endpoints_are_requested_once_without_metadata_and_deadline() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let keys = ", grpc_metadata: {x-team: search}";
     let gateway = gateway(", timeout_send: 2500", &executor, keys).await;
     send(&gateway, &request(Some("/foo")))
         .await
-        .expect("an answer");
-    let asks = asks_for_endpoints(&executor).await;
+        .expect("a response");
+    let discovery = endpoint_discovery(&executor).await;
     for key in ["x-team", "endpoint", "grpc-timeout"] {
-        assert_eq!(asks.text(key), None, "{key}");
+        assert_eq!(discovery.text(key), None, "{key}");
     }
     for _ in 0..5 {
         send(&gateway, &request(Some("/foo")))
             .await
-            .expect("an answer");
+            .expect("a response");
     }
     let calls = executor.calls();
-    let asks = calls.iter().filter(|call| call.rpc == Rpc::Endpoints);
-    assert_eq!(asks.count(), 1);
+    let discoveries = calls.iter().filter(|call| call.rpc == Rpc::Endpoints);
+    assert_eq!(discoveries.count(), 1);
     gateway.stop().await;
     executor.stop().await;
 }
 
 #[tokio::test]
-async fn target_executor_is_empty_in_what_an_executor_is_sent() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn target_executor_is_empty_in_requests_to_executors() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let gateway = gateway("", &executor, "").await;
     for target in [Some("e.*"), Some(""), None] {
-        let mut asked = request(Some("/"));
-        asked.header.target_executor = target.map(str::to_owned);
-        send(&gateway, &asked).await.expect("an answer");
-        let sent = executor.sent().pop().expect("a call");
+        let mut request = request(Some("/"));
+        request.header.target_executor = target.map(str::to_owned);
+        send(&gateway, &request).await.expect("a response");
+        let sent = executor.data_calls().pop().expect("a call");
         let header = &sent.request().header;
         assert_eq!(header.target_executor.as_deref(), Some(""), "{target:?}");
         assert_eq!(header.request_id, "r1");
@@ -213,10 +224,10 @@ async fn target_executor_is_empty_in_what_an_executor_is_sent() {
 }
 
 #[tokio::test]
-async fn each_executor_is_sent_its_own_parameters() {
+async fn each_executor_gets_its_own_parameters() {
     let (a, b) = (
-        Recorder::start(AS_JINA).await,
-        Recorder::start(AS_JINA).await,
+        Recorder::start(JINA_RPCS).await,
+        Recorder::start(JINA_RPCS).await,
     );
     let gateway = ServedGateway::start(&format!(
         "jtype: Flow\ngateway: {{protocol: grpc, port: 0}}\nexecutors:\n  \
@@ -226,15 +237,15 @@ async fn each_executor_is_sent_its_own_parameters() {
     ))
     .await;
     let parameters = json!({"k": 0, "a__k": 1, "b": {"k": 5, "own": true}, "nobody__k": 2});
-    let mut asked = request(Some("/"));
-    asked.parameters = fields(&parameters).into();
-    let answer = send(&gateway, &asked).await.expect("an answer");
-    assert_eq!(answer.parameters.decode(), Ok(fields(&parameters)));
-    let seen = |executor: &Recorder| only(executor).request().parameters.decode();
+    let mut request = request(Some("/"));
+    request.parameters = fields(&parameters).into();
+    let response = send(&gateway, &request).await.expect("a response");
+    assert_eq!(response.parameters.decode(), Ok(fields(&parameters)));
+    let parameters_of = |executor: &Recorder| only_call(executor).request().parameters.decode();
     let object = json!({"k": 5, "own": true});
-    assert_eq!(seen(&a), Ok(fields(&json!({"k": 1, "b": object}))));
+    assert_eq!(parameters_of(&a), Ok(fields(&json!({"k": 1, "b": object}))));
     assert_eq!(
-        seen(&b),
+        parameters_of(&b),
         Ok(fields(&json!({"k": 5, "own": true, "b": object})))
     );
     gateway.stop().await;
@@ -247,7 +258,7 @@ fn fields(json: &Value) -> flowgate_proto::Struct {
 }
 
 #[tokio::test]
-async fn an_executor_that_may_do_better_is_tried_again() {
+async fn retryable_errors_of_an_executor_are_retried() {
     for code in [
         Code::Unavailable,
         Code::DeadlineExceeded,
@@ -255,28 +266,28 @@ async fn an_executor_that_may_do_better_is_tried_again() {
         Code::Unknown,
         Code::Internal,
     ] {
-        let executor = Recorder::start(AS_JINA).await;
+        let executor = Recorder::start(JINA_RPCS).await;
         let gateway = gateway("", &executor, "").await;
-        // Jina's default: four tries where there are up to three replicas.
-        executor.refuse(3, &Status::new(code, "not now"));
-        let answer = send(&gateway, &request(Some("/"))).await;
-        assert!(answer.is_ok(), "{code:?}: {answer:?}");
-        assert_eq!(executor.sent().len(), 4, "{code:?}");
-        executor.refuse(4, &Status::new(code, "not now"));
+        // Jina's default: four attempts with up to three replicas.
+        executor.fail_next(3, &Status::new(code, "not now"));
+        let response = send(&gateway, &request(Some("/"))).await;
+        assert!(response.is_ok(), "{code:?}: {response:?}");
+        assert_eq!(executor.data_calls().len(), 4, "{code:?}");
+        executor.fail_next(4, &Status::new(code, "not now"));
         let status = send(&gateway, &request(Some("/"))).await.expect_err("down");
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().starts_with("not now"), "{status}");
-        assert_eq!(executor.sent().len(), 8, "{code:?}");
+        assert_eq!(executor.data_calls().len(), 8, "{code:?}");
         gateway.stop().await;
         executor.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_executor_that_refuses_for_good_is_not_tried_again() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn permanent_errors_of_an_executor_are_not_retried() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let gateway = gateway("", &executor, "").await;
-    for (done, code) in [
+    for (calls_before, code) in [
         Code::InvalidArgument,
         Code::ResourceExhausted,
         Code::Unauthenticated,
@@ -285,39 +296,39 @@ async fn an_executor_that_refuses_for_good_is_not_tried_again() {
     .into_iter()
     .enumerate()
     {
-        executor.refuse(1, &Status::new(code, "never"));
+        executor.fail_next(1, &Status::new(code, "never"));
         let status = send(&gateway, &request(Some("/")))
             .await
-            .expect_err("refused");
+            .expect_err("rejected");
         assert_eq!(status.code(), code);
         assert!(status.message().contains("never"), "{status}");
-        assert_eq!(executor.sent().len(), done + 1, "{code:?}");
+        assert_eq!(executor.data_calls().len(), calls_before + 1, "{code:?}");
     }
     gateway.stop().await;
     executor.stop().await;
 }
 
 #[tokio::test]
-async fn retries_say_how_often() {
-    for (retries, tries) in [(0, 1), (1, 2), (6, 7), (-1, 4)] {
-        let executor = Recorder::start(AS_JINA).await;
+async fn the_setting_retries_limits_the_attempts() {
+    for (retries, attempts) in [(0, 1), (1, 2), (6, 7), (-1, 4)] {
+        let executor = Recorder::start(JINA_RPCS).await;
         let gateway = gateway(&format!(", retries: {retries}"), &executor, "").await;
-        executor.refuse(100, &Status::unavailable("not now"));
+        executor.fail_next(100, &Status::unavailable("not now"));
         let status = send(&gateway, &request(Some("/"))).await.expect_err("down");
         assert_eq!(status.code(), Code::Unavailable);
-        assert_eq!(executor.sent().len(), tries, "retries: {retries}");
+        assert_eq!(executor.data_calls().len(), attempts, "retries: {retries}");
         gateway.stop().await;
         executor.stop().await;
     }
 }
 
 #[tokio::test]
-async fn trailing_metadata_of_a_failure_reaches_the_client() {
-    let executor = Recorder::start(AS_JINA).await;
+async fn trailing_metadata_of_an_error_reaches_the_client() {
+    let executor = Recorder::start(JINA_RPCS).await;
     let gateway = gateway(", retries: 0", &executor, "").await;
     let mut trailers = MetadataMap::new();
     trailers.insert("x-reason", MetadataValue::from_static("too hot"));
-    executor.refuse(
+    executor.fail_next(
         1,
         &Status::with_metadata(Code::Unavailable, "not now", trailers),
     );
@@ -329,7 +340,7 @@ async fn trailing_metadata_of_a_failure_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn an_executor_is_called_the_way_it_can_be_called() {
+async fn an_executor_is_called_by_an_rpc_that_it_serves() {
     for (served, rpc) in [
         (&[Rpc::Single] as &[Rpc], Rpc::Single),
         (&[Rpc::Call], Rpc::Call),
@@ -344,15 +355,15 @@ async fn an_executor_is_called_the_way_it_can_be_called() {
         )
         .await;
         for number in 1..=3 {
-            let answer = send(&gateway, &request(Some("/foo"))).await;
-            let answer = answer.expect("an answer");
-            assert_eq!(answer.documents.decode().expect("documents").len(), 1);
-            let sent = executor.sent();
+            let response = send(&gateway, &request(Some("/foo"))).await;
+            let response = response.expect("a response");
+            assert_eq!(response.documents.decode().expect("documents").len(), 1);
+            let sent = executor.data_calls();
             assert_eq!(sent.len(), number, "{served:?}");
             let sent = &sent[number - 1];
             assert_eq!(sent.rpc, rpc, "{served:?}");
             assert_eq!(sent.request().header.request_id, "r1");
-            // However it is called, it is told the same.
+            // Metadata and deadline are the same for every RPC.
             assert_eq!(sent.text("x-team"), Some("search"), "{served:?}");
             assert_eq!(sent.text("endpoint"), Some("/foo"), "{served:?}");
             assert_eq!(sent.text("grpc-encoding"), Some("gzip"), "{served:?}");
@@ -364,8 +375,8 @@ async fn an_executor_is_called_the_way_it_can_be_called() {
 }
 
 #[tokio::test]
-async fn a_join_that_does_not_reduce_is_sent_all_parts_in_the_order_of_needs() {
-    let join = Recorder::start(AS_JINA).await;
+async fn a_join_without_reduction_gets_all_parts_in_the_order_of_needs() {
+    let join = Recorder::start(JINA_RPCS).await;
     let yaml = format!(
         "jtype: Flow\ngateway: {{protocol: grpc, port: 0}}\nexecutors:\n  \
          - {{name: b, uses: 'inproc://b', needs: gateway}}\n  - {{name: c, uses: 'inproc://c', needs: gateway}}\n  \
@@ -376,11 +387,11 @@ async fn a_join_that_does_not_reduce_is_sent_all_parts_in_the_order_of_needs() {
         .with("b", || tag("b"))
         .with("c", || tag("c"));
     let gateway = ServedGateway::start_with(&yaml, &registry).await;
-    let mut asked = request(Some("/"));
-    asked.documents = vec![text("d0", "x")].into();
-    asked.parameters = fields(&json!({"j__k": 1})).into();
-    send(&gateway, &asked).await.expect("an answer");
-    let sent = only(&join);
+    let mut request = request(Some("/"));
+    request.documents = vec![text("d0", "x")].into();
+    request.parameters = fields(&json!({"j__k": 1})).into();
+    send(&gateway, &request).await.expect("a response");
+    let sent = only_call(&join);
     assert_eq!((sent.rpc, sent.requests.len()), (Rpc::List, 2));
     for (part, expected) in sent.requests.iter().zip(["x+c", "x+b"]) {
         assert_eq!(part.header.request_id, "r1");

@@ -1,10 +1,10 @@
-//! The Flow that README.md shows is one that can be served.
+//! Checks that the Flow in README.md is valid.
 
 use std::path::Path;
 
 use flowgate_config::{Config, Protocol};
 
-/// The first fenced block of YAML that is a Flow.
+/// Returns the first fenced YAML block that is a Flow.
 fn flow_of_the_readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = std::fs::read_to_string(path).expect("README.md is in the root");
@@ -17,19 +17,19 @@ fn flow_of_the_readme() -> String {
 }
 
 #[test]
-fn the_flow_of_the_readme_holds() {
+fn the_flow_of_the_readme_is_valid() {
     let loaded = Config::from_yaml(&flow_of_the_readme(), "README.md", &|_| None);
-    let loaded = loaded.expect("no fault");
+    let loaded = loaded.expect("no errors");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let config = loaded.config;
-    let spoken: Vec<_> = config
+    let protocols: Vec<_> = config
         .gateway
         .listeners
         .iter()
         .map(|listener| listener.protocol)
         .collect();
     assert_eq!(
-        spoken,
+        protocols,
         [Protocol::Grpc, Protocol::Http, Protocol::WebSocket]
     );
     let names: Vec<_> = config
@@ -40,6 +40,6 @@ fn the_flow_of_the_readme_holds() {
     assert_eq!(names, ["encoder", "indexer", "greeter", "joined"]);
     assert!(
         config.graph.nodes().all(|(_, node)| node.is_awaited),
-        "nothing in it floats"
+        "no Executor floats"
     );
 }

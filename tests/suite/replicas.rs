@@ -1,4 +1,4 @@
-//! Replicas: shared out in turn, and no request lost while one of them lives.
+//! Replicas: they take turns, and no request is lost while one of them is running.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use executor_fn::{Executor, Reply};
 use flowgate_config::Protocol;
 use flowgate_tests::{
     client::post,
-    flow::{ClosedPort, MortalExecutor, ServedExecutor, ServedGateway},
+    flow::{ClosedPort, KillableExecutor, ServedExecutor, ServedGateway},
     gate::Gate,
 };
 use futures_util::future::join_all;
@@ -44,7 +44,7 @@ async fn replicas_take_turns() {
             200
         );
     }
-    // Endpoint discovery takes a turn too, as in Jina.
+    // Endpoint discovery also takes a turn, as in Jina.
     for calls in &calls {
         assert!(
             (4..=6).contains(&calls.load(Ordering::Relaxed)),
@@ -57,40 +57,40 @@ async fn replicas_take_turns() {
 }
 
 #[tokio::test]
-async fn no_request_is_lost_when_a_replica_goes() {
+async fn no_request_is_lost_when_a_replica_stops() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let stays = ServedExecutor::start(counting(&calls), "e").await;
-    let goes = ServedExecutor::start(counting(&calls), "e").await;
-    let gateway = ServedGateway::start(&yaml(&[stays.port(), goes.port()])).await;
+    let running = ServedExecutor::start(counting(&calls), "e").await;
+    let stopping = ServedExecutor::start(counting(&calls), "e").await;
+    let gateway = ServedGateway::start(&yaml(&[running.port(), stopping.port()])).await;
     let authority = gateway.authority(Protocol::Http);
-    let mut goes = Some(goes);
+    let mut stopping = Some(stopping);
     for round in 0..10 {
         let body = json!({"data": [{"text": "x"}]});
         let requests = (0..20).map(|_| post(&authority, &body));
         if round == 3 {
-            let stop = goes.take().expect("stopped once").stop();
-            let (answers, ()) = tokio::join!(join_all(requests), stop);
-            assert!(answers.iter().all(|answer| answer.status == 200));
+            let stop = stopping.take().expect("stopped once").stop();
+            let (responses, ()) = tokio::join!(join_all(requests), stop);
+            assert!(responses.iter().all(|response| response.status == 200));
             continue;
         }
         assert!(
             join_all(requests)
                 .await
                 .iter()
-                .all(|answer| answer.status == 200),
+                .all(|response| response.status == 200),
             "round {round}"
         );
     }
     gateway.stop().await;
-    stays.stop().await;
+    running.stop().await;
 }
 
 #[tokio::test]
 async fn no_request_is_lost_when_a_replica_is_killed_in_the_middle_of_them() {
     let (one, other) = (Gate::closed(), Gate::closed());
-    let stays = ServedExecutor::start(one.executor(), "e").await;
-    let dies = MortalExecutor::start(other.executor(), "e");
-    let gateway = ServedGateway::start(&yaml(&[stays.port(), dies.port])).await;
+    let running = ServedExecutor::start(one.executor(), "e").await;
+    let killed = KillableExecutor::start(other.executor(), "e");
+    let gateway = ServedGateway::start(&yaml(&[running.port(), killed.port])).await;
     let authority = gateway.authority(Protocol::Http);
     let requests: Vec<_> = (0..20)
         .map(|number| {
@@ -99,33 +99,33 @@ async fn no_request_is_lost_when_a_replica_is_killed_in_the_middle_of_them() {
             tokio::spawn(async move { post(&authority, &body).await })
         })
         .collect();
-    // The replicas take turns, but for the turn that endpoint discovery takes.
-    one.begun(8).await;
-    other.begun(8).await;
-    dies.kill();
-    // Those that were held there come here too.
-    one.begun(12).await;
-    one.open(20);
+    // The replicas take turns, and endpoint discovery takes one of them.
+    one.wait_for_requests(8).await;
+    other.wait_for_requests(8).await;
+    killed.kill();
+    // The requests of the killed replica are retried here.
+    one.wait_for_requests(12).await;
+    one.release(20);
     for (number, request) in requests.into_iter().enumerate() {
-        let answer = request.await.expect("an answer");
-        assert_eq!(answer.status, 200, "{:?}", answer.body);
-        assert_eq!(answer.json()["data"][0]["text"], number.to_string());
+        let response = request.await.expect("a response");
+        assert_eq!(response.status, 200, "{:?}", response.body);
+        assert_eq!(response.json()["data"][0]["text"], number.to_string());
     }
-    assert_eq!((one.answered(), other.answered()), (20, 0));
+    assert_eq!((one.completed(), other.completed()), (20, 0));
     gateway.stop().await;
-    stays.stop().await;
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn a_replica_that_comes_back_is_used_again() {
+async fn a_replica_that_recovers_is_used_again() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let closed = ClosedPort::hold();
-    let port = closed.number();
+    let closed = ClosedPort::reserve();
+    let port = closed.port();
     let gateway = ServedGateway::start(&yaml(&[port])).await;
     let authority = gateway.authority(Protocol::Http);
-    let answer = post(&authority, &json!({"data": []})).await;
-    assert_eq!(answer.status, 503);
-    let description = answer.json()["header"]["status"]["description"].clone();
+    let response = post(&authority, &json!({"data": []})).await;
+    assert_eq!(response.status, 503);
+    let description = response.json()["header"]["status"]["description"].clone();
     assert_eq!(
         description,
         format!(
@@ -133,8 +133,8 @@ async fn a_replica_that_comes_back_is_used_again() {
              {{'localhost:{port}'}}. Head or worker(s) may be down."
         )
     );
-    let back = ServedExecutor::start_on(closed.open(), counting(&calls), "e");
+    let recovered = ServedExecutor::start_on(closed.listen(), counting(&calls), "e");
     assert_eq!(post(&authority, &json!({"data": []})).await.status, 200);
     gateway.stop().await;
-    back.stop().await;
+    recovered.stop().await;
 }

@@ -1,4 +1,4 @@
-//! TLS: to clients for every protocol, and on the way to an Executor behind `grpcs://`.
+//! TLS: of the Gateway's listeners, and of connections to an Executor at `grpcs://`.
 
 use std::{fs, path::PathBuf};
 
@@ -9,19 +9,23 @@ use gateway::gateway::Registry;
 use gateway::status::ProcessInfo;
 use serde_json::json;
 
-/// A certificate for `localhost`, in files of its own.
+/// A certificate for `localhost`, in temporary files.
 struct Certificate {
     folder: PathBuf,
 }
 
 impl Certificate {
     fn new(name: &str) -> Self {
-        let made =
+        let generated =
             rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let folder = std::env::temp_dir().join(format!("flowgate-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("cert.pem"), made.cert.pem()).expect("written");
-        fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+        fs::write(folder.join("cert.pem"), generated.cert.pem()).expect("written");
+        fs::write(
+            folder.join("key.pem"),
+            generated.signing_key.serialize_pem(),
+        )
+        .expect("written");
         Self { folder }
     }
 
@@ -40,7 +44,7 @@ impl Certificate {
 
 impl Drop for Certificate {
     fn drop(&mut self) {
-        // What is left behind in the folder for temporary files does no harm.
+        // Failing to delete temporary files is harmless.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -60,17 +64,17 @@ async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
     );
     let roots = certificate.path("cert.pem");
     let env = move |name: &str| (name == "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH").then(|| roots.clone());
-    let outer = ServedGateway::start_in(&yaml, &Registry::default(), &env).await;
-    let answer = post(
+    let outer = ServedGateway::start_with_env(&yaml, &Registry::default(), &env).await;
+    let response = post(
         &outer.authority(Protocol::Http),
         &json!({"data": [{"text": "x"}]}),
     )
     .await;
-    assert_eq!(answer.status, 200, "{:?}", answer.body);
-    assert_eq!(answer.json()["data"][1]["text"], "hello from Flowgate");
+    assert_eq!(response.status, 200, "{:?}", response.body);
+    assert_eq!(response.json()["data"][1]["text"], "hello from Flowgate");
     outer.stop().await;
 
-    // The same without the roots: a certificate that nobody vouches for is refused.
+    // Without the root certificate the Gateway rejects the Executor's certificate.
     let outer = ServedGateway::start(&yaml).await;
     assert_eq!(
         post(&outer.authority(Protocol::Http), &json!({"data": []}))
@@ -85,7 +89,7 @@ async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
 #[tokio::test]
 async fn a_certificate_that_cannot_be_read_is_named() {
     let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0, ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
-    let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("the Flow holds");
+    let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("a valid Flow");
     let error = Container::bind(&loaded.config, &Registry::default(), ProcessInfo::default())
         .await
         .expect_err("no such file");

@@ -1,4 +1,5 @@
-//! WebSocket clients that make mistakes are told what is wrong by a close frame, and those that wait are not left alone.
+//! WebSocket connections: errors are reported in close frames, pings are answered while requests are in flight, and a
+//! disconnected client cancels its requests.
 
 use std::time::Duration;
 
@@ -16,12 +17,12 @@ const FLOW: &str = "jtype: Flow\ngateway: {protocol: websocket, port: 0}\nexecut
 fn close(frames: &[Message]) -> (u16, String) {
     match frames.last() {
         Some(Message::Close(Some(close))) => (close.code.into(), close.reason.to_string()),
-        other => panic!("no close frame but {other:?}"),
+        other => panic!("expected a close frame: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_mistake_is_answered_by_a_close_frame_that_names_it() {
+async fn an_invalid_frame_closes_the_connection_with_the_error() {
     let gateway = ServedGateway::start(FLOW).await;
     let authority = gateway.authority(Protocol::WebSocket);
     let cases = [
@@ -45,15 +46,15 @@ async fn a_mistake_is_answered_by_a_close_frame_that_names_it() {
     ];
     for (subprotocol, frame, code, reason) in cases {
         let received = websocket(&authority, "/", subprotocol, vec![frame.clone()]).await;
-        let (closed, because) = close(&received);
-        assert_eq!(closed, code, "{frame:?}: {because}");
-        assert!(because.contains(reason), "{frame:?}: {because}");
+        let (actual_code, actual_reason) = close(&received);
+        assert_eq!(actual_code, code, "{frame:?}: {actual_reason}");
+        assert!(actual_reason.contains(reason), "{frame:?}: {actual_reason}");
     }
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn frames_that_say_nothing_are_ignored() {
+async fn frames_without_a_request_are_ignored() {
     let gateway = ServedGateway::start(FLOW).await;
     let authority = gateway.authority(Protocol::WebSocket);
     let frames = vec![
@@ -69,7 +70,7 @@ async fn frames_that_say_nothing_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_large_document_passes_and_too_large_a_frame_is_refused() {
+async fn a_large_document_is_accepted_and_a_frame_over_the_limit_rejected() {
     let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0, limits: {max_message_bytes: 1000000}}\n\
                 executors:\n  - {name: g, uses: 'inproc://greet'}\n";
     let gateway = ServedGateway::start(yaml).await;
@@ -94,8 +95,8 @@ async fn a_large_document_passes_and_too_large_a_frame_is_refused() {
     gateway.stop().await;
 }
 
-/// A client that has sent one request, which is held, and that nothing more comes.
-async fn waiting(gate: &Gate) -> (ServedGateway, Socket) {
+/// Opens a WebSocket that has sent one request, which the gate holds, and the end of its requests.
+async fn socket_with_held_request(gate: &Gate) -> (ServedGateway, Socket) {
     let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0}\n\
                 executors:\n  - {name: e, uses: 'inproc://gate'}\n";
     let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
@@ -103,23 +104,25 @@ async fn waiting(gate: &Gate) -> (ServedGateway, Socket) {
     for frame in [r#"{"data": [{"text": "x"}]}"#, "{}"] {
         socket.send(Message::text(frame)).await.expect("sent");
     }
-    gate.begun(1).await;
+    gate.wait_for_requests(1).await;
     (gateway, socket)
 }
 
 async fn next(socket: &mut Socket) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(10), socket.next()).await;
-    next.expect("in time").expect("no end").expect("a frame")
+    next.expect("in time")
+        .expect("an open connection")
+        .expect("a frame")
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_while_the_last_requests_are_under_way() {
+async fn a_ping_is_answered_while_requests_are_in_flight() {
     let gate = Gate::closed();
-    let (gateway, mut socket) = waiting(&gate).await;
+    let (gateway, mut socket) = socket_with_held_request(&gate).await;
     let ping = Message::Ping("there?".into());
     socket.send(ping).await.expect("sent");
     assert_eq!(next(&mut socket).await, Message::Pong("there?".into()));
-    gate.open(1);
+    gate.release(1);
     assert!(next(&mut socket).await.is_text());
     assert_eq!(close(&[next(&mut socket).await]), (1000, String::new()));
     assert!(socket.next().await.is_none());
@@ -127,11 +130,11 @@ async fn a_ping_is_answered_while_the_last_requests_are_under_way() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_or_goes_cancels_its_last_requests() {
-    for says_goodbye in [true, false] {
+async fn a_client_that_closes_or_disconnects_cancels_its_requests() {
+    for sends_close_frame in [true, false] {
         let gate = Gate::closed();
-        let (gateway, mut socket) = waiting(&gate).await;
-        if says_goodbye {
+        let (gateway, mut socket) = socket_with_held_request(&gate).await;
+        if sends_close_frame {
             socket.close(None).await.expect("sent");
         } else {
             drop(socket);
