@@ -1,8 +1,8 @@
-"""What holds for all of the tests."""
+"""Checks that the tests were started by `run`, which sets their environment."""
 
 import os
 from pathlib import Path
 
-# Tests start programs by what `run` has found; started by hand they say so instead of failing one by one.
+# Without the variables that `run` sets, every test would fail on its own.
 if "SERVERLESS_BOOTSTRAPS" not in os.environ:
     raise RuntimeError(f"start these tests by {Path(__file__).parent / 'run'}")

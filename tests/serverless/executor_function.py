@@ -1,6 +1,6 @@
-"""The function `executor-fn` under the emulator or behind `cargo lambda watch`: what the tests of Executors share.
+"""Starts the function `executor-fn` under the emulator, for the tests of Executors.
 
-What the environment says beside that of `functions.py`:
+Environment variables in addition to those of `functions.py`:
     EXECUTOR_FN  the program
     TOOLS        the folder of a virtual environment with cargo-lambda
     JINA         the folder of a virtual environment with Jina 3.13.2
@@ -19,7 +19,7 @@ PROGRAM = Path(os.environ["EXECUTOR_FN"])
 
 @contextmanager
 def emulated(directory: Path, command=(), timeout=60, **variables):
-    """The function under the emulator; `command` is what it wraps, `timeout` the function's own, in seconds."""
+    """Starts the function under the emulator. `command` is the wrapped command, `timeout` the function's in seconds."""
     own = {"AWS_LAMBDA_FUNCTION_TIMEOUT": timeout, "JINA_OPTOUT_TELEMETRY": 1, **variables}
     words = [PROGRAM, *(["--", *command] if command else [])]
     with functions.emulated(words, directory, name="executor-fn", cwd=EXECUTORS, **own) as function:
@@ -27,13 +27,13 @@ def emulated(directory: Path, command=(), timeout=60, **variables):
 
 
 def python_executor(config: str = "worker.yml") -> list:
-    """The command that serves one of the Executors beside this file."""
+    """Returns the command that serves one of the Executors in `executors/`."""
     jina = Path(os.environ["JINA"]) / "bin/jina"
     return [jina, "executor", "--uses", config, "--port", "{port}"]
 
 
 def cargo_lambda_invoke(endpoint: str, payload: str, name="executor-fn", seconds: float = 60):
-    """What `cargo lambda invoke` prints, as people call it by hand."""
+    """Runs `cargo lambda invoke` as a user does by hand."""
     port = endpoint.rpartition(":")[2]
     words = ["cargo", "lambda", "invoke", "-A", "127.0.0.1", "-P", port, name, "--data-ascii", payload]
     return subprocess.run(words, capture_output=True, text=True, timeout=seconds)

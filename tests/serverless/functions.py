@@ -1,4 +1,4 @@
-"""The release bootstraps as functions: under Lambda's runtime interface emulator, or behind `cargo lambda watch`."""
+"""Runs the release bootstraps as functions, under Lambda's runtime interface emulator or `cargo lambda watch`."""
 
 import base64
 import http.server
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOTSTRAPS = Path(os.environ["SERVERLESS_BOOTSTRAPS"])
 EVENTS = ROOT / "tests/events"
 
-#: One document by HTTP, as Jina's own clients send it.
+#: A request with one document, as Jina's HTTP clients send it.
 HELLO = {"data": [{"text": "hello"}], "execEndpoint": "/"}
 
 FLOW_IN_PROCESS = """
@@ -34,7 +34,7 @@ def bootstrap(name: str) -> Path:
 
 
 def lambda_variables(name: str) -> dict:
-    """What every function finds in its environment on Lambda."""
+    """Returns the environment variables that Lambda sets for every function."""
     return {
         "AWS_LAMBDA_FUNCTION_NAME": name,
         "AWS_LAMBDA_FUNCTION_VERSION": "1",
@@ -43,7 +43,7 @@ def lambda_variables(name: str) -> dict:
 
 
 class HttpResponse:
-    """An HTTP response, also of the kinds that urllib raises."""
+    """An HTTP response of any status, including those that urllib raises as errors."""
 
     def __init__(self, url: str, body=None, headers=(), method=None, seconds: float = 60):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -69,20 +69,20 @@ class Emulated:
         self.url = f"{self.endpoint}/2015-03-31/functions/function/invocations"
 
     def invoke(self, event):
-        """The response, or the error object; a text goes as it is, broken or not."""
+        """Returns the response or the error object. A string is sent unchanged, even if it is invalid JSON."""
         return HttpResponse(self.url, event.encode() if isinstance(event, str) else event).json()
 
     def log(self) -> str:
         return self.program.log()
 
     def init_milliseconds(self) -> float:
-        # The REPORT line's own `Init Duration` is not that of the process.
+        # `Init Duration` in the REPORT line is not the duration of the process's INIT.
         return float(re.search(r"INIT REPORT\(durationMs: ([0-9.]+)", self.program.log())[1])
 
 
 @contextmanager
 def emulated(program, directory: Path, name="gateway-fn", cwd=None, **variables):
-    """`program` is a bootstrap, or one with its arguments."""
+    """Starts a function under the emulator. `program` is a bootstrap, or a list of it and its arguments."""
     port, api = free_port(), free_port()
     words = [
         os.environ["RIE"],
@@ -98,13 +98,13 @@ def emulated(program, directory: Path, name="gateway-fn", cwd=None, **variables)
 
 @contextmanager
 def one_at_a_time(endpoint: str):
-    """The same endpoint with a queue before it: the emulator dies of a second invocation while one is under way."""
-    turn = threading.Lock()
+    """Yields a proxy that sends one invocation at a time: the emulator crashes on concurrent invocations."""
+    lock = threading.Lock()
 
     class Forward(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
-            with turn:
+            with lock:
                 response = HttpResponse(endpoint + self.path, body)
             self.send_response(response.status)
             self.send_header("content-length", str(len(response.body)))
@@ -121,7 +121,7 @@ def one_at_a_time(endpoint: str):
 
 
 class Watched:
-    """Functions behind `cargo lambda watch --only-lambda-apis`, by their names."""
+    """Functions behind `cargo lambda watch --only-lambda-apis`."""
 
     def __init__(self, port: int):
         self.endpoint = f"http://127.0.0.1:{port}"
@@ -129,14 +129,14 @@ class Watched:
     def invoke(self, name: str, event):
         return HttpResponse(f"{self.endpoint}/2015-03-31/functions/{name}/invocations", event)
 
-    def ask(self, name: str, path: str, body=None, **options):
-        """Through the function URL that `watch` has."""
+    def request(self, name: str, path: str, body=None, **options):
+        """Sends an HTTP request to the function's URL at `watch`."""
         return HttpResponse(f"{self.endpoint}/lambda-url/{name}{path}", body, **options)
 
 
 @contextmanager
 def watched(directory: Path, functions: dict):
-    """`functions`: name -> (bootstrap, variables). Each is started once the ones before it are up."""
+    """Starts `functions`, a dict from name to (bootstrap, variables), behind `cargo lambda watch`."""
     port = free_port()
     words = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", port, "--only-lambda-apis"]
     with ExitStack() as stack:
@@ -154,14 +154,14 @@ def watched(directory: Path, functions: dict):
 
 
 def project(directory: Path, names) -> Path:
-    """A project with a binary of each name: `watch` takes invocations for those only, though it builds nothing here."""
+    """Creates a project with a binary per function: `watch` accepts invocations only for those, though it builds none."""
     manifest = '[package]\nname = "functions"\nversion = "0.1.0"\n[workspace]\n'
     manifest += "".join(f'[[bin]]\nname = "{name}"\npath = "main.rs"\n' for name in names)
-    place = directory / "project"
-    place.mkdir()
-    (place / "Cargo.toml").write_text(manifest)
-    (place / "main.rs").write_text("fn main() {}\n")
-    return place
+    folder = directory / "project"
+    folder.mkdir()
+    (folder / "Cargo.toml").write_text(manifest)
+    (folder / "main.rs").write_text("fn main() {}\n")
+    return folder
 
 
 def event(name: str) -> dict:
@@ -169,7 +169,7 @@ def event(name: str) -> dict:
 
 
 def http_event(name: str, method: str, path: str, body=None) -> dict:
-    """An event of AWS's documentation with another method, path and body."""
+    """Returns an event of AWS's documentation with this method, path and body."""
     changed = event(name)
     context = changed["requestContext"]
     if "http" in context:
@@ -188,7 +188,7 @@ def http_event(name: str, method: str, path: str, body=None) -> dict:
 
 
 def body_of(response: dict):
-    """The JSON in a proxy integration's response."""
+    """Parses the JSON body of a proxy integration's response."""
     body = response["body"]
     return json.loads(base64.b64decode(body) if response.get("isBase64Encoded") else body)
 

@@ -1,7 +1,7 @@
-"""INIT of gateway-fn with a Flow of gRPC Executors against that of the smallest function with lambda_http.
+"""Compares INIT of gateway-fn, with a Flow of gRPC Executors, with that of a minimal function with lambda_http.
 
-Both run under Lambda's runtime interface emulator, one after the other in turn, each time in a new process, so that what
-else the machine does falls on both alike. The ratio of the medians is printed and must not be above the limit.
+Both run alternately under Lambda's runtime interface emulator, each time in a new process, so that other load affects
+both equally. Prints the ratio of the medians, and fails when it is above the limit.
 """
 
 import argparse
@@ -35,17 +35,17 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=40)
     arguments.add_argument("--limit", type=float, default=1.5)
-    given = arguments.parse_args()
+    options = arguments.parse_args()
     hello = Path(os.environ["SERVERLESS_HELLO"])
     times = {"hello": [], "gateway-fn": []}
-    for _ in range(given.runs):
+    for _ in range(options.runs):
         times["hello"].append(init(hello))
         times["gateway-fn"].append(init(bootstrap("gateway-fn"), FLOWGATE_FLOW=FLOW, FLOWGATE_LOG="error"))
-    for name, found in times.items():
-        print(f"{name}: median {statistics.median(found):.2f} ms, from {min(found):.2f} to {max(found):.2f}")
+    for name, durations in times.items():
+        print(f"{name}: median {statistics.median(durations):.2f} ms, from {min(durations):.2f} to {max(durations):.2f}")
     ratio = statistics.median(times["gateway-fn"]) / statistics.median(times["hello"])
-    print(f"ratio of the medians: {ratio:.2f}, at most {given.limit}")
-    return 0 if ratio <= given.limit else 1
+    print(f"ratio of the medians: {ratio:.2f}, at most {options.limit}")
+    return 0 if ratio <= options.limit else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `cargo lambda deploy` uploads: the size of each zip, and the newest glibc that each bootstrap asks for."""
+"""Measures what `cargo lambda deploy` uploads: the size of each zip, and the glibc version that each bootstrap requires."""
 
 import re
 import subprocess
@@ -9,32 +9,32 @@ from pathlib import Path
 
 from functions import bootstrap
 
-#: MB at most; Lambda itself takes 50.
-LIMITS = {"gateway-fn": 4.0, "executor-fn": 2.0}
+#: The largest zips in MB; Lambda itself allows 50.
+MAX_ZIP_MEGABYTES = {"gateway-fn": 4.0, "executor-fn": 2.0}
 
-#: What provided.al2023 has.
-GLIBC = (2, 34)
+#: The glibc of provided.al2023.
+MAX_GLIBC = (2, 34)
 
 
-def zipped(program: Path) -> float:
+def zip_megabytes(program: Path) -> float:
     with tempfile.TemporaryFile() as packed:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(program, "bootstrap")
         return packed.tell() / 1e6
 
 
-def glibc(program: Path) -> tuple:
+def required_glibc(program: Path) -> tuple:
     symbols = subprocess.run(["objdump", "-T", program], capture_output=True, text=True, check=True).stdout
     return max(tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_(\d+\.\d+)", symbols))
 
 
 def main() -> int:
     fits = True
-    for name, limit in LIMITS.items():
+    for name, limit in MAX_ZIP_MEGABYTES.items():
         program = bootstrap(name)
-        size, needs = zipped(program), glibc(program)
-        print(f"{name}: {program.stat().st_size / 1e6:.2f} MB, zipped {size:.2f} MB of {limit:.1f}, glibc {needs[0]}.{needs[1]}")
-        fits &= size <= limit and needs <= GLIBC
+        size, required = zip_megabytes(program), required_glibc(program)
+        print(f"{name}: {program.stat().st_size / 1e6:.2f} MB, zipped {size:.2f} MB of {limit:.1f}, glibc {required[0]}.{required[1]}")
+        fits &= size <= limit and required <= MAX_GLIBC
     return 0 if fits else 1
 
 

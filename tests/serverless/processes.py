@@ -1,4 +1,4 @@
-"""Programs of the tests, each started on ports of its own, waited for until it responses, and stopped with all it started."""
+"""Starts the programs of the tests on free ports, waits until they are ready, and stops them with their child processes."""
 
 import os
 import signal
@@ -30,22 +30,22 @@ class Program:
             try:
                 return socket.create_connection((host, port), timeout=1).close()
             except OSError:
-                self._still_running(deadline, f"nothing listens on {port}")
+                self._check_running(deadline, f"nothing listens on {port}")
 
     def wait_for_log(self, text: str, seconds: float = 60):
         deadline = time.monotonic() + seconds
         while text not in self.log():
-            self._still_running(deadline, f"{text!r} is not in the log")
+            self._check_running(deadline, f"{text!r} is not in the log")
 
-    def _still_running(self, deadline: float, what: str):
+    def _check_running(self, deadline: float, what: str):
         if self.process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"{what}; the program said:\n{self.log()}")
+            raise AssertionError(f"{what}; the log of the program:\n{self.log()}")
         time.sleep(0.02)
 
 
 @contextmanager
 def running(words, log: Path, cwd=None, **variables):
-    """A program, with the variables beside those of this process."""
+    """Runs a program with these variables in addition to those of this process."""
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [str(word) for word in words],

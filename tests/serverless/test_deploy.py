@@ -1,4 +1,4 @@
-"""`cargo lambda deploy` without flags: what it would upload, and the function that it makes with a control plane's mock."""
+"""`cargo lambda deploy` without flags: the files that it uploads, and the function that it creates at a mock of AWS."""
 
 import json
 import os
@@ -16,10 +16,10 @@ ROLE = "arn:aws:iam::123456789012:role/flowgate"
 
 def deploy(*words, **variables):
     command = ["cargo", "lambda", "deploy", "--lambda-dir", BOOTSTRAPS, "--output-format", "json", *words]
-    ran = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    # Its progress goes to the same place.
-    return json.loads(ran.stdout[ran.stdout.index("{") :])
+    result = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    # The output also has lines of progress.
+    return json.loads(result.stdout[result.stdout.index("{") :])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -27,7 +27,7 @@ def test_a_dry_run_needs_no_flags(name):
     assert deploy("--dry", name)["name"] == name
 
 
-def test_the_gateway_takes_its_flow_along():
+def test_the_gateway_is_deployed_with_its_flow():
     files = deploy("--dry", "gateway-fn")["files"]
     assert {"bootstrap", "infra/flows/lambda.yml"} <= set(files)
 
@@ -46,11 +46,11 @@ def control_plane(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_made_and_made_again(control_plane, name):
+def test_a_function_is_created_and_updated(control_plane, name):
     for _ in range(2):
         deploy("--endpoint-url", control_plane, "--iam-role", ROLE, name)
-    made = boto3.client("lambda", endpoint_url=control_plane).get_function(FunctionName=name)
-    configuration = made["Configuration"]
+    function = boto3.client("lambda", endpoint_url=control_plane).get_function(FunctionName=name)
+    configuration = function["Configuration"]
     assert configuration["Runtime"] == "provided.al2023"
     assert configuration["MemorySize"] == 512
     assert configuration["TracingConfig"]["Mode"] == "Active"

@@ -23,7 +23,7 @@ def test_a_post_runs_the_flow(function, name):
 
 
 @pytest.mark.parametrize("name", HTTP_EVENTS)
-def test_status_says_which_function_it_is(function, name):
+def test_status_has_the_name_of_the_function(function, name):
     response = function.invoke(http_event(name, "GET", "/status"))
     assert response["statusCode"] == 200
     assert "gateway-fn" in str(body_of(response))
@@ -35,19 +35,19 @@ def test_an_unknown_path_is_not_found(function, name):
 
 
 @pytest.mark.parametrize("name", HTTP_EVENTS)
-def test_a_body_that_is_no_json_is_refused_as_in_the_container(function, name):
+def test_an_invalid_json_body_is_rejected_as_in_the_container(function, name):
     broken = {**http_event(name, "POST", "/post"), "body": "{"}
     assert function.invoke(broken)["statusCode"] == 422
 
 
-def test_a_websocket_connects_speaks_and_goes(function):
+def test_a_websocket_connects_sends_and_disconnects(function):
     assert function.invoke(event("websocket_connect"))["statusCode"] == 200
     response = function.invoke(event("websocket_message"))
     assert texts(body_of(response))[0] == "hello"
     assert function.invoke(event("websocket_disconnect"))["statusCode"] == 200
 
 
-def test_the_start_is_timed(function):
+def test_init_is_measured(function):
     function.invoke(http_event("http_api", "GET", "/status"))
     print(f"INIT {function.init_milliseconds():.1f} ms")
     assert function.init_milliseconds() > 0

@@ -1,5 +1,5 @@
-"""A Python Executor, unchanged, as a Lambda function: `executor-fn` wraps `jina executor` under the emulator; a client of
-Jina's calls it through our Gateway, which invokes it through the AWS SDK.
+"""An unchanged Python Executor as a Lambda function: `executor-fn` wraps `jina executor` under the emulator. The tests
+invoke it directly, and through our Gateway, which uses the AWS SDK.
 """
 
 import os
@@ -18,7 +18,7 @@ jtype: Flow
 version: '1'
 gateway: {{protocol: http, port: {port}, invoke: {{endpoint_url: '{endpoint}'}}}}
 executors:
-  # The emulator knows one function, by this name.
+  # The emulator has one function, with this name.
   - {{name: worker, host: 'lambda://function'}}
 """
 
@@ -26,7 +26,7 @@ executors:
 @pytest.fixture(scope="module")
 def function(tmp_path_factory):
     directory = tmp_path_factory.mktemp("python")
-    # The machines of these tests are slower than Lambda's ten seconds allow.
+    # Jina may take longer to start than Lambda's ten seconds of INIT.
     with emulated(directory, python_executor(), FLOWGATE_COMMAND_START="later") as function:
         yield function
 
@@ -36,7 +36,7 @@ def call(function, endpoint="/", **parameters):
     return function.invoke(request)
 
 
-def test_it_answers(function):
+def test_it_processes_a_request(function):
     assert call(function)["data"][0]["text"] == "HELLO"
 
 
@@ -51,19 +51,19 @@ def gateway(function, tmp_path_factory):
             yield f"http://127.0.0.1:{port}"
 
 
-def test_our_gateway_invokes_it_through_the_sdk(gateway):
+def test_the_gateway_invokes_it_through_the_sdk(gateway):
     response = HttpResponse(f"{gateway}/post", HELLO)
     assert response.status == 200, response.body
     assert texts(response.json()) == ["HELLO"]
     assert "worker" in executors(response.json())
 
 
-def test_our_gateway_passes_its_error_on(gateway):
+def test_the_gateway_forwards_its_error(gateway):
     response = HttpResponse(f"{gateway}/post", {**HELLO, "execEndpoint": "/fail"}).json()
     assert response["header"]["status"]["exception"]["name"] == "ValueError"
 
 
-def test_its_error_is_an_answer(function):
+def test_its_error_is_a_response(function):
     status = call(function, "/fail")["header"]["status"]
     assert status["description"] == "ValueError('boom')"
     assert status["exception"]["name"] == "ValueError"
@@ -74,12 +74,12 @@ def test_its_output_is_in_the_log(function):
     assert '"message":"hello","stream":"stdout"' in function.log()
 
 
-def test_its_endpoints_are_told(function):
+def test_its_endpoints_are_returned(function):
     response = function.invoke({"flowgate": 1, "call": "endpoints"})
     assert response["flowgate"] == 1 and response["body"]
 
 
-def test_it_is_started_again_when_it_dies(function):
+def test_it_is_restarted_after_a_crash(function):
     before = call(function)["data"][0]["tags"]["pid"]
     died = call(function, "/die")
     assert died["errorType"] == "Flowgate.Unavailable"
@@ -88,32 +88,32 @@ def test_it_is_started_again_when_it_dies(function):
     assert after != before
 
 
-def process(number) -> tuple:
-    """A process's state, parent and group; of one that is gone, nothing."""
+def process_state(number) -> tuple:
+    """Returns state, parent and group of a process; empty when it has ended."""
     try:
         state, parent, group = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:3]
     except (FileNotFoundError, ProcessLookupError):
         return ()
-    # A zombie is gone, though whoever took it over may not have looked yet.
+    # A zombie has ended, even if its parent has not read its status yet.
     return () if state == "Z" else (state, int(parent), int(group))
 
 
 def test_it_is_started_in_init_and_ends_with_the_function(tmp_path):
-    # Unlike Lambda, the emulator gives INIT as long as it takes.
+    # Unlike Lambda, the emulator does not limit INIT.
     with emulated(tmp_path, python_executor(), FLOWGATE_COMMAND_START_TIMEOUT=60) as function:
         response = call(function)["data"][0]
         assert response["text"] == "HELLO"
         assert function.log().index("the command is ready") < function.log().index("INIT RTDONE")
-        # Jina has a process for the Executor beside its own, which leads their group and which the function started.
-        leader = process(response["tags"]["pid"])[2]
-        program = process(leader)[1]
-        # As Lambda does before it ends an environment. The emulator, told to stop, does not say how the function ended.
+        # The function started Jina, which leads a process group and runs the Executor in a child process.
+        leader = process_state(response["tags"]["pid"])[2]
+        program = process_state(leader)[1]
+        # Lambda sends SIGTERM before it ends an environment. When the emulator is stopped, it does not log the exit status.
         os.kill(program, signal.SIGTERM)
         function.program.wait_for_log("exited: exit status 0", 10)
-        assert not process(leader) and not process(response["tags"]["pid"])
+        assert not process_state(leader) and not process_state(response["tags"]["pid"])
 
 
-def test_what_takes_too_long_is_given_up_in_time(tmp_path):
+def test_a_slow_request_ends_before_the_timeout_of_the_function(tmp_path):
     started = {"FLOWGATE_COMMAND_START": "later"}
     with emulated(tmp_path, python_executor(), timeout=20, **started) as function:
         call(function)
@@ -123,7 +123,7 @@ def test_what_takes_too_long_is_given_up_in_time(tmp_path):
         assert time.monotonic() - begin < 30
 
 
-def test_a_start_that_takes_too_long_is_told(tmp_path):
+def test_a_slow_start_is_reported(tmp_path):
     with emulated(tmp_path, ["sleep", "60"], timeout=2, FLOWGATE_COMMAND_START="later") as function:
         late = call(function)
         assert late["errorType"] == "Flowgate.Unavailable"

@@ -1,4 +1,4 @@
-"""`executor-fn` with the Executor compiled in: under the emulator, and behind cargo-lambda."""
+"""`executor-fn` with a compiled-in Executor, under the emulator and behind cargo-lambda."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ def function(tmp_path):
 
 
 def documented(mark: str) -> str:
-    """The first example of its kind in the payload's documentation."""
+    """Returns the first example of this kind in INVOKE.md."""
     text = (ROOT / "proto/INVOKE.md").read_text()
     return re.search(rf"```json {mark}\n(.*?)\n```", text, re.S).group(1)
 
@@ -36,22 +36,22 @@ def test_a_gateways_payload(function):
 
 
 @pytest.mark.parametrize(
-    "payload, told",
+    "payload, expected",
     [
         ("nonsense", "expected ident"),
-        ("[1]", "shape"),
+        ("[1]", "not a valid invocation"),
         ('{"flowgate":9,"call":"process"}', "version 9"),
         ('{"flowgate":1,"call":"process","body":"?"}', "base64"),
         ('{"data":[{"text":[]}]}', "body.data.0.text"),
     ],
 )
-def test_bad_payloads_are_told(function, payload, told):
+def test_invalid_payloads_are_reported(function, payload, expected):
     error = function.invoke(payload)
     assert error["errorType"] == "Flowgate.BadPayload"
-    assert told in error["errorMessage"]
+    assert expected in error["errorMessage"]
 
 
-def test_the_function_goes_on_after_a_fault(function):
+def test_the_function_keeps_running_after_an_error(function):
     function.invoke("nonsense")
     assert "data" in function.invoke(BY_HAND)
 

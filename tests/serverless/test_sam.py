@@ -1,6 +1,6 @@
-"""`sam build`, `sam local start-lambda` and `sam local start-api` in Docker: the Flow of infra/ spans two functions.
+"""`sam build`, `sam local start-lambda` and `sam local start-api` in Docker, with the Flow of infra/ over two functions.
 
-The Gateway's container invokes the Executor through `start-lambda`, as both would on AWS.
+The Gateway's container invokes the Executor through `start-lambda`, as on AWS.
 """
 
 import json
@@ -27,29 +27,29 @@ BRIDGE = "172.17.0.1"
 def docker():
     ready = subprocess.run([HERE / "docker"], capture_output=True, text=True)
     if ready.returncode != 0:
-        print(f"NO DOCKER: nothing of SAM is proven here\n{ready.stderr}")
-        pytest.skip(f"no Docker engine can be had: {ready.stderr.strip()[-200:]}")
+        print(f"NO DOCKER: the tests of SAM are skipped\n{ready.stderr}")
+        pytest.skip(f"no Docker engine is available: {ready.stderr.strip()[-200:]}")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder as the root of the tree is after `sam build`, which finds the functions compiled."""
+    """A copy of the root of the repository after `sam build`, which uses the compiled functions."""
     directory = tmp_path_factory.mktemp("sam")
     for name in ("samconfig.toml", "infra"):
         (directory / name).symlink_to(ROOT / name)
-    # Keeps cargo-lambda from fetching a Rust target, whichever the template asks for.
+    # Keeps cargo-lambda from downloading the Rust target of the template.
     flags = {"CARGO_LAMBDA_BUILD": "{skip_target_check=true}"}
     words = ["sam", "build", "--build-dir", directory / ".aws-sam/build"]
-    ran = subprocess.run(
+    result = subprocess.run(
         words, cwd=ROOT, env={**os.environ, **flags}, capture_output=True, text=True, timeout=1200
     )
-    assert ran.returncode == 0, ran.stderr
+    assert result.returncode == 0, result.stderr
     return directory
 
 
 @pytest.fixture(scope="module")
 def built(tree):
-    """The template with its functions."""
+    """The built template with its functions."""
     return tree / ".aws-sam/build"
 
 
@@ -66,13 +66,13 @@ def http_url(lambda_url, built, tmp_path_factory):
 
 
 class local:
-    """`sam local COMMAND`, stopped with its containers."""
+    """Runs `sam local COMMAND`, and stops it with its containers."""
 
     def __init__(self, command, built, directory, host, endpoint=None):
         self.port, self.host = free_port(), host
         words = ["sam", "local", command, "--template", built / "template.yaml"]
         words += ["--host", host, "--port", self.port, "--skip-pull-image", "--shutdown"]
-        # Without samconfig.toml, whose endpoint has SAM's own port: a test below takes it as it is.
+        # Not with samconfig.toml, whose endpoint has SAM's default port. A test below uses that file.
         words += ["--config-file", directory / "none.toml", "--warm-containers", "LAZY"]
         (directory / "none.toml").write_text("version = 0.1\n")
         if endpoint:
@@ -89,8 +89,8 @@ class local:
 
 
 def client(url: str):
-    patient = botocore.config.Config(read_timeout=120, retries={"total_max_attempts": 1})
-    return boto3.client("lambda", endpoint_url=url, config=patient)
+    long_timeout = botocore.config.Config(read_timeout=120, retries={"total_max_attempts": 1})
+    return boto3.client("lambda", endpoint_url=url, config=long_timeout)
 
 
 def invoke(url: str, payload, function="ExecutorFunction", **options):
@@ -115,7 +115,7 @@ def test_a_flow_spans_two_functions(http_url):
 
 def is_taken(port: int) -> bool:
     with socket.socket() as listener:
-        # As SAM does: a port whose last connections are still closing is free.
+        # Like SAM, treats a port in TIME_WAIT as free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("0.0.0.0", port))
@@ -124,13 +124,13 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def test_samconfig_says_all_that_is_needed(docker, tree, tmp_path):
+def test_samconfig_makes_flags_unnecessary(docker, tree, tmp_path):
     # SAM's own ports: infra/local.json names the second.
     api, functions = 3000, 3001
     taken = [port for port in (api, functions) if is_taken(port)]
     if taken:
-        pytest.skip(f"samconfig.toml is not proven: `sam local` wants its default ports, and {taken} are taken")
-    # No flag. The base image is a stand-in here, which cannot be pulled.
+        pytest.skip(f"samconfig.toml is not tested: `sam local` needs its default ports, and {taken} are in use")
+    # No flags. The base image is a local replacement, which cannot be pulled.
     here = {"cwd": tree, "SAM_SKIP_PULL_IMAGE": "true"}
     with (
         running(["sam", "local", "start-lambda"], tmp_path / "start-lambda.log", **here) as start_lambda,
@@ -150,7 +150,7 @@ def test_an_executor_is_invoked_directly(lambda_url):
     assert texts(response)[0] == "hello" and len(response["data"]) == 2
 
 
-def test_a_payload_that_cannot_be_read_is_a_function_error(lambda_url):
+def test_an_invalid_payload_is_a_function_error(lambda_url):
     response = invoke(lambda_url, {"flowgate": 1})
     assert response["StatusCode"] == 200
     assert response["FunctionError"] == "Unhandled"
@@ -162,7 +162,7 @@ def test_an_asynchronous_invocation_is_accepted(lambda_url):
 
 
 def test_an_unknown_function_is_not_found(lambda_url):
-    # SAM's code for it is not AWS's; its status is.
-    with pytest.raises(botocore.exceptions.ClientError) as refused:
-        invoke(lambda_url, HELLO, function="Nobody")
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    # SAM's error code differs from AWS's, but not its status.
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        invoke(lambda_url, HELLO, function="Unknown")
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404

@@ -1,4 +1,4 @@
-"""The templates of infra/: what SAM makes of them for each value of a parameter, and that their settings are known ones."""
+"""The templates of infra/: SAM's transformation for each parameter value, and settings that the programs support."""
 
 import copy
 import itertools
@@ -14,18 +14,18 @@ SAM = yaml_parse((ROOT / "infra/template.yaml").read_text())
 PYTHON = yaml_parse((ROOT / "infra/python-executor/template.yaml").read_text())
 CONTAINER = yaml_parse((ROOT / "infra/container.yaml").read_text())
 
-# What the AWS SDK reads and what the bundled Flow names.
-NOT_OURS = {"AWS_ENDPOINT_URL_LAMBDA", "EXECUTOR_FUNCTION", "WEBSOCKET_PUSH"}
+# Variables of the AWS SDK and of the bundled Flow.
+OTHER_VARIABLES = {"AWS_ENDPOINT_URL_LAMBDA", "EXECUTOR_FUNCTION", "WEBSOCKET_PUSH"}
 
 
 class NoPolicies:
-    """SAM's managed policies would be fetched from AWS; the templates use none."""
+    """Replaces SAM's managed policies, which would be fetched from AWS. The templates use none."""
 
     def load(self):
         return {}
 
 
-def made(**parameters) -> dict:
+def transformed(**parameters) -> dict:
     template = copy.deepcopy(SAM)
     for resource in template["Resources"].values():
         for key in ("CodeUri", "ContentUri"):
@@ -40,15 +40,15 @@ CHOICES = ("HttpAuthorization", "WebSocketAuthorization", "WebSocketPush", "WebS
 @pytest.mark.parametrize(
     "values", list(itertools.product(*(SAM["Parameters"][name]["AllowedValues"] for name in CHOICES)))
 )
-def test_every_choice_makes_a_template(values):
-    made(**dict(zip(CHOICES, values)))
+def test_every_combination_of_choices_is_a_valid_template(values):
+    transformed(**dict(zip(CHOICES, values)))
 
 
 ANY = "x-amazon-apigateway-any-method"
 
 
 def resolved(node, values: dict):
-    """What CloudFormation makes of the conditions in a node; what is left out is None."""
+    """Resolves the conditions in a node as CloudFormation does; removed values are None."""
     if isinstance(node, list):
         return [resolved(item, values) for item in node]
     if not isinstance(node, dict):
@@ -74,21 +74,21 @@ def holds(condition: str, values: dict) -> bool:
 
 
 def http_api(**values) -> dict:
-    properties = made(**values)["HttpApi"]["Properties"]
-    # Without it, what API Gateway does not understand of an authorizer is left out, and the route is open.
+    properties = transformed(**values)["HttpApi"]["Properties"]
+    # Without it API Gateway ignores an invalid authorizer, which leaves the route open.
     assert properties["FailOnWarnings"] is True
     return resolved(properties["Body"], values)
 
 
 def authorization(**values) -> dict:
-    """What each route of the HTTP API demands."""
+    """Returns the security requirements of each route of the HTTP API."""
     paths = http_api(**values)["paths"]
     return {(path, method): route["security"] for path, of in paths.items() for method, route in of.items()}
 
 
-def test_iam_is_written_as_sam_writes_it_for_an_http_api():
-    # SAM's own, of `Auth: {EnableIamAuthorizer: true}`.
-    own = {
+def test_iam_authorization_is_the_one_that_sam_generates():
+    # The output of SAM for `Auth: {EnableIamAuthorizer: true}`.
+    generated = {
         "Resources": {
             "Api": {
                 "Type": "AWS::Serverless::HttpApi",
@@ -99,33 +99,33 @@ def test_iam_is_written_as_sam_writes_it_for_an_http_api():
             }
         }
     }
-    body = transform(own, {}, NoPolicies())["Resources"]["Api"]["Properties"]["Body"]
+    body = transform(generated, {}, NoPolicies())["Resources"]["Api"]["Properties"]["Body"]
     assert http_api()["components"]["securitySchemes"] == {"iam": body["components"]["securitySchemes"]["AWS_IAM"]}
 
 
-def test_a_token_is_demanded_where_that_is_chosen_and_nothing_where_that_is():
+def test_authorization_is_by_token_or_none_as_chosen():
     assert set(map(str, authorization(HttpAuthorization="JWT").values())) == {str([{"jwt": []}])}
     assert list(http_api(HttpAuthorization="JWT")["components"]["securitySchemes"]) == ["jwt"]
     assert set(map(str, authorization(HttpAuthorization="NONE").values())) == {"[]"}
 
 
-def test_a_preflight_alone_needs_nothing():
+def test_only_a_preflight_needs_no_authorization():
     routes = authorization(CorsOrigins="https://page.example")
     assert {route for route, security in routes.items() if not security} == {("/", "options"), ("/{proxy+}", "options")}
 
 
-def test_the_flow_pushes_where_the_template_lets_it():
-    for choice, says in [("on", "true"), ("off", "false")]:
+def test_the_flow_pushes_only_if_the_template_allows_it():
+    for choice, value in [("on", "true"), ("off", "false")]:
         values = {"WebSocketPush": choice}
         variables = SAM["Resources"]["WebSocketFunction"]["Properties"]["Environment"]["Variables"]
-        assert resolved(variables["WEBSOCKET_PUSH"], values) == says
+        assert resolved(variables["WEBSOCKET_PUSH"], values) == value
         assert SAM["Resources"]["WebSocketFunctionInvokesItself"]["Condition"] == "HasPush"
-        assert holds("HasPush", values) == (says == "true")
+        assert holds("HasPush", values) == (value == "true")
     flow = (ROOT / "infra/flows/lambda.yml").read_text()
     assert "push: ${{ ENV.WEBSOCKET_PUSH }}" in flow
 
 
-def test_an_executor_has_as_long_as_the_gateway_less_a_little():
+def test_the_timeout_of_the_executor_is_slightly_below_that_of_the_gateway():
     for choice in ("on", "off"):
         gateway, executor = (
             resolved(SAM["Resources"][name]["Properties"]["Timeout"], {"WebSocketPush": choice})
@@ -135,18 +135,18 @@ def test_an_executor_has_as_long_as_the_gateway_less_a_little():
 
 
 def access_log(api: str, **values):
-    return resolved(made(**values)[api]["Properties"].get("AccessLogSettings"), values)
+    return resolved(transformed(**values)[api]["Properties"].get("AccessLogSettings"), values)
 
 
-def test_a_websocket_api_logs_only_where_that_is_chosen():
-    # A fresh account has no role for it, and the stack would fail; an HTTP API needs none.
+def test_a_websocket_api_writes_access_logs_only_if_chosen():
+    # A new account has no role for these logs, so that the stack would fail; an HTTP API needs no role.
     assert access_log("WebSocketApiDefaultStage") is None
     assert "$context.connectionId" in access_log("WebSocketApiDefaultStage", WebSocketAccessLog="on")["Format"]
     assert access_log("HttpApiApiGatewayDefaultStage")["DestinationArn"] == {"Fn::GetAtt": ["ApiLogs", "Arn"]}
 
 
 def test_nothing_is_public_by_default():
-    assert made()["WebSocketApiConnectRoute"]["Properties"]["AuthorizationType"] == "AWS_IAM"
+    assert transformed()["WebSocketApiConnectRoute"]["Properties"]["AuthorizationType"] == "AWS_IAM"
     assert authorization() == {
         ("/", ANY): [{"iam": []}],
         ("/{proxy+}", ANY): [{"iam": []}],
@@ -156,9 +156,9 @@ def test_nothing_is_public_by_default():
     assert CONTAINER["Parameters"]["PublicTaskAddress"]["Default"] == "DISABLED"
 
 
-def test_a_function_may_do_what_the_flow_needs_and_nothing_else():
+def test_functions_have_only_the_permissions_that_the_flow_needs():
     statements = []
-    for resource in made().values():
+    for resource in transformed().values():
         properties = resource["Properties"]
         if resource["Type"] == "AWS::IAM::Policy":
             statements += properties["PolicyDocument"]["Statement"]
@@ -180,32 +180,32 @@ def test_errors_and_throttles_of_every_function_raise_an_alarm(template):
     assert watched == set(itertools.product(functions, ("Errors", "Throttles")))
 
 
-def variables() -> set:
+def template_variables() -> set:
     functions = [resource for resource in SAM["Resources"].values() if resource["Type"].endswith("::Function")]
     names = {name for function in functions for name in function["Properties"]["Environment"]["Variables"]}
     container = CONTAINER["Resources"]["Task"]["Properties"]["ContainerDefinitions"][0]["Environment"]
     return names | set(re.findall(r"FLOWGATE_\w+", str(container)))
 
 
-def known() -> set:
-    """The settings that the programs read, by the names in their sources."""
-    sources = [*(ROOT / "gateway-fn/src").rglob("*.rs"), *(ROOT / "executor-fn/src").rglob("*.rs")]
+def supported_settings() -> set:
+    """Returns the settings that the programs read, found in their sources."""
+    sources = [*(ROOT / "gateway-fn").rglob("*.rs"), *(ROOT / "executor-fn").rglob("*.rs")]
     return {name for source in sources for name in re.findall(r'"(FLOWGATE_\w+)"', source.read_text())}
 
 
-def test_settings_are_known_ones():
-    assert variables() - NOT_OURS <= known()
+def test_settings_are_supported():
+    assert template_variables() - OTHER_VARIABLES <= supported_settings()
 
 
-def test_the_bundled_flow_names_what_the_template_sets():
+def test_the_template_sets_the_variables_of_the_bundled_flow():
     flow = (ROOT / "infra/flows/lambda.yml").read_text()
-    assert set(re.findall(r"\$\{\{ ENV\.(\w+) \}\}", flow)) <= variables()
+    assert set(re.findall(r"\$\{\{ ENV\.(\w+) \}\}", flow)) <= template_variables()
 
 
-def test_the_python_image_gets_its_code_and_its_port():
+def test_the_python_image_has_its_code_and_its_port():
     dockerfile = (ROOT / "infra/python-executor/Dockerfile").read_text()
-    let_in = (ROOT / ".dockerignore").read_text().split()
+    included = (ROOT / ".dockerignore").read_text().split()
     for source in re.findall(r"^COPY (infra/\S+)", dockerfile, re.MULTILINE):
-        assert any(line[0] == "!" and f"{source}/".startswith(f"{line[1:]}/") for line in let_in), source
-    # `jina executor` reads no variable for it.
+        assert any(line[0] == "!" and f"{source}/".startswith(f"{line[1:]}/") for line in included), source
+    # `jina executor` has no variable for the port.
     assert '"--port", "{port}"]' in dockerfile

@@ -17,7 +17,7 @@ FLOWS = {
   - {name: joined, method: needs_all}
 """,
     "absent": """
-  - {name: absent, host: 'lambda://nobody'}
+  - {name: absent, host: 'lambda://unknown'}
 """,
 }
 
@@ -36,21 +36,21 @@ def functions(tmp_path_factory):
 
 
 def test_a_chain_runs_in_two_functions(functions):
-    response = functions.ask("chain", "/post", HELLO).json()
+    response = functions.request("chain", "/post", HELLO).json()
     assert texts(response)[0] == "hello"
     assert len(response["data"]) == 3
     assert {"first", "second"} <= set(executors(response))
 
 
 def test_branches_are_joined(functions):
-    response = functions.ask("join", "/post", HELLO).json()
+    response = functions.request("join", "/post", HELLO).json()
     assert texts(response).count("hello") == 1
     assert len(response["data"]) == 3
     assert {"first", "second"} <= set(executors(response))
 
 
-def test_a_function_that_is_not_there_is_named(functions):
-    response = functions.ask("absent", "/post", HELLO)
+def test_a_missing_function_is_named(functions):
+    response = functions.request("absent", "/post", HELLO)
     assert response.status >= 500
     assert b"absent" in response.body
 

@@ -1,4 +1,4 @@
-"""`cargo lambda watch` in the root of the tree, without flags: it builds and starts both functions when they are invoked."""
+"""`cargo lambda watch` in the root, without flags: builds and starts both functions on their first invocation."""
 
 import socket
 import subprocess
@@ -8,18 +8,18 @@ import pytest
 from functions import HELLO, ROOT, HttpResponse, executors, texts
 from processes import running
 
-#: Where `watch` listens by default, and where `gateway-fn` looks for Lambda under it.
+#: The default port of `watch`, at which `gateway-fn` invokes Executors under it.
 PORT = 9000
 
-#: It compiles what `cargo test` has not.
+#: The first invocation compiles the function.
 BUILD_SECONDS = 900
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory):
-    with socket.socket() as somebody:
-        if somebody.connect_ex(("127.0.0.1", PORT)) == 0:
-            pytest.skip(f"port {PORT} is taken, and no flag may give another")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            pytest.skip(f"port {PORT} is in use, and the test must not choose another by a flag")
     log = tmp_path_factory.mktemp("watch") / "watch.log"
     with running(["cargo", "lambda", "watch"], log, cwd=ROOT) as program:
         program.wait_for_port(PORT)

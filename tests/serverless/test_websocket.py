@@ -1,5 +1,5 @@
-"""A WebSocket client in front of gateway-fn, through `flowgate local` and through serverless-offline: the same suite, so
-that the emulator is not judged by itself; with responses by route response, and pushed by a second invocation.
+"""WebSocket clients of gateway-fn through `flowgate local` and through serverless-offline. The second emulator checks the
+first. Responses come as route responses, or are pushed by a second invocation.
 """
 
 import json
@@ -44,8 +44,8 @@ def serverless_offline(directory: Path, yaml: str):
     for name in ("serverless.yml", "forward.js"):
         shutil.copy(HERE / "offline" / name, directory)
     (directory / "node_modules").symlink_to(NPM / "node_modules")
-    # The function finds @connections here; serverless-offline's events name no address that could be reached. And it
-    # invokes itself by serverless-offline: `watch` would let it wait until an asynchronous invocation is done.
+    # serverless-offline's events have no reachable address of @connections. The function invokes itself through
+    # serverless-offline, because `watch` waits for the end of asynchronous invocations.
     variables = {
         "FLOWGATE_FLOW": yaml,
         "AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{control}",
@@ -71,59 +71,59 @@ def url(request, host, tmp_path_factory):
         yield url
 
 
-def ask(socket, message) -> dict:
+def exchange(socket, message) -> dict:
     socket.send(message if isinstance(message, str) else json.dumps(message))
     return json.loads(socket.recv(timeout=30))
 
 
 def test_a_message_is_answered(url):
     with connect(url) as socket:
-        response = ask(socket, HELLO)
+        response = exchange(socket, HELLO)
         assert texts(response)[0] == "hello" and len(response["data"]) == 2
 
 
 def test_messages_are_answered_one_after_another(url):
     with connect(url) as socket:
         for number in range(5):
-            response = ask(socket, {"data": [{"text": str(number)}], "execEndpoint": "/"})
+            response = exchange(socket, {"data": [{"text": str(number)}], "execEndpoint": "/"})
             assert texts(response)[0] == str(number)
 
 
-def test_clients_do_not_see_each_others_answers(url):
+def test_clients_get_only_their_own_responses(url):
     with connect(url) as one, connect(url) as other:
-        assert texts(ask(one, {**HELLO, "data": [{"text": "one"}]}))[0] == "one"
-        assert texts(ask(other, {**HELLO, "data": [{"text": "other"}]}))[0] == "other"
+        assert texts(exchange(one, {**HELLO, "data": [{"text": "one"}]}))[0] == "one"
+        assert texts(exchange(other, {**HELLO, "data": [{"text": "other"}]}))[0] == "other"
 
 
 def test_a_subprotocol_is_answered(url):
     with connect(url, subprotocols=["json"]) as socket:
         assert socket.subprotocol == "json"
-        assert texts(ask(socket, HELLO))[0] == "hello"
+        assert texts(exchange(socket, HELLO))[0] == "hello"
 
 
 def test_a_ping_is_answered(url):
     with connect(url) as socket:
-        assert ask(socket, {"action": "ping"}) == {"action": "pong"}
+        assert exchange(socket, {"action": "ping"}) == {"action": "pong"}
 
 
-def test_what_is_no_json_is_an_error_and_the_connection_lives(url):
+def test_invalid_json_is_an_error_and_the_connection_stays_open(url):
     with connect(url) as socket:
         socket.send("{")
         assert "error" in socket.recv(timeout=30).lower()
-        assert texts(ask(socket, HELLO))[0] == "hello"
+        assert texts(exchange(socket, HELLO))[0] == "hello"
 
 
-def test_a_large_answer_comes_in_parts(url):
+def test_a_large_response_is_split_into_parts(url):
     sent = [str(number) for number in range(2500)]
     message = json.dumps({"data": [{"text": text} for text in sent], "execEndpoint": "/"})
-    # API Gateway takes frames of up to 32 KB, and messages of several.
+    # API Gateway accepts frames of up to 32 KB, and messages of several frames.
     frames = [message[start : start + 16384] for start in range(0, len(message), 16384)]
     with connect(url) as socket:
         socket.send(frames)
         parts = [json.loads(socket.recv(timeout=30))]
         while len(parts) < parts[0]["part"]["of"]:
             parts.append(json.loads(socket.recv(timeout=30)))
-        # Each is a message of its own, and messages may overtake each other.
+        # Each part is a separate message, and messages may arrive out of order.
         parts.sort(key=lambda part: part["part"]["index"])
         assert len(parts) > 1
         assert [part["part"]["index"] for part in parts] == list(range(len(parts)))

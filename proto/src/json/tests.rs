@@ -2,7 +2,9 @@
 //! deliberate differences from Jina.
 
 use super::*;
+use crate::DataRequest;
 
+mod arrays;
 mod lenient;
 mod recordings;
 mod round_trip;
@@ -19,6 +21,17 @@ fn rows(recording: &str) -> Vec<Json> {
     match json(recording) {
         Json::List(rows) => rows,
         other => panic!("a list was expected: {other:?}"),
+    }
+}
+
+fn to_json(request: &DataRequest) -> Json {
+    parse(&write_http(request).expect("can be written")).expect("JSON")
+}
+
+fn first_document(request: &DataRequest) -> Json {
+    match to_json(request).get("data") {
+        Some(Json::List(documents)) => documents[0].clone(),
+        other => panic!("expected documents: {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-"""An Executor as Jina users have them, with ways to fail."""
+"""A typical Jina Executor, with endpoints that fail in several ways."""
 
 import os
 import signal

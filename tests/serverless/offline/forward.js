@@ -1,5 +1,5 @@
-// A function that hands its event to the one behind INVOKE_URL: serverless-offline starts no Rust itself.
+// Forwards events to the function at INVOKE_URL, because serverless-offline cannot start Rust functions.
 exports.handler = async (event) => {
-  const answer = await fetch(process.env.INVOKE_URL, { method: "POST", body: JSON.stringify(event) });
-  return answer.json();
+  const response = await fetch(process.env.INVOKE_URL, { method: "POST", body: JSON.stringify(event) });
+  return response.json();
 };

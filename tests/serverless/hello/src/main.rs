@@ -1,4 +1,4 @@
-//! The smallest function with `lambda_http`.
+//! A minimal function with `lambda_http`, with which INIT of `gateway-fn` is compared.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
