@@ -1,8 +1,8 @@
-//! Where an Executor is: a URI whose scheme is the transport. Text to [`Address`] and back.
+//! The address of an Executor: a URI whose scheme is the transport. Parses text into an [`Address`] and formats it.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-use super::diagnostic::nearest;
+use super::diagnostic::suggestion;
 
 /// The address of one replica of an Executor. Displayed as its URI.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,31 +16,31 @@ pub enum Address {
         /// Whether the connection is encrypted.
         tls: bool,
     },
-    /// `inproc://name`: an Executor that is compiled into the Gateway.
+    /// `inproc://name`: an Executor compiled into the Gateway.
     InProcess {
         /// The name it is registered under.
         name: String,
     },
-    /// `lambda://function`: invoked directly.
+    /// `lambda://function`: a Lambda function that is invoked directly.
     Lambda {
         /// A function's name with an optional `:qualifier`, or its ARN.
         function: String,
     },
 }
 
-/// A text that is no address. It does not repeat the text, which may come from a variable.
+/// An invalid address. It does not quote the text, which may be the value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address: expected {expected}")]
+#[error("invalid address: expected {expected}")]
 pub struct AddressError {
-    /// What is expected instead.
+    /// What a valid address has.
     pub expected: String,
 }
 
 impl Address {
-    /// The name of the built-in Executor that answers with what it gets, as Jina's `BaseExecutor` does.
+    /// The name of the built-in Executor that returns its request unchanged, as Jina's `BaseExecutor` does.
     pub const PASS_THROUGH: &str = "pass_through";
 
-    /// The built-in Executor that answers with what it gets.
+    /// The address of the built-in Executor that returns its request unchanged.
     #[must_use]
     pub fn pass_through() -> Self {
         Self::InProcess {
@@ -48,7 +48,7 @@ impl Address {
         }
     }
 
-    /// `host:port` of an address that has one, as it stands in URIs and in Jina's error texts.
+    /// Returns `host:port` of an address that has one, in the form of URIs and of Jina's error texts.
     #[must_use]
     pub fn authority(&self) -> Option<String> {
         match self {
@@ -58,25 +58,28 @@ impl Address {
         }
     }
 
-    /// Reads an address. What the text does not say itself, the keys beside it do: `port` and `tls`.
+    /// Parses an address. The keys `port` and `tls` complete a text without a port or scheme.
+    ///
+    /// # Errors
+    /// If the text is not a valid address.
     pub fn parse(text: &str, port: Option<u16>, tls: bool) -> Result<Self, AddressError> {
         if text.starts_with("arn:") {
-            return lambda(text);
+            return parse_lambda(text);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return grpc(text, port, tls, None);
+            return parse_grpc(text, port, tls, None);
         };
         match scheme {
-            "grpc" => grpc(rest, port, false, None),
-            "grpcs" => grpc(rest, port, true, Some(443)),
-            "http" | "ws" => grpc(rest, port, false, Some(80)),
-            "https" | "wss" => grpc(rest, port, true, Some(443)),
-            "inproc" => in_process(rest),
-            "lambda" => lambda(rest),
-            _ => bad(format!(
+            "grpc" => parse_grpc(rest, port, false, None),
+            "grpcs" => parse_grpc(rest, port, true, Some(443)),
+            "http" | "ws" => parse_grpc(rest, port, false, Some(80)),
+            "https" | "wss" => parse_grpc(rest, port, true, Some(443)),
+            "inproc" => parse_in_process(rest),
+            "lambda" => parse_lambda(rest),
+            _ => invalid(format!(
                 "one of the schemes {}{}",
                 SCHEMES.join(", "),
-                nearest(scheme, SCHEMES)
+                suggestion(scheme, SCHEMES)
             )),
         }
     }
@@ -103,13 +106,13 @@ impl fmt::Display for Address {
     }
 }
 
-fn grpc(
+fn parse_grpc(
     text: &str,
     port: Option<u16>,
     tls: bool,
-    usual: Option<u16>,
+    default_port: Option<u16>,
 ) -> Result<Address, AddressError> {
-    let (host, own_port) = split_port(text.strip_suffix('/').unwrap_or(text));
+    let (host, own_port) = split_host_port(text.strip_suffix('/').unwrap_or(text));
     let host = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
@@ -119,7 +122,7 @@ fn grpc(
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     if !is_name && host.parse::<Ipv6Addr>().is_err() {
-        return bad("a host name or IP address, then `:` and a port, and nothing behind it");
+        return invalid("a host name or IP address, then `:` and a port, and nothing after it");
     }
     let port = match own_port {
         Some(text) => {
@@ -127,11 +130,11 @@ fn grpc(
                 self::port(text)
                     .filter(|port| *port > 0)
                     .ok_or_else(|| AddressError {
-                        expected: A_PORT.to_owned(),
+                        expected: EXPECTED_PORT.to_owned(),
                     })?,
             )
         }
-        None => port.or(usual),
+        None => port.or(default_port),
     };
     match port {
         Some(port) => Ok(Address::Grpc {
@@ -139,12 +142,12 @@ fn grpc(
             port,
             tls,
         }),
-        None => bad("a port, as `host:port` or by the key `port`"),
+        None => invalid("a port, as `host:port` or in the key `port`"),
     }
 }
 
-/// Host and port of `host:port`; an IPv6 address has its port behind brackets, or none.
-fn split_port(text: &str) -> (&str, Option<&str>) {
+/// Splits `host:port`; an IPv6 address has a port only after brackets.
+fn split_host_port(text: &str) -> (&str, Option<&str>) {
     if text.parse::<Ipv6Addr>().is_ok() || text.ends_with(']') {
         return (text, None);
     }
@@ -152,14 +155,14 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
         .map_or((text, None), |(host, port)| (host, Some(port)))
 }
 
-/// A port of TCP.
+/// Parses a TCP port.
 pub(super) fn port(text: &str) -> Option<u16> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())?
 }
 
-fn in_process(name: &str) -> Result<Address, AddressError> {
+fn parse_in_process(name: &str) -> Result<Address, AddressError> {
     if !name.is_empty()
         && name
             .bytes()
@@ -169,13 +172,13 @@ fn in_process(name: &str) -> Result<Address, AddressError> {
             name: name.to_owned(),
         });
     }
-    bad("the name of a compiled-in Executor behind `inproc://` (letters, digits, `_`, `-`, `.`)")
+    invalid("`inproc://` and the name of a compiled-in Executor (letters, digits, `_`, `-`, `.`)")
 }
 
-/// `name`, `name:qualifier`, or a function's ARN with or without a qualifier.
-fn lambda(text: &str) -> Result<Address, AddressError> {
+/// Parses `name`, `name:qualifier`, or a function's ARN with or without a qualifier.
+fn parse_lambda(text: &str) -> Result<Address, AddressError> {
     let parts: Vec<&str> = text.split(':').collect();
-    let fits = match parts.as_slice() {
+    let is_valid = match parts.as_slice() {
         [name] => is_function(name),
         [name, qualifier] => is_function(name) && is_qualifier(qualifier),
         [
@@ -196,12 +199,12 @@ fn lambda(text: &str) -> Result<Address, AddressError> {
         }
         _ => false,
     };
-    if fits {
+    if is_valid {
         return Ok(Address::Lambda {
             function: text.to_owned(),
         });
     }
-    bad(
+    invalid(
         "`lambda://name`, `lambda://name:qualifier` or a function's ARN (arn:aws:lambda:REGION:ACCOUNT:function:NAME)",
     )
 }
@@ -214,11 +217,11 @@ fn is_function(name: &str) -> bool {
 }
 
 fn is_qualifier(qualifier: &str) -> bool {
-    let alias = (1..=128).contains(&qualifier.len())
+    let is_alias = (1..=128).contains(&qualifier.len())
         && qualifier
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    alias || qualifier == "$LATEST"
+    is_alias || qualifier == "$LATEST"
 }
 
 fn is_region(region: &str) -> bool {
@@ -232,13 +235,13 @@ fn is_account(account: &str) -> bool {
     account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn bad<T>(expected: impl Into<String>) -> Result<T, AddressError> {
+fn invalid<T>(expected: impl Into<String>) -> Result<T, AddressError> {
     Err(AddressError {
         expected: expected.into(),
     })
 }
 
-pub(super) const A_PORT: &str = "a port from 1 to 65535";
+pub(super) const EXPECTED_PORT: &str = "a port from 1 to 65535";
 
 const SCHEMES: [&str; 8] = [
     "grpc", "grpcs", "lambda", "inproc", "http", "https", "ws", "wss",
@@ -249,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_read_as_they_are_written() {
+    fn addresses_are_parsed_and_formatted() {
         for (text, uri) in [
             ("h:1", "grpc://h:1"),
             ("grpc://h:1", "grpc://h:1"),
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_beside_a_host_complete_it() {
+    fn port_and_tls_complete_a_host() {
         let parsed =
             |text: &str| Address::parse(text, Some(5), true).map(|address| address.to_string());
         assert_eq!(parsed("h").as_deref(), Ok("grpcs://h:5"));
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "",
             "h",

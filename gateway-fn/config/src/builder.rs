@@ -1,30 +1,34 @@
-//! A Flow built in Rust, as readable as Jina's `Flow().config_gateway(protocol=['grpc', 'http'], port=[..]).add(..)`.
-//! It writes the same tree as a Flow file and is checked by the same code.
+//! A Flow built in Rust, like Jina's `Flow(protocol=['grpc', 'http'], port=[..]).add(..)`. It becomes the same tree as a
+//! Flow file, and is validated by the same code.
 
-use std::{fmt, net::Ipv6Addr, time::Duration};
+use std::{fmt, net::Ipv6Addr};
 
-use flowgate_proto::Compression;
+use serde_json::{Value as Json, json};
 
 use super::{
     Loaded,
     diagnostic::{ConfigErrors, Report},
     flow_file,
     gateway::Protocol,
-    node::{Key, Node, Typing, Value},
+    node::{Key, Node, Value},
+    scalar::Typing,
 };
 
-/// A Flow in the making.
+/// A Flow under construction. [`Flow::set`] and [`Deployment::set`] set any key of a Flow file; the other methods are
+/// shorter forms of the most common ones.
 ///
 /// ```
 /// use flowgate_config::Protocol::{Grpc, Http};
-/// use flowgate_config::builder::{Deployment, Flow, GatewayOptions};
+/// use flowgate_config::builder::{Deployment, Flow};
 /// use serde_json::json;
 ///
 /// # fn main() -> Result<(), flowgate_config::ConfigErrors> {
 /// let loaded = Flow::new()
-///     .config_gateway(GatewayOptions::new().protocol([Grpc, Http]).port([50051, 8080]))
+///     .protocol([Grpc, Http])
+///     .port([50051, 8080])
+///     .set("timeout_send", json!(5000))
 ///     .add(Deployment::new("encoder").external("encoder-0", 9001).external("encoder-1", 9001))
-///     .add(Deployment::new("english").at("grpc://en:9001").when(json!({"tags__lang": {"$eq": "en"}})))
+///     .add(Deployment::new("english").at("grpc://en:9001").set("when", json!({"tags__lang": {"$eq": "en"}})))
 ///     .add(Deployment::new("greeter").at("inproc://greet").needs(["encoder"]))
 ///     .needs(["english", "greeter"], "joined")
 ///     .build()?;
@@ -35,217 +39,116 @@ use super::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Flow {
-    with: Vec<(Key, Node)>,
-    gateway: Vec<(Key, Node)>,
+    with: Entries,
     executors: Vec<Node>,
 }
 
-/// The Gateway's settings; what is not set has the default of a Flow file.
-#[derive(Clone, Default)]
-pub struct GatewayOptions(Vec<(Key, Node)>);
-
-/// One deployment: an Executor in the Flow.
+/// One deployment of a Flow under construction.
 #[derive(Clone, Default)]
 pub struct Deployment {
-    entries: Vec<(Key, Node)>,
-    addresses: Vec<Node>,
-    metadata: Vec<(Key, Node)>,
+    entries: Entries,
+    addresses: Vec<Json>,
 }
 
+/// Keys and values, the last of equal keys counts.
+#[derive(Clone, Default)]
+struct Entries(Vec<(Key, Node)>);
+
 impl Flow {
-    /// A Flow without Executors, on gRPC and a free port.
+    /// A Flow without Executors, with gRPC on a free port.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names the Flow.
+    /// Sets any key of a Flow file's `with`: the Gateway's settings, and what all deployments share.
     #[must_use]
-    pub fn name(mut self, name: &str) -> Self {
-        self.with.push(entry("name", text(name)));
+    pub fn set(mut self, key: &str, value: Json) -> Self {
+        self.with.set(key, value);
         self
     }
 
-    /// Any key of a Flow file's `with`, with its value as JSON: what the Gateway and all deployments share.
+    /// Sets the protocols of the listeners; needs as many ports.
     #[must_use]
-    pub fn with(mut self, key: &str, value: serde_json::Value) -> Self {
-        self.with.push(entry(key, Node::from(value).value));
-        self
+    pub fn protocol(self, protocols: impl IntoIterator<Item = Protocol>) -> Self {
+        let protocols = protocols.into_iter().map(|protocol| protocol.to_string());
+        self.set("protocol", protocols.collect())
     }
 
-    /// Sets up the Gateway.
+    /// Sets the ports, in the order of the protocols.
     #[must_use]
-    pub fn config_gateway(mut self, options: GatewayOptions) -> Self {
-        self.gateway.extend(options.0);
-        self
+    pub fn port(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.set("port", ports.into_iter().collect())
     }
 
-    /// Adds a deployment behind the last one that does not float, unless it says what it needs.
+    /// Adds a deployment. Without `needs` it follows the last deployment that is not floating.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "Jina's word for it")]
+    #[expect(clippy::should_implement_trait, reason = "the name of Jina's method")]
     pub fn add(mut self, deployment: Deployment) -> Self {
         self.executors.push(deployment.into_node());
         self
     }
 
-    /// Joins deployments, at least two, in one of this name that only passes on what it gets.
+    /// Joins at least two deployments in a new one, which returns its requests unchanged.
     #[must_use]
     pub fn needs<'n>(self, names: impl IntoIterator<Item = &'n str>, name: &str) -> Self {
-        let join = Deployment::new(name).with("method", text("needs"));
+        let join = Deployment::new(name).set("method", json!("needs"));
         self.add(join.needs(names))
     }
 
-    /// As [`Flow::needs`], of all deployments that nobody needs yet.
+    /// Joins all deployments that no other one needs yet, like [`Flow::needs`].
     #[must_use]
     pub fn needs_all(self, name: &str) -> Self {
-        self.add(Deployment::new(name).with("method", text("needs_all")))
+        self.add(Deployment::new(name).set("method", json!("needs_all")))
     }
 
-    /// Checks the Flow and makes it ready to serve, whatever the environment says.
+    /// Validates the Flow, independently of the environment.
     ///
     /// # Errors
-    /// All that is wrong with it, by the keys that a Flow file has.
+    /// Everything that is invalid, with the keys of a Flow file.
     pub fn build(self) -> Result<Loaded, ConfigErrors> {
         self.build_in(&|_| None)
     }
 
-    /// As [`Flow::build`]; `env` gives the variables for what a Flow file takes from the environment too, the default
-    /// host and the trusted roots.
+    /// Like [`Flow::build`]; `env` returns the variables that a Flow file uses too, for the default host and the trusted
+    /// root certificates.
     ///
     /// # Errors
-    /// All that is wrong with it, by the keys that a Flow file has.
+    /// Everything that is invalid, with the keys of a Flow file.
     pub fn build_in(self, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
-        let entries = vec![
-            entry("with", Value::Map(self.with)),
-            entry("gateway", Value::Map(self.gateway)),
+        let entry = |key: &str, value| (Key::new(key, None), Node::new(value, None));
+        let root = Value::Map(vec![
+            entry("with", Value::Map(self.with.0)),
             entry("executors", Value::List(self.executors)),
-        ];
-        let root = Node::new(Value::Map(entries), None);
+        ]);
         let mut report = Report::new("the Flow");
-        let config = flow_file::read(&root, Typing::AsWritten, env, &mut report);
-        flow_file::loaded(config, report)
-    }
-}
-
-impl GatewayOptions {
-    /// All defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// What is served; needs as many ports.
-    #[must_use]
-    pub fn protocol(self, protocols: impl IntoIterator<Item = Protocol>) -> Self {
-        self.with(
-            "protocol",
-            list(
-                protocols
-                    .into_iter()
-                    .map(|protocol| text(&protocol.to_string())),
-            ),
-        )
-    }
-
-    /// The ports, in the order of the protocols.
-    #[must_use]
-    pub fn port(self, ports: impl IntoIterator<Item = u16>) -> Self {
-        self.with(
-            "port",
-            list(ports.into_iter().map(|port| Value::Whole(port.into()))),
-        )
-    }
-
-    /// The address to listen on.
-    #[must_use]
-    pub fn host(self, host: &str) -> Self {
-        self.with("host", text(host))
-    }
-
-    /// Requests in flight per call or stream; 0 is no limit.
-    #[must_use]
-    pub fn prefetch(self, requests: u32) -> Self {
-        self.with("prefetch", Value::Whole(requests.into()))
-    }
-
-    /// The longest that one try at one Executor may take, at most a day; [`Duration::MAX`] is no limit.
-    #[must_use]
-    pub fn timeout_send(self, timeout: Duration) -> Self {
-        let value = match timeout {
-            Duration::MAX => Value::Whole(-1),
-            timeout => milliseconds(timeout),
-        };
-        self.with("timeout_send", value)
-    }
-
-    /// How often a failed call is tried again.
-    #[must_use]
-    pub fn retries(self, retries: u32) -> Self {
-        self.with("retries", Value::Whole(retries.into()))
-    }
-
-    /// How requests to Executors are compressed.
-    #[must_use]
-    pub fn compression(self, compression: Compression) -> Self {
-        self.with("compression", text(compression.name()))
-    }
-
-    /// The title and description of the HTTP service.
-    #[must_use]
-    pub fn title(self, title: &str, description: &str) -> Self {
-        self.with("title", text(title))
-            .with("description", text(description))
-    }
-
-    /// Lets pages of any origin call.
-    #[must_use]
-    pub fn cors(self) -> Self {
-        self.with("cors", Value::Bool(true))
-    }
-
-    /// Serves TLS with this certificate and key.
-    #[must_use]
-    pub fn tls(self, certfile: &str, keyfile: &str) -> Self {
-        self.with("ssl_certfile", text(certfile))
-            .with("ssl_keyfile", text(keyfile))
-    }
-
-    /// How long requests under way get to finish at the end.
-    #[must_use]
-    pub fn shutdown_timeout(self, timeout: Duration) -> Self {
-        self.with("shutdown_timeout", milliseconds(timeout))
-    }
-
-    /// Any other key of a Flow file's `gateway`, with its value as JSON.
-    #[must_use]
-    pub fn set(self, key: &str, value: serde_json::Value) -> Self {
-        self.with(key, Node::from(value).value)
-    }
-
-    fn with(mut self, key: &str, value: Value) -> Self {
-        self.0.push(entry(key, value));
-        self
+        let config = flow_file::read(&Node::new(root, None), Typing::AsWritten, env, &mut report);
+        flow_file::loaded(config.map(|(config, _)| config), report)
     }
 }
 
 impl Deployment {
-    /// A deployment. Without an address it passes on what it gets, as a join needs no more.
+    /// A deployment. Without an address it returns its requests unchanged, which is enough for a join.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self {
-            entries: vec![entry("name", text(name))],
-            ..Self::default()
-        }
+        Self::default().set("name", json!(name))
     }
 
-    /// Where the Executor is, like `grpc://host:port`; more than one are replicas that take turns.
+    /// Sets any key of an executor in a Flow file.
     #[must_use]
-    pub fn at(mut self, address: &str) -> Self {
-        self.addresses.push(Node::new(text(address), None));
+    pub fn set(mut self, key: &str, value: Json) -> Self {
+        self.entries.set(key, value);
         self
     }
 
-    /// Where an Executor runs that somebody else has started; more than one are replicas that take turns.
+    /// Adds the address of a replica, like `grpc://host:port`. Several replicas take turns.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        self.addresses.push(json!(address));
+        self
+    }
+
+    /// Adds the host and port of a replica that is already running. Several replicas take turns.
     #[must_use]
     pub fn external(self, host: &str, port: u16) -> Self {
         let address = if host.parse::<Ipv6Addr>().is_ok() {
@@ -253,90 +156,34 @@ impl Deployment {
         } else {
             format!("{host}:{port}")
         };
-        self.with("external", Value::Bool(true)).at(&address)
+        self.set("external", json!(true)).at(&address)
     }
 
-    /// The Executor is behind TLS, where its address does not say so itself.
-    #[must_use]
-    pub fn tls(self) -> Self {
-        self.with("tls", Value::Bool(true))
-    }
-
-    /// How many replicas there are, to be checked against the addresses.
-    #[must_use]
-    pub fn replicas(self, replicas: u32) -> Self {
-        self.with("replicas", Value::Whole(replicas.into()))
-    }
-
-    /// What goes before; `gateway` is the start.
+    /// Sets the deployments before this one; `gateway` is the start.
     #[must_use]
     pub fn needs<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        self.with("needs", list(names.into_iter().map(text)))
-    }
-
-    /// Only the documents for which this condition holds.
-    #[must_use]
-    pub fn when(self, condition: serde_json::Value) -> Self {
-        self.with("when", Node::from(condition).value)
-    }
-
-    /// Answers are not waited for.
-    #[must_use]
-    pub fn floating(self) -> Self {
-        self.with("floating", Value::Bool(true))
-    }
-
-    /// The Executor gets the parts of a join as they are.
-    #[must_use]
-    pub fn no_reduce(self) -> Self {
-        self.with("no_reduce", Value::Bool(true))
-    }
-
-    /// A pair that is sent along with every data request.
-    #[must_use]
-    pub fn grpc_metadata(mut self, key: &str, value: &str) -> Self {
-        self.metadata.push(entry(key, text(value)));
-        self
-    }
-
-    /// Any other key of a Flow file's executor, with its value as JSON.
-    #[must_use]
-    pub fn set(self, key: &str, value: serde_json::Value) -> Self {
-        self.with(key, Node::from(value).value)
-    }
-
-    fn with(mut self, key: &str, value: Value) -> Self {
-        self.entries.push(entry(key, value));
-        self
+        self.set("needs", names.into_iter().collect())
     }
 
     fn into_node(mut self) -> Node {
         if !self.addresses.is_empty() {
-            self.entries
-                .push(entry("host", Value::List(self.addresses)));
+            self.entries.set("host", Json::Array(self.addresses));
         }
-        if !self.metadata.is_empty() {
-            self.entries
-                .push(entry("grpc_metadata", Value::Map(self.metadata)));
-        }
-        Node::new(Value::Map(self.entries), None)
+        Node::new(Value::Map(self.entries.0), None)
+    }
+}
+
+impl Entries {
+    fn set(&mut self, key: &str, value: Json) {
+        self.0.push((Key::new(key, None), value.into()));
     }
 }
 
 impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flow")
-            .field("with", &Keys(&self.with))
-            .field("gateway", &Keys(&self.gateway))
+            .field("with", &self.with)
             .field("executors", &self.executors.len())
-            .finish()
-    }
-}
-
-impl fmt::Debug for GatewayOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GatewayOptions")
-            .field(&Keys(&self.0))
             .finish()
     }
 }
@@ -344,43 +191,17 @@ impl fmt::Debug for GatewayOptions {
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deployment")
-            .field("entries", &Keys(&self.entries))
+            .field("entries", &self.entries)
             .field("addresses", &self.addresses.len())
-            .field("metadata", &Keys(&self.metadata))
             .finish()
     }
 }
 
-/// Entries without their values, any of which may be a secret.
-struct Keys<'a>(&'a [(Key, Node)]);
-
-impl fmt::Debug for Keys<'_> {
+impl fmt::Debug for Entries {
+    /// Shows the keys only, because any value may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(self.0.iter().map(|(key, _)| &key.text))
             .finish()
     }
-}
-
-fn entry(key: &str, value: Value) -> (Key, Node) {
-    (Key::new(key, None), Node::new(value, None))
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-fn list(values: impl IntoIterator<Item = Value>) -> Value {
-    Value::List(
-        values
-            .into_iter()
-            .map(|value| Node::new(value, None))
-            .collect(),
-    )
-}
-
-/// Rounded up, so that a very short time does not become none.
-fn milliseconds(duration: Duration) -> Value {
-    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
-    Value::Whole(i64::try_from(milliseconds).unwrap_or(i64::MAX))
 }

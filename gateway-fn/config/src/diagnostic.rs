@@ -1,20 +1,20 @@
-//! What is wrong with a Flow, as lines that a person can act on: file, line, key, what was found, what is expected.
-//! All faults of a Flow are collected before any of them is reported.
+//! What is wrong with a Flow, one line each: file, line, key, what was found, what is expected. A [`Report`] collects
+//! all errors and warnings of a Flow before any of them is shown.
 
 use std::fmt;
 
-/// One thing that is wrong, or, as a warning, one that has no effect. Displayed as one line.
+/// One error or warning about a Flow. Displayed as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file's name, or what stands in for it (the command line, a Flow built in Rust).
+    /// The file's name, or another name of the source (the command line, a Flow built in Rust).
     pub file: String,
     /// The line, counted from 1; unknown where no file was read.
     pub line: Option<usize>,
-    /// The path of the key, like `executors[1].port`; empty when the file as a whole is meant.
+    /// The path of the key, like `executors[1].port`; empty for the file as a whole.
     pub key: String,
-    /// What stands there. Never the value of an environment variable: that may be a secret.
+    /// What the key has now. Never the value of an environment variable, which may be a secret.
     pub found: String,
-    /// What should stand there; empty in the line that says how many more faults there are.
+    /// What the key should have; empty in the closing line that counts further errors.
     pub expected: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that is wrong with a Flow, in the order of the file. Displayed as one line a fault.
+/// All errors of a Flow, in the order of the file. Displayed as one line per error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<Diagnostic>);
 
@@ -42,15 +42,15 @@ impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
-            write!(f, "{newline}{fault}")?;
+            write!(f, "{newline}{error}")?;
         }
         Ok(())
     }
 }
 
-/// Where something stands.
+/// The line and key of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) line: Option<usize>,
@@ -65,7 +65,7 @@ impl Place {
         }
     }
 
-    /// The place of a key of the map that stands here.
+    /// The place of a key of the map at this place.
     pub(super) fn key(&self, key: &str, line: Option<usize>) -> Self {
         let dot = if self.key.is_empty() { "" } else { "." };
         let key = format!("{}{dot}{}", self.key, one_line(key));
@@ -75,7 +75,7 @@ impl Place {
         }
     }
 
-    /// The place of an item of the list that stands here.
+    /// The place of an item of the list at this place.
     pub(super) fn item(&self, index: usize, line: Option<usize>) -> Self {
         Self {
             line: line.or(self.line),
@@ -84,17 +84,17 @@ impl Place {
     }
 }
 
-/// The faults and warnings of one Flow, while it is read.
+/// Collects the errors and warnings of one Flow while it is read.
 #[derive(Debug)]
 pub(super) struct Report {
     file: String,
-    faults: Kept,
-    warnings: Kept,
+    errors: Collected,
+    warnings: Collected,
 }
 
-/// The first of them; the others are only counted.
+/// The first [`MAX_DIAGNOSTICS`] of them, and how many there are in all.
 #[derive(Debug, Default)]
-struct Kept {
+struct Collected {
     first: Vec<Diagnostic>,
     count: usize,
 }
@@ -103,8 +103,8 @@ impl Report {
     pub(super) fn new(file: &str) -> Self {
         Self {
             file: one_line(file),
-            faults: Kept::default(),
-            warnings: Kept::default(),
+            errors: Collected::default(),
+            warnings: Collected::default(),
         }
     }
 
@@ -114,8 +114,8 @@ impl Report {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) {
-        self.faults
-            .add(|| entry(&self.file, place, found.into(), expected.into()));
+        self.errors
+            .add(|| diagnostic(&self.file, place, found.into(), expected.into()));
     }
 
     pub(super) fn warn(
@@ -125,51 +125,51 @@ impl Report {
         expected: impl Into<String>,
     ) {
         self.warnings
-            .add(|| entry(&self.file, place, found.into(), expected.into()));
+            .add(|| diagnostic(&self.file, place, found.into(), expected.into()));
     }
 
-    /// How many faults there are so far: a check that rests on others asks whether those went well.
-    pub(super) const fn count(&self) -> usize {
-        self.faults.count
+    /// The number of errors so far. A check that depends on earlier ones compares it before and after them.
+    pub(super) const fn error_count(&self) -> usize {
+        self.errors.count
     }
 
-    /// The warnings, if nothing is wrong.
+    /// Returns the warnings if there are no errors.
     pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
         let Self {
             file,
-            faults,
+            errors,
             warnings,
         } = self;
-        if faults.count == 0 {
+        if errors.count == 0 {
             Ok(warnings.in_order(&file, "warnings"))
         } else {
-            Err(ConfigErrors(faults.in_order(&file, "faults")))
+            Err(ConfigErrors(errors.in_order(&file, "errors")))
         }
     }
 }
 
-impl Kept {
-    fn add(&mut self, fault: impl FnOnce() -> Diagnostic) {
+impl Collected {
+    fn add(&mut self, diagnostic: impl FnOnce() -> Diagnostic) {
         self.count += 1;
         if self.first.len() < MAX_DIAGNOSTICS {
-            self.first.push(fault());
+            self.first.push(diagnostic());
         }
     }
 
-    /// In the order of the file, and at the end how many more there are.
+    /// Sorts by line, and appends how many more there are.
     fn in_order(mut self, file: &str, what: &str) -> Vec<Diagnostic> {
-        self.first.sort_by_key(|fault| fault.line);
+        self.first.sort_by_key(|diagnostic| diagnostic.line);
         let more = self.count - self.first.len();
         if more > 0 {
             let found = format!("and {more} more {what}");
-            let closing = entry(file, &Place::default(), found, String::new());
+            let closing = diagnostic(file, &Place::default(), found, String::new());
             self.first.push(closing);
         }
         self.first
     }
 }
 
-fn entry(file: &str, place: &Place, found: String, expected: String) -> Diagnostic {
+fn diagnostic(file: &str, place: &Place, found: String, expected: String) -> Diagnostic {
     Diagnostic {
         file: file.to_owned(),
         line: place.line,
@@ -179,17 +179,17 @@ fn entry(file: &str, place: &Place, found: String, expected: String) -> Diagnost
     }
 }
 
-/// Text from a file in quotes, on one line and not too long.
+/// Quotes text from a file, on one line and at most [`MAX_QUOTED_CHARS`] long.
 pub(super) fn quoted(text: &str) -> String {
-    if text.chars().count() <= MAX_SHOWN_CHARS {
+    if text.chars().count() <= MAX_QUOTED_CHARS {
         return format!("{text:?}");
     }
-    let start: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     format!("{start:?}...")
 }
 
-/// The nearest of the known words, with a ready-made remark; empty when none is near.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// Returns ` (did you mean ...?)` with the known word that is most like `word`; empty if none is similar.
+pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let limit = (word.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -203,7 +203,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 fn one_line(text: &str) -> String {
     text.chars()
-        .take(4 * MAX_SHOWN_CHARS)
+        .take(4 * MAX_QUOTED_CHARS)
         .flat_map(|c| {
             if c.is_control() {
                 c.escape_default().collect()
@@ -214,8 +214,8 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// More of them help nobody.
+/// More lines than this are only counted.
 const MAX_DIAGNOSTICS: usize = 200;
 
 /// Characters of a value that are shown.
-const MAX_SHOWN_CHARS: usize = 60;
+const MAX_QUOTED_CHARS: usize = 60;

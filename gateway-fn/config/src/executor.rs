@@ -1,14 +1,15 @@
-//! What a deployment says about its Executor: where it is and what it is told. The one way to an address for every
-//! spelling that Jina has.
+//! The keys of a deployment -> its [`ExecutorConfig`]: addresses, metadata and condition, in all the ways in which Jina
+//! writes them.
 
 use std::{fmt, mem};
 
 use super::{
-    address::{self, A_PORT, Address, AddressError},
+    address::{self, Address, AddressError, EXPECTED_PORT},
     diagnostic::Report,
     gateway::default_host,
-    node::{Typing, Value},
-    section::{Commas, Entry, Section, Word},
+    node::Value,
+    scalar::Typing,
+    section::{Commas, Entry, Item, Section},
 };
 
 /// One deployment of the Flow. Its index is its [`flowgate_flow::graph::NodeId`].
@@ -16,16 +17,16 @@ use super::{
 pub struct ExecutorConfig {
     /// The deployment's name.
     pub name: String,
-    /// Where its replicas are, at least one; they take turns.
+    /// The addresses of its replicas, at least one; they take turns.
     pub addresses: Vec<Address>,
-    /// Sent along with every data request (`grpc_metadata`).
+    /// Sent with every data request (`grpc_metadata`).
     pub metadata: Vec<(String, String)>,
-    /// The condition as it was written; the graph has it compiled.
+    /// The condition as it is written; the graph has it compiled.
     pub when: Option<serde_json::Value>,
 }
 
 impl fmt::Debug for ExecutorConfig {
-    /// Leaves the metadata's values out: they are tokens, as a rule.
+    /// Leaves out the values of the metadata, which are usually tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&str> = self.metadata.iter().map(|(key, _)| key.as_str()).collect();
         f.debug_struct("ExecutorConfig")
@@ -36,7 +37,7 @@ impl fmt::Debug for ExecutorConfig {
     }
 }
 
-/// The addresses of a deployment.
+/// Returns the addresses of a deployment.
 pub(super) fn addresses(
     section: &Section<'_>,
     env: &dyn Fn(&str) -> Option<String>,
@@ -44,13 +45,14 @@ pub(super) fn addresses(
 ) -> Vec<Address> {
     let uses = section.find(&["uses"]);
     let named = uses.as_ref().and_then(|entry| entry.node.text());
-    if let (Some(entry), Some(uri)) = (&uses, named.as_deref().filter(|uses| is_our_uri(uses))) {
-        return compiled_in(entry, uri, section, report);
+    if let (Some(entry), Some(uri)) = (&uses, named.as_deref().filter(|uses| is_uri(uses))) {
+        return address_in_uses(entry, uri, section, report);
     }
-    let hosts = section.words(HOST, Commas::Split, report);
+    let hosts = section.items(HOST, Commas::Split, report);
     let external = section.flag(&["external"], report);
-    // Jina binds a deployment of its own to `host`; only one that says more than "anywhere" leads to an Executor.
-    let located = section.find(HOST).is_some_and(|entry| entry.own)
+    // Without `external`, Jina binds the Executor that it starts to `host`. A `host` that is not a wildcard is taken for
+    // the address of a running Executor.
+    let located = section.find(HOST).is_some_and(|entry| entry.is_own)
         && !hosts.iter().all(|host| is_wildcard(&host.text));
     if external || located {
         if located
@@ -69,23 +71,23 @@ pub(super) fn addresses(
     }
     match uses {
         Some(entry) if named.as_deref() != Some("BaseExecutor") => {
-            entry.wrong(WAYS_OUT, report).unwrap_or_default()
+            entry.invalid(EXPECTED_ADDRESS, report).unwrap_or_default()
         }
         _ => pass_through(section, report),
     }
 }
 
-/// The `grpc_metadata` of a deployment.
+/// Returns the `grpc_metadata` of a deployment.
 pub(super) fn metadata(section: &Section<'_>, report: &mut Report) -> Vec<(String, String)> {
     section
         .find(METADATA)
         .map_or_else(Vec::new, |entry| pairs(&entry, report))
 }
 
-/// A map of keys and values to metadata.
+/// Reads a map of metadata keys and values.
 pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, String)> {
     let Value::Map(entries) = &entry.node.value else {
-        // Not what stands there, which may be a secret.
+        // Does not quote the value, which may be a secret.
         report.error(&entry.place, entry.node.kind(), "a map");
         return Vec::new();
     };
@@ -99,14 +101,14 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
         {
             report.error(
                 &entry.place,
-                "a key that gRPC cannot send",
-                "small letters, digits, `-`, `_` and `.`",
+                "a key that is invalid in gRPC",
+                "lower-case letters, digits, `-`, `_` and `.`",
             );
         } else if key.text.ends_with("-bin") {
             report.error(
                 &entry.place,
                 "a key that ends in `-bin`",
-                "another key: gRPC keeps this ending for bytes, and metadata here is text",
+                "another key: gRPC reserves this suffix for binary values, and metadata here is text",
             );
         }
         match node
@@ -119,15 +121,14 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
                     report.warn(
                         &entry.place,
                         "a value that is not text",
-                        "quotes around it; it is sent as text (Jina hangs)",
+                        "quotes around it; it is sent as text (with Jina, requests hang)",
                     );
                 }
                 pairs.push((key.text.clone(), text));
             }
-            // The value itself may be a secret.
             None => report.error(
                 &entry.place,
-                "a value that gRPC cannot send",
+                "a value that is invalid in gRPC",
                 "text of printable ASCII characters",
             ),
         }
@@ -135,7 +136,7 @@ pub(super) fn pairs(entry: &Entry<'_>, report: &mut Report) -> Vec<(String, Stri
     pairs
 }
 
-/// The condition of a deployment as JSON, typed as Jina types it.
+/// Returns the condition of a deployment as JSON, with the types that Jina gives its values.
 pub(super) fn condition(
     entry: &Entry<'_>,
     typing: Typing,
@@ -143,17 +144,18 @@ pub(super) fn condition(
 ) -> Option<serde_json::Value> {
     match entry.node.value {
         Value::Map(_) => Some(entry.node.to_json(typing)),
-        _ => entry.wrong("a map, like {tags__lang: {$eq: en}}", report),
+        _ => entry.invalid("a map, like {tags__lang: {$eq: en}}", report),
     }
 }
 
-fn compiled_in(
+/// Reads an `inproc://` or `lambda://` address in `uses`.
+fn address_in_uses(
     entry: &Entry<'_>,
     uri: &str,
     section: &Section<'_>,
     report: &mut Report,
 ) -> Vec<Address> {
-    if section.find(HOST).is_some_and(|host| host.own) {
+    if section.find(HOST).is_some_and(|host| host.is_own) {
         report.error(
             &entry.place,
             "an address in `uses` and one in `host`",
@@ -162,21 +164,21 @@ fn compiled_in(
     }
     match uri.parse() {
         Ok(address) => vec![address],
-        Err(AddressError { expected }) => entry.wrong(expected, report).unwrap_or_default(),
+        Err(AddressError { expected }) => entry.invalid(expected, report).unwrap_or_default(),
     }
 }
 
-/// Every host with its port: one of them may stand for all.
+/// Combines hosts and ports; a single one of either applies to all.
 fn replicas(
-    hosts: &[Word<'_>],
+    hosts: &[Item<'_>],
     section: &Section<'_>,
     env: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) -> Vec<Address> {
-    let before = report.count();
+    let before = report.error_count();
     let tls = section.flag(&["tls", "https"], report);
     let ports = ports(section, report);
-    if report.count() > before {
+    if report.error_count() > before {
         return Vec::new();
     }
     let count = hosts.len().max(ports.len()).max(1);
@@ -187,13 +189,13 @@ fn replicas(
         report.error(
             &place,
             format!("{} ports for {} hosts", ports.len(), hosts.len()),
-            "as many of the one as of the other, or one for all",
+            "as many ports as hosts, or a single one for all",
         );
         return Vec::new();
     }
     check_replicas(section, count, report);
     let default = default_host(env);
-    let one = |index: usize| {
+    let parse = |index: usize| {
         let host = hosts.get(index).or_else(|| hosts.first());
         let port = ports.get(index).or_else(|| ports.first()).copied();
         (
@@ -202,55 +204,57 @@ fn replicas(
         )
     };
     let mut addresses = Vec::with_capacity(count);
-    for (host, parsed) in (0..count).map(one) {
+    for (host, parsed) in (0..count).map(parse) {
         match (parsed, host) {
             (Ok(address), _) => {
                 if let (Address::Grpc { tls: false, .. }, true, Some(host)) = (&address, tls, host)
                 {
                     report.warn(
                         &host.entry.place,
-                        "a scheme without TLS beside `tls: true`",
+                        "a scheme without TLS and `tls: true`",
                         "grpcs://; as in Jina the scheme wins",
                     );
                 }
                 addresses.push(address);
             }
-            (Err(bad), Some(host)) => drop(host.entry.wrong::<()>(bad.expected, report)),
-            (Err(bad), None) => report.error(&section.place(), "no address", bad.expected),
+            (Err(error), Some(host)) => {
+                host.entry.invalid::<()>(error.expected, report);
+            }
+            (Err(error), None) => report.error(&section.place(), "no address", error.expected),
         }
     }
     check_transport(&addresses, section, report);
     addresses
 }
 
-/// Replicas take turns at one way of being called.
+/// Rejects replicas with different transports, because they take turns.
 fn check_transport(addresses: &[Address], section: &Section<'_>, report: &mut Report) {
-    let same = |pair: &[Address]| mem::discriminant(&pair[0]) == mem::discriminant(&pair[1]);
-    if !addresses.windows(2).all(same) {
+    let is_same = |pair: &[Address]| mem::discriminant(&pair[0]) == mem::discriminant(&pair[1]);
+    if !addresses.windows(2).all(is_same) {
         let place = section
             .find(HOST)
             .map_or_else(|| section.place(), |entry| entry.place);
         report.error(
             &place,
-            "replicas that are called in different ways",
-            "addresses of one kind: all lambda://, or all behind gRPC",
+            "replicas with different transports",
+            "addresses of one transport: all lambda://, or all gRPC",
         );
     }
 }
 
 fn ports(section: &Section<'_>, report: &mut Report) -> Vec<u16> {
-    let words = section.words(PORT, Commas::Split, report);
-    let port = |word: &Word<'_>| {
-        address::port(&word.text)
+    let items = section.items(PORT, Commas::Split, report);
+    let port = |item: &Item<'_>| {
+        address::port(&item.text)
             .filter(|port| *port > 0)
-            .or_else(|| word.entry.wrong(A_PORT, report))
+            .or_else(|| item.entry.invalid(EXPECTED_PORT, report))
     };
-    words.iter().filter_map(port).collect()
+    items.iter().filter_map(port).collect()
 }
 
 fn check_replicas(section: &Section<'_>, count: usize, report: &mut Report) {
     let Some(replicas) =
-        section.whole(&["replicas"], 1..=i64::MAX, "a whole number from 1", report)
+        section.integer(&["replicas"], 1..=i64::MAX, "a whole number from 1", report)
     else {
         return;
     };
@@ -266,19 +270,19 @@ fn check_replicas(section: &Section<'_>, count: usize, report: &mut Report) {
     }
 }
 
-/// Jina starts a process that does nothing for such a deployment; here the Gateway does nothing itself.
+/// Jina starts a process that returns its requests unchanged for such a deployment; here the Gateway does that itself.
 fn pass_through(section: &Section<'_>, report: &mut Report) -> Vec<Address> {
     if let Some(port) = section.find(PORT) {
         report.warn(
             &port.place,
             "a `port` without `external: true`",
-            "`external: true`, if an Executor is there; without `uses` documents just pass",
+            "`external: true` if an Executor listens there; without `uses` documents pass unchanged",
         );
     }
     vec![Address::pass_through()]
 }
 
-fn is_our_uri(uses: &str) -> bool {
+fn is_uri(uses: &str) -> bool {
     uses.starts_with("inproc://") || uses.starts_with("lambda://")
 }
 
@@ -292,5 +296,6 @@ const PORT: &[&str] = &["port", "port_in"];
 
 const METADATA: &[&str] = &["grpc_metadata"];
 
-const WAYS_OUT: &str = "the address of an Executor, as no Python is started here: `external: true` with the `host` and `port` \
-    where it runs (or `host: grpc://host:port`), `host: lambda://function`, or `uses: inproc://name` for one compiled in";
+const EXPECTED_ADDRESS: &str = "the address of an Executor, because Python classes are not supported: `external: true` with the \
+    `host` and `port` of a running Executor (or `host: grpc://host:port`), `host: lambda://function`, or `uses: \
+    inproc://name` for one that is compiled in";

@@ -1,15 +1,25 @@
-//! The tree of a Flow, from a file or the builder, to its [`Config`]: which keys there are, and who inherits what.
+//! The tree of a Flow, from a file or the builder -> its [`Config`]: the sections of the file, and which section inherits
+//! from which.
+
+use flowgate_proto::Compression;
 
 use super::{
     Config, Loaded,
-    diagnostic::{ConfigErrors, Diagnostic, Place, Report},
-    gateway, graph, known,
-    node::{Node, Typing, Value},
+    address::Address,
+    diagnostic::{ConfigErrors, Place, Report},
+    executor::ExecutorConfig,
+    gateway::{self, GatewayConfig},
+    graph, jina_keys,
+    node::{Node, Value},
+    scalar::Typing,
     section::{Layer, Section},
     topology::{Inspect, Topology},
     variables,
     yaml::{self, Document},
 };
+
+/// The configuration, and for each of its executors the place of the deployment that it comes from.
+pub(super) type ConfigWithPlaces = (Config, Vec<Place>);
 
 /// Reads the text of a Flow file.
 pub(super) fn load(
@@ -18,70 +28,136 @@ pub(super) fn load(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::new(file);
-    let config = yaml::read(text, &mut report).and_then(|document| {
-        let mut root = flow(document, &mut report)?;
+    let config = parse(text, &mut report).and_then(|mut root| {
         variables::expand(&mut root, env);
-        read(&root, Typing::Guessed, env, &mut report)
+        let (config, _) = read(&root, Typing::Guessed, env, &mut report)?;
+        Some(config)
     });
     loaded(config, report)
 }
 
-/// Reads the tree of a Flow.
+/// Parses the text of a file that has to be a Flow. Variables are still in it.
+pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+    let document = yaml::read(text, report)?;
+    flow(document, report)
+}
+
+/// Reads the tree of a Flow, in which variables are already replaced.
 pub(super) fn read(
     root: &Node,
     typing: Typing,
     env: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
-) -> Option<Config> {
+) -> Option<ConfigWithPlaces> {
     let Value::Map(entries) = &root.value else {
         return None;
     };
     let top = Section::new([Layer::of_file(Place::new("", root.line), entries)]);
+    top.mark_known(&["jtype"]);
     check_version(&top, report);
-    known::check_top(entries, report);
-    let with = layer(&top, "with", report);
-    let flow = Section::new([with.clone()]);
-    let own = layer(&top, "gateway", report);
-    let inherited = Layer {
-        without: &["uses", "uses_with"],
-        ..with.clone()
-    };
-    let own = Section::new([own, inherited]);
-    let gateway = gateway::read(&own, env, report);
+    let sections = Sections::of(&top, report);
+    top.mark_known(&["jcloud"]);
+    let gateway_section = sections.gateway();
+    let gateway = gateway::read(&gateway_section, env, report);
+    let ours = gateway_section.known_keys();
+    jina_keys::check_top(&top, entries, &ours, report);
+    for layer in sections.layers() {
+        jina_keys::check(&layer.place, layer.entries, &ours, report);
+    }
+    let flow = Section::new([sections.with.clone()]);
     let inspect = Inspect::read(flow.find(&["inspect"]).as_ref(), report);
     let mut topology = Topology::new(inspect, typing, env);
-    let inherited = Layer {
-        without: NOT_INHERITED,
-        ..with
-    };
-    for own in executors(&top, report) {
-        topology.add(&Section::new([own, inherited.clone()]), report);
+    for executor in sections.executors() {
+        topology.add(&executor, report);
     }
     let name = flow.text(&["name"], report);
-    let (executors, graph) = topology.finish(report)?;
-    gateway::warn_of_zstd(&own, &gateway, &executors, report);
-    Some(Config {
+    let (executors, graph, places) = topology.finish(report)?;
+    warn_of_zstd(&gateway_section, &gateway, &executors, report);
+    let config = Config {
         name,
         gateway,
         executors,
         graph: graph.into(),
-    })
+    };
+    Some((config, places))
 }
 
-/// The outcome of reading: all faults, or the Flow with the warnings.
+/// Returns all errors, or the Flow with its warnings.
 pub(super) fn loaded(config: Option<Config>, report: Report) -> Result<Loaded, ConfigErrors> {
-    let warnings: Vec<Diagnostic> = report.finish()?;
+    let warnings = report.finish()?;
     config
         .map(|config| Loaded { config, warnings })
         .ok_or_else(|| ConfigErrors(Vec::new()))
 }
 
-/// The root of a file that is a Flow, by its tag or its `jtype`.
+/// The sections of a Flow file.
+pub(super) struct Sections<'a> {
+    with: Layer<'a>,
+    gateway: Layer<'a>,
+    executors: Vec<Layer<'a>>,
+}
+
+impl<'a> Sections<'a> {
+    pub(super) fn of(top: &Section<'a>, report: &mut Report) -> Self {
+        Self {
+            with: layer(top, "with", report),
+            gateway: layer(top, "gateway", report),
+            executors: executors(top, report),
+        }
+    }
+
+    /// The `gateway` with what it inherits from `with`.
+    pub(super) fn gateway(&self) -> Section<'a> {
+        let inherited = Layer {
+            without: &["uses", "uses_with"],
+            ..self.with.clone()
+        };
+        Section::new([self.gateway.clone(), inherited])
+    }
+
+    /// Each deployment with what it inherits from `with`, in the order of the file.
+    pub(super) fn executors(&self) -> impl Iterator<Item = Section<'a>> {
+        let inherited = Layer {
+            without: NOT_INHERITED,
+            ..self.with.clone()
+        };
+        let executors = self.executors.iter().cloned();
+        executors.map(move |own| Section::new([own, inherited.clone()]))
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer<'a>> {
+        [&self.with, &self.gateway]
+            .into_iter()
+            .chain(&self.executors)
+    }
+}
+
+/// Warns that Executors behind gRPC are not sent `zstd`.
+fn warn_of_zstd(
+    section: &Section<'_>,
+    gateway: &GatewayConfig,
+    executors: &[ExecutorConfig],
+    report: &mut Report,
+) {
+    let mut addresses = executors.iter().flat_map(|executor| &executor.addresses);
+    let is_grpc = addresses.any(|address| matches!(address, Address::Grpc { .. }));
+    if let (Compression::Zstd, true, Some(entry)) =
+        (gateway.compression, is_grpc, section.find(&["compression"]))
+    {
+        report.warn(
+            &entry.place,
+            "zstd in a Flow with Executors behind gRPC",
+            "gzip: Jina's gRPC peers do not support zstd, so they are sent gzip anyway",
+        );
+    }
+}
+
+/// Returns the root of a file that is a Flow, by its tag or its `jtype`.
 fn flow(document: Document, report: &mut Report) -> Option<Node> {
     let Document { root, tag } = document;
     let tagged = tag.as_deref() == Some("Flow");
     let place = Place::new("jtype", root.line);
-    match (&root.value, root.at("jtype")) {
+    match (&root.value, root.get("jtype")) {
         (Value::Null, _) if tagged => Some(Node::new(Value::Map(Vec::new()), root.line)),
         (Value::Map(_), None) if tagged => Some(root),
         (Value::Map(_), Some(jtype)) if jtype.text().as_deref() == Some("Flow") => Some(root),
@@ -108,37 +184,36 @@ fn flow(document: Document, report: &mut Report) -> Option<Node> {
             report.error(
                 &Place::new("", root.line),
                 root.found(),
-                "a Flow: a map that begins with `jtype: Flow`",
+                "a Flow: a map with `jtype: Flow` at the top",
             );
             None
         }
     }
 }
 
-/// Jina goes by what stands before the first dot.
+/// Accepts version 1 with any minor version: Jina reads only the part before the first dot.
 fn check_version(top: &Section<'_>, report: &mut Report) {
     let Some(entry) = top.find(&["version"]) else {
         return;
     };
     let text = entry.node.text().unwrap_or_default();
     if text.split('.').next() != Some("1") {
-        entry.wrong::<()>("the version 1", report);
+        entry.invalid::<()>("version 1, the only one of Jina 3.x", report);
     }
 }
 
-/// A part that is a map, or nothing.
-fn layer<'a>(top: &Section<'a>, name: &str, report: &mut Report) -> Layer<'a> {
-    let absent = Layer::of_file(Place::new(name, None), &[]);
-    let Some((place, entries)) = top.map(&[name], report) else {
-        return absent;
-    };
-    known::check(&place, entries, report);
+/// Returns a section that is a map; an empty one if it is missing.
+fn layer<'a>(top: &Section<'a>, name: &'static str, report: &mut Report) -> Layer<'a> {
+    let (place, entries) = top
+        .map(&[name], report)
+        .unwrap_or_else(|| (Place::new(name, None), &[]));
     Layer::of_file(place, entries)
 }
 
-/// The entries of `executors`, or of `deployments` if there is no such key.
+/// Returns the items of `executors`, or of `deployments` if there is no such key.
 fn executors<'a>(top: &Section<'a>, report: &mut Report) -> Vec<Layer<'a>> {
-    let Some((key, node)) = top.raw("executors").or_else(|| top.raw("deployments")) else {
+    let (executors, deployments) = (top.raw("executors"), top.raw("deployments"));
+    let Some((key, node)) = executors.or(deployments) else {
         return Vec::new();
     };
     let place = Place::new(&key.text, key.line);
@@ -158,18 +233,15 @@ fn executors<'a>(top: &Section<'a>, report: &mut Report) -> Vec<Layer<'a>> {
     for (index, item) in items.iter().enumerate() {
         let place = place.item(index, item.line);
         match &item.value {
-            Value::Map(entries) => {
-                known::check(&place, entries, report);
-                layers.push(Layer::of_file(place, entries));
-            }
+            Value::Map(entries) => layers.push(Layer::of_file(place, entries)),
             _ => report.error(&place, item.found(), "a map with the keys of an executor"),
         }
     }
     layers
 }
 
-/// What a deployment has for itself: in Jina `port`, `port_monitoring`, `uses`, `uses_with`; the rest makes no sense
-/// for several.
+/// Keys that a deployment does not inherit from `with`: in Jina `port`, `port_monitoring`, `uses` and `uses_with`; the
+/// others make no sense for several deployments.
 const NOT_INHERITED: &[&str] = &[
     "port",
     "port_in",

@@ -1,4 +1,4 @@
-//! The Gateway's own settings, as the program uses them: what it listens on, how it calls Executors, what it shows.
+//! The settings of the Gateway: its listeners, how it calls Executors, its limits, and who may call it.
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -20,37 +20,36 @@ pub use auth::{ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, Op
 pub use auth::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 pub use function::{FunctionConfig, WebSocketConfig};
 pub use invoke::{InvokeConfig, Signing, WarmUp};
-pub(super) use read::{default_host, read, warn_of_zstd};
+pub(super) use read::{default_host, read};
 
 /// The `gateway` of a Flow, with what it takes from `with`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayConfig {
     /// The address to listen on, `0.0.0.0` by default; a name is resolved when it is bound.
     pub host: String,
-    /// What is served, at least one. Listeners of different protocols may share a port.
+    /// The protocols and ports, at least one. Listeners of different protocols may share a port.
     pub listeners: Vec<Listener>,
     /// Requests in flight per call or stream; `None` is no limit (0 in the file). 1000 by default, as in Jina 3.13.
     pub prefetch: Option<NonZeroUsize>,
-    /// The longest that one try at one Executor may take, at most a day; `None` is no limit (also 0 and negative
-    /// numbers).
+    /// The time limit of one attempt at one Executor, at most a day; `None` is no limit (0 or negative in the file).
     pub timeout_send: Option<Duration>,
-    /// How often a failed call is tried again.
+    /// How often a failed call is retried.
     pub retries: Retries,
     /// How requests to Executors are compressed.
     pub compression: Compression,
-    /// What HTTP serves.
+    /// The settings of HTTP.
     pub http: HttpConfig,
-    /// The certificate for clients; with one, every listener speaks TLS.
+    /// The server's certificate; with one, every listener uses TLS.
     pub tls: Option<TlsFiles>,
-    /// What one Gateway takes on at most.
+    /// Upper bounds of one Gateway process.
     pub limits: Limits,
-    /// How long requests under way get to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
+    /// How long requests in flight may take to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
     pub shutdown_timeout: Duration,
-    /// A PEM file of the roots to trust behind `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as with Jina's own gRPC.
-    /// The system's certificate store by default.
+    /// A PEM file of root certificates for `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for Jina's own gRPC. The
+    /// system's certificate store by default.
     pub tls_roots: Option<PathBuf>,
-    /// Whether clients are told which addresses a failed call went to. On by default, as in Jina 3.13, but for a Lambda
-    /// function, whose clients are the internet.
+    /// Whether error texts for clients contain the addresses of a failed call. On by default, as in Jina 3.13, but off
+    /// for a Lambda function, whose clients are on the internet.
     pub internal_addresses_in_errors: bool,
     /// How `lambda://` Executors are invoked.
     pub invoke: InvokeConfig,
@@ -63,9 +62,9 @@ pub struct GatewayConfig {
 /// A protocol on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
-    /// What is spoken there.
+    /// The protocol of the clients.
     pub protocol: Protocol,
-    /// The TCP port; 0 lets the operating system choose, each time another.
+    /// The TCP port; 0 lets the operating system choose.
     pub port: u16,
 }
 
@@ -80,36 +79,36 @@ pub enum Protocol {
     WebSocket,
 }
 
-/// How often a failed call is tried again, on the next address.
+/// How often a failed call is retried, on the next address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retries {
-    /// As often as there are addresses, at least three times.
+    /// Once for each address, at least three times.
     #[default]
     Default,
-    /// So many times.
+    /// This number of times.
     Exactly(u32),
 }
 
-/// What HTTP serves beside the routes that are always there.
+/// What HTTP serves in addition to the routes that are always there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// The title in the OpenAPI description; `None` is Jina's.
     pub title: Option<String>,
     /// The text under the title; `None` is Jina's.
     pub description: Option<String>,
-    /// Whether pages of any origin may call.
+    /// Whether web pages of any origin may call (CORS).
     pub cors: bool,
-    /// Whether `/dry_run`, `/status` and `/post` are there.
+    /// Whether `/dry_run`, `/status` and `/post` are served.
     pub debug_endpoints: bool,
-    /// Whether `/index`, `/search`, `/delete` and `/update` are there.
+    /// Whether `/index`, `/search`, `/delete` and `/update` are served.
     pub crud_endpoints: bool,
-    /// Routes of the user's own.
+    /// Additional routes (`expose_endpoints`).
     pub exposed: Vec<ExposedEndpoint>,
-    /// Whether `/graphql` is there.
+    /// Whether `/graphql` is served.
     pub graphql: bool,
 }
 
-/// A route of the user's own (`expose_endpoints`).
+/// An additional route (`expose_endpoints`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExposedEndpoint {
     /// The endpoint of the Executors that is called.
@@ -124,7 +123,7 @@ pub struct ExposedEndpoint {
     pub tags: Vec<String>,
 }
 
-/// PEM files; whether they are there is seen when they are read.
+/// The paths of PEM files, which are read at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate with its chain.
@@ -133,21 +132,20 @@ pub struct TlsFiles {
     pub keyfile: PathBuf,
 }
 
-/// What one Gateway takes on at most.
+/// Upper bounds of one Gateway process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message, also after decompression. 256 MiB by default: Jina has no limit, but memory ends;
-    /// 60 MiB as a Lambda function, 200 MiB as one that streams its answers. At most
-    /// 4 GiB - 1, gRPC's own bound.
+    /// Bytes of one message, also after decompression. 256 MiB by default, because memory is limited (Jina has no limit);
+    /// 60 MiB in a Lambda function, 200 MiB in one that streams its answers. At most 4 GiB - 1, gRPC's own limit.
     pub max_message_bytes: usize,
-    /// Requests under way; more are told to come again. 10 000 by default: ten streams at the default `prefetch`.
-    /// At most a million.
+    /// Requests in flight; further ones are rejected, to be retried. 10 000 by default: ten streams at the default
+    /// `prefetch`. At most a million.
     pub max_concurrent_requests: usize,
-    /// Open connections; more wait to be accepted. 10 000 by default, well below the usual limit of open files.
+    /// Open connections; further ones wait to be accepted. 10 000 by default, well below the usual limit of open files.
     /// At most a million.
     pub max_connections: usize,
-    /// HTTP/2 connections to each replica. Two by default: one alone is one task's work at either end, and its window
-    /// is shared by all requests. At most 64.
+    /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
+    /// requests share its flow-control window. At most 64.
     pub connections_per_replica: NonZeroUsize,
 }
 
@@ -202,7 +200,7 @@ impl Default for Limits {
 }
 
 impl Protocol {
-    /// Jina's name for it, in any case.
+    /// Parses Jina's name of a protocol, in upper or lower case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
@@ -224,7 +222,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// A day in milliseconds. No call and no drain is meant to take longer; timers that reach beyond decades overflow.
+/// A day in milliseconds: no call and no shutdown should take longer, and timers of decades overflow.
 const MAX_MILLISECONDS: i64 = 86_400_000;
 
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The last step of every source: conditions are compiled, the graph is made, circles are found.
+//! The last step for every source of a Flow: compiles conditions and the graph, and finds cycles.
 
 use flowgate_flow::{
     filter::{Filter, FilterSyntaxError},
@@ -12,14 +12,14 @@ use super::{
     section::Entry,
 };
 
-/// One deployment, ready for the graph.
+/// One node of the graph.
 pub(super) struct Part {
     pub(super) executor: ExecutorConfig,
     pub(super) filter: Option<Filter>,
     pub(super) reduce: bool,
 }
 
-/// Makes the graph. `places` are those of the parts.
+/// Compiles the graph. `places` are those of the parts.
 pub(super) fn compile(
     parts: Vec<Part>,
     edges: &[Edge],
@@ -47,25 +47,25 @@ pub(super) fn compile(
     let (nodes, executors): (Vec<_>, Vec<_>) = parts.into_iter().map(spec).unzip();
     match FlowGraph::new(nodes, edges) {
         Ok(graph) => Some((executors, graph)),
-        Err(circle) => {
+        Err(cycle) => {
             let first = executors
                 .iter()
-                .position(|executor| Some(&executor.name) == circle.0.first());
+                .position(|executor| Some(&executor.name) == cycle.0.first());
             let place = first
                 .and_then(|index| places.get(index))
                 .cloned()
                 .unwrap_or_default();
             report.error(
                 &place.key("needs", None),
-                format!("a circle: {}", circle.0.join(" -> ")),
-                "executors that do not wait for each other",
+                format!("a cycle: {}", cycle.0.join(" -> ")),
+                "executors that do not need each other",
             );
             None
         }
     }
 }
 
-/// Compiles a condition; its faults are put where in the file they stand.
+/// Compiles a condition. Its errors get the places of the values in the file.
 pub(super) fn filter(
     entry: &Entry<'_>,
     condition: &serde_json::Value,
@@ -73,16 +73,16 @@ pub(super) fn filter(
 ) -> Option<Filter> {
     match Filter::compile(condition) {
         Ok(filter) => Some(filter),
-        Err(faults) => {
+        Err(errors) => {
             for FilterSyntaxError {
                 path,
                 found,
                 expected,
                 detail,
-            } in faults
+            } in errors
             {
                 let (place, variable) = locate(entry, &path);
-                // A detail may repeat pieces of a variable's value.
+                // A detail may quote parts of a variable's value.
                 let detail = detail.filter(|_| variable.is_none());
                 let found = variable.map_or(found, Node::found);
                 let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
@@ -93,8 +93,8 @@ pub(super) fn filter(
     }
 }
 
-/// The place at the end of a path below an entry; where the path leads into what variables stand for, the place and the
-/// node that is made of them.
+/// Returns the place at the end of a path below an entry. A path ends early at a text in which variables were replaced;
+/// then that node is returned too.
 fn locate<'a>(entry: &Entry<'a>, path: &[String]) -> (Place, Option<&'a Node>) {
     let mut place = entry.place.clone();
     let mut node = Some(entry.node);
@@ -107,7 +107,7 @@ fn locate<'a>(entry: &Entry<'a>, path: &[String]) -> (Place, Option<&'a Node>) {
     (place, node.filter(|node| node.variables.is_some()))
 }
 
-/// One step of a path.
+/// Follows one step of a path.
 fn below<'a>(place: &Place, node: Option<&'a Node>, step: &str) -> (Place, Option<&'a Node>) {
     match node.map(|node| &node.value) {
         Some(Value::List(items)) => {
@@ -128,5 +128,5 @@ fn below<'a>(place: &Place, node: Option<&'a Node>, step: &str) -> (Place, Optio
     }
 }
 
-/// Jina's own Flows have a handful; checks that compare each with each stay quick.
+/// Jina's own Flows have a handful; checks that compare all pairs stay fast up to this number.
 pub(super) const MAX_EXECUTORS: usize = 1000;

@@ -1,7 +1,8 @@
-//! A Flow as it is written, in YAML, in the arguments of `jina gateway` or in Rust, to what the program runs.
+//! The configuration of the Gateway, read from a Flow in YAML, from the arguments of `jina gateway`, or from a Flow built
+//! in Rust.
 //!
-//! All three become one tree of keys and values, which one set of checks turns into a [`Config`] that cannot be
-//! invalid, or into every fault there is at once. The environment is a parameter; nothing here opens files or sockets.
+//! All three become one tree of keys and values. The same code validates it, and returns a [`Config`] or all errors at
+//! once. The environment is a parameter, and nothing here opens files or sockets.
 
 mod address;
 
@@ -9,9 +10,9 @@ mod arguments;
 
 pub mod builder;
 
-mod executor;
-
 mod diagnostic;
+
+mod executor;
 
 mod flow_file;
 
@@ -19,7 +20,7 @@ mod gateway;
 
 mod graph;
 
-mod known;
+mod jina_keys;
 
 mod node;
 
@@ -37,7 +38,7 @@ mod yaml;
 mod tests;
 
 pub use address::{Address, AddressError};
-pub use arguments::GatewayArgs;
+pub use arguments::{ArgumentError, GatewayArgs};
 pub use diagnostic::{ConfigErrors, Diagnostic};
 pub use executor::ExecutorConfig;
 pub use gateway::{
@@ -51,7 +52,7 @@ use std::sync::Arc;
 
 use flowgate_flow::graph::FlowGraph;
 
-/// A Flow that holds.
+/// A valid Flow.
 #[derive(Debug)]
 pub struct Config {
     /// The Flow's name, if it has one.
@@ -60,24 +61,24 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// The deployments; an index is a [`flowgate_flow::graph::NodeId`].
     pub executors: Vec<ExecutorConfig>,
-    /// Who waits for whom.
+    /// The order in which the deployments are called.
     pub graph: Arc<FlowGraph>,
 }
 
-/// A Flow that holds, and what in it has no effect.
+/// A valid Flow with the warnings about it.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the program runs.
+    /// The configuration of the Gateway.
     pub config: Config,
-    /// What Jina would ignore as well, like unknown keys, and what is probably meant differently.
+    /// Keys without effect, as in Jina, and values that are probably mistakes.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
-    /// Reads a Flow file. `file` is its name in faults; `env` gives the environment's variables.
+    /// Reads a Flow file. `file` is its name in errors; `env` returns the variables of the environment.
     ///
     /// # Errors
-    /// Everything that is wrong with the Flow.
+    /// Everything that is invalid in the Flow.
     pub fn from_yaml(
         text: &str,
         file: &str,
@@ -89,7 +90,7 @@ impl Config {
     /// Reads the arguments of `jina gateway`, as Jina's exports to Kubernetes and Docker Compose have them.
     ///
     /// # Errors
-    /// Everything that is wrong with the arguments.
+    /// Everything that is invalid in the arguments.
     pub fn from_gateway_args(
         args: &GatewayArgs,
         env: &dyn Fn(&str) -> Option<String>,

@@ -1,16 +1,16 @@
-//! The tree of what is written in a Flow, whatever it was written in: values with the lines where they stand.
-//! It knows YAML's kinds of values, but no key of a Flow.
+//! The tree of keys and values that every source of a Flow becomes, with the lines of the source. It knows YAML's kinds
+//! of values but no key of a Flow.
 
 use serde_json::Value as Json;
 
-use super::{diagnostic::quoted, scalar::guess, variables::Variables};
+use super::diagnostic::quoted;
 
-/// A value and where it stands.
+/// A value and its line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Node {
     pub(super) line: Option<usize>,
     pub(super) value: Value,
-    /// Set where the text was made from variables.
+    /// Set if variables were replaced in the text.
     pub(super) variables: Option<Box<Variables>>,
 }
 
@@ -19,8 +19,8 @@ pub(super) enum Value {
     #[default]
     Null,
     Bool(bool),
-    Whole(i64),
-    Real(f64),
+    Int(i64),
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
@@ -32,11 +32,32 @@ pub(super) struct Key {
     pub(super) line: Option<usize>,
 }
 
-/// Whether text is given the type that it looks like, as Jina does with every text of a Flow file.
+/// The origin of a text in which variables were replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Variables {
+    /// The text as it is in the file. Errors show this one, because a variable's value may be a secret.
+    pub(super) written: String,
+    pub(super) unset: Vec<UnsetVariable>,
+}
+
+/// A variable without a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnsetVariable {
+    pub(super) kind: VariableKind,
+    /// The name, path or expression as it is written.
+    pub(super) name: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Typing {
-    AsWritten,
-    Guessed,
+pub(super) enum VariableKind {
+    /// `${{ ENV.X }}`.
+    Environment,
+    /// `$X` or `${X}`, which may also be literal text.
+    Dollar,
+    /// `${{ CONTEXT.X }}`, which only Jina's Python interface can set.
+    Context,
+    /// A reference `${{root.x}}` or `${{this.x}}` without a target, or anything else in `${{ }}`.
+    Expression,
 }
 
 impl Node {
@@ -48,8 +69,8 @@ impl Node {
         }
     }
 
-    /// The value at a key of this map; the last one counts.
-    pub(super) fn at(&self, key: &str) -> Option<&Self> {
+    /// Returns the value at a key of this map; of equal keys the last one.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else {
             return None;
         };
@@ -60,31 +81,18 @@ impl Node {
             .map(|(_, node)| node)
     }
 
-    /// The value with Jina's guess of its type.
-    pub(super) fn guessed(&self) -> Value {
-        match &self.value {
-            Value::Text(text) => guess(text),
-            value => value.clone(),
-        }
-    }
-
-    pub(super) fn is_null(&self) -> bool {
-        matches!(self.value, Value::Null)
-            || matches!(&self.value, Value::Text(text) if guess(text) == Value::Null)
-    }
-
-    /// A single value as text; `None` for lists, maps and nothing.
+    /// Returns a single value as text; `None` for lists, maps and null.
     pub(super) fn text(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) => Some(unquoted(text).to_owned()),
             Value::Bool(value) => Some(value.to_string()),
-            Value::Whole(value) => Some(value.to_string()),
-            Value::Real(value) => Some(format!("{value:?}")),
+            Value::Int(value) => Some(value.to_string()),
+            Value::Float(value) => Some(format!("{value:?}")),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }
 
-    /// What a fault says was found here: as written, so without what variables stand for.
+    /// Describes the value for an error: as written, so without the values of variables.
     pub(super) fn found(&self) -> String {
         match (&self.variables, &self.value) {
             (Some(variables), _) => quoted(&variables.written),
@@ -92,37 +100,30 @@ impl Node {
             (None, Value::Null) => "nothing".to_owned(),
             (None, Value::List(_)) => "a list".to_owned(),
             (None, Value::Map(_)) => "a map".to_owned(),
-            (None, Value::Bool(_) | Value::Whole(_) | Value::Real(_)) => {
+            (None, Value::Bool(_) | Value::Int(_) | Value::Float(_)) => {
                 self.text().unwrap_or_default()
             }
         }
     }
 
-    /// The kind of value that stands here, and nothing of the value, which may be a secret.
+    /// Describes the kind of the value and not the value itself, which may be a secret.
     pub(super) const fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
             Value::Bool(_) => "true or false",
-            Value::Whole(_) | Value::Real(_) => "a number",
+            Value::Int(_) | Value::Float(_) => "a number",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }
     }
 
-    pub(super) fn to_json(&self, typing: Typing) -> Json {
-        match typing {
-            Typing::AsWritten => json(&self.value, typing),
-            Typing::Guessed => json(&self.guessed(), typing),
-        }
-    }
-
-    /// How many values there are here, this one included.
+    /// Counts the values in this tree, including this one.
     pub(super) fn size(&self) -> usize {
         match &self.value {
             Value::List(items) => items.iter().map(Self::size).sum::<usize>() + 1,
             Value::Map(entries) => entries.iter().map(|(_, node)| node.size()).sum::<usize>() + 1,
-            Value::Null | Value::Bool(_) | Value::Whole(_) | Value::Real(_) | Value::Text(_) => 1,
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => 1,
         }
     }
 }
@@ -134,6 +135,11 @@ impl Key {
             line,
         }
     }
+
+    /// The key with underscores: Jina accepts `timeout-send` for `timeout_send`.
+    pub(super) fn normalized(&self) -> String {
+        self.text.replace('-', "_")
+    }
 }
 
 impl From<Json> for Node {
@@ -142,8 +148,8 @@ impl From<Json> for Node {
             Json::Null => Value::Null,
             Json::Bool(value) => Value::Bool(value),
             Json::Number(number) => number.as_i64().map_or_else(
-                || Value::Real(number.as_f64().unwrap_or(f64::MAX)),
-                Value::Whole,
+                || Value::Float(number.as_f64().unwrap_or(f64::MAX)),
+                Value::Int,
             ),
             Json::String(text) => Value::Text(text),
             Json::Array(items) => Value::List(items.into_iter().map(Self::from).collect()),
@@ -157,28 +163,11 @@ impl From<Json> for Node {
     }
 }
 
-/// The text inside quotes that are part of the text: Jina takes them off, however many there are.
+/// Removes quotes that are part of the text, however many pairs there are, as Jina does.
 pub(super) fn unquoted(text: &str) -> &str {
     let mut inner = text;
     while inner.len() >= 2 && inner.starts_with(['"', '\'']) && inner.ends_with(['"', '\'']) {
         inner = &inner[1..inner.len() - 1];
     }
     inner
-}
-
-fn json(value: &Value, typing: Typing) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Whole(value) => Json::from(*value),
-        // JSON has no number for infinity and NaN; their names are left as text.
-        Value::Real(value) => serde_json::Number::from_f64(*value)
-            .map_or_else(|| Json::from(value.to_string()), Json::Number),
-        Value::Text(text) => Json::from(text.as_str()),
-        Value::List(items) => items.iter().map(|item| item.to_json(typing)).collect(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|(key, node)| (key.text.clone(), node.to_json(typing)))
-            .collect(),
-    }
 }

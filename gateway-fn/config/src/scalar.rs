@@ -1,22 +1,71 @@
-//! The types of single values: YAML 1.1's for plain scalars, as PyYAML has them, and Jina's guess for text.
+//! The types of single values: those of YAML 1.1 for plain scalars, as in PyYAML, and the type that Jina guesses for a
+//! text.
+
+use serde_json::Value as Json;
 
 use super::node::{Node, Value, unquoted};
 
-/// A plain scalar's value by YAML 1.1. As in Jina `yes` and `no` are booleans, `on` and `off` are text.
+/// Whether text is read as the type that it looks like, as Jina does with every text of a Flow file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Typing {
+    AsWritten,
+    Guessed,
+}
+
+impl Node {
+    /// Returns the value with the type that Jina guesses.
+    pub(super) fn guessed(&self) -> Value {
+        match &self.value {
+            Value::Text(text) => guess(text),
+            value => value.clone(),
+        }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+            || matches!(&self.value, Value::Text(text) if guess(text) == Value::Null)
+    }
+
+    pub(super) fn to_json(&self, typing: Typing) -> Json {
+        match typing {
+            Typing::AsWritten => json(&self.value, typing),
+            Typing::Guessed => json(&self.guessed(), typing),
+        }
+    }
+}
+
+fn json(value: &Value, typing: Typing) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Int(value) => Json::from(*value),
+        // JSON has no number for infinity and NaN: they become text.
+        Value::Float(value) => serde_json::Number::from_f64(*value)
+            .map_or_else(|| Json::from(value.to_string()), Json::Number),
+        Value::Text(text) => Json::from(text.as_str()),
+        Value::List(items) => items.iter().map(|item| item.to_json(typing)).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, node)| (key.text.clone(), node.to_json(typing)))
+            .collect(),
+    }
+}
+
+/// Returns the value of a plain scalar by YAML 1.1. As in Jina `yes` and `no` are booleans, `on` and `off` are text.
 pub(super) fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" => Value::Bool(true),
         "no" | "No" | "NO" | "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => whole(text)
-            .or_else(|| real(text))
+        _ => integer(text)
+            .or_else(|| float(text))
             .unwrap_or_else(|| Value::Text(text.to_owned())),
     }
 }
 
-/// Jina 3.13's guess of what a text stands for (its `parse_arg`): text in quotes is what the quotes hold, `[a, b]`
-/// is a list, then Python's `int` and `float`, nothing for the empty text, booleans in any case.
-pub(super) fn guess(text: &str) -> Value {
+/// Returns the value that Jina 3.13 guesses for a text (its `parse_arg`): quotes are removed, `[a, b]` is a list, then
+/// come Python's `int` and `float`, null for the empty text, and booleans in upper or lower case.
+fn guess(text: &str) -> Value {
     let text = unquoted(text);
     if text.starts_with('[') && text.ends_with(']') {
         let inner = text.replace(['[', ']'], "");
@@ -36,10 +85,10 @@ fn guess_single(text: &str) -> Value {
     }
     if let Some(digits) = python_digits(text.trim()) {
         if let Ok(value) = digits.parse() {
-            return Value::Whole(value);
+            return Value::Int(value);
         }
         if let Ok(value) = digits.parse() {
-            return Value::Real(value);
+            return Value::Float(value);
         }
     }
     match text.to_ascii_lowercase().as_str() {
@@ -49,7 +98,7 @@ fn guess_single(text: &str) -> Value {
     }
 }
 
-/// The text without Python's underscores, which may stand between two digits only.
+/// Removes Python's underscores, which are valid only between two digits.
 fn python_digits(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
@@ -58,7 +107,7 @@ fn python_digits(text: &str) -> Option<String> {
     (0..bytes.len()).all(fits).then(|| text.replace('_', ""))
 }
 
-fn whole(text: &str) -> Option<Value> {
+fn integer(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let first = unsigned.chars().next().filter(char::is_ascii_digit)?;
     let digits = unsigned.replace('_', "");
@@ -73,19 +122,19 @@ fn whole(text: &str) -> Option<Value> {
     } else {
         digits.parse().ok()
     }?;
-    Some(Value::Whole(if text.starts_with('-') {
+    Some(Value::Int(if text.starts_with('-') {
         -magnitude
     } else {
         magnitude
     }))
 }
 
-/// Rust's parsers accept a sign here, YAML does not.
+/// Rejects a second sign, which Rust's parsers accept and YAML does not.
 fn unsigned_digits(digits: &str) -> Option<&str> {
     (!digits.starts_with(['-', '+'])).then_some(digits)
 }
 
-/// YAML 1.1 reads `1:30` as ninety.
+/// Reads sexagesimal numbers of YAML 1.1: `1:30` is ninety.
 fn base_60(digits: &str) -> Option<i64> {
     let mut parts = digits.split(':');
     let first = parts.next().filter(|part| !part.starts_with('0'))?;
@@ -98,12 +147,12 @@ fn base_60(digits: &str) -> Option<i64> {
     })
 }
 
-fn real(text: &str) -> Option<Value> {
+fn float(text: &str) -> Option<Value> {
     let looks = text.contains('.') && text.contains(|c: char| c.is_ascii_digit());
     let fits = text
         .bytes()
         .all(|byte| byte.is_ascii_digit() || b"_.+-eE".contains(&byte));
-    (looks && fits).then(|| text.replace('_', "").parse().ok().map(Value::Real))?
+    (looks && fits).then(|| text.replace('_', "").parse().ok().map(Value::Float))?
 }
 
 #[cfg(test)]
@@ -121,15 +170,15 @@ mod tests {
             ("on", Value::Text("on".to_owned())),
             ("OFF", Value::Text("OFF".to_owned())),
             ("y", Value::Text("y".to_owned())),
-            ("0x1F90", Value::Whole(8080)),
-            ("017", Value::Whole(15)),
+            ("0x1F90", Value::Int(8080)),
+            ("017", Value::Int(15)),
             ("0o17", Value::Text("0o17".to_owned())),
-            ("0b11", Value::Whole(3)),
-            ("1_000", Value::Whole(1000)),
-            ("-5", Value::Whole(-5)),
-            ("12:30", Value::Whole(750)),
-            ("1.5", Value::Real(1.5)),
-            ("1.0e+3", Value::Real(1000.0)),
+            ("0b11", Value::Int(3)),
+            ("1_000", Value::Int(1000)),
+            ("-5", Value::Int(-5)),
+            ("12:30", Value::Int(750)),
+            ("1.5", Value::Float(1.5)),
+            ("1.0e+3", Value::Float(1000.0)),
             ("1.2.3", Value::Text("1.2.3".to_owned())),
             ("2020-01-02", Value::Text("2020-01-02".to_owned())),
             ("09", Value::Text("09".to_owned())),
@@ -150,13 +199,13 @@ mod tests {
             )
         };
         for (text, value) in [
-            ("8080", Value::Whole(8080)),
-            (" 1_0 ", Value::Whole(10)),
+            ("8080", Value::Int(8080)),
+            (" 1_0 ", Value::Int(10)),
             ("_1", Value::Text("_1".to_owned())),
-            ("017", Value::Whole(17)),
-            ("1e5", Value::Real(100_000.0)),
-            ("inf", Value::Real(f64::INFINITY)),
-            ("'8080'", Value::Whole(8080)),
+            ("017", Value::Int(17)),
+            ("1e5", Value::Float(100_000.0)),
+            ("inf", Value::Float(f64::INFINITY)),
+            ("'8080'", Value::Int(8080)),
             ("\"x\"", Value::Text("x".to_owned())),
             ("", Value::Null),
             ("''", Value::Null),
@@ -168,11 +217,11 @@ mod tests {
                 "[a, 2, 'b']",
                 list(&[
                     Value::Text("a".to_owned()),
-                    Value::Whole(2),
+                    Value::Int(2),
                     Value::Text("b".to_owned()),
                 ]),
             ),
-            ("99999999999999999999", Value::Real(1e20)),
+            ("99999999999999999999", Value::Float(1e20)),
             ("'", Value::Text("'".to_owned())),
         ] {
             assert_eq!(guess(text), value, "{text}");

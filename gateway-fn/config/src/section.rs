@@ -1,57 +1,59 @@
-//! One part of a Flow as its keys: typed values out, faults into the report. A part may have layers: what a deployment
-//! does not say itself, it takes from the Flow's `with`.
+//! Typed access to one section of a Flow. A section notes which keys are read from it, so that it can report all others;
+//! it may have layers, because a deployment inherits the Flow's `with`.
 
-use std::ops::RangeInclusive;
+use std::{cell::RefCell, ops::RangeInclusive, time::Duration};
 
 use super::{
-    diagnostic::{Place, Report},
-    node::{Key, Node, Value},
-    variables::Kind,
+    diagnostic::{Place, Report, suggestion},
+    node::{Key, Node, Value, VariableKind},
 };
 
-/// The keys of one part, the layer that wins first.
+/// The keys of one section; the first layer that has a key wins.
 #[derive(Debug, Default)]
 pub(super) struct Section<'a> {
     layers: Vec<Layer<'a>>,
+    /// The names of all keys that were read, whether they are present or not.
+    known: RefCell<Vec<&'static str>>,
 }
 
-/// Keys that stand together.
+/// One map of keys and values.
 #[derive(Clone, Debug)]
 pub(super) struct Layer<'a> {
     pub(super) place: Place,
     pub(super) entries: &'a [(Key, Node)],
-    /// Keys that do not count here.
+    /// Keys that are not inherited from this layer.
     pub(super) without: &'static [&'static str],
-    pub(super) spelling: Spelling,
+    pub(super) key_style: KeyStyle,
 }
 
-/// How faults name a key.
+/// How errors write a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(super) enum KeyStyle {
     /// `gateway.timeout_send`
     File,
     /// `--timeout-send`
     CommandLine,
 }
 
-/// A value, where it stands, and whether in the first layer.
+/// The value of a key, with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Entry<'a> {
     pub(super) place: Place,
     pub(super) node: &'a Node,
-    pub(super) own: bool,
+    /// Whether the first layer has the key, so that it is not inherited.
+    pub(super) is_own: bool,
 }
 
-/// Whether a text may be a list with commas.
+/// Whether a text is split at its commas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Commas {
     Split,
     Keep,
 }
 
-/// One of several texts.
+/// One item of a list of texts.
 #[derive(Clone, Debug)]
-pub(super) struct Word<'a> {
+pub(super) struct Item<'a> {
     pub(super) text: String,
     pub(super) entry: Entry<'a>,
 }
@@ -60,31 +62,49 @@ impl<'a> Section<'a> {
     pub(super) fn new(layers: impl IntoIterator<Item = Layer<'a>>) -> Self {
         Self {
             layers: layers.into_iter().collect(),
+            known: RefCell::default(),
         }
     }
 
-    /// Where the part begins.
+    /// The place of the first layer.
     pub(super) fn place(&self) -> Place {
         self.layers
             .first()
             .map_or_else(Place::default, |layer| layer.place.clone())
     }
 
-    /// The value of a key under any of its names. A `null` is as good as nothing, and hides the layers behind.
-    pub(super) fn find(&self, names: &[&str]) -> Option<Entry<'a>> {
-        let entries = self.layers.iter().enumerate();
-        let (index, entry) = entries
+    /// Marks keys as known that are not read here.
+    pub(super) fn mark_known(&self, names: &[&'static str]) {
+        let mut known = self.known.borrow_mut();
+        for name in names {
+            if !known.contains(name) {
+                known.push(name);
+            }
+        }
+    }
+
+    /// Returns the names of all keys that were read or marked so far.
+    pub(super) fn known_keys(&self) -> Vec<&'static str> {
+        self.known.borrow().clone()
+    }
+
+    /// Returns the value of a key that has any of these names. A null counts as missing, and hides further layers.
+    pub(super) fn find(&self, names: &[&'static str]) -> Option<Entry<'a>> {
+        self.mark_known(names);
+        let layers = self.layers.iter().enumerate();
+        let (index, entry) = layers
             .into_iter()
             .find_map(|(index, layer)| Some((index, layer.find(names)?)))?;
         Some(Entry {
-            own: index == 0,
+            is_own: index == 0,
             ..entry
         })
         .filter(|entry| !entry.node.is_null())
     }
 
-    /// A key exactly as it is written, even with `null`.
-    pub(super) fn raw(&self, name: &str) -> Option<(&'a Key, &'a Node)> {
+    /// Returns a key exactly as it is written, even with a null.
+    pub(super) fn raw(&self, name: &'static str) -> Option<(&'a Key, &'a Node)> {
+        self.mark_known(&[name]);
         let entries = self.layers.iter().flat_map(|layer| layer.entries);
         entries
             .rev()
@@ -92,64 +112,90 @@ impl<'a> Section<'a> {
             .map(|(key, node)| (key, node))
     }
 
-    /// A yes or no; no when absent.
-    pub(super) fn flag(&self, names: &[&str], report: &mut Report) -> bool {
-        self.maybe_flag(names, report).unwrap_or(false)
+    /// Returns a boolean; false if it is missing.
+    pub(super) fn flag(&self, names: &[&'static str], report: &mut Report) -> bool {
+        self.optional_flag(names, report).unwrap_or(false)
     }
 
-    pub(super) fn maybe_flag(&self, names: &[&str], report: &mut Report) -> Option<bool> {
+    pub(super) fn optional_flag(
+        &self,
+        names: &[&'static str],
+        report: &mut Report,
+    ) -> Option<bool> {
         let entry = self.find(names)?;
         match entry.node.guessed() {
             Value::Bool(value) => Some(value),
-            Value::Whole(1) => Some(true),
-            // Jina takes every value but `false` for yes; these are the ones that can mean nothing else.
+            Value::Int(1) => Some(true),
+            // Jina takes every value but `false` for true; these are the ones that can mean nothing else.
             Value::Text(text)
                 if ["on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str()) =>
             {
                 Some(true)
             }
-            _ => entry.wrong("true or false", report),
+            _ => entry.invalid("true or false", report),
         }
     }
 
-    /// A whole number.
-    pub(super) fn whole(
+    /// Returns an integer in a range; `expected` names the range in errors.
+    pub(super) fn integer(
         &self,
-        names: &[&str],
+        names: &[&'static str],
         range: RangeInclusive<i64>,
         expected: &str,
         report: &mut Report,
     ) -> Option<i64> {
         let entry = self.find(names)?;
         match entry.node.guessed() {
-            Value::Whole(value) if range.contains(&value) => Some(value),
-            _ => entry.wrong(expected, report),
+            Value::Int(value) if range.contains(&value) => Some(value),
+            _ => entry.invalid(expected, report),
         }
     }
 
-    /// A text.
-    pub(super) fn text(&self, names: &[&str], report: &mut Report) -> Option<String> {
+    /// Returns a number from 1 to `max`.
+    pub(super) fn count(&self, name: &'static str, max: i64, report: &mut Report) -> Option<usize> {
+        let expected = format!("a whole number from 1 to {max}");
+        let found = self.integer(&[name], 1..=max, &expected, report)?;
+        usize::try_from(found).ok()
+    }
+
+    /// Returns a duration, written in milliseconds.
+    pub(super) fn milliseconds(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<i64>,
+        report: &mut Report,
+    ) -> Option<Duration> {
+        let expected = format!("milliseconds from {} to {}", range.start(), range.end());
+        let found = self.integer(&[name], range, &expected, report)?;
+        u64::try_from(found).ok().map(Duration::from_millis)
+    }
+
+    pub(super) fn text(&self, names: &[&'static str], report: &mut Report) -> Option<String> {
         let entry = self.find(names)?;
         let Some(text) = entry.node.text() else {
-            return entry.wrong("text", report);
+            return entry.invalid("text", report);
         };
         entry.check_variables(report);
         Some(text)
     }
 
-    /// A text or a list of texts. The caller checks each and knows what is expected.
-    pub(super) fn words(
+    /// Returns the items of a text or a list of texts. The caller validates each item.
+    pub(super) fn items(
         &self,
-        names: &[&str],
+        names: &[&'static str],
         commas: Commas,
         report: &mut Report,
-    ) -> Vec<Word<'a>> {
+    ) -> Vec<Item<'a>> {
         self.find(names)
-            .map_or_else(Vec::new, |entry| entry.words(commas, report))
+            .map_or_else(Vec::new, |entry| entry.items(commas, report))
     }
 
-    /// The entries of a map, each with its key.
-    pub(super) fn children(&self, name: &str, report: &mut Report) -> Vec<(&'a str, Entry<'a>)> {
+    /// Returns the entries of a map, each with its key.
+    pub(super) fn children(
+        &self,
+        name: &'static str,
+        report: &mut Report,
+    ) -> Vec<(&'a str, Entry<'a>)> {
         let Some(entry) = self.find(&[name]) else {
             return Vec::new();
         };
@@ -166,95 +212,141 @@ impl<'a> Section<'a> {
         entries.iter().map(child).collect()
     }
 
-    /// A map.
+    /// Returns the entries of a map.
     pub(super) fn map(
         &self,
-        names: &[&str],
+        names: &[&'static str],
         report: &mut Report,
     ) -> Option<(Place, &'a [(Key, Node)])> {
         let entry = self.find(names)?;
         match &entry.node.value {
             Value::Map(entries) => Some((entry.place, entries)),
-            _ => entry.wrong("a map", report),
+            _ => entry.invalid("a map", report),
+        }
+    }
+
+    /// Reads a section that only Flowgate has, and reports the keys that `read` does not ask for as errors: a misspelt
+    /// key would leave a limit, or authentication, unset. So `read` has to ask for every key, whatever the others say.
+    pub(super) fn subsection<T>(
+        &self,
+        name: &'static str,
+        report: &mut Report,
+        read: impl FnOnce(&Self, &mut Report) -> T,
+    ) -> Option<T> {
+        let (place, entries) = self.map(&[name], report)?;
+        Some(read_strictly(place, entries, report, read))
+    }
+
+    fn report_unknown_keys(&self, report: &mut Report) {
+        let known = self.known.borrow();
+        for (layer, (key, _)) in self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.entries.iter().map(move |entry| (layer, entry)))
+        {
+            let name = key.normalized();
+            if !known.contains(&name.as_str()) {
+                let hint = suggestion(&name, known.iter().copied());
+                report.error(
+                    &layer.place.key(&key.text, key.line),
+                    "an unknown key",
+                    format!("one of {}{hint}", known.join(", ")),
+                );
+            }
         }
     }
 }
 
+/// Reads a map as [`Section::subsection`] does.
+pub(super) fn read_strictly<'a, T>(
+    place: Place,
+    entries: &'a [(Key, Node)],
+    report: &mut Report,
+    read: impl FnOnce(&Section<'a>, &mut Report) -> T,
+) -> T {
+    let section = Section::new([Layer::of_file(place, entries)]);
+    let result = read(&section, report);
+    section.report_unknown_keys(report);
+    result
+}
+
 impl<'a> Layer<'a> {
-    /// Keys of a file.
+    /// A layer with the keys of a file.
     pub(super) const fn of_file(place: Place, entries: &'a [(Key, Node)]) -> Self {
         Self {
             place,
             entries,
             without: &[],
-            spelling: Spelling::File,
+            key_style: KeyStyle::File,
         }
     }
 
-    /// The last of the keys that has one of these names.
+    /// Returns the last key that has one of these names.
     fn find(&self, names: &[&str]) -> Option<Entry<'a>> {
-        let named = |key: &Key| {
-            names.contains(&plain_name(&key.text).as_str())
-                && !self.without.contains(&plain_name(&key.text).as_str())
+        let matches = |key: &Key| {
+            let name = key.normalized();
+            names.contains(&name.as_str()) && !self.without.contains(&name.as_str())
         };
-        let (key, node) = self.entries.iter().rev().find(|(key, _)| named(key))?;
-        let place = match self.spelling {
-            Spelling::File => self.place.key(&key.text, key.line.or(node.line)),
-            Spelling::CommandLine => Place::new(&format!("--{}", key.text.replace('_', "-")), None),
+        let (key, node) = self.entries.iter().rev().find(|(key, _)| matches(key))?;
+        let place = match self.key_style {
+            KeyStyle::File => self.place.key(&key.text, key.line.or(node.line)),
+            KeyStyle::CommandLine => Place::new(&format!("--{}", key.text.replace('_', "-")), None),
         };
         Some(Entry {
             place,
             node,
-            own: true,
+            is_own: true,
         })
     }
 }
 
 impl<'a> Entry<'a> {
-    /// Reports the value as wrong; a variable that is not set is named as the likely cause.
-    pub(super) fn wrong<T>(&self, expected: impl Into<String>, report: &mut Report) -> Option<T> {
+    /// Reports the value as invalid and returns `None`. An unset variable in it is named as the cause.
+    pub(super) fn invalid<T>(&self, expected: impl Into<String>, report: &mut Report) -> Option<T> {
         let mut expected = expected.into();
-        if let Some(missing) = self
+        if let Some(unset) = self
             .node
             .variables
             .as_ref()
-            .and_then(|variables| variables.missing.first())
+            .and_then(|variables| variables.unset.first())
         {
-            expected = format!("{expected}, and for that {}", missing.wanted());
+            expected = format!("{expected}; this needs {}", unset.requirement());
         }
         report.error(&self.place, self.node.found(), expected);
         None
     }
 
-    /// For texts that serve as they are: a variable that is not set stays in the text, as in Jina, but not silently.
+    /// Warns of unset variables in a text that is used unchanged: they stay in the text, as in Jina.
     pub(super) fn check_variables(&self, report: &mut Report) {
-        for missing in self
+        for unset in self
             .node
             .variables
             .iter()
-            .flat_map(|variables| &variables.missing)
+            .flat_map(|variables| &variables.unset)
         {
-            match missing.kind {
-                Kind::Dollar => {}
-                Kind::Environment | Kind::Context => {
-                    report.warn(&self.place, self.node.found(), missing.wanted())
+            match unset.kind {
+                VariableKind::Dollar => {}
+                VariableKind::Environment | VariableKind::Context => {
+                    report.warn(&self.place, self.node.found(), unset.requirement())
                 }
-                Kind::Expression => report.error(&self.place, self.node.found(), missing.wanted()),
+                VariableKind::Expression => {
+                    report.error(&self.place, self.node.found(), unset.requirement())
+                }
             }
         }
     }
 
-    /// The value at a key of this map, or an item of this list, with its place.
+    /// An entry for a value inside this map or list.
     pub(super) fn child(&self, place: Place, node: &'a Node) -> Self {
         Self {
             place,
             node,
-            own: self.own,
+            is_own: self.is_own,
         }
     }
 
-    /// The text or list of texts that stands here.
-    pub(super) fn words(&self, commas: Commas, report: &mut Report) -> Vec<Word<'a>> {
+    /// Returns the items of this text or list of texts.
+    pub(super) fn items(&self, commas: Commas, report: &mut Report) -> Vec<Item<'a>> {
         match (&self.node.value, self.node.guessed()) {
             (Value::List(items), _) => {
                 let items = items
@@ -265,11 +357,11 @@ impl<'a> Entry<'a> {
                     .flat_map(|entry| entry.single(commas, report))
                     .collect()
             }
-            // Text that stands for a list, `[a, b]`.
+            // A text that Jina reads as a list, `[a, b]`.
             (_, Value::List(items)) => items
                 .iter()
                 .filter_map(Node::text)
-                .map(|text| Word {
+                .map(|text| Item {
                     text,
                     entry: self.clone(),
                 })
@@ -278,23 +370,18 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn single(&self, commas: Commas, report: &mut Report) -> Vec<Word<'a>> {
+    fn single(&self, commas: Commas, report: &mut Report) -> Vec<Item<'a>> {
         let Some(text) = self.node.text() else {
-            self.wrong::<()>("text", report);
+            self.invalid::<()>("text", report);
             return Vec::new();
         };
-        let word = |text: &str| Word {
+        let item = |text: &str| Item {
             text: text.trim().to_owned(),
             entry: self.clone(),
         };
         match commas {
-            Commas::Split => text.split(',').map(word).collect(),
-            Commas::Keep => vec![word(&text)],
+            Commas::Split => text.split(',').map(item).collect(),
+            Commas::Keep => vec![item(&text)],
         }
     }
-}
-
-/// Jina takes `timeout-send` for `timeout_send`.
-pub(super) fn plain_name(key: &str) -> String {
-    key.replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! Flows that Jina 3.13 accepts, Flows that do not hold, and text that is no Flow at all.
+//! Flows that Jina 3.13 accepts, invalid Flows, and text that is not a Flow.
 
 use super::{Config, ConfigErrors, Diagnostic, Loaded};
 
@@ -12,11 +12,17 @@ mod builder;
 
 mod errors;
 
+mod executor_errors;
+
 mod function;
+
+mod graphs;
 
 mod invoke;
 
 mod never_panics;
+
+mod variable_errors;
 
 mod warnings;
 
@@ -30,23 +36,47 @@ fn load(yaml: &str) -> Result<Loaded, ConfigErrors> {
     Config::from_yaml(yaml, "flow.yml", &no_variables)
 }
 
-/// A Flow that has to hold.
+/// Loads a Flow that has to be valid.
 fn config(yaml: &str) -> Config {
     match load(yaml) {
         Ok(loaded) => loaded.config,
-        Err(faults) => panic!("{yaml}\n{faults}"),
+        Err(errors) => panic!("{yaml}\n{errors}"),
     }
 }
 
-/// The faults of a Flow that has to have some.
-fn faults(yaml: &str) -> Vec<Diagnostic> {
+/// Returns the errors of a Flow that has to be invalid.
+fn errors(yaml: &str) -> Vec<Diagnostic> {
     match load(yaml) {
-        Ok(loaded) => panic!("{yaml}\nholds: {loaded:?}"),
-        Err(ConfigErrors(faults)) => faults,
+        Ok(loaded) => panic!("{yaml}\nis valid: {loaded:?}"),
+        Err(ConfigErrors(errors)) => errors,
     }
 }
 
-/// The graph in the form of Jina's `--graph-description`, the nodes in their order.
+/// Asserts that a Flow has exactly one error, with this line, key and part of the message.
+#[track_caller]
+fn assert_error(yaml: &str, line: usize, key: &str, message: &str) {
+    let errors = errors(yaml);
+    let [error] = errors.as_slice() else {
+        panic!("{yaml}\n{}", ConfigErrors(errors))
+    };
+    let place = (error.line, error.key.as_str());
+    assert_eq!(place, (Some(line), key), "{error}");
+    assert!(error.to_string().contains(message), "{error}");
+    assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+fn of_executor(keys: &str) -> String {
+    format!(
+        "jtype: Flow\nexecutors:\n  - name: a\n    {}\n",
+        keys.replace('\n', "\n    ")
+    )
+}
+
+fn of_executors(executors: &str) -> Config {
+    config(&format!("jtype: Flow\nexecutors:\n{executors}"))
+}
+
+/// Returns the graph in the form of Jina's `--graph-description`, the nodes in their order.
 fn graph(config: &Config) -> String {
     let name = |id: &flowgate_flow::graph::NodeId| config.graph[*id].name.clone();
     let start: Vec<String> = config.graph.start().iter().map(name).collect();
@@ -59,7 +89,7 @@ fn graph(config: &Config) -> String {
     lines.join(", ")
 }
 
-/// All addresses, executor by executor.
+/// Returns all addresses, executor by executor.
 fn addresses(config: &Config) -> Vec<String> {
     let uris = |addresses: &[super::Address]| {
         addresses

@@ -1,5 +1,5 @@
-//! The deployments in the order of the file to the Flow's graph: names, `needs`, joins and inspections, as Jina 3.13's
-//! `Flow.add` and its kin do.
+//! The deployments in the order of the file -> the Flow's graph: names, `needs`, joins and inspections, as Jina 3.13's
+//! `Flow.add`, `needs`, `needs_all`, `inspect` and `gather_inspect` do.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::{
     diagnostic::{Place, Report},
     executor::{self, ExecutorConfig},
     graph::{self, Part},
-    node::Typing,
+    scalar::Typing,
     section::{Commas, Entry, Section},
 };
 
@@ -18,27 +18,27 @@ mod deployment;
 
 mod edges;
 
-/// What becomes of `method: inspect` (the Flow's key `inspect`).
+/// How `method: inspect` is treated (the Flow's key `inspect`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Inspect {
-    /// Inspections float.
+    /// Inspections are floating.
     Hang,
-    /// They are left out.
+    /// Inspections are left out.
     Remove,
-    /// Their answers are gathered at the end.
+    /// The answers of inspections are joined at the end.
     #[default]
     Collect,
 }
 
-/// The deployments so far.
+/// Builds the graph, deployment by deployment.
 pub(super) struct Topology<'e> {
     inspect: Inspect,
     typing: Typing,
     env: &'e dyn Fn(&str) -> Option<String>,
     deployments: Vec<Deployment>,
-    /// What a deployment without `needs` follows; `None` is the Gateway.
+    /// The predecessor of a deployment without `needs`; `None` is the Gateway.
     last: Option<String>,
-    /// Who stands in for a deployment that is inspected.
+    /// The pass-through that replaces each inspected deployment for its successors.
     stand_ins: HashMap<Option<String>, Option<String>>,
 }
 
@@ -64,8 +64,8 @@ impl<'e> Topology<'e> {
         if name.as_ref().and_then(|entry| entry.node.text()).as_deref() == Some(GATEWAY) {
             report.warn(
                 &section.place(),
-                "an executor by the name of the Gateway",
-                "another name; it is left out, as in Jina",
+                "an executor with the name `gateway`",
+                "another name; this one is left out, as in Jina",
             );
             return;
         }
@@ -86,18 +86,18 @@ impl<'e> Topology<'e> {
             }
             Some(_) => {
                 if let Some(entry) = &method {
-                    entry.wrong::<()>("add, needs, needs_all, inspect or gather_inspect", report);
+                    entry.invalid::<()>("add, needs, needs_all, inspect or gather_inspect", report);
                 }
                 self.add_plain(section, "executor", report);
             }
         }
     }
 
-    /// The graph and who is in it, once all deployments are added.
+    /// Returns the executors, their graph and the place of each, once all deployments are added.
     pub(super) fn finish(
         mut self,
         report: &mut Report,
-    ) -> Option<(Vec<ExecutorConfig>, FlowGraph)> {
+    ) -> Option<(Vec<ExecutorConfig>, FlowGraph, Vec<Place>)> {
         let inspections = self.inspections(&Place::default());
         if let (Inspect::Collect, Some(needs)) = (self.inspect, inspections) {
             let name = self.free_name("gather_inspect");
@@ -114,15 +114,12 @@ impl<'e> Topology<'e> {
             .iter()
             .map(|deployment| deployment.place.clone())
             .collect();
-        graph::compile(
-            self.deployments
-                .into_iter()
-                .map(|deployment| deployment.part)
-                .collect(),
-            &edges,
-            &places,
-            report,
-        )
+        let parts = self
+            .deployments
+            .into_iter()
+            .map(|deployment| deployment.part);
+        let (executors, graph) = graph::compile(parts.collect(), &edges, &places, report)?;
+        Some((executors, graph, places))
     }
 
     fn add_plain(&mut self, section: &Section<'_>, default: &str, report: &mut Report) {
@@ -139,8 +136,9 @@ impl<'e> Topology<'e> {
             let place = entry
                 .as_ref()
                 .map_or_else(|| section.place(), |entry| entry.place.clone());
-            let expected = "at least two names in `needs`: no need to wait for a single one";
-            // Jina counts the letters of a single name.
+            let expected =
+                "at least two names in `needs` (for a single one, `needs` alone is enough)";
+            // For a single text, Jina counts its letters instead of names, and accepts it.
             let is_text = entry
                 .as_ref()
                 .is_some_and(|entry| entry.node.text().is_some());
@@ -154,33 +152,32 @@ impl<'e> Topology<'e> {
     }
 
     fn add_join_of_all(&mut self, section: &Section<'_>, report: &mut Report) {
-        self.refuse_needs(section, report);
+        self.reject_needs(section, report);
         let needed: HashSet<&str> = self
             .deployments
             .iter()
-            .flat_map(|one| &one.needs)
+            .flat_map(|deployment| &deployment.needs)
             .filter_map(|need| need.name.as_deref())
             .collect();
-        let free = self
-            .deployments
-            .iter()
-            .filter(|one| !one.floating && !needed.contains(one.part.executor.name.as_str()));
+        let free = self.deployments.iter().filter(|deployment| {
+            !deployment.floating && !needed.contains(deployment.part.executor.name.as_str())
+        });
         let needs: Vec<Need> = free
-            .map(|one| Need::of(Some(&one.part.executor.name), &section.place()))
+            .map(|deployment| Need::of(Some(&deployment.part.executor.name), &section.place()))
             .collect();
         if needs.is_empty() {
             report.error(
                 &section.place(),
                 "`method: needs_all` with nothing before it",
-                "executors that nobody needs yet",
+                "executors before it that no other executor needs",
             );
         }
         self.push(section, "joiner", needs, report);
     }
 
-    /// The deployment beside the Flow, and a pass-through that stands in for what it inspects.
+    /// Adds the inspection, and a pass-through that replaces the inspected deployment for its successors.
     fn add_inspection(&mut self, section: &Section<'_>, report: &mut Report) {
-        self.refuse_needs(section, report);
+        self.reject_needs(section, report);
         if self.inspect == Inspect::Remove {
             return;
         }
@@ -202,11 +199,14 @@ impl<'e> Topology<'e> {
         self.stand_ins.insert(inspected, self.last.clone());
     }
 
-    /// All inspections and the last deployment, if there are inspections.
+    /// Returns all inspections and the last deployment, if there are inspections.
     fn inspections(&self, place: &Place) -> Option<Vec<Need>> {
-        let inspections = self.deployments.iter().filter(|one| one.inspects);
+        let inspections = self
+            .deployments
+            .iter()
+            .filter(|deployment| deployment.inspects);
         let mut needs: Vec<Need> = inspections
-            .map(|one| Need::of(Some(&one.part.executor.name), place))
+            .map(|deployment| Need::of(Some(&deployment.part.executor.name), place))
             .collect();
         if needs.is_empty() {
             return None;
@@ -230,10 +230,10 @@ impl<'e> Topology<'e> {
             report.error(
                 &need.place,
                 &need.found,
-                "another executor: none can wait for itself",
+                "another executor: an executor cannot need itself",
             );
         }
-        // Jina refuses it for external Executors that join; it can be had for all of them.
+        // Jina rejects it for external Executors that join; here it is supported for all.
         let reduce = !section.flag(&["no_reduce", "disable_reduce"], report);
         let floating = section.flag(&["floating"], report);
         let when = section.find(&["when"]);
@@ -269,7 +269,7 @@ impl<'e> Topology<'e> {
                 need.name.clone_from(stand_in);
             }
         }
-        // What was named twice, once by its stand-in, is still waited for once.
+        // A deployment and its replacement may both be named.
         let mut seen = HashSet::new();
         deployment
             .needs
@@ -280,7 +280,7 @@ impl<'e> Topology<'e> {
         self.deployments.push(deployment);
     }
 
-    /// The name of a deployment: its own, or the default with Jina's number.
+    /// Returns the name of a deployment: its key `name`, or the default with Jina's number.
     fn name(&self, section: &Section<'_>, default: &str, report: &mut Report) -> String {
         let Some(entry) = section.find(&["name"]) else {
             return if default == "executor" {
@@ -291,13 +291,13 @@ impl<'e> Topology<'e> {
         };
         let name = entry.node.text().unwrap_or_default();
         if !is_identifier(&name) {
-            entry.wrong::<()>(
-                "a name as Python has them: letters, digits and `_`, no digit first",
+            entry.invalid::<()>(
+                "a Python identifier: letters, digits and `_`, not starting with a digit",
                 report,
             );
         } else if self.is_taken(&name) {
-            entry.wrong::<()>("a name that no other executor has", report);
-            // Jina's new name keeps what follows from the order from being reported as well.
+            entry.invalid::<()>("a name that no other executor has", report);
+            // The name that Jina would give avoids errors for deployments that follow this one by order.
             return self.free_name(&name);
         }
         name
@@ -309,23 +309,23 @@ impl<'e> Topology<'e> {
             .any(|deployment| deployment.part.executor.name == name)
     }
 
-    /// Jina puts the number of deployments behind a name that is taken.
+    /// Appends the number of deployments to a name that is taken, as Jina does.
     fn free_name(&self, name: &str) -> String {
         let numbered = (self.deployments.len()..).map(|number| format!("{name}{number}"));
         let mut names = std::iter::once(name.to_owned()).chain(numbered);
         names.find(|name| !self.is_taken(name)).unwrap_or_default()
     }
 
-    /// The names in `needs`, each once; `None` without the key or with an empty list.
+    /// Returns the names in `needs`, each once; `None` if the key is missing or the list is empty.
     fn needs(&self, section: &Section<'_>, report: &mut Report) -> Option<Vec<Need>> {
         let mut needs: Vec<Need> = Vec::new();
-        for word in section.words(&["needs"], Commas::Split, report) {
-            let name = Some(word.text).filter(|name| name != GATEWAY);
+        for item in section.items(&["needs"], Commas::Split, report) {
+            let name = Some(item.text).filter(|name| name != GATEWAY);
             if !needs.iter().any(|need| need.name == name) {
-                let found = word.entry.node.found();
+                let found = item.entry.node.found();
                 needs.push(Need {
                     name,
-                    place: word.entry.place,
+                    place: item.entry.place,
                     found,
                 });
             }
@@ -337,11 +337,11 @@ impl<'e> Topology<'e> {
         Need::of(self.last.as_deref(), &section.place())
     }
 
-    fn refuse_needs(&self, section: &Section<'_>, report: &mut Report) {
+    fn reject_needs(&self, section: &Section<'_>, report: &mut Report) {
         if let Some(entry) = section.find(&["needs"]) {
             report.error(
                 &entry.place,
-                "`needs` beside a method that chooses for itself",
+                "`needs` with a method that chooses what it needs",
                 "no `needs`",
             );
         }
@@ -364,7 +364,7 @@ impl Inspect {
             Some("REMOVE") => Self::Remove,
             Some("COLLECT") => Self::Collect,
             _ => entry
-                .wrong("HANG, REMOVE or COLLECT", report)
+                .invalid("HANG, REMOVE or COLLECT", report)
                 .unwrap_or_default(),
         }
     }

@@ -1,52 +1,25 @@
-//! Variables in the texts of a Flow file: `${{ ENV.X }}`, `$X`, `${X}`, `${{ CONTEXT.X }}` and references into the file
-//! itself, `${{root.with.name}}` and `${{this.key}}`, in the passes in which Jina 3.13 makes them.
+//! Replaces variables in the texts of a Flow file, in the same passes as Jina 3.13: `${{ ENV.X }}`, `$X`, `${X}`,
+//! `${{ CONTEXT.X }}` and references into the file itself, `${{root.with.name}}` and `${{this.key}}`.
 
 use super::{
     diagnostic::quoted,
-    node::{Node, Value, unquoted},
+    node::{Node, UnsetVariable, Value, VariableKind, Variables, unquoted},
 };
 
-/// Where a text came from that was made of variables.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Variables {
-    /// The text as it stands in the file. ConfigErrors show this one: a variable's value may be a secret.
-    pub(super) written: String,
-    pub(super) missing: Vec<Missing>,
-}
-
-/// Something that is written as a variable and has no value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Missing {
-    pub(super) kind: Kind,
-    /// The name, path or expression as it is written.
-    name: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `${{ ENV.X }}`.
-    Environment,
-    /// `$X` or `${X}`, which may just as well be meant as it stands.
-    Dollar,
-    /// `${{ CONTEXT.X }}`, which only Jina's Python interface can give.
-    Context,
-    /// `${{root.x}}`, `${{this.x}}` that lead nowhere, or anything else in `${{ }}`.
-    Expression,
-}
-
-impl Missing {
-    /// What would have to be there.
-    pub(super) fn wanted(&self) -> String {
+impl UnsetVariable {
+    /// Says what the variable needs to get a value.
+    pub(super) fn requirement(&self) -> String {
         let name = quoted(&self.name);
         match self.kind {
-            Kind::Environment | Kind::Dollar => {
+            VariableKind::Environment | VariableKind::Dollar => {
                 format!("the environment variable {name} to be set")
             }
-            Kind::Context => format!(
-                "an environment variable, `${{{{ ENV.X }}}}`: there is no context that could hold {name}"
+            VariableKind::Context => format!(
+                "an environment variable `${{{{ ENV.X }}}}` in place of {name}: a context exists only in Jina's Python \
+                 interface"
             ),
-            Kind::Expression => format!(
-                "{name} to lead to a single value in this file, or to be `${{{{ ENV.X }}}}`"
+            VariableKind::Expression => format!(
+                "{name} to be the path of a single value in this file, or `${{{{ ENV.X }}}}`"
             ),
         }
     }
@@ -54,6 +27,10 @@ impl Missing {
 
 /// Replaces the variables in all texts below the root.
 pub(super) fn expand(root: &mut Node, env: &dyn Fn(&str) -> Option<String>) {
+    expand_with(root, &|_, name| env(name));
+}
+
+fn expand_with(root: &mut Node, env: &dyn Fn(VariableKind, &str) -> Option<String>) {
     let mut expansion = Expansion {
         env,
         references: false,
@@ -72,7 +49,9 @@ pub(super) fn expand(root: &mut Node, env: &dyn Fn(&str) -> Option<String>) {
 }
 
 struct Expansion<'e> {
-    env: &'e dyn Fn(&str) -> Option<String>,
+    /// The value of a variable of the environment, written in one of two kinds.
+    env: &'e dyn Fn(VariableKind, &str) -> Option<String>,
+    /// Whether this pass follows references into the file.
     references: bool,
     /// Bytes that may still be produced: references can multiply.
     budget: usize,
@@ -80,7 +59,7 @@ struct Expansion<'e> {
 }
 
 impl Expansion<'_> {
-    /// `before` is what `node` was before this pass: references see that, as in Jina.
+    /// `before` is `node` before this pass; references resolve to its values, as in Jina.
     fn visit(&mut self, node: &mut Node, before: &Node, root: &Node) {
         match (&mut node.value, &before.value) {
             (Value::Map(entries), Value::Map(old)) => {
@@ -104,34 +83,40 @@ impl Expansion<'_> {
         if !text.contains('$') {
             return;
         }
-        let mut missing = Vec::new();
-        let expanded = self.text(text, this, root, &mut missing);
-        if expanded == *text && missing.is_empty() {
+        let mut unset = Vec::new();
+        let expanded = self.text(text, this, root, &mut unset);
+        if expanded == *text && unset.is_empty() {
             return;
         }
         self.changed |= expanded != *text;
         let variables = child.variables.get_or_insert_with(|| {
             Box::new(Variables {
                 written: text.clone(),
-                missing: Vec::new(),
+                unset: Vec::new(),
             })
         });
-        for one in missing {
-            // What only a variable's value contains is nobody's business.
-            if variables.written.contains(&one.name) && !variables.missing.contains(&one) {
-                variables.missing.push(one);
+        for one in unset {
+            // A `$X` that comes from a variable's value is not shown: the value may be a secret.
+            if variables.written.contains(&one.name) && !variables.unset.contains(&one) {
+                variables.unset.push(one);
             }
         }
         child.value = Value::Text(expanded);
     }
 
-    fn text(&mut self, text: &str, this: &Node, root: &Node, missing: &mut Vec<Missing>) -> String {
+    fn text(
+        &mut self,
+        text: &str,
+        this: &Node,
+        root: &Node,
+        unset: &mut Vec<UnsetVariable>,
+    ) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find('$') {
             out.push_str(&rest[..start]);
             let (token, length) = Token::first(&rest[start..]);
-            let value = self.value(&token, this, root, missing);
+            let value = self.value(&token, this, root, unset);
             out.push_str(
                 value
                     .as_deref()
@@ -139,8 +124,8 @@ impl Expansion<'_> {
             );
             rest = &rest[start + length..];
             if out.len() > self.budget {
-                missing.push(Missing {
-                    kind: Kind::Expression,
+                unset.push(UnsetVariable {
+                    kind: VariableKind::Expression,
                     name: text.to_owned(),
                 });
                 return text.to_owned();
@@ -151,30 +136,40 @@ impl Expansion<'_> {
         out
     }
 
-    /// What stands in for a token; `None` leaves it as it is.
+    /// Returns the replacement of a token; `None` leaves the token unchanged.
     fn value(
         &self,
         token: &Token<'_>,
         this: &Node,
         root: &Node,
-        missing: &mut Vec<Missing>,
+        unset: &mut Vec<UnsetVariable>,
     ) -> Option<String> {
         let (kind, name, value, otherwise) = match token {
             Token::Dollar => return None,
             Token::Reference(_) if !self.references => return None,
-            Token::Plain(name) => (Kind::Dollar, name, self.environment(name), None),
-            Token::Environment(name) => (
-                Kind::Environment,
+            Token::Plain(name) => (
+                VariableKind::Dollar,
                 name,
-                self.environment(name),
+                self.environment(VariableKind::Dollar, name),
+                None,
+            ),
+            Token::Environment(name) => (
+                VariableKind::Environment,
+                name,
+                self.environment(VariableKind::Environment, name),
                 Some(format!("${name}")),
             ),
-            Token::Context(name) => (Kind::Context, name, None, Some(format!("$${name}"))),
-            Token::Reference(path) => (Kind::Expression, path, follow(path, this, root), None),
-            Token::Unknown(text) => (Kind::Expression, text, None, None),
+            Token::Context(name) => (VariableKind::Context, name, None, Some(format!("$${name}"))),
+            Token::Reference(path) => (
+                VariableKind::Expression,
+                path,
+                follow(path, this, root),
+                None,
+            ),
+            Token::Unknown(text) => (VariableKind::Expression, text, None, None),
         };
         if value.is_none() {
-            missing.push(Missing {
+            unset.push(UnsetVariable {
                 kind,
                 name: (*name).to_owned(),
             });
@@ -182,9 +177,9 @@ impl Expansion<'_> {
         value.or(otherwise)
     }
 
-    fn environment(&self, name: &str) -> Option<String> {
+    fn environment(&self, kind: VariableKind, name: &str) -> Option<String> {
         if is_word(name) {
-            (self.env)(name)
+            (self.env)(kind, name)
         } else {
             None
         }
@@ -192,7 +187,7 @@ impl Expansion<'_> {
 }
 
 enum Token<'t> {
-    /// A dollar sign that starts nothing.
+    /// A dollar sign that starts no variable.
     Dollar,
     Plain(&'t str),
     Environment(&'t str),
@@ -202,7 +197,7 @@ enum Token<'t> {
 }
 
 impl<'t> Token<'t> {
-    /// The token at the start of a text that begins with a dollar sign, and its length in bytes.
+    /// Returns the token at the start of a text that begins with a dollar sign, and its length in bytes.
     fn first(text: &'t str) -> (Self, usize) {
         if let Some(inside) = text.strip_prefix("${{")
             && let Some(end) = inside.find("}}")
@@ -247,7 +242,7 @@ impl<'t> Token<'t> {
     }
 }
 
-/// The value at the end of a path like `root.executors[0].host`.
+/// Returns the value at a path like `root.executors[0].host`, as Python prints it.
 fn follow(path: &str, this: &Node, root: &Node) -> Option<String> {
     let steps = path.replace('[', ".[");
     let mut steps = steps.split('.');
@@ -263,20 +258,20 @@ fn follow(path: &str, this: &Node, root: &Node) -> Option<String> {
             &node.value,
         ) {
             (Some(index), Value::List(items)) => items.get(index.parse::<usize>().ok()?)?,
-            (None, Value::Map(_)) => node.at(step)?,
+            (None, Value::Map(_)) => node.get(step)?,
             _ => return None,
         };
     }
     rendered(node)
 }
 
-/// How Python would print the value.
+/// Formats a value as Python does.
 fn rendered(node: &Node) -> Option<String> {
     match &node.value {
         Value::Null => Some("None".to_owned()),
         Value::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
         Value::Text(text) => Some(unquoted(text).to_owned()),
-        Value::Whole(_) | Value::Real(_) => node.text(),
+        Value::Int(_) | Value::Float(_) => node.text(),
         Value::List(items) => Some(format!(
             "[{}]",
             items
@@ -297,10 +292,10 @@ const fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Jina resolves references to references so many times over.
+/// Jina resolves references to references in three passes.
 const REFERENCE_PASSES: usize = 3;
 
-/// Far above what a Flow of a thousand Executors needs.
+/// Much more than a Flow of a thousand Executors needs.
 const MAX_EXPANDED_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
@@ -332,11 +327,11 @@ mod tests {
         let root = expanded(&format!(
             "with: {{name: shop, port: 7, list: [1, b]}}\nhere: beside\nx: {text:?}"
         ));
-        root.at("x").and_then(Node::text).expect("x")
+        root.get("x").and_then(Node::text).expect("x")
     }
 
     #[test]
-    fn the_environment_goes_into_texts() {
+    fn variables_of_the_environment_are_replaced() {
         for (text, value) in [
             ("${{ ENV.HOST }}", "example.com"),
             ("${{ env.HOST }}", "example.com"),
@@ -362,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn references_lead_into_the_file() {
+    fn references_into_the_file_are_replaced() {
         for (text, value) in [
             ("${{root.with.name}}", "shop"),
             ("${{ root.with.name }}", "shop"),
@@ -380,29 +375,29 @@ mod tests {
     #[test]
     fn references_to_references_are_followed_three_times() {
         let root = expanded("a: ${{root.b}}\nb: ${{root.c}}\nc: ${{root.d}}\nd: end\n");
-        assert_eq!(root.at("a").and_then(Node::text).as_deref(), Some("end"));
+        assert_eq!(root.get("a").and_then(Node::text).as_deref(), Some("end"));
     }
 
     #[test]
-    fn references_that_multiply_are_stopped() {
+    fn references_that_multiply_are_bounded() {
         let many = "${{this.a}}".repeat(2000);
         let root = expanded(&format!("a: {many:?}"));
-        let length = root.at("a").and_then(Node::text).expect("a").len();
+        let length = root.get("a").and_then(Node::text).expect("a").len();
         assert!(length <= MAX_EXPANDED_BYTES, "{length} bytes");
     }
 
     #[test]
-    fn what_is_missing_is_remembered_with_what_was_written() {
+    fn unset_variables_are_kept_with_the_text_as_written() {
         let root = expanded("a: ${{ ENV.NONE }}:1\nb: $NONE\nc: ${{this.d}}");
-        let missing = |key: &str| {
-            root.at(key)
+        let unset = |key: &str| {
+            root.get(key)
                 .and_then(|node| node.variables.clone())
                 .map(|variables| *variables)
                 .expect(key)
         };
-        assert_eq!(missing("a").written, "${{ ENV.NONE }}:1");
-        assert!(missing("a").missing[0].kind == Kind::Environment);
-        assert!(missing("b").missing[0].kind == Kind::Dollar);
-        assert!(missing("c").missing[0].kind == Kind::Expression);
+        assert_eq!(unset("a").written, "${{ ENV.NONE }}:1");
+        assert!(unset("a").unset[0].kind == VariableKind::Environment);
+        assert!(unset("b").unset[0].kind == VariableKind::Dollar);
+        assert!(unset("c").unset[0].kind == VariableKind::Expression);
     }
 }

@@ -1,5 +1,5 @@
-//! YAML text to the tree of what is written, as PyYAML's full loader would read it: anchors, aliases, merge keys `<<`,
-//! the last of two equal keys. Size, depth and what aliases multiply into are bounded.
+//! YAML text -> a tree of nodes, with PyYAML's results for anchors, aliases, merge keys `<<` and repeated keys (the last
+//! one counts). Size, depth and the expansion of aliases are bounded.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use super::{
     scalar,
 };
 
-/// A file's one document.
+/// The only document of a file.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) root: Node,
-    /// The tag of the root, without its `!`: Jina's older way to write `jtype`.
+    /// The tag of the root without its `!`: the older form of `jtype`.
     pub(super) tag: Option<String>,
 }
 
-/// Reads a file; what is wrong with it goes to the report.
+/// Parses a file; errors go to the report.
 pub(super) fn read(text: &str, report: &mut Report) -> Option<Document> {
     if text.len() > MAX_FILE_BYTES {
         report.error(
@@ -39,19 +39,19 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Document> {
     };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let taken = match event {
-            Ok((event, span)) => composer.take(event, line(span)),
+        let handled = match event {
+            Ok((event, span)) => composer.handle(event, line(span)),
             Err(error) => {
                 let place = Place::new("", Some(error.marker().line()));
                 composer.report.error(
                     &place,
                     error.info(),
-                    broken(text, error.marker().line(), error.marker().col()),
+                    expected_yaml(text, error.marker().line(), error.marker().col()),
                 );
                 None
             }
         };
-        taken?;
+        handled?;
     }
     let root = composer.document.unwrap_or_default();
     Some(Document {
@@ -60,7 +60,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Document> {
     })
 }
 
-/// What the events so far amount to.
+/// Builds the tree from the parser's events.
 struct Composer<'r> {
     report: &'r mut Report,
     frames: Vec<Frame>,
@@ -70,7 +70,7 @@ struct Composer<'r> {
     tag: Option<String>,
 }
 
-/// A list or map that is not complete yet.
+/// A list or map whose end is not reached yet.
 struct Frame {
     anchor: usize,
     line: Option<usize>,
@@ -92,17 +92,17 @@ enum PendingKey {
 }
 
 impl Composer<'_> {
-    /// One event; `None` when a fault ends the reading.
-    fn take(&mut self, event: Event<'_>, line: Option<usize>) -> Option<()> {
+    /// Handles one event; `None` if an error ends the parsing.
+    fn handle(&mut self, event: Event<'_>, line: Option<usize>) -> Option<()> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                if self.at_root() {
+                if self.is_at_root() {
                     self.tag = tag
                         .as_ref()
                         .filter(|tag| tag.handle == "!")
                         .map(|tag| tag.suffix.clone());
                 }
-                if self.key_is_due() {
+                if self.expects_key() {
                     return self.key(&text, style, line);
                 }
                 let as_text = style != ScalarStyle::Plain
@@ -116,7 +116,7 @@ impl Composer<'_> {
             }
             Event::SequenceStart(anchor, _) => self.open(anchor, line, Content::List(Vec::new())),
             Event::MappingStart(anchor, tag) => {
-                if self.at_root() {
+                if self.is_at_root() {
                     self.tag = tag
                         .filter(|tag| tag.handle == "!")
                         .map(|tag| tag.suffix.clone());
@@ -134,7 +134,7 @@ impl Composer<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, line),
             Event::DocumentStart(_) if self.document.is_some() => {
-                self.refuse(line, "a second document", "one document in the file")
+                self.reject(line, "a second document", "one document in the file")
             }
             Event::Nothing
             | Event::StreamStart
@@ -144,11 +144,11 @@ impl Composer<'_> {
         }
     }
 
-    fn at_root(&self) -> bool {
+    fn is_at_root(&self) -> bool {
         self.frames.is_empty()
     }
 
-    fn key_is_due(&self) -> bool {
+    fn expects_key(&self) -> bool {
         matches!(
             self.frames.last(),
             Some(Frame {
@@ -175,14 +175,14 @@ impl Composer<'_> {
     }
 
     fn open(&mut self, anchor: usize, line: Option<usize>, content: Content) -> Option<()> {
-        if self.key_is_due() {
-            return self.refuse(line, "a list or map as a key", "a key that is text");
+        if self.expects_key() {
+            return self.reject(line, "a list or map as a key", "a key that is text");
         }
         if self.frames.len() >= MAX_DEPTH {
-            return self.refuse(
+            return self.reject(
                 line,
-                format!("more than {MAX_DEPTH} levels"),
-                "a Flow that is less deep",
+                "deeper nesting",
+                format!("at most {MAX_DEPTH} levels"),
             );
         }
         self.frames.push(Frame {
@@ -205,14 +205,14 @@ impl Composer<'_> {
     }
 
     fn alias(&mut self, anchor: usize, line: Option<usize>) -> Option<()> {
-        if self.key_is_due() {
-            return self.refuse(line, "an alias as a key", "a key that is text");
+        if self.expects_key() {
+            return self.reject(line, "an alias as a key", "a key that is text");
         }
         let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
-            return self.refuse(
+            return self.reject(
                 line,
-                "an alias inside what it stands for",
-                "an alias of something complete",
+                "an alias inside its own anchor",
+                "an alias of a value that is complete before it",
             );
         };
         self.count(size, line)?;
@@ -223,7 +223,7 @@ impl Composer<'_> {
         self.count(1, node.line)?;
         if anchor > 0 {
             let size = node.size();
-            // The copy that is kept for aliases takes memory as well.
+            // The copy for aliases uses memory as well.
             self.count(size, node.line)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
@@ -246,10 +246,10 @@ impl Composer<'_> {
                 Some(PendingKey::Plain(key)) => entries.push((key, node)),
                 Some(PendingKey::Merge) => {
                     let Some(more) = mergeable(node) else {
-                        return self.refuse(
+                        return self.reject(
                             line,
-                            "something else",
-                            "a map or a list of maps to merge by `<<`",
+                            "another value",
+                            "a map or a list of maps after `<<`",
                         );
                     };
                     merged.extend(more);
@@ -260,7 +260,7 @@ impl Composer<'_> {
         Some(())
     }
 
-    /// The last of equal keys counts; a key of the map's own before a merged one.
+    /// Removes repeated keys: the last one counts, but a key of the map itself wins over a merged one.
     fn unique(&mut self, own: Vec<(Key, Node)>, merged: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
         let mut entries: Vec<(Key, Node)> = Vec::with_capacity(own.len() + merged.len());
         let mut seen: HashMap<String, (usize, bool)> = HashMap::new();
@@ -291,27 +291,27 @@ impl Composer<'_> {
     fn count(&mut self, more: usize, line: Option<usize>) -> Option<()> {
         self.nodes += more;
         if self.nodes > MAX_NODES {
-            return self.refuse(
+            return self.reject(
                 line,
-                format!("more than {MAX_NODES} values (aliases count in full)"),
-                "a smaller Flow",
+                "more values (each alias counts as all values of its anchor)",
+                format!("at most {MAX_NODES}"),
             );
         }
         Some(())
     }
 
-    fn refuse(
+    fn reject(
         &mut self,
         line: Option<usize>,
         found: impl Into<String>,
-        expected: &str,
+        expected: impl Into<String>,
     ) -> Option<()> {
         self.report.error(&Place::new("", line), found, expected);
         None
     }
 }
 
-/// The entries that `<<` brings in; of several maps the first wins, so it comes last.
+/// Returns the entries that `<<` merges. Of several maps the first wins, so its entries come last.
 fn mergeable(node: Node) -> Option<Vec<(Key, Node)>> {
     match node.value {
         Value::Map(entries) => Some(entries),
@@ -327,7 +327,7 @@ fn mergeable(node: Node) -> Option<Vec<(Key, Node)>> {
                     .collect(),
             )
         }
-        Value::Null | Value::Bool(_) | Value::Whole(_) | Value::Real(_) | Value::Text(_) => None,
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => None,
     }
 }
 
@@ -335,16 +335,16 @@ fn line(span: Span) -> Option<usize> {
     Some(span.start.line())
 }
 
-/// What is expected instead of broken YAML. Lines that are indented right under `jtype` have lost their parent, as in
-/// a web page's listing that was copied line by line.
-fn broken(text: &str, line: usize, column: usize) -> String {
+/// Describes what is expected in place of invalid YAML. Indented lines directly after `jtype` have lost their parent key,
+/// which happens when a listing is copied from a web page.
+fn expected_yaml(text: &str, line: usize, column: usize) -> String {
     let above = text
         .lines()
         .take(line.saturating_sub(1))
         .filter(|line| !line.trim().is_empty())
         .last();
     if above.is_some_and(|above| above.starts_with("jtype:")) {
-        return "a line `gateway:` or `with:` between `jtype:` and what is indented".to_owned();
+        return "a line `gateway:` or `with:` between `jtype:` and the indented lines".to_owned();
     }
     format!("well-formed YAML (column {})", column + 1)
 }
@@ -352,8 +352,8 @@ fn broken(text: &str, line: usize, column: usize) -> String {
 /// A Flow of a thousand Executors has some 100 kB.
 const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// A Flow needs about 6, a condition a few more.
+/// A Flow needs about 6 levels, a condition a few more.
 const MAX_DEPTH: usize = 64;
 
-/// As many values as a file of the largest size can hold in practice; what a chain of aliases multiplies into counts.
+/// A file of the largest size has fewer values in practice; values repeated by aliases count each time.
 const MAX_NODES: usize = 200_000;

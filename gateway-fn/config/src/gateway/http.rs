@@ -1,4 +1,4 @@
-//! The keys for HTTP: titles, flags, and the routes of `expose_endpoints`.
+//! The keys for HTTP -> [`HttpConfig`]: titles, flags, and the routes of `expose_endpoints`.
 
 use super::{ExposedEndpoint, HttpConfig};
 use crate::{
@@ -21,7 +21,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> HttpConfig {
     }
 }
 
-/// A map, or the text of a JSON object.
+/// Reads a map, or the text of a JSON object.
 fn exposed(entry: &Entry<'_>, report: &mut Report) -> Vec<ExposedEndpoint> {
     let json = entry
         .node
@@ -32,16 +32,16 @@ fn exposed(entry: &Entry<'_>, report: &mut Report) -> Vec<ExposedEndpoint> {
         |json: serde_json::Value| Node::from(json).value,
     );
     let Value::Map(routes) = value else {
-        return entry.wrong(EXPECTED, report).unwrap_or_default();
+        return entry.invalid(EXPECTED_ROUTES, report).unwrap_or_default();
     };
     if entry.node.variables.is_none() {
         return endpoints(&entry.place, &routes, report);
     }
-    // ConfigErrors would name pieces of the variable's value.
-    let mut unseen = Report::new("");
-    let exposed = endpoints(&entry.place, &routes, &mut unseen);
-    if unseen.count() > 0 {
-        return entry.wrong(EXPECTED, report).unwrap_or_default();
+    // Errors would quote parts of the variable's value.
+    let mut hidden = Report::new("");
+    let exposed = endpoints(&entry.place, &routes, &mut hidden);
+    if hidden.error_count() > 0 {
+        return entry.invalid(EXPECTED_ROUTES, report).unwrap_or_default();
     }
     exposed
 }
@@ -65,15 +65,6 @@ fn endpoint(
     options: &[(Key, Node)],
     report: &mut Report,
 ) -> ExposedEndpoint {
-    for (key, _) in options {
-        if !OPTIONS.contains(&key.text.as_str()) {
-            report.warn(
-                &place.key(&key.text, key.line),
-                "an option without effect",
-                format!("one of {}", OPTIONS.join(", ")),
-            );
-        }
-    }
     let section = Section::new([Layer::of_file(place.clone(), options)]);
     let http_path = section
         .text(&["http_path"], report)
@@ -81,41 +72,49 @@ fn endpoint(
     if !http_path.starts_with('/') {
         report.error(
             place,
-            "a path without `/` in front",
-            "a path that starts with `/`",
+            "a path that does not start with `/`",
+            "a path like `/search`",
         );
     }
-    ExposedEndpoint {
+    let tags = section.items(&["tags"], Commas::Keep, report);
+    let endpoint = ExposedEndpoint {
         exec_endpoint: exec_endpoint.to_owned(),
         http_path,
         methods: methods(&section, report),
         summary: section.text(&["summary"], report),
-        tags: some_or(
-            section
-                .words(&["tags"], Commas::Keep, report)
-                .into_iter()
-                .map(|word| word.text)
-                .collect(),
+        tags: or_default(
+            tags.into_iter().map(|item| item.text).collect(),
             "Customized",
         ),
+    };
+    let known = section.known_keys();
+    for (key, _) in options {
+        if !known.contains(&key.normalized().as_str()) {
+            report.warn(
+                &place.key(&key.text, key.line),
+                "an option without effect",
+                format!("one of {}", known.join(", ")),
+            );
+        }
     }
+    endpoint
 }
 
 fn methods(section: &Section<'_>, report: &mut Report) -> Vec<String> {
     let mut methods = Vec::new();
-    for word in section.words(&["methods"], Commas::Split, report) {
-        let method = word.text.to_ascii_uppercase();
+    for item in section.items(&["methods"], Commas::Split, report) {
+        let method = item.text.to_ascii_uppercase();
         if METHODS.contains(&method.as_str()) {
             methods.push(method);
         } else {
-            word.entry
-                .wrong::<()>(format!("one of {}", METHODS.join(", ")), report);
+            item.entry
+                .invalid::<()>(format!("one of {}", METHODS.join(", ")), report);
         }
     }
-    some_or(methods, "POST")
+    or_default(methods, "POST")
 }
 
-fn some_or(found: Vec<String>, default: &str) -> Vec<String> {
+fn or_default(found: Vec<String>, default: &str) -> Vec<String> {
     if found.is_empty() {
         vec![default.to_owned()]
     } else {
@@ -123,8 +122,6 @@ fn some_or(found: Vec<String>, default: &str) -> Vec<String> {
     }
 }
 
-const EXPECTED: &str = "a map of endpoints to options, or that as JSON";
+const EXPECTED_ROUTES: &str = "a map of endpoints to options, or that as JSON";
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
-
-const OPTIONS: [&str; 4] = ["http_path", "methods", "summary", "tags"];

@@ -2,33 +2,29 @@
 
 use std::time::Duration;
 
-use crate::{
-    diagnostic::Report,
-    known,
-    section::{Layer, Section},
-};
+use crate::{diagnostic::Report, section::Section};
 
 /// How `lambda://` Executors are invoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvokeConfig {
-    /// The Invoke API to call, `http://` or `https://`; by default AWS's own, or what `AWS_ENDPOINT_URL_LAMBDA` says. For
-    /// an emulator, a VPC endpoint or a proxy.
+    /// The Invoke API to call, `http://` or `https://`; by default `AWS_ENDPOINT_URL_LAMBDA`, or else AWS's own. For an
+    /// emulator, a VPC endpoint or a proxy.
     pub endpoint_url: Option<String>,
-    /// The region of functions that are named without one; by default the environment's (`AWS_REGION`).
+    /// The region of functions whose address has none; by default the environment's (`AWS_REGION`).
     pub region: Option<String>,
-    /// Whether invocations are signed (`sign`). They are by default; an emulator at `endpoint_url` may ask for no
+    /// Whether invocations are signed (`sign`). They are by default; an emulator at `endpoint_url` may need no
     /// credentials, and then none are looked for.
     pub signing: Signing,
     /// What is done at start so that the first request need not wait for it. [`WarmUp::Connect`] by default.
     pub warm_up: WarmUp,
-    /// Invocations that one request too large for one may be split into, up to 1000; 1 never splits. 16 by default: some
+    /// The most invocations that one large request may be split into, up to 1000; 1 never splits. 16 by default: some
     /// 70 MB of incompressible documents, and a client's mistake stays cheap.
     pub max_parts: usize,
-    /// Invocations of one split request at once, up to 100. Four by default: each holds up to 12 MB here, and takes a
-    /// place of the account's concurrency.
+    /// The most concurrent invocations of one split request, up to 100. Four by default: each holds up to 12 MB of
+    /// memory here, and counts against the account's concurrency.
     pub parallel_parts: usize,
-    /// The longest pause between two tries, in milliseconds up to a minute. Five seconds by default: throttling lasts
-    /// seconds, and a front door waits 29. Lambda asking for more (`Retry-After`) ends the tries.
+    /// The longest pause between two attempts, in milliseconds up to a minute. Five seconds by default: throttling lasts
+    /// seconds, and a front door waits 29. A longer `Retry-After` of Lambda ends the attempts.
     pub max_retry_pause: Duration,
 }
 
@@ -47,12 +43,12 @@ pub enum Signing {
 pub enum WarmUp {
     /// Nothing.
     None,
-    /// The client is built, credentials are found, and a connection to each region is made by Lambda's own dry run, which
-    /// starts no function and costs nothing. Not with `endpoint_url`: an emulator may take a dry run for an invocation.
+    /// Builds the client, finds credentials, and connects to each region by Lambda's own dry run, which starts no
+    /// function and costs nothing. Not with `endpoint_url`: an emulator may take a dry run for an invocation.
     #[default]
     Connect,
-    /// As well, an empty request to every function at once, so that a chain of them pays for one cold start. Functions
-    /// run, and are billed.
+    /// As well, sends an empty request to every function at once, so that a chain of them has its cold starts
+    /// concurrently. Functions run, and are billed.
     DryRun,
 }
 
@@ -70,37 +66,31 @@ impl Default for InvokeConfig {
     }
 }
 
+/// Reads the section `invoke`.
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> InvokeConfig {
     let default = InvokeConfig::default();
-    let Some((place, entries)) = section.map(&["invoke"], report) else {
-        return default;
-    };
-    known::check_own(&place, entries, KEYS, report);
-    let section = Section::new([Layer::of_file(place, entries)]);
-    let mut number = |name: &str, most: i64| {
-        let expected = format!("a whole number from 1 to {most}");
-        section.whole(&[name], 1..=most, &expected, report)
-    };
-    let count = |found: Option<i64>| found.and_then(|found| usize::try_from(found).ok());
-    let max_parts = count(number("max_parts", MAX_PARTS));
-    let parallel_parts = count(number("parallel_parts", MAX_PARALLEL_PARTS));
-    let pause = number("max_retry_pause", MINUTE).and_then(|found| u64::try_from(found).ok());
-    let endpoint_url = endpoint_url(&section, report);
+    let endpoint_url = endpoint_url(section, report);
     InvokeConfig {
-        region: region(&section, report),
-        signing: signing(&section, endpoint_url.as_deref(), report),
+        region: region(section, report),
+        signing: signing(section, endpoint_url.as_deref(), report),
         endpoint_url,
-        warm_up: warm_up(&section, report).unwrap_or_default(),
-        max_parts: max_parts.unwrap_or(default.max_parts),
-        parallel_parts: parallel_parts.unwrap_or(default.parallel_parts),
-        max_retry_pause: pause.map_or(default.max_retry_pause, Duration::from_millis),
+        warm_up: warm_up(section, report).unwrap_or_default(),
+        max_parts: section
+            .count("max_parts", MAX_PARTS, report)
+            .unwrap_or(default.max_parts),
+        parallel_parts: section
+            .count("parallel_parts", MAX_PARALLEL_PARTS, report)
+            .unwrap_or(default.parallel_parts),
+        max_retry_pause: section
+            .milliseconds("max_retry_pause", 1..=MINUTE, report)
+            .unwrap_or(default.max_retry_pause),
     }
 }
 
 fn endpoint_url(section: &Section<'_>, report: &mut Report) -> Option<String> {
     let entry = section.find(&["endpoint_url"])?;
     let url = entry.node.text().filter(|url| is_url(url));
-    url.or_else(|| entry.wrong("a URL, http://HOST:PORT or https://HOST", report))
+    url.or_else(|| entry.invalid("a URL, http://HOST:PORT or https://HOST", report))
 }
 
 fn is_url(text: &str) -> bool {
@@ -120,18 +110,18 @@ fn region(section: &Section<'_>, report: &mut Report) -> Option<String> {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     let region = entry.node.text().filter(is_region);
-    region.or_else(|| entry.wrong("a region's name, like eu-west-1", report))
+    region.or_else(|| entry.invalid("the name of an AWS region, like eu-west-1", report))
 }
 
 fn signing(section: &Section<'_>, endpoint_url: Option<&str>, report: &mut Report) -> Signing {
-    if section.maybe_flag(&["sign"], report) != Some(false) {
+    if section.optional_flag(&["sign"], report) != Some(false) {
         return Signing::Signed;
     }
     if let (None, Some(entry)) = (endpoint_url, section.find(&["sign"])) {
         report.error(
             &entry.place,
             "`sign: false` without `endpoint_url`",
-            "both, for an emulator: AWS takes signed invocations only",
+            "`endpoint_url` too, for an emulator: AWS accepts only signed invocations",
         );
     }
     Signing::Unsigned
@@ -143,19 +133,9 @@ fn warm_up(section: &Section<'_>, report: &mut Report) -> Option<WarmUp> {
         "none" => Some(WarmUp::None),
         "connect" => Some(WarmUp::Connect),
         "dry_run" => Some(WarmUp::DryRun),
-        _ => entry.wrong("none, connect or dry_run", report),
+        _ => entry.invalid("none, connect or dry_run", report),
     }
 }
-
-const KEYS: &[&str] = &[
-    "endpoint_url",
-    "region",
-    "sign",
-    "warm_up",
-    "max_parts",
-    "parallel_parts",
-    "max_retry_pause",
-];
 
 const MAX_PARTS: i64 = 1000;
 

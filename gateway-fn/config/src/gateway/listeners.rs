@@ -1,17 +1,17 @@
-//! `protocol` and `port` of the Gateway to its listeners.
+//! The keys `protocol`, `port` and `uses` of the Gateway -> its listeners.
 
 use super::{Listener, Protocol};
 use crate::{
     address,
-    diagnostic::{Report, nearest},
-    section::{Commas, Section, Word},
+    diagnostic::{Report, suggestion},
+    section::{Commas, Item, Section},
 };
 
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<Listener> {
-    let before = report.count();
+    let before = report.error_count();
     let protocols = protocols(section, report);
     let ports = ports(section, report);
-    if report.count() > before {
+    if report.error_count() > before {
         return Vec::new();
     }
     let ports = if ports.is_empty() {
@@ -29,7 +29,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<Listener> 
         report.error(
             &place,
             found,
-            "as many ports as protocols (protocols that share a port name it twice)",
+            "one port for each protocol (repeat a port that protocols share)",
         );
         return Vec::new();
     }
@@ -38,15 +38,15 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Vec<Listener> 
         .zip(ports)
         .map(|(protocol, port)| Listener { protocol, port })
         .collect();
-    check_twins(&listeners, section, report);
+    check_duplicates(&listeners, section, report);
     listeners
 }
 
 fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
-    let words = section.words(PROTOCOL, Commas::Split, report);
-    let mut protocols: Vec<Protocol> = words
+    let items = section.items(PROTOCOL, Commas::Split, report);
+    let mut protocols: Vec<Protocol> = items
         .iter()
-        .filter_map(|word| protocol(word, report))
+        .filter_map(|item| protocol(item, report))
         .collect();
     if protocols.is_empty() {
         protocols.push(Protocol::Grpc);
@@ -54,14 +54,14 @@ fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
     let Some(class) = section.find(&["uses"]) else {
         return protocols;
     };
-    match class.node.text().as_deref().map(built_in) {
+    match class.node.text().as_deref().map(gateway_class) {
         Some(Some(Class::Single(protocol))) => {
-            if words.len() == 1 && protocols != [protocol] {
+            if items.len() == 1 && protocols != [protocol] {
                 report.warn(
                     &class.place,
                     class.node.found(),
                     format!(
-                        "the Gateway of the protocol {}; as in Jina `uses` wins",
+                        "the class for the protocol {}; as in Jina `uses` wins",
                         protocols[0]
                     ),
                 );
@@ -74,22 +74,22 @@ fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
         }
         Some(Some(Class::Composite)) => protocols,
         _ => {
-            class.wrong::<()>("no `uses`, or a Gateway of Jina's own (GRPCGateway, HTTPGateway, WebSocketGateway, CompositeGateway): no Python runs here", report);
+            class.invalid::<()>("no `uses`, or one of Jina's own GRPCGateway, HTTPGateway, WebSocketGateway and CompositeGateway: Python classes are not supported", report);
             protocols
         }
     }
 }
 
-fn protocol(word: &Word<'_>, report: &mut Report) -> Option<Protocol> {
-    Protocol::from_name(&word.text).or_else(|| {
-        let hint = nearest(
-            &word.text.to_ascii_lowercase(),
+fn protocol(item: &Item<'_>, report: &mut Report) -> Option<Protocol> {
+    Protocol::from_name(&item.text).or_else(|| {
+        let hint = suggestion(
+            &item.text.to_ascii_lowercase(),
             ["grpc", "http", "websocket"],
         );
-        word.entry.wrong(
+        item.entry.invalid(
             format!(
                 "grpc, http or websocket{}",
-                if word.entry.node.variables.is_some() {
+                if item.entry.node.variables.is_some() {
                     ""
                 } else {
                     &hint
@@ -101,18 +101,18 @@ fn protocol(word: &Word<'_>, report: &mut Report) -> Option<Protocol> {
 }
 
 fn ports(section: &Section<'_>, report: &mut Report) -> Vec<u16> {
-    let words = section.words(PORT, Commas::Split, report);
-    let port = |word: &Word<'_>| {
-        address::port(&word.text).or_else(|| {
-            word.entry
-                .wrong("a port from 0 to 65535 (0 takes a free one)", report)
+    let items = section.items(PORT, Commas::Split, report);
+    let port = |item: &Item<'_>| {
+        address::port(&item.text).or_else(|| {
+            item.entry
+                .invalid("a port from 0 to 65535 (0 chooses a free one)", report)
         })
     };
-    words.iter().filter_map(port).collect()
+    items.iter().filter_map(port).collect()
 }
 
-/// The same protocol twice on one port cannot be served.
-fn check_twins(listeners: &[Listener], section: &Section<'_>, report: &mut Report) {
+/// Rejects the same protocol twice on one port.
+fn check_duplicates(listeners: &[Listener], section: &Section<'_>, report: &mut Report) {
     for (index, listener) in listeners.iter().enumerate() {
         if listener.port != 0 && listeners[..index].contains(listener) {
             let place = section
@@ -133,8 +133,8 @@ enum Class {
     Composite,
 }
 
-/// Jina's own Gateway classes, which its exports to Kubernetes name.
-fn built_in(class: &str) -> Option<Class> {
+/// Returns one of Jina's own Gateway classes, which its exports to Kubernetes name in `uses`.
+fn gateway_class(class: &str) -> Option<Class> {
     match class {
         "GRPCGateway" => Some(Class::Single(Protocol::Grpc)),
         "HTTPGateway" => Some(Class::Single(Protocol::Http)),

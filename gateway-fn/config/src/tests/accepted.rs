@@ -1,5 +1,5 @@
-//! What Jina 3.13.2 loads, with the graph, addresses and settings that it made of it (seen on the live thing), and the
-//! Flows of this repository.
+//! Flows that Jina 3.13.2 loads, with the addresses and settings that Jina itself made of them, and the Flows of this
+//! repository.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -15,10 +15,6 @@ fn listeners(config: &Config) -> Vec<(Protocol, u16)> {
         .iter()
         .map(|Listener { protocol, port }| (*protocol, *port))
         .collect()
-}
-
-fn of_executors(executors: &str) -> Config {
-    config(&format!("jtype: Flow\nexecutors:\n{executors}"))
 }
 
 #[test]
@@ -47,7 +43,7 @@ fn the_documents_yaml_sets_protocols() {
 }
 
 #[test]
-fn a_flow_may_be_next_to_nothing() {
+fn a_flow_may_be_almost_empty() {
     for yaml in [
         "jtype: Flow",
         "!Flow",
@@ -87,7 +83,7 @@ executors:
     let loaded = Config::from_yaml(yaml, "flow.yml", &|name| {
         (name == "ENC_HOST").then(|| "enc.local".to_owned())
     });
-    let Loaded { config, warnings } = loaded.expect("holds");
+    let Loaded { config, warnings } = loaded.expect("a valid Flow");
     assert_eq!(warnings, []);
     assert_eq!(config.name.as_deref(), Some("shop"));
     assert_eq!(config.gateway.timeout_send, Some(Duration::from_secs(5)));
@@ -142,7 +138,7 @@ executors:
 }
 
 #[test]
-fn the_recorded_flows_hold_with_addresses() {
+fn the_recorded_flows_load_with_addresses() {
     let gateway = "jtype: Flow\nversion: '1'\ngateway:\n  protocol: [grpc, http, websocket]\n  port: [20401, 20402, 20403]\n";
     let executor = |name: &str, more: &str| {
         format!(
@@ -192,7 +188,7 @@ fn the_recorded_flows_hold_with_addresses() {
 }
 
 #[test]
-fn this_repositorys_flows_hold() {
+fn the_flows_of_this_repository_load() {
     let env = |name: &str| Some(format!("value-of-{}", name.replace('_', "-")));
     for (file, text) in [
         (
@@ -213,13 +209,13 @@ fn this_repositorys_flows_hold() {
         ),
     ] {
         let loaded =
-            Config::from_yaml(text, file, &env).unwrap_or_else(|faults| panic!("{faults}"));
+            Config::from_yaml(text, file, &env).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.warnings, [], "{file}");
     }
 }
 
 #[test]
-fn hosts_and_ports_are_spread_as_jina_does() {
+fn hosts_and_ports_are_combined_as_in_jina() {
     for (keys, expected) in [
         ("external: true, port: 9001", "grpc://0.0.0.0:9001"),
         (
@@ -265,7 +261,7 @@ fn hosts_and_ports_are_spread_as_jina_does() {
         ),
         ("uses: BaseExecutor", "inproc://pass_through"),
         ("host: 0.0.0.0", "inproc://pass_through"),
-        // Jina makes both addresses `grpcs`, and none of them for `h:1` with `tls: true`.
+        // Jina uses TLS for both of these addresses, and not for `h:1` with `tls: true`.
         (
             "external: true, host: ['h1:1', 'grpcs://h2:2'], port: 5",
             "grpc://h1:1 grpcs://h2:2",
@@ -281,7 +277,7 @@ fn hosts_and_ports_are_spread_as_jina_does() {
 }
 
 #[test]
-fn with_is_inherited_unless_said_otherwise() {
+fn with_is_inherited_unless_overridden() {
     let yaml = "jtype: Flow\nwith: {external: true, host: hh, tls: true, port: 80, uses: Foo}\nexecutors:\n  - {name: a, port: 5}\n  - {name: b, host: b, port: 6, tls: null}\n";
     let config = config(yaml);
     assert_eq!(addresses(&config), ["grpcs://hh:5", "grpc://b:6"]);
@@ -297,93 +293,13 @@ fn the_default_host_is_jinas_variable() {
         "flow.yml",
         &env,
     )
-    .expect("holds");
+    .expect("a valid Flow");
     assert_eq!(addresses(&loaded.config), ["grpc://10.0.0.1:5"]);
     assert_eq!(loaded.config.gateway.host, "10.0.0.1");
 }
 
 #[test]
-fn graphs_are_those_that_jina_makes() {
-    let a = "  - {name: a, external: true, port: 5}\n";
-    let b = "  - {name: b, external: true, port: 6, needs: gateway}\n";
-    for (executors, expected) in [
-        (format!("{a}  - {{name: b, external: true, port: 6, needs: []}}\n"), "start: a, a: b, b: end"),
-        (format!("{a}  - {{name: b, external: true, port: 6, needs: null}}\n"), "start: a, a: b, b: end"),
-        (format!("{a}{b}  - {{name: c, external: true, port: 6, needs: '[a, b]'}}\n"), "start: a b, a: c, b: c, c: end"),
-        (format!("{a}  - {{name: b, external: true, port: 6, needs: [a, a]}}\n"), "start: a, a: b, b: end"),
-        (format!("  - {{name: a, external: true, port: 5, needs: b}}\n{b}"), "start: b, a: , b: a end"),
-        ("  - {name: a, external: true, port: 5, floating: true}\n  - {name: b, external: true, port: 6, floating: true}\n".to_owned(), "start: a b, a: , b: "),
-        (
-            format!("{a}  - {{name: f, external: true, port: 7, floating: true}}\n{b}  - {{method: needs_all}}\n"),
-            "start: a b, a: f, f: , b: joiner, joiner: end",
-        ),
-        (format!("{a}  - {{method: needs_all, name: q}}\n"), "start: a, a: q, q: end"),
-        (
-            format!("{a}{b}  - {{method: needs, needs: [a, b]}}\n  - {{name: c, external: true, port: 6, needs: gateway}}\n  - {{method: needs, needs: [a, c]}}\n"),
-            "start: a b c, a: joiner joiner4, b: joiner, joiner: , c: joiner4, joiner4: end",
-        ),
-        (format!("  - {{name: gateway, external: true, port: 5}}\n{a}"), "start: a, a: end"),
-        ("  - {external: true, port: 5}\n  - {external: true, port: 6}\n".to_owned(), "start: executor0, executor0: executor1, executor1: end"),
-    ] {
-        assert_eq!(graph(&of_executors(&executors)), expected, "{executors}");
-    }
-}
-
-#[test]
-fn inspections_are_gathered_left_to_hang_or_removed() {
-    let a = "  - {name: a, external: true, port: 5}\n";
-    let b = "  - {name: b, external: true, port: 6}\n";
-    let i = "  - {method: inspect, name: i}\n";
-    let of = |with: &str, executors: &str| {
-        graph(&config(&format!(
-            "jtype: Flow\nwith: {{{with}}}\nexecutors:\n{executors}"
-        )))
-    };
-    assert_eq!(
-        of("", &format!("{a}{i}{b}")),
-        "start: a, a: i _aux_i, i: gather_inspect, _aux_i: b, b: gather_inspect, gather_inspect: end"
-    );
-    assert_eq!(
-        of(
-            "inspect: HANG",
-            &format!("{a}{i}  - {{name: b, needs: [a, _aux_i]}}\n")
-        ),
-        "start: a, a: i _aux_i, i: , _aux_i: b, b: end",
-        "once, under whichever name"
-    );
-    assert_eq!(
-        of("inspect: HANG", &format!("{a}{i}{b}")),
-        "start: a, a: i _aux_i, i: , _aux_i: b, b: end"
-    );
-    assert_eq!(
-        of("inspect: REMOVE", &format!("{a}{i}{b}")),
-        "start: a, a: b, b: end"
-    );
-    assert_eq!(
-        of(
-            "",
-            &format!("{a}  - {{method: inspect}}\n{b}  - {{method: gather_inspect}}\n")
-        ),
-        "start: a, a: inspect _aux_inspect, inspect: gather_inspect gather_inspect5, _aux_inspect: b, b: gather_inspect, gather_inspect: gather_inspect5, gather_inspect5: end"
-    );
-    assert_eq!(
-        of(
-            "",
-            &format!("{a}  - {{method: inspect}}\n  - {{method: inspect}}\n{b}")
-        ),
-        "start: a, a: inspect _aux_inspect, inspect: gather_inspect, _aux_inspect: inspect3 _aux_inspect4, inspect3: gather_inspect, _aux_inspect4: b, b: gather_inspect, gather_inspect: end"
-    );
-    assert_eq!(
-        of(
-            "",
-            &format!("{a}  - {{method: inspect, name: i, floating: true}}\n{b}")
-        ),
-        "start: a, a: i _aux_i b, i: gather_inspect, _aux_i: , b: gather_inspect, gather_inspect: end"
-    );
-}
-
-#[test]
-fn aliases_and_deprecated_spellings_serve() {
+fn aliases_and_deprecated_names_are_accepted() {
     let listening = |keys: &str| listeners(&config(&format!("jtype: Flow\ngateway: {{{keys}}}\n")));
     for keys in [
         "protocol: http, port: 80",
@@ -421,7 +337,7 @@ fn merge_keys_and_anchors_work() {
 }
 
 #[test]
-fn numbers_say_no_limit_and_no_timeout() {
+fn special_numbers_mean_no_limit() {
     let gateway = |keys: &str| config(&format!("jtype: Flow\ngateway: {{{keys}}}\n")).gateway;
     assert_eq!(gateway("prefetch: 0").prefetch, None);
     assert_eq!(gateway("").prefetch, NonZeroUsize::new(1000));

@@ -1,44 +1,48 @@
-//! `jina gateway` with what Jina 3.13's exports put behind it.
+//! The arguments of `jina gateway`, as Jina 3.13's exports write them.
 
 use super::*;
 use crate::{GatewayArgs, Listener, Protocol};
 
-fn args(graph: &str, addresses: &str) -> GatewayArgs {
-    GatewayArgs {
-        graph_description: Some(graph.to_owned()),
-        deployments_addresses: Some(addresses.to_owned()),
-        ..GatewayArgs::default()
-    }
+/// Parses a command line; each item is a name with its values.
+fn args(arguments: &[&[&str]]) -> GatewayArgs {
+    let words = arguments.iter().flat_map(|argument| argument.iter());
+    let command_line: Vec<String> = words.map(|word| (*word).to_owned()).collect();
+    GatewayArgs::parse(&command_line).expect("valid arguments")
+}
+
+fn with_graph(graph: &str, addresses: &str, more: &[&[&str]]) -> GatewayArgs {
+    let graph: [&[&str]; 2] = [
+        &["--graph-description", graph],
+        &["--deployments-addresses", addresses],
+    ];
+    args(&[&graph, more].concat())
 }
 
 fn read(args: &GatewayArgs) -> Result<Loaded, ConfigErrors> {
     Config::from_gateway_args(args, &no_variables)
 }
 
-fn exported(host: Option<&str>, addresses: &str) -> GatewayArgs {
-    GatewayArgs {
-        expose_endpoints: Some("{}".to_owned()),
-        protocol: vec!["HTTP".to_owned()],
-        host: host.map(str::to_owned),
-        uses: Some("HTTPGateway".to_owned()),
-        timeout_send: Some("2000".to_owned()),
-        port: vec!["8081".to_owned()],
-        ..args(
-            r#"{"enc": ["idx"], "start-gateway": ["enc"], "idx": ["end-gateway"]}"#,
-            addresses,
-        )
-    }
+fn exported(addresses: &str, more: &[&[&str]]) -> GatewayArgs {
+    let graph = r#"{"enc": ["idx"], "start-gateway": ["enc"], "idx": ["end-gateway"]}"#;
+    let settings: [&[&str]; 5] = [
+        &["--expose-endpoints", "{}"],
+        &["--protocol", "HTTP"],
+        &["--uses", "HTTPGateway"],
+        &["--timeout-send", "2000"],
+        &["--port", "8081"],
+    ];
+    with_graph(graph, addresses, &[&settings, more].concat())
 }
 
 #[test]
 fn jinas_exports_to_kubernetes_and_docker_compose_load() {
     let kubernetes = exported(
-        Some("0"),
         r#"{"enc": ["grpc://enc.default.svc:8080"], "idx": ["grpc://idx-head.default.svc:8080"]}"#,
+        &[&["--host", "0"]],
     );
     let compose = exported(
-        None,
         r#"{"enc": ["enc-rep-0:8081", "enc-rep-1:8081"], "idx": ["idx-head:8081"]}"#,
+        &[],
     );
     for (args, expected) in [
         (
@@ -56,7 +60,7 @@ fn jinas_exports_to_kubernetes_and_docker_compose_load() {
             ],
         ),
     ] {
-        let Loaded { config, warnings } = read(&args).unwrap_or_else(|faults| panic!("{faults}"));
+        let Loaded { config, warnings } = read(&args).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings, []);
         assert_eq!(addresses(&config), expected);
         assert_eq!(graph(&config), "start: enc, enc: idx, idx: end");
@@ -78,16 +82,16 @@ fn jinas_exports_to_kubernetes_and_docker_compose_load() {
 
 #[test]
 fn conditions_metadata_and_no_reduce_reach_their_nodes() {
-    let config = read(&GatewayArgs {
-        graph_conditions: Some(r#"{"b": {"tags__x": {"$eq": "1"}}}"#.to_owned()),
-        deployments_metadata: Some(r#"{"b": {"key": "value"}}"#.to_owned()),
-        deployments_no_reduce: Some(r#"["j"]"#.to_owned()),
-        ..args(
-            r#"{"start-gateway":["a"],"a":["b","c"],"b":["j"],"c":["j"],"j":["end-gateway"]}"#,
-            r#"{"a":["h:1"],"b":["h:2"],"c":["h:3"],"j":["inproc://join"]}"#,
-        )
-    });
-    let config = config.unwrap_or_else(|faults| panic!("{faults}")).config;
+    let config = read(&with_graph(
+        r#"{"start-gateway":["a"],"a":["b","c"],"b":["j"],"c":["j"],"j":["end-gateway"]}"#,
+        r#"{"a":["h:1"],"b":["h:2"],"c":["h:3"],"j":["inproc://join"]}"#,
+        &[
+            &["--graph-conditions", r#"{"b": {"tags__x": {"$eq": "1"}}}"#],
+            &["--deployments-metadata", r#"{"b": {"key": "value"}}"#],
+            &["--deployments-no-reduce", r#"["j"]"#],
+        ],
+    ));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}")).config;
     assert_eq!(graph(&config), "start: a, a: b c, b: j, c: j, j: end");
     let nodes: Vec<_> = config
         .graph
@@ -106,99 +110,90 @@ fn conditions_metadata_and_no_reduce_reach_their_nodes() {
 
 #[test]
 fn without_arguments_there_is_an_empty_graph() {
-    let config = read(&GatewayArgs::default()).expect("holds").config;
+    let config = read(&GatewayArgs::default()).expect("a valid Flow").config;
     assert!(config.graph.is_empty());
 }
 
 #[test]
-fn faults_name_the_argument() {
-    for (args, key, said) in [
-        (args("{", "{}"), "--graph-description", "JSON"),
-        (args("[]", "{}"), "--graph-description", "a map"),
+fn errors_name_the_argument() {
+    for (args, key, message) in [
+        (with_graph("{", "{}", &[]), "--graph-description", "JSON"),
+        (with_graph("[]", "{}", &[]), "--graph-description", "a map"),
         (
-            args(r#"{"start-gateway":["a"]}"#, "{}"),
+            with_graph(r#"{"start-gateway":["a"]}"#, "{}", &[]),
             "--deployments-addresses",
             "no address of \"a\"",
         ),
         (
-            args(r#"{"start-gateway":["a"]}"#, r#"{"a":[]}"#),
+            with_graph(r#"{"start-gateway":["a"]}"#, r#"{"a":[]}"#, &[]),
             "--deployments-addresses",
             "at least one",
         ),
         (
-            args(r#"{"start-gateway":["a"]}"#, r#"{"a":["h"]}"#),
+            with_graph(r#"{"start-gateway":["a"]}"#, r#"{"a":["h"]}"#, &[]),
             "--deployments-addresses.a[0]",
             "a port",
         ),
         (
-            args(
+            with_graph(
                 r#"{"start-gateway":["a"],"a":["b"],"b":["a"]}"#,
                 r#"{"a":["h:1"],"b":["h:1"]}"#,
+                &[],
             ),
             "--graph-description.needs",
-            "a circle",
+            "a cycle",
         ),
         (
-            args(
+            with_graph(
                 r#"{"start-gateway":["a"],"a":["start-gateway"]}"#,
                 r#"{"a":["h:1"]}"#,
+                &[],
             ),
             "--graph-description.a[0]",
-            "behind an executor",
+            "after an executor",
         ),
         (
-            args(r#"{"start-gateway":[1, {}]}"#, r#"{"1":["h:1"]}"#),
+            with_graph(r#"{"start-gateway":[1, {}]}"#, r#"{"1":["h:1"]}"#, &[]),
             "--graph-description.start-gateway[1]",
             "text",
         ),
         (
-            GatewayArgs {
-                timeout_send: Some("abc".to_owned()),
-                ..GatewayArgs::default()
-            },
+            args(&[&["--timeout-send", "abc"]]),
             "--timeout-send",
             "milliseconds",
         ),
         (
-            GatewayArgs {
-                port: vec!["1".to_owned(), "2".to_owned()],
-                ..GatewayArgs::default()
-            },
+            args(&[&["--port", "1", "2"]]),
             "--port",
-            "as many",
+            "one port for each protocol",
         ),
-        (
-            GatewayArgs {
-                protocol: vec!["ws".to_owned()],
-                ..GatewayArgs::default()
-            },
-            "--protocol[0]",
-            "websocket",
-        ),
+        (args(&[&["--protocol", "ws"]]), "--protocol[0]", "websocket"),
     ] {
-        let ConfigErrors(faults) = read(&args).expect_err(key);
-        let [fault] = faults.as_slice() else {
-            panic!("{}", ConfigErrors(faults))
+        let ConfigErrors(errors) = read(&args).expect_err(key);
+        let [error] = errors.as_slice() else {
+            panic!("{}", ConfigErrors(errors))
         };
-        assert_eq!((fault.key.as_str(), fault.line), (key, None));
-        assert!(fault.to_string().contains(said), "{fault}");
+        assert_eq!((error.key.as_str(), error.line), (key, None));
+        assert!(error.to_string().contains(message), "{error}");
     }
 }
 
 #[test]
-fn a_node_that_nothing_leads_to_is_a_fault() {
-    for (graph, said) in [
-        (r#"{"a":["end-gateway"]}"#, "no way to \"a\""),
+fn a_node_without_predecessor_is_an_error() {
+    for (graph, message) in [
+        (r#"{"a":["end-gateway"]}"#, "no predecessor of \"a\""),
         (
             r#"{"start-gateway":["a"],"a":["end-gateway"],"b":["c"],"c":["a"]}"#,
-            "no way to \"b\"",
+            "no predecessor of \"b\"",
         ),
     ] {
         let addresses = r#"{"a":["h:1"],"b":["h:1"],"c":["h:1"]}"#;
-        let faults = read(&args(graph, addresses)).expect_err(graph).to_string();
+        let errors = read(&with_graph(graph, addresses, &[]))
+            .expect_err(graph)
+            .to_string();
         assert!(
-            faults.lines().count() == 1 && faults.contains(said),
-            "{faults}"
+            errors.lines().count() == 1 && errors.contains(message),
+            "{errors}"
         );
     }
 }
@@ -212,32 +207,27 @@ fn metadata_is_never_shown() {
         r#"{"a": ["swordfish"]}"#,
         r#"{"a": {"token": ["swordfish"]}}"#,
     ] {
-        let args = GatewayArgs {
-            deployments_metadata: Some(metadata.to_owned()),
-            ..args(r#"{"start-gateway":["a"]}"#, r#"{"a":["h:1"]}"#)
-        };
-        let faults = read(&args).expect_err(metadata).to_string();
-        assert!(!faults.contains("swordfish"), "{faults}");
-        assert!(faults.contains("--deployments-metadata"), "{faults}");
+        let args = with_graph(
+            r#"{"start-gateway":["a"]}"#,
+            r#"{"a":["h:1"]}"#,
+            &[&["--deployments-metadata", metadata]],
+        );
+        let errors = read(&args).expect_err(metadata).to_string();
+        assert!(!errors.contains("swordfish"), "{errors}");
+        assert!(errors.contains("--deployments-metadata"), "{errors}");
         assert!(!format!("{args:?}").contains("swordfish"));
     }
 }
 
 #[test]
-fn what_has_no_effect_is_warned_about() {
-    let args = GatewayArgs {
-        proxy: true,
-        uvicorn_kwargs: vec!["loop:uvloop".to_owned()],
-        ..GatewayArgs::default()
-    };
-    let keys = |args| -> Vec<String> {
-        let warnings = read(args).expect("holds").warnings;
+fn arguments_without_effect_are_warned_about() {
+    let keys = |arguments: &[&[&str]]| -> Vec<String> {
+        let warnings = read(&args(arguments)).expect("a valid Flow").warnings;
         warnings.into_iter().map(|warning| warning.key).collect()
     };
-    assert_eq!(keys(&args), ["--proxy", "--uvicorn-kwargs"]);
-    let empty = GatewayArgs {
-        uvicorn_kwargs: vec!["{}".to_owned()],
-        ..GatewayArgs::default()
-    };
-    assert_eq!(keys(&empty), [""; 0]);
+    assert_eq!(
+        keys(&[&["--proxy"], &["--uvicorn-kwargs", "loop:uvloop"]]),
+        ["--proxy", "--uvicorn-kwargs"]
+    );
+    assert_eq!(keys(&[&["--uvicorn-kwargs", "{}"]]), [""; 0]);
 }

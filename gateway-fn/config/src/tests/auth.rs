@@ -1,4 +1,4 @@
-//! The key `auth`: what it takes, and that no fault repeats what could be a secret.
+//! The key `auth`: its settings, and that no error quotes a value that may be a secret.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn auth(keys: &str) -> AuthConfig {
 }
 
 #[test]
-fn everything_that_can_be_said_is_read() {
+fn every_setting_is_read() {
     let digest = sha256_digest(b"another-key-of-some-length");
     let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
     let read = auth(&format!(
@@ -72,7 +72,7 @@ fn everything_that_can_be_said_is_read() {
 fn a_key_may_come_from_the_environment() {
     let yaml = of_gateway("api_keys: [{name: shop, key: '${{ ENV.SHOP_KEY }}'}]");
     let env = |name: &str| (name == "SHOP_KEY").then(|| SECRET.to_owned());
-    let loaded = Config::from_yaml(&yaml, "flow.yml", &env).expect("it holds");
+    let loaded = Config::from_yaml(&yaml, "flow.yml", &env).expect("a valid Flow");
     let digest = sha256_digest(SECRET.as_bytes());
     assert_eq!(
         loaded.config.gateway.auth.api_keys[0].source,
@@ -80,17 +80,17 @@ fn a_key_may_come_from_the_environment() {
     );
     let shown = format!("{loaded:?}");
     assert!(!shown.contains(SECRET) && !shown.contains(&format!("{}, {}", digest[0], digest[1])));
-    // Not set, its name would be the key.
-    assert_eq!(faults(&yaml)[0].key, "gateway.auth.api_keys[0].key");
+    // If the variable is not set, its name must not become the key.
+    assert_eq!(errors(&yaml)[0].key, "gateway.auth.api_keys[0].key");
     let short = |_: &str| Some("swordfish".to_owned());
-    let Err(faults) = Config::from_yaml(&yaml, "flow.yml", &short) else {
-        panic!("a short key holds");
+    let Err(errors) = Config::from_yaml(&yaml, "flow.yml", &short) else {
+        panic!("a short key is accepted");
     };
-    assert!(!faults.to_string().contains("swordfish"), "{faults}");
+    assert!(!errors.to_string().contains("swordfish"), "{errors}");
 }
 
 #[test]
-fn what_would_lock_nothing_is_a_fault() {
+fn auth_without_credentials_is_an_error() {
     for auth in [
         "{}",
         "",
@@ -101,13 +101,13 @@ fn what_would_lock_nothing_is_a_fault() {
         "api_keys: []",
     ] {
         let yaml = of_gateway(auth);
-        assert_eq!(faults(&yaml).len(), 1, "{auth}");
+        assert_eq!(errors(&yaml).len(), 1, "{auth}");
     }
-    assert_eq!(faults("jtype: Flow\nwith:\n  auth:\n").len(), 1);
+    assert_eq!(errors("jtype: Flow\nwith:\n  auth:\n").len(), 1);
 }
 
 #[test]
-fn a_fault_names_its_place_and_never_a_value() {
+fn an_error_names_its_place_and_never_a_value() {
     let jwt = "jwt: {issuer: https://i, audience: a, jwks: ";
     for (auth, key) in [
         (format!("api_keys: {SECRET}"), "api_keys"),
@@ -175,17 +175,17 @@ fn a_fault_names_its_place_and_never_a_value() {
         ),
         (format!("{jwt}/f}}\nopne: {{}}"), "opne"),
     ] {
-        let found = faults(&of_gateway(&auth));
-        let [fault] = found.as_slice() else {
+        let found = errors(&of_gateway(&auth));
+        let [error] = found.as_slice() else {
             panic!("{auth}\n{}", ConfigErrors(found))
         };
-        assert_eq!(fault.key, format!("gateway.auth.{key}"), "{auth}: {fault}");
-        assert!(!fault.to_string().contains("swordfish"), "{auth}: {fault}");
+        assert_eq!(error.key, format!("gateway.auth.{key}"), "{auth}: {error}");
+        assert!(!error.to_string().contains("swordfish"), "{auth}: {error}");
     }
 }
 
 #[test]
-fn plain_http_is_for_this_machine_or_where_it_is_allowed() {
+fn plain_http_is_for_localhost_or_where_it_is_allowed() {
     let jwt = |rest: &str| auth(&format!("jwt: {{issuer: i, audience: a, {rest}}}")).jwt;
     for rest in [
         "jwks: 'http://localhost:8000/j'",
@@ -201,7 +201,7 @@ fn plain_http_is_for_this_machine_or_where_it_is_allowed() {
 }
 
 #[test]
-fn that_any_audience_will_do_is_written_out() {
+fn any_audience_is_accepted_only_if_written_out() {
     let jwt = |rest: &str| auth(&format!("jwt: {{issuer: i, jwks: /f, {rest}}}")).jwt;
     let audience = |rest: &str| jwt(rest).expect("tokens").audience;
     assert!(audience("audience: any").is_empty());

@@ -1,44 +1,33 @@
 //! Flows that are built in Rust.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::*;
-use crate::builder::{Deployment, Flow, GatewayOptions};
+use crate::{
+    Protocol::{Grpc, Http},
+    builder::{Deployment, Flow},
+};
 
 fn built(flow: Flow) -> Config {
     flow.build()
-        .unwrap_or_else(|faults| panic!("{faults}"))
+        .unwrap_or_else(|errors| panic!("{errors}"))
         .config
-}
-
-fn timeout_send(timeout: Duration) -> Result<Option<Duration>, ConfigErrors> {
-    let options = GatewayOptions::new().timeout_send(timeout);
-    let built = Flow::new().config_gateway(options).build()?;
-    Ok(built.config.gateway.timeout_send)
-}
-
-#[test]
-fn the_longest_time_is_no_limit_and_the_shortest_stays_one() {
-    assert_eq!(timeout_send(Duration::MAX), Ok(None));
-    let shortest = Ok(Some(Duration::from_millis(1)));
-    assert_eq!(timeout_send(Duration::from_nanos(1)), shortest);
-    assert!(timeout_send(Duration::from_secs(86_401)).is_err());
 }
 
 #[test]
 fn a_flow_in_rust_is_the_one_in_yaml() {
     let rust = built(
         Flow::new()
-            .name("shop")
-            .with("timeout_send", json!(5000))
+            .set("name", json!("shop"))
+            .set("timeout_send", json!(5000))
+            .protocol([Grpc, Http])
+            .port([1, 2])
             .add(
                 Deployment::new("a")
                     .external("h", 1)
                     .external("::1", 2)
-                    .tls()
-                    .replicas(2),
+                    .set("tls", json!(true))
+                    .set("replicas", json!(2)),
             )
             .add(
                 Deployment::new("b")
@@ -54,7 +43,7 @@ fn a_flow_in_rust_is_the_one_in_yaml() {
     let yaml = config(
         "\
 jtype: Flow
-with: {name: shop, timeout_send: 5000}
+with: {name: shop, timeout_send: 5000, protocol: [grpc, http], port: [1, 2]}
 executors:
   - {name: a, external: true, host: [h, '::1'], port: [1, 2], tls: true, replicas: 2}
   - {name: b, host: 'grpc://h:3', needs: gateway, no_reduce: true}
@@ -72,28 +61,27 @@ executors:
 
 #[test]
 fn warnings_and_the_environment_reach_a_flow_in_rust() {
-    let flow = Flow::new()
-        .config_gateway(GatewayOptions::new().set("monitoring", json!(true)))
-        .add(
-            Deployment::new("a")
-                .set("external", json!(true))
-                .set("port", json!(1)),
-        );
+    let flow = Flow::new().set("monitoring", json!(true)).add(
+        Deployment::new("a")
+            .set("external", json!(true))
+            .set("port", json!(1)),
+    );
     let env = |name: &str| (name == "JINA_DEFAULT_HOST").then(|| "example.com".to_owned());
-    let Loaded { config, warnings } = flow.build_in(&env).expect("holds");
+    let Loaded { config, warnings } = flow.build_in(&env).expect("a valid Flow");
     assert_eq!(addresses(&config), ["grpc://example.com:1"]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
 #[test]
-fn what_is_in_the_making_shows_no_secrets() {
-    let deployment = Deployment::new("a").grpc_metadata("authorization", "swordfish");
+fn a_flow_under_construction_shows_no_secrets() {
+    let deployment =
+        Deployment::new("a").set("grpc_metadata", json!({"authorization": "swordfish"}));
     let flow = Flow::new()
-        .with("env", json!("swordfish"))
-        .config_gateway(GatewayOptions::new().title("swordfish", ""))
+        .set("env", json!("swordfish"))
+        .set("title", json!("swordfish"))
         .add(deployment.clone());
     for shown in [format!("{deployment:?}"), format!("{flow:?}")] {
         assert!(!shown.contains("swordfish"), "{shown}");
     }
-    assert!(format!("{deployment:?}").contains("authorization"));
+    assert!(format!("{deployment:?}").contains("grpc_metadata"));
 }

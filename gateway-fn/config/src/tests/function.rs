@@ -1,4 +1,4 @@
-//! The key `function`, and what is otherwise by default where the Gateway is a Lambda function.
+//! The key `function`, and the defaults that differ in a Lambda function.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn every_key_of_function_is_read() {
 }
 
 #[test]
-fn what_function_cannot_be_is_a_fault() {
+fn invalid_settings_are_errors() {
     for (value, key) in [
         ("{answer_margin: -1}", "answer_margin"),
         ("{front_door_timeout: 0}", "front_door_timeout"),
@@ -46,51 +46,51 @@ fn what_function_cannot_be_is_a_fault() {
         ("{public_url: perhaps}", "public_url"),
         ("{response_steaming: true}", "response_steaming"),
     ] {
-        let faults = faults(&format!("jtype: Flow\ngateway:\n  function: {value}\n"));
-        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        let errors = errors(&format!("jtype: Flow\ngateway:\n  function: {value}\n"));
+        let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
         assert_eq!(keys, [format!("gateway.function.{key}")], "{value}");
     }
 }
 
 #[test]
-fn a_function_shows_less_and_takes_less() {
+fn a_function_hides_addresses_and_has_smaller_messages() {
     let on_lambda = |keys: &str| {
         let env = |name: &str| (name == "AWS_LAMBDA_FUNCTION_NAME").then(|| "f".to_owned());
         let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
         let loaded = Config::from_yaml(&yaml, "flow.yml", &env);
-        loaded.expect("holds").config.gateway
+        loaded.expect("a valid Flow").config.gateway
     };
-    let here = gateway("");
-    let there = on_lambda("");
-    assert!(here.internal_addresses_in_errors && !there.internal_addresses_in_errors);
-    assert_eq!(here.limits.max_message_bytes, 256 << 20);
-    assert_eq!(there.limits.max_message_bytes, 60 << 20);
+    let container = gateway("");
+    let function = on_lambda("");
+    assert!(container.internal_addresses_in_errors && !function.internal_addresses_in_errors);
+    assert_eq!(container.limits.max_message_bytes, 256 << 20);
+    assert_eq!(function.limits.max_message_bytes, 60 << 20);
     let streaming = on_lambda("function: {response_streaming: true}");
     assert_eq!(streaming.limits.max_message_bytes, 200 << 20);
-    let of_memory = |keys: &str, megabytes: &str, at_once: &str| {
+    let with_memory = |keys: &str, megabytes: &str, concurrency: &str| {
         let env = |name: &str| match name {
             "AWS_LAMBDA_FUNCTION_NAME" => Some("f".to_owned()),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(megabytes.to_owned()),
-            "AWS_LAMBDA_MAX_CONCURRENCY" => Some(at_once.to_owned()),
+            "AWS_LAMBDA_MAX_CONCURRENCY" => Some(concurrency.to_owned()),
             _ => None,
         };
         let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
         let loaded = Config::from_yaml(&yaml, "flow.yml", &env);
         loaded
-            .expect("holds")
+            .expect("a valid Flow")
             .config
             .gateway
             .limits
             .max_message_bytes
     };
-    let eighth = |megabytes: usize| (megabytes << 20) / 100 * 12;
-    assert_eq!(of_memory("", "128", "1"), eighth(128));
-    assert_eq!(of_memory("", "10240", "1"), 60 << 20);
-    assert_eq!(of_memory("", "1024", "4"), eighth(1024) / 4);
+    let share = |megabytes: usize| (megabytes << 20) / 100 * 12;
+    assert_eq!(with_memory("", "128", "1"), share(128));
+    assert_eq!(with_memory("", "10240", "1"), 60 << 20);
+    assert_eq!(with_memory("", "1024", "4"), share(1024) / 4);
     let streaming = "function: {response_streaming: true}";
-    assert_eq!(of_memory(streaming, "1024", "1"), eighth(1024));
-    assert_eq!(of_memory("limits: {max_message_bytes: 5}", "128", "1"), 5);
-    let said = on_lambda("internal_addresses_in_errors: true, limits: {max_message_bytes: 5}");
-    assert!(said.internal_addresses_in_errors);
-    assert_eq!(said.limits.max_message_bytes, 5);
+    assert_eq!(with_memory(streaming, "1024", "1"), share(1024));
+    assert_eq!(with_memory("limits: {max_message_bytes: 5}", "128", "1"), 5);
+    let message = on_lambda("internal_addresses_in_errors: true, limits: {max_message_bytes: 5}");
+    assert!(message.internal_addresses_in_errors);
+    assert_eq!(message.limits.max_message_bytes, 5);
 }

@@ -1,4 +1,4 @@
-//! The key `invoke`, and what Flows with `lambda://` Executors may say.
+//! The key `invoke`, and Flows with `lambda://` Executors.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ fn invoke(keys: &str) -> InvokeConfig {
     config(&yaml).gateway.invoke
 }
 
-/// The one fault there is: its key, and all of it.
-fn fault(yaml: &str) -> (String, String) {
-    let faults = faults(yaml);
-    assert_eq!(faults.len(), 1, "{}", ConfigErrors(faults));
-    (faults[0].key.clone(), faults[0].to_string())
+/// Returns the key and the text of the only error.
+fn error(yaml: &str) -> (String, String) {
+    let errors = errors(yaml);
+    assert_eq!(errors.len(), 1, "{}", ConfigErrors(errors));
+    (errors[0].key.clone(), errors[0].to_string())
 }
 
 #[test]
-fn settings_are_taken_and_have_defaults() {
+fn settings_are_read_and_have_defaults() {
     assert_eq!(invoke("{}"), InvokeConfig::default());
     let all = invoke(
         "{endpoint_url: 'http://127.0.0.1:9001', region: eu-west-1, sign: false, warm_up: dry_run, max_parts: 1, \
@@ -39,8 +39,8 @@ fn settings_are_taken_and_have_defaults() {
 }
 
 #[test]
-fn wrong_settings_are_named() {
-    for (keys, key, said) in [
+fn invalid_settings_are_named() {
+    for (keys, key, message) in [
         ("{endpoint_url: '127.0.0.1:9001'}", "endpoint_url", "a URL"),
         ("{endpoint_url: 'ftp://h'}", "endpoint_url", "a URL"),
         ("{endpoint_url: 'http://h/?a=b'}", "endpoint_url", "a URL"),
@@ -53,14 +53,14 @@ fn wrong_settings_are_named() {
         ("{max_retry_pause: 60001}", "max_retry_pause", "60000"),
         ("{retries: 1}", "retries", "an unknown key"),
     ] {
-        let (found, fault) = fault(&format!("jtype: Flow\ngateway:\n  invoke: {keys}\n"));
-        assert_eq!(found, format!("gateway.invoke.{key}"), "{fault}");
-        assert!(fault.contains(said), "{fault}");
+        let (found, error) = error(&format!("jtype: Flow\ngateway:\n  invoke: {keys}\n"));
+        assert_eq!(found, format!("gateway.invoke.{key}"), "{error}");
+        assert!(error.contains(message), "{error}");
     }
 }
 
 #[test]
-fn replicas_are_called_in_one_way() {
+fn replicas_have_one_transport() {
     let of_hosts = |hosts: &str| {
         format!("jtype: Flow\nexecutors:\n  - {{name: a, external: true, host: '{hosts}'}}\n")
     };
@@ -71,19 +71,19 @@ fn replicas_are_called_in_one_way() {
         1
     );
     for hosts in ["lambda://a,grpc://b:1", "inproc://a,grpc://b:1"] {
-        let (key, fault) = fault(&of_hosts(hosts));
+        let (key, error) = error(&of_hosts(hosts));
         assert_eq!(key, "executors[0].host");
-        assert!(fault.contains("addresses of one kind"), "{fault}");
+        assert!(error.contains("addresses of one transport"), "{error}");
     }
 }
 
 #[test]
-fn zstd_that_an_executor_does_not_get_is_said() {
+fn zstd_is_warned_about_if_executors_are_sent_gzip() {
     let warnings = |address: &str| {
         let yaml = format!(
             "jtype: Flow\nwith: {{compression: zstd}}\nexecutors:\n  - {{name: a, host: '{address}'}}\n"
         );
-        let loaded = load(&yaml).unwrap_or_else(|faults| panic!("{faults}"));
+        let loaded = load(&yaml).unwrap_or_else(|errors| panic!("{errors}"));
         loaded.warnings
     };
     let warned = warnings("grpc://h:1");

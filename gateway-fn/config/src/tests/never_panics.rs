@@ -1,4 +1,4 @@
-//! Whatever the text: it is a Flow or it has faults, and each of them is one line.
+//! Any text is a valid Flow or has errors of one line each; nothing panics.
 
 use proptest::prelude::*;
 
@@ -26,18 +26,18 @@ fn check(text: &str) {
     });
     match outcome {
         Ok(loaded) => assert!(loaded.config.executors.len() == loaded.config.graph.len()),
-        Err(ConfigErrors(faults)) => {
-            assert!(!faults.is_empty(), "{text:?}");
+        Err(ConfigErrors(errors)) => {
+            assert!(!errors.is_empty(), "{text:?}");
             assert!(
-                faults.iter().all(|fault| !fault.to_string().contains('\n')),
-                "{faults:?}"
+                errors.iter().all(|error| !error.to_string().contains('\n')),
+                "{errors:?}"
             );
         }
     }
 }
 
 #[test]
-fn the_flow_that_is_mutated_holds() {
+fn the_unmutated_flow_is_valid() {
     config(FLOW);
 }
 

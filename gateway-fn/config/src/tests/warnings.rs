@@ -1,101 +1,101 @@
-//! What has no effect, or probably another effect than meant: the Flow holds, and a warning says so.
+//! Valid Flows with keys that have no effect, or probably not the intended one: a warning names them.
 
 use super::*;
 
 #[track_caller]
-fn warned(yaml: &str, line: usize, key: &str, said: &str) {
+fn assert_warning(yaml: &str, line: usize, key: &str, message: &str) {
     let warnings = load(yaml)
-        .unwrap_or_else(|faults| panic!("{yaml}\n{faults}"))
+        .unwrap_or_else(|errors| panic!("{yaml}\n{errors}"))
         .warnings;
     let fits = |warning: &&Diagnostic| {
-        warning.line == Some(line) && warning.key == key && warning.to_string().contains(said)
+        warning.line == Some(line) && warning.key == key && warning.to_string().contains(message)
     };
     assert!(
         warnings.iter().any(|warning| fits(&warning)),
-        "{line} {key} {said}: {warnings:?}"
+        "{line} {key} {message}: {warnings:?}"
     );
 }
 
 #[test]
-fn keys_that_nobody_knows_are_named_with_the_nearest() {
-    warned(
+fn unknown_keys_are_named_with_the_most_similar_one() {
+    assert_warning(
         "jtype: Flow\nwith:\n  protocl: http\n",
         3,
         "with.protocl",
         "did you mean `protocol`?",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: a\n    flaoting: true\n",
         4,
         "executors[0].flaoting",
         "did you mean `floating`?",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngatway: {port: 1}\n",
         2,
         "gatway",
         "did you mean `gateway`?",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nprotocol: http\n",
         2,
         "protocol",
         "below `gateway:`",
     );
-    warned("jtype: Flow\npods: []\n", 2, "pods", "no effect");
+    assert_warning("jtype: Flow\npods: []\n", 2, "pods", "no effect");
 }
 
 #[test]
-fn what_jina_takes_differently_is_said() {
-    warned(
+fn likely_mistakes_are_named() {
+    assert_warning(
         "jtype: Flow\nwith: {port: 1}\ngateway:\n  port: 2\n  port: 3\n",
         5,
         "",
         "\"port\" a second time",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: a\n    uses: Foo\n    host: localhost\n    port: 9001\n",
         5,
         "executors[0].host",
         "external: true",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: a\n    port: 9001\n",
         4,
         "executors[0].port",
         "external: true",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: gateway\n",
         3,
         "executors[0]",
         "another name",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: a\n    host: grpc://h:1\n    tls: true\n",
         4,
         "executors[0].host",
         "grpcs://",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - name: a\n    host: grpc://h:1\n    grpc_metadata:\n      tries: 3\n",
         6,
         "executors[0].grpc_metadata.tries",
         "text",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\nexecutors:\n  - {name: abc, host: 'h:1'}\n  - {method: needs, needs: abc}\n",
         4,
         "executors[1].needs",
         "two names",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway:\n  title: ${{ ENV.TITLE }}\n",
         3,
         "gateway.title",
         "environment variable \"TITLE\"",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway:\n  uses: HTTPGateway\n  protocol: grpc\n",
         3,
         "gateway.uses",
@@ -104,32 +104,32 @@ fn what_jina_takes_differently_is_said() {
 }
 
 #[test]
-fn what_this_gateway_does_not_have_is_said() {
-    warned(
+fn unsupported_features_are_named() {
+    assert_warning(
         "jtype: Flow\ngateway: {monitoring: true}\n",
         2,
         "gateway.monitoring",
-        "does not have it yet",
+        "does not support it yet",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway: {expose_graphql_endpoint: true}\n",
         2,
         "gateway.expose_graphql_endpoint",
-        "does not have it yet",
+        "does not support it yet",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway: {proxy: true}\n",
         2,
         "gateway.proxy",
         "without a proxy",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway: {uvicorn_kwargs: {loop: uvloop}}\n",
         2,
         "gateway.uvicorn_kwargs",
         "no effect",
     );
-    warned(
+    assert_warning(
         "jtype: Flow\ngateway:\n  grpc_server_options: {grpc.max_send_message_length: -1}\n",
         3,
         "gateway.grpc_server_options.grpc.max_send_message_length",
@@ -138,7 +138,7 @@ fn what_this_gateway_does_not_have_is_said() {
 }
 
 #[test]
-fn keys_of_python_processes_are_taken_silently() {
+fn keys_of_python_processes_are_accepted_silently() {
     let yaml = "\
 jtype: Flow
 version: '1'
@@ -158,5 +158,5 @@ executors:
     output_array_type: numpy
     uses_dynamic_batching: {/foo: {timeout: 1}}
 ";
-    assert_eq!(load(yaml).expect("holds").warnings, []);
+    assert_eq!(load(yaml).expect("a valid Flow").warnings, []);
 }

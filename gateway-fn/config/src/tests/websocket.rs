@@ -8,7 +8,7 @@ fn flow(keys: &str) -> String {
 }
 
 #[test]
-fn each_setting_has_a_default_and_takes_a_value() {
+fn every_setting_is_read_and_has_a_default() {
     let read = |keys: &str| config(&flow(keys)).gateway.function.websocket;
     assert_eq!(read("{}"), WebSocketConfig::default());
     assert_eq!(
@@ -25,8 +25,8 @@ fn each_setting_has_a_default_and_takes_a_value() {
 }
 
 #[test]
-fn a_setting_that_does_not_hold_is_a_fault() {
-    for (keys, key, said) in [
+fn invalid_settings_are_errors() {
+    for (keys, key, message) in [
         ("{pushes: true}", "pushes", "did you mean `push`"),
         ("{push: often}", "push", "true or false"),
         ("{max_parts: 0}", "max_parts", "from 1 to 1024"),
@@ -36,12 +36,12 @@ fn a_setting_that_does_not_hold_is_a_fault() {
             "https://host/stage",
         ),
     ] {
-        let faults = faults(&flow(keys));
-        let [fault] = faults.as_slice() else {
-            panic!("{keys}\n{}", ConfigErrors(faults))
+        let errors = errors(&flow(keys));
+        let [error] = errors.as_slice() else {
+            panic!("{keys}\n{}", ConfigErrors(errors))
         };
-        assert_eq!(fault.key, format!("gateway.function.websocket.{key}"));
-        assert!(fault.to_string().contains(said), "{fault}");
+        assert_eq!(error.key, format!("gateway.function.websocket.{key}"));
+        assert!(error.to_string().contains(message), "{error}");
     }
 }
 
@@ -57,8 +57,8 @@ fn the_bundled_flow_takes_push_from_the_environment() {
         let loaded = Config::from_yaml(flow, "lambda.yml", &env);
         loaded.map(|loaded| loaded.config.gateway.function.websocket.push)
     };
-    assert!(push("true").expect("it holds"));
-    assert!(!push("false").expect("it holds"));
+    assert!(push("true").expect("a valid Flow"));
+    assert!(!push("false").expect("a valid Flow"));
     assert!(push("often").is_err());
-    assert!(load(flow).is_err(), "what is not set is not guessed");
+    assert!(load(flow).is_err(), "an unset variable is an error");
 }

@@ -1,8 +1,8 @@
-//! One deployment on its way into the graph, and what it waits for.
+//! A deployment before it becomes a node of the graph, and the deployments that it needs.
 
 use crate::{address::Address, diagnostic::Place, executor::ExecutorConfig, graph::Part};
 
-/// One node in the making.
+/// A deployment whose `needs` are still names.
 pub(super) struct Deployment {
     pub(super) part: Part,
     pub(super) place: Place,
@@ -11,18 +11,18 @@ pub(super) struct Deployment {
     pub(super) inspects: bool,
 }
 
-/// What a node waits for.
+/// One deployment that another one needs.
 #[derive(Clone)]
 pub(super) struct Need {
     /// `None` is the Gateway.
     pub(super) name: Option<String>,
     pub(super) place: Place,
-    /// What a fault says was found; not the name, which may come from a variable.
+    /// The description for errors; not the name, which may be the value of a variable.
     pub(super) found: String,
 }
 
 impl Need {
-    /// A need that nobody wrote down.
+    /// A need that follows from the order of the file.
     pub(super) fn of(name: Option<&str>, place: &Place) -> Self {
         Self {
             name: name.map(str::to_owned),
@@ -33,7 +33,7 @@ impl Need {
 }
 
 impl Deployment {
-    /// A node that only passes on what it gets.
+    /// A deployment that returns its requests unchanged.
     pub(super) fn pass_through(
         name: String,
         place: Place,

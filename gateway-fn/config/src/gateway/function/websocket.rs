@@ -1,28 +1,24 @@
 //! The key `websocket` of `function` -> how messages of an API Gateway WebSocket API are answered.
 
-use crate::{
-    diagnostic::Report,
-    known,
-    section::{Layer, Section},
-};
+use crate::{diagnostic::Report, section::Section};
 
-/// How messages of an API Gateway WebSocket API are answered. Only `$connect` brings headers, so `auth` is asked there:
-/// the API's `$connect` route must have the function as its integration, or anybody can connect.
+/// How messages of an API Gateway WebSocket API are answered. Only `$connect` has headers, so `auth` is checked there:
+/// the API's `$connect` route must have the function as its integration, or anyone can connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// Whether an answer of one message goes back as the function's own answer, which is quicker and needs no call.
+    /// Whether an answer of one message is returned as the function's own response, which is faster and needs no call.
     /// On by default; off for an API whose routes have no route response, where such an answer would get lost.
     pub route_response: bool,
-    /// Whether the function hands each request to itself by an asynchronous invocation, whose answer is pushed when it
-    /// is there: for work longer than the 29 s that API Gateway waits. Off by default, because it is a second
-    /// invocation for every request.
+    /// Whether the function invokes itself asynchronously for each request, and pushes the answer when it is ready: for
+    /// work longer than the 29 s that API Gateway waits. Off by default, because it is a second invocation for every
+    /// request.
     pub push: bool,
-    /// Where `@connections` is, as `https://host/stage`. By default what the SDK's own
-    /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI` says, or else the API's own address in the function's region. To be set
-    /// where that one is switched off in favour of a custom domain.
+    /// The URL of `@connections`, as `https://host/stage`. By default the SDK's
+    /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, or else the API's own address in the function's region. Needed where
+    /// that address is disabled in favour of a custom domain.
     pub connections_url: Option<String>,
-    /// Messages that one answer may be split into. 64 by default: 8 MB, more than an Executor's function can answer.
-    /// At most 1024.
+    /// The most messages that one answer may be split into. 64 by default: 8 MB, more than an Executor's function can
+    /// answer. At most 1024.
     pub max_parts: usize,
 }
 
@@ -37,28 +33,17 @@ impl Default for WebSocketConfig {
     }
 }
 
-/// Reads the key `websocket` of the section `function`.
-pub(super) fn read(function: &Section<'_>, report: &mut Report) -> WebSocketConfig {
+/// Reads the section `websocket`.
+pub(super) fn read(section: &Section<'_>, report: &mut Report) -> WebSocketConfig {
     let default = WebSocketConfig::default();
-    let Some((place, entries)) = function.map(&["websocket"], report) else {
-        return default;
-    };
-    known::check_own(&place, entries, KEYS, report);
-    let section = Section::new([Layer::of_file(place, entries)]);
-    let max_parts = section.whole(
-        &["max_parts"],
-        1..=MAX_PARTS,
-        "a whole number from 1 to 1024",
-        report,
-    );
     WebSocketConfig {
         route_response: section
-            .maybe_flag(&["route_response"], report)
+            .optional_flag(&["route_response"], report)
             .unwrap_or(default.route_response),
         push: section.flag(&["push"], report),
-        connections_url: connections_url(&section, report),
-        max_parts: max_parts
-            .and_then(|number| usize::try_from(number).ok())
+        connections_url: connections_url(section, report),
+        max_parts: section
+            .count("max_parts", MAX_PARTS, report)
             .unwrap_or(default.max_parts),
     }
 }
@@ -70,10 +55,8 @@ fn connections_url(section: &Section<'_>, report: &mut Report) -> Option<String>
         .text()
         .filter(|text| text.starts_with("https://") || text.starts_with("http://"));
     url.map(|url| url.trim_end_matches('/').to_owned())
-        .or_else(|| entry.wrong("a URL, https://host/stage", report))
+        .or_else(|| entry.invalid("a URL, https://host/stage", report))
 }
 
-/// 128 MB; nobody puts more together again.
+/// 128 MB, more than a client can be expected to reassemble.
 const MAX_PARTS: i64 = 1024;
-
-const KEYS: &[&str] = &["route_response", "push", "connections_url", "max_parts"];
