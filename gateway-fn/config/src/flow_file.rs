@@ -92,9 +92,9 @@ pub(super) fn loaded(config: Option<Config>, report: Report) -> Result<Loaded, C
 
 /// The sections of a Flow file.
 pub(super) struct Sections<'a> {
-    with: Layer<'a>,
-    gateway: Layer<'a>,
-    executors: Vec<Layer<'a>>,
+    pub(super) with: Layer<'a>,
+    pub(super) gateway: Layer<'a>,
+    pub(super) executors: Vec<Layer<'a>>,
 }
 
 impl<'a> Sections<'a> {
@@ -117,12 +117,17 @@ impl<'a> Sections<'a> {
 
     /// Each deployment with what it inherits from `with`, in the order of the file.
     pub(super) fn executors(&self) -> impl Iterator<Item = Section<'a>> {
-        let inherited = Layer {
-            without: NOT_INHERITED,
-            ..self.with.clone()
-        };
+        let inherited = self.with_for_executors();
         let executors = self.executors.iter().cloned();
         executors.map(move |own| Section::new([own, inherited.clone()]))
+    }
+
+    /// The keys of `with` that deployments inherit.
+    pub(super) fn with_for_executors(&self) -> Layer<'a> {
+        Layer {
+            without: NOT_INHERITED,
+            ..self.with.clone()
+        }
     }
 
     fn layers(&self) -> impl Iterator<Item = &Layer<'a>> {

@@ -24,6 +24,8 @@ mod jina_keys;
 
 mod node;
 
+pub mod print;
+
 mod scalar;
 
 mod section;

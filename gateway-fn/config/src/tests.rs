@@ -22,6 +22,8 @@ mod invoke;
 
 mod never_panics;
 
+mod print;
+
 mod variable_errors;
 
 mod warnings;

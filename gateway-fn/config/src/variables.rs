@@ -30,6 +30,15 @@ pub(super) fn expand(root: &mut Node, env: &dyn Fn(&str) -> Option<String>) {
     expand_with(root, &|_, name| env(name));
 }
 
+/// Replaces references into the file, and leaves the environment's variables as references, all in the form
+/// `${{ ENV.X }}`. `$X` without a value stays, because it may be literal text.
+pub(super) fn expand_references(root: &mut Node, env: &dyn Fn(&str) -> Option<String>) {
+    expand_with(root, &|kind, name| {
+        let is_variable = kind == VariableKind::Environment || env(name).is_some();
+        is_variable.then(|| format!("${{{{ ENV.{name} }}}}"))
+    });
+}
+
 fn expand_with(root: &mut Node, env: &dyn Fn(VariableKind, &str) -> Option<String>) {
     let mut expansion = Expansion {
         env,

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
@@ -216,6 +216,40 @@ fn executors_and_files_of_this_process_are_checked_too() {
             assert!(lines.contains(message), "{lines}");
         }
     }
+}
+
+#[test]
+fn check_prints_a_flow_that_is_valid_itself() {
+    let flow = file(
+        "printed.yml",
+        "jtype: Flow\nwith: {prefetch: 7, colour: red}\nexecutors:\n  \
+         - {name: a, external: true, host: h, port: 1, grpc_metadata: {token: '${{ ENV.PATH }}', user: swordfish}}\n",
+    );
+    let check = |arguments: &[&str], path: &Path| {
+        let path = path.to_str().expect("UTF-8");
+        let output = flowgate(&[&["check", path], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        output
+    };
+    let output = check(&["--print"], &flow);
+    let yaml = String::from_utf8_lossy(&output.stdout);
+    for expected in [
+        "prefetch: 7",
+        "grpc://h:1",
+        "shutdown_timeout: 25000",
+        "${{ ENV.PATH }}",
+        "<redacted>",
+    ] {
+        assert!(yaml.contains(expected), "{expected} in {yaml}");
+    }
+    assert!(!yaml.contains("swordfish") && !yaml.contains("colour"));
+    assert!(
+        errors(&output).contains("warning: "),
+        "warnings go to standard error"
+    );
+    let printed = file("printed_again.yml", &yaml);
+    assert_eq!(check(&["--print"], &printed).stdout, output.stdout);
+    check(&["--strict"], &printed);
 }
 
 #[test]

@@ -68,7 +68,11 @@ pub fn load_flow(path: Option<&str>) -> Result<Loaded, Exit> {
     })
 }
 
-fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
+/// Returns the text of the Flow that [`load_flow`] loads, and its name in errors.
+///
+/// # Errors
+/// [`Exit::Usage`] when the file cannot be read; the reason is printed.
+pub fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
     match path
         .map(str::to_owned)
         .or_else(|| env("FLOWGATE_FLOW").filter(|flow| !flow.is_empty()))

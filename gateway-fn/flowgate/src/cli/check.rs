@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
-use flowgate_config::Config;
+use flowgate_config::{Config, print};
 use flowgate_proto::with_causes;
 use gateway::gateway::Registry;
-use gateway::host::program::{Exit, load_flow, say};
+use gateway::host::program::{Exit, env, read_flow, say, say_faults};
 use gateway::inbound::Services;
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
@@ -22,6 +22,10 @@ pub(super) struct CheckArgs {
     /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
+    /// Print the Flow as normalised YAML: every setting with its value or default, references resolved. Values from the
+    /// environment stay ${{ ENV.NAME }}; literal API keys and grpc_metadata are printed as <redacted>
+    #[arg(long)]
+    print: bool,
 }
 
 #[expect(
@@ -30,9 +34,16 @@ pub(super) struct CheckArgs {
     reason = "the result of the check is the command's output"
 )]
 pub(super) fn run(args: &CheckArgs) -> Exit {
-    let loaded = match load_flow(Some(&args.flow)) {
-        Ok(loaded) => loaded,
+    let (text, file) = match read_flow(Some(&args.flow)) {
+        Ok(flow) => flow,
         Err(exit) => return exit,
+    };
+    let loaded = match Config::from_yaml(&text, &file, &env) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            say_faults(&errors);
+            return Exit::Usage;
+        }
     };
     if let Err(error) = check_startable(&loaded.config) {
         say(&format!("{}: {}", args.flow, with_causes(&*error)));
@@ -43,6 +54,18 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     }
     if args.strict && !loaded.warnings.is_empty() {
         return Exit::Usage;
+    }
+    if args.print {
+        return match print::normalized_yaml(&text, &file, &env) {
+            Ok(yaml) => {
+                print!("{yaml}");
+                Exit::Clean
+            }
+            Err(errors) => {
+                say_faults(&errors);
+                Exit::Usage
+            }
+        };
     }
     println!(
         "{}: the Flow is valid: {}",
