@@ -1,5 +1,5 @@
-//! Dynamic batching: requests of one endpoint that have the same parameters wait for each other, and
-//! the handler sees their documents as one batch (Jina 3.13's `dynamic_batching`).
+//! Dynamic batching, as Jina 3.13's `dynamic_batching`: requests to one endpoint with equal parameters are
+//! collected, and the handler gets their documents as one batch.
 
 use std::{
     collections::HashMap,
@@ -17,111 +17,112 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    endpoint::{Handler, call},
+    handler::{Handler, call_catching_panics},
 };
 
-/// When a batch is complete.
+/// When a batch is handed to the handler, and how many requests may be pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Documents at which a batch is handed over at once. It may hold more, because a request is not
-    /// split.
+    /// The number of documents at which a batch is complete. A batch may hold more, because the documents of
+    /// one request stay together.
     pub preferred_batch_size: usize,
     /// How long the first request of a batch waits for others.
     pub timeout: Duration,
-    /// Requests that may wait or be worked on at this endpoint, those included whose client has left
-    /// meanwhile; one more is refused with an error.
-    pub max_waiting: usize,
+    /// How many requests may wait or be processed at this endpoint, including those whose caller has
+    /// disconnected. Further requests fail with the error `QueueFull`.
+    pub max_pending: usize,
 }
 
 impl Default for Batching {
-    /// Jina's: 4 documents, 10 seconds. The bound is ours: a Gateway's default `prefetch` of 1000
-    /// requests fits.
+    /// Jina's defaults of 4 documents and 10 seconds. The bound is ours: a Gateway's default `prefetch` of
+    /// 1000 requests fits.
     fn default() -> Self {
         Self {
             preferred_batch_size: 4,
             timeout: Duration::from_secs(10),
-            max_waiting: 1024,
+            max_pending: 1024,
         }
     }
 }
 
-/// What a batched handler gets.
+/// The input of a batched handler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The documents of all requests, request after request.
+    /// The documents of all requests, one request after the other.
     pub documents: Vec<DocumentProto>,
-    /// The parameters that all of them have.
+    /// The parameters, which are equal in all requests of a batch.
     pub parameters: Struct,
 }
 
-/// The queues of one endpoint.
+/// Collects the requests to one endpoint into batches.
 pub(crate) struct Batcher(Arc<Shared>);
 
 struct Shared {
     handler: Handler<Batch, Vec<DocumentProto>>,
     batching: Batching,
-    /// Encoded parameters to the queue that has them. A queue is there while something is in it.
-    queues: Mutex<HashMap<Vec<u8>, mpsc::Sender<Waiting>>>,
-    places: Arc<Semaphore>,
-    closing: CancellationToken,
+    /// One queue per value of the parameters, by their encoding. Empty queues are removed.
+    queues: Mutex<HashMap<Vec<u8>, mpsc::Sender<PendingRequest>>>,
+    permits: Arc<Semaphore>,
+    /// Once cancelled, batches no longer wait for more requests.
+    flush: CancellationToken,
 }
 
 /// One request in a queue.
-struct Waiting {
+struct PendingRequest {
     documents: Vec<DocumentProto>,
-    since: Instant,
-    answer: oneshot::Sender<Result<Vec<DocumentProto>, Error>>,
-    /// Held as long as the documents are: a client that leaves does not take them out of the queue.
-    place: OwnedSemaphorePermit,
+    enqueued_at: Instant,
+    response: oneshot::Sender<Result<Vec<DocumentProto>, Error>>,
+    /// Held as long as the documents are in memory: they stay in the queue when the caller disconnects.
+    permit: OwnedSemaphorePermit,
 }
 
 impl Batcher {
     pub(crate) fn new(
         handler: Handler<Batch, Vec<DocumentProto>>,
         batching: Batching,
-        closing: CancellationToken,
+        flush: CancellationToken,
     ) -> Self {
-        let most = batching.max_waiting.clamp(1, Semaphore::MAX_PERMITS);
+        let max_pending = batching.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             handler,
             batching,
             queues: Mutex::default(),
-            places: Arc::new(Semaphore::new(most)),
-            closing,
+            permits: Arc::new(Semaphore::new(max_pending)),
+            flush,
         }))
     }
 
-    /// The documents as the handler gave them back for this request.
-    pub(crate) async fn push(
+    /// Adds a request and returns the documents that the handler returned for it.
+    pub(crate) async fn process(
         &self,
         documents: Vec<DocumentProto>,
         parameters: Struct,
     ) -> Result<Vec<DocumentProto>, Error> {
-        let place = Arc::clone(&self.0.places).try_acquire_owned();
-        let place = place.map_err(|_| self.0.full())?;
-        let (answer, dealt) = oneshot::channel();
-        let since = Instant::now();
-        let waiting = Waiting {
+        let permit = Arc::clone(&self.0.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| self.0.queue_full())?;
+        let (response, receiver) = oneshot::channel();
+        let pending = PendingRequest {
             documents,
-            since,
-            answer,
-            place,
+            enqueued_at: Instant::now(),
+            response,
+            permit,
         };
-        self.enqueue(parameters, waiting)?;
-        dealt
-            .await
-            .unwrap_or_else(|_| Err(Error::new("RuntimeError", "the batch was given up")))
+        self.enqueue(parameters, pending)?;
+        receiver.await.unwrap_or_else(|_| {
+            let text = "the Executor stopped before the batch was processed";
+            Err(Error::new("RuntimeError", text))
+        })
     }
 
-    fn enqueue(&self, parameters: Struct, waiting: Waiting) -> Result<(), Error> {
-        // The map behind a Struct is sorted: equal parameters have equal bytes.
+    fn enqueue(&self, parameters: Struct, pending: PendingRequest) -> Result<(), Error> {
+        // The map in a Struct is sorted, so equal parameters have equal bytes.
         let key = parameters.encode_to_vec();
         let mut queues = self.0.queues();
         if let Some(queue) = queues.get(&key) {
-            return queue.try_send(waiting).map_err(|_| self.0.full());
+            return queue.try_send(pending).map_err(|_| self.0.queue_full());
         }
-        let (queue, requests) = mpsc::channel(self.0.batching.max_waiting.max(1));
-        queue.try_send(waiting).map_err(|_| self.0.full())?;
+        let (queue, requests) = mpsc::channel(self.0.batching.max_pending.max(1));
+        queue.try_send(pending).map_err(|_| self.0.queue_full())?;
         queues.insert(key.clone(), queue);
         let queue = Queue {
             shared: Arc::clone(&self.0),
@@ -135,36 +136,35 @@ impl Batcher {
 }
 
 impl Shared {
-    fn queues(&self) -> MutexGuard<'_, HashMap<Vec<u8>, mpsc::Sender<Waiting>>> {
+    fn queues(&self) -> MutexGuard<'_, HashMap<Vec<u8>, mpsc::Sender<PendingRequest>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn full(&self) -> Error {
-        let most = self.batching.max_waiting;
-        Error::new(
-            "QueueFull",
-            format!("{most} requests wait for a batch already"),
-        )
+    fn queue_full(&self) -> Error {
+        let max = self.batching.max_pending;
+        let text = format!("{max} requests are pending at this endpoint, which is its limit");
+        Error::new("QueueFull", text)
     }
 }
 
-/// The requests that share one parameters value. Batch after batch: the next one gathers while the
-/// handler is at work.
+/// The requests with one value of the parameters. Batches run one after the other; the next one is collected
+/// while the handler runs.
 struct Queue {
     shared: Arc<Shared>,
     key: Vec<u8>,
     parameters: Struct,
-    requests: mpsc::Receiver<Waiting>,
+    requests: mpsc::Receiver<PendingRequest>,
 }
 
 impl Queue {
+    /// Runs batches until the queue is empty.
     async fn run(mut self) {
         loop {
-            let mut batch = self.gather().await;
-            // Who has left needs no answer.
-            batch.retain(|waiting| !waiting.answer.is_closed());
+            let mut batch = self.collect_batch().await;
+            // Drops requests whose caller has disconnected.
+            batch.retain(|pending| !pending.response.is_closed());
             if !batch.is_empty() {
-                self.work(batch).await;
+                self.run_batch(batch).await;
             }
             let mut queues = self.shared.queues();
             if self.requests.is_empty() {
@@ -174,7 +174,7 @@ impl Queue {
         }
     }
 
-    async fn gather(&mut self) -> Vec<Waiting> {
+    async fn collect_batch(&mut self) -> Vec<PendingRequest> {
         let Batching {
             preferred_batch_size,
             timeout,
@@ -183,8 +183,8 @@ impl Queue {
         let Some(first) = self.requests.recv().await else {
             return Vec::new();
         };
-        // A timeout beyond what a clock holds is none.
-        let deadline = first.since.checked_add(timeout);
+        // A timeout that the clock cannot represent never passes.
+        let deadline = first.enqueued_at.checked_add(timeout);
         let mut documents = first.documents.len();
         let mut batch = vec![first];
         while documents < preferred_batch_size {
@@ -192,7 +192,7 @@ impl Queue {
                 biased;
                 next = self.requests.recv() => next,
                 () = sleep_until(deadline) => None,
-                () = self.shared.closing.cancelled() => None,
+                () = self.shared.flush.cancelled() => None,
             };
             let Some(next) = next else { break };
             documents += next.documents.len();
@@ -201,47 +201,48 @@ impl Queue {
         batch
     }
 
-    async fn work(&self, mut batch: Vec<Waiting>) {
+    /// Calls the handler and gives each request its share of the documents.
+    async fn run_batch(&self, mut batch: Vec<PendingRequest>) {
         let lengths: Vec<_> = batch
             .iter()
-            .map(|waiting| waiting.documents.len())
+            .map(|pending| pending.documents.len())
             .collect();
         let documents = batch
             .iter_mut()
-            .flat_map(|waiting| waiting.documents.drain(..))
+            .flat_map(|pending| pending.documents.drain(..))
             .collect();
         let input = Batch {
             documents,
             parameters: self.parameters.clone(),
         };
         let expected = lengths.iter().sum();
-        let done = call(&self.shared.handler, input).await;
-        let mut done = done
-            .and_then(|documents| same_length(documents, expected))
+        let output = call_catching_panics(&self.shared.handler, input).await;
+        let mut output = output
+            .and_then(|documents| check_length(documents, expected))
             .map(Vec::into_iter);
-        for (waiting, length) in batch.into_iter().zip(lengths) {
-            let dealt = match &mut done {
+        for (pending, length) in batch.into_iter().zip(lengths) {
+            let response = match &mut output {
                 Ok(documents) => Ok(documents.by_ref().take(length).collect()),
                 Err(error) => Err(error.clone()),
             };
-            drop(waiting.place);
-            // Nobody is there any more: nothing to do.
-            let _ = waiting.answer.send(dealt);
+            drop(pending.permit);
+            // Sending fails when the caller has disconnected.
+            let _ = pending.response.send(response);
         }
     }
 }
 
-fn same_length(
+fn check_length(
     documents: Vec<DocumentProto>,
     expected: usize,
 ) -> Result<Vec<DocumentProto>, Error> {
-    let got = documents.len();
-    if got == expected {
+    let length = documents.len();
+    if length == expected {
         return Ok(documents);
     }
-    Err(Error::value(format!(
+    Err(Error::value_error(format!(
         "Dynamic Batching requires input size to equal output size. \
-         Expected output size {expected}, but got {got}"
+         Expected output size {expected}, but got {length}"
     )))
 }
 

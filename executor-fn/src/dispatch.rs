@@ -1,11 +1,11 @@
-//! The dispatch core: requests of Jina's wire to one answer, by Jina 3.13's rules for an Executor.
-//! It knows nothing of gRPC: a Gateway calls it in its own process all the same.
+//! Answers requests by Jina 3.13's rules for an Executor: chooses the handler, decodes the documents, and
+//! writes the reply or the error into the request. It does not know the transport: gRPC, Lambda and a Gateway
+//! in the same process all call it.
 
-use std::{fmt, sync::Arc};
+use std::{env, fmt, sync::Arc};
 
 use flowgate_proto::{
     DataRequest, Documents, DocumentsError, Kind, Parameters, RESULTS_KEY, Struct, Value,
-    docarray::DocumentProto,
     jina::{JinaInfoProto, RouteProto},
     normalise_all,
 };
@@ -13,12 +13,13 @@ use flowgate_proto::{
 use crate::{
     Error, Executor, Identity, Reply, Request,
     batch::Batcher,
-    endpoint::{Endpoint, Handler, Target, call},
+    endpoint::{Endpoint, Target},
+    handler::{Handler, call_catching_panics},
     info::{Traffic, jina_info},
-    request::Read,
+    request::DecodedRequests,
 };
 
-/// An Executor under its deployment's name. A clone is the same Executor.
+/// A running Executor: it answers requests under its deployment's name. Clones share it.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
@@ -28,117 +29,134 @@ struct Inner {
     traffic: Traffic,
 }
 
-/// What an Executor answers.
+/// An Executor's answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The first request with what the Executor did to it.
+    /// The request (of a join the first one) with the Executor's documents, routes and status.
     pub request: DataRequest,
-    /// Whether it failed: over gRPC the trailer `is-error`.
+    /// Whether the Executor failed. Over gRPC this is the trailer `is-error`.
     pub is_error: bool,
 }
 
 /// A request whose handler panicked.
-pub(crate) struct Panicked {
-    /// The first request as it came.
+pub(crate) struct HandlerPanic {
+    /// The first request, unchanged.
     pub(crate) request: DataRequest,
-    /// The panic's message as an error.
+    /// The panic's message.
     pub(crate) error: Error,
 }
 
-impl Service {
-    pub(crate) fn new(executor: Executor, identity: Identity) -> Self {
-        Self(Arc::new(Inner {
-            executor,
+impl Executor {
+    /// Returns the service that answers requests in this process, under the names of `identity`.
+    #[must_use]
+    pub fn into_service(self, identity: Identity) -> Service {
+        Service(Arc::new(Inner {
+            executor: self,
             identity,
             traffic: Traffic::default(),
         }))
     }
 
-    /// The names it answers to, `_jina_dry_run_` last.
+    /// As [`into_service`](Self::into_service), for an Executor that has the process to itself: `_status` shows the
+    /// process's environment, and the default identity is the first replica of the Executor's name.
+    pub(crate) fn into_process_service(mut self, identity: Option<Identity>) -> Service {
+        self.environment
+            .get_or_insert_with(|| Arc::new(|key| env::var(key).ok()));
+        let identity = identity.unwrap_or_else(|| Identity::first_replica(self.name()));
+        self.into_service(identity)
+    }
+}
+
+impl Service {
+    /// The names of the endpoints, `_jina_dry_run_` last.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        self.0.executor.table.names()
+        self.0.executor.endpoints.names()
     }
 
-    /// The deployment's name.
+    /// The name of the deployment.
     #[must_use]
     pub fn deployment(&self) -> &str {
         &self.0.identity.deployment
     }
 
-    /// Answers one request, or the several requests of a no_reduce join.
+    /// Answers one request, or all requests of a `no_reduce` join. An error or panic of the handler is an
+    /// answer with `is_error`.
     pub async fn process(&self, requests: Vec<DataRequest>) -> Answer {
-        self.try_process(requests).await.unwrap_or_else(|panicked| {
-            let Panicked { request, error } = *panicked;
-            self.failed(request, &error)
+        self.try_process(requests).await.unwrap_or_else(|panic| {
+            let HandlerPanic { request, error } = *panic;
+            self.error_answer(request, &error)
         })
     }
 
-    /// As [`process`](Self::process), but a panic is told apart from an error.
+    /// As [`process`](Self::process), but returns a panic as an error.
     pub(crate) async fn try_process(
         &self,
         requests: Vec<DataRequest>,
-    ) -> Result<Answer, Box<Panicked>> {
+    ) -> Result<Answer, Box<HandlerPanic>> {
         let Some(request) = requests.first().cloned() else {
             let error = Error::new("IndexError", "list index out of range");
-            return Ok(self.failed(DataRequest::default(), &error));
+            return Ok(self.error_answer(DataRequest::default(), &error));
         };
-        match self.0.answer(requests).await {
+        match self.0.dispatch(requests).await {
             Ok(request) => Ok(Answer {
                 request,
                 is_error: false,
             }),
-            Err(Failure::Raised(error)) if error.is_panic() => {
-                Err(Box::new(Panicked { request, error }))
+            Err(DispatchError::Handler(error)) if error.is_panic() => {
+                Err(Box::new(HandlerPanic { request, error }))
             }
-            Err(Failure::Raised(error)) => Ok(self.failed(request, &error)),
-            Err(Failure::Unreadable(readable)) => Ok(self.failed(*readable, &undecodable())),
+            Err(DispatchError::Handler(error)) => Ok(self.error_answer(request, &error)),
+            Err(DispatchError::Undecodable(readable)) => {
+                Ok(self.error_answer(*readable, &decode_error()))
+            }
         }
     }
 
-    /// The answer to bytes that are no request at all.
+    /// The answer to a message that is not a valid `DataRequestProto`.
     pub(crate) fn undecodable(&self) -> Answer {
-        self.failed(DataRequest::default(), &undecodable())
+        self.error_answer(DataRequest::default(), &decode_error())
     }
 
-    /// The request as it came, with the error in its status.
-    fn failed(&self, mut request: DataRequest, error: &Error) -> Answer {
+    /// Writes the error into the status of the otherwise unchanged request.
+    fn error_answer(&self, mut request: DataRequest, error: &Error) -> Answer {
         let Inner {
             executor, identity, ..
         } = &*self.0;
         tracing::error!(
-            deployment = identity.deployment,
+            executor = identity.deployment,
             request_id = request.header.request_id,
             exec_endpoint = request.exec_endpoint(),
-            "{}",
-            error.chain()
+            error = error.with_causes(),
+            "request failed"
         );
-        error.write(&mut request.header, &executor.name);
+        error.write_status(&mut request.header, &executor.name);
         Answer {
             request,
             is_error: true,
         }
     }
 
-    /// What `_status` tells.
+    /// The answer to Jina's `_status`: versions and environment variables.
     #[must_use]
     pub fn info(&self) -> JinaInfoProto {
         let environment = self.0.executor.environment.as_deref();
         jina_info(|key| {
-            let ours = self.traffic().variable(key);
-            ours.or_else(|| environment?(key))
+            let own = self.traffic().variable(key);
+            own.or_else(|| environment?(key))
         })
     }
 
-    /// Bytes of requests and answers so far, which the one who carries them counts.
+    /// The totals of bytes received and sent, which the transport counts.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.0.traffic
     }
 
-    /// Stops waiting: batches are worked on as they are, now and from now on.
-    pub fn close(&self) {
-        self.0.executor.closing.cancel();
+    /// Runs the batches that are waiting, and from now on runs each batch without waiting for more requests. A
+    /// host calls it when it stops.
+    pub fn flush_batches(&self) {
+        self.0.executor.flush.cancel();
     }
 }
 
@@ -151,48 +169,48 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Why there is no answer.
-enum Failure {
-    Raised(Error),
-    /// What is left of the first request when fields that cannot be decoded, and would make the
-    /// answer unreadable too, are taken off.
-    Unreadable(Box<DataRequest>),
+/// Why a request has no reply of a handler.
+enum DispatchError {
+    /// An error of the handler, or of the parameters.
+    Handler(Error),
+    /// The first request without the fields that cannot be decoded: the client could not decode them in an
+    /// answer either.
+    Undecodable(Box<DataRequest>),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for DispatchError {
     fn from(error: Error) -> Self {
-        Self::Raised(error)
+        Self::Handler(error)
     }
 }
 
 impl Inner {
-    async fn answer(&self, requests: Vec<DataRequest>) -> Result<DataRequest, Failure> {
+    async fn dispatch(&self, requests: Vec<DataRequest>) -> Result<DataRequest, DispatchError> {
         let Some(first) = requests.first() else {
             return Ok(DataRequest::default());
         };
-        let endpoint = match self
-            .executor
-            .table
-            .find(first.exec_endpoint().unwrap_or_default())
-        {
+        let exec_endpoint = first.exec_endpoint().unwrap_or_default();
+        let endpoint = match self.executor.endpoints.find(exec_endpoint) {
             Target::Skip => return Ok(first.clone()),
             Target::DryRun => None,
             Target::Bound(endpoint) => Some(endpoint),
         };
         let parameters = self.parameters(first)?;
         let reply = match endpoint {
-            None => Reply::documents(read(&requests)?.documents),
-            Some(Endpoint::Plain(handler)) => plain(handler, &requests, parameters).await?,
-            Some(Endpoint::Batched(batcher)) => batched(batcher, &requests, parameters).await?,
+            None => Reply::documents(decode(&requests)?.documents),
+            Some(Endpoint::Plain(handler)) => call_plain(handler, &requests, parameters).await?,
+            Some(Endpoint::Batched(batcher)) => {
+                call_batched(batcher, &requests, parameters).await?
+            }
         };
         let first = requests.into_iter().next().unwrap_or_default();
-        self.write(first, reply)
+        self.apply_reply(first, reply)
     }
 
-    /// The request's parameters, the object under the Executor's name merged over them.
-    fn parameters(&self, request: &DataRequest) -> Result<Struct, Failure> {
+    /// The request's parameters, with the object under the Executor's name merged over them.
+    fn parameters(&self, request: &DataRequest) -> Result<Struct, DispatchError> {
         let decoded = request.parameters.decode();
-        let mut parameters = decoded.map_err(|_| unreadable(request))?;
+        let mut parameters = decoded.map_err(|_| undecodable(request))?;
         let name = &self.executor.metas_name;
         match parameters
             .fields
@@ -204,22 +222,25 @@ impl Inner {
                 parameters.fields.extend(own);
             }
             Some(kind) if !is_falsy(kind) => {
-                return Err(Error::new(
-                    "TypeError",
-                    format!("the parameter {name:?} must be an object: it holds the parameters for the Executor of that name"),
-                )
-                .into());
+                let text = format!(
+                    "the parameter {name:?} must be an object: it holds the parameters for the Executor of that name"
+                );
+                return Err(Error::new("TypeError", text).into());
             }
             Some(_) | None => {}
         }
         Ok(parameters)
     }
 
-    /// Puts the reply into the first request and this Executor at the end of its routes; without
-    /// times, as a Jina Executor does (recording `grpc/22-executor_direct_echo`).
-    fn write(&self, mut request: DataRequest, reply: Reply) -> Result<DataRequest, Failure> {
+    /// Puts the reply into the first request and this Executor at the end of its routes; without start and
+    /// end times, as a Jina Executor does (recording `grpc/22-executor_direct_echo`).
+    fn apply_reply(
+        &self,
+        mut request: DataRequest,
+        reply: Reply,
+    ) -> Result<DataRequest, DispatchError> {
         if let Some(results) = reply.results {
-            request.parameters = self.with_results(&request.parameters, results)?;
+            request.parameters = self.merge_results(&request.parameters, results)?;
         }
         let mut documents = reply.documents.unwrap_or_default();
         normalise_all(&mut documents);
@@ -231,17 +252,15 @@ impl Inner {
         Ok(request)
     }
 
-    fn with_results(&self, parameters: &Parameters, results: Struct) -> Result<Parameters, Error> {
+    fn merge_results(&self, parameters: &Parameters, results: Struct) -> Result<Parameters, Error> {
         let mut parameters = parameters.decode()?;
         let all = parameters.fields.entry(RESULTS_KEY.to_owned()).or_default();
         let all = all
             .kind
             .get_or_insert_with(|| Kind::StructValue(Struct::default()));
         let Kind::StructValue(all) = all else {
-            return Err(Error::new(
-                "TypeError",
-                format!("the parameter {RESULTS_KEY:?} must be an object"),
-            ));
+            let text = format!("the parameter {RESULTS_KEY:?} must be an object");
+            return Err(Error::new("TypeError", text));
         };
         let own = Value {
             kind: Some(Kind::StructValue(results)),
@@ -251,60 +270,52 @@ impl Inner {
     }
 }
 
-async fn plain(
+async fn call_plain(
     handler: &Handler<Request, Reply>,
     requests: &[DataRequest],
     parameters: Struct,
-) -> Result<Reply, Failure> {
-    let read = read(requests)?;
-    // A second reading gives back what the handler left alone; only ids made here must be kept.
-    let kept = (!read.repeatable).then(|| read.documents.clone());
+) -> Result<Reply, DispatchError> {
+    let decoded = decode(requests)?;
+    // An unchanged reply decodes the requests again, which costs less than a copy for every reply. Only
+    // documents with generated ids must be copied.
+    let copy = (!decoded.is_repeatable).then(|| decoded.documents.clone());
     let header = requests.first().map(|first| first.header.clone());
-    let request = Request::new(header.unwrap_or_default(), parameters, read);
-    let mut reply = call(handler, request).await?;
+    let request = Request::new(header.unwrap_or_default(), parameters, decoded);
+    let mut reply = call_catching_panics(handler, request).await?;
     if reply.documents.is_none() {
-        reply.documents = Some(kept_or_read(kept, requests)?);
+        reply.documents = Some(match copy {
+            Some(documents) => documents,
+            None => decode(requests)?.documents,
+        });
     }
     Ok(reply)
 }
 
-fn kept_or_read(
-    kept: Option<Vec<DocumentProto>>,
-    requests: &[DataRequest],
-) -> Result<Vec<DocumentProto>, Failure> {
-    match kept {
-        Some(documents) => Ok(documents),
-        None => Ok(read(requests)?.documents),
-    }
-}
-
-async fn batched(
+async fn call_batched(
     batcher: &Batcher,
     requests: &[DataRequest],
     parameters: Struct,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, DispatchError> {
     if requests.len() > 1 {
-        return Err(Error::new(
-            "AssertionError",
-            "dynamic batching does not support no_reduce",
-        )
-        .into());
+        let text = "dynamic batching does not support no_reduce";
+        return Err(Error::new("AssertionError", text).into());
     }
-    let documents = batcher.push(read(requests)?.documents, parameters).await?;
+    let documents = decode(requests)?.documents;
+    let documents = batcher.process(documents, parameters).await?;
     Ok(Reply::documents(documents))
 }
 
-fn read(requests: &[DataRequest]) -> Result<Read, Failure> {
-    Read::requests(requests).map_err(|error| match error {
+fn decode(requests: &[DataRequest]) -> Result<DecodedRequests, DispatchError> {
+    DecodedRequests::decode(requests).map_err(|error| match error {
         DocumentsError::Malformed(_) => requests
             .first()
-            .map_or_else(|| undecodable().into(), unreadable),
+            .map_or_else(|| decode_error().into(), undecodable),
         DocumentsError::Pickled => Error::new("UnpicklingError", error.to_string()).into(),
     })
 }
 
-/// What can be read of the first request: of a join, it may be another part that cannot.
-fn unreadable(first: &DataRequest) -> Failure {
+/// Keeps what can be decoded of the first request. In a join another request may be the malformed one.
+fn undecodable(first: &DataRequest) -> DispatchError {
     let mut readable = first.clone();
     if readable.parameters.decode().is_err() {
         readable.parameters = Parameters::default();
@@ -312,18 +323,18 @@ fn unreadable(first: &DataRequest) -> Failure {
     if let Err(DocumentsError::Malformed(_)) = readable.documents.decode() {
         readable.documents = Documents::default();
     }
-    Failure::Unreadable(Box::new(readable))
+    DispatchError::Undecodable(Box::new(readable))
 }
 
-/// As a Jina 3.13 Executor says it of a request, or of documents in one, that cannot be decoded.
-fn undecodable() -> Error {
+/// A Jina 3.13 Executor's error for a request, or documents in it, that cannot be decoded.
+fn decode_error() -> Error {
     Error::new(
         "DecodeError",
         "Error parsing message with type 'jina.DataRequestProto'",
     )
 }
 
-/// Whether Python takes the value for false; Jina ignores such parameters under an Executor's name.
+/// Whether the value is false in Python. Jina ignores such parameters under an Executor's name.
 fn is_falsy(kind: &Kind) -> bool {
     match kind {
         Kind::NullValue(_) => true,

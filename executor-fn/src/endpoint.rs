@@ -1,50 +1,48 @@
-//! The table of endpoints: the name a request asks for, to the handler bound for it. The lookup is
-//! total: exact name, else the default endpoint, else the Executor is skipped.
+//! The table of an Executor's endpoints. A lookup takes the handler of that exact name, else the default
+//! handler; without either the request is skipped.
 
-use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::collections::HashMap;
 
 use flowgate_proto::{DEFAULT_ENDPOINT, DRY_RUN_ENDPOINT};
-use futures_util::{FutureExt as _, future::BoxFuture};
 
-use crate::{Error, Reply, Request, batch::Batcher};
-
-/// A handler with its types taken off.
-pub(crate) type Handler<In, Out> =
-    Arc<dyn Fn(In) -> BoxFuture<'static, Result<Out, Error>> + Send + Sync>;
+use crate::{Reply, Request, batch::Batcher, handler::Handler};
 
 /// What is bound to an endpoint.
 pub(crate) enum Endpoint {
-    /// Called once per request.
+    /// A handler that is called once per request.
     Plain(Handler<Request, Reply>),
-    /// Called once per batch of requests.
+    /// A handler that is called once per batch of requests.
     Batched(Batcher),
 }
 
-/// Where a request goes.
+/// Who answers a request.
 pub(crate) enum Target<'a> {
-    /// The dry run, which every Executor answers with the documents it got.
+    /// The dry run, which every Executor answers with the documents of the request.
     DryRun,
-    /// A handler.
+    /// A bound endpoint.
     Bound(&'a Endpoint),
-    /// Nowhere: the request goes back as it is.
+    /// No handler: the request is returned unchanged.
     Skip,
 }
 
 /// All endpoints of an Executor.
 #[derive(Default)]
-pub(crate) struct Table {
+pub(crate) struct EndpointTable {
     names: Vec<String>,
-    bound: HashMap<String, Endpoint>,
+    endpoints: HashMap<String, Endpoint>,
 }
 
-impl Table {
-    /// Binds `name`, in place of what was bound to it. The dry run cannot be bound.
+impl EndpointTable {
+    /// Binds `name`, replacing an earlier binding. The dry run's name is reserved.
     pub(crate) fn bind(&mut self, name: String, endpoint: Endpoint) {
         if name == DRY_RUN_ENDPOINT {
-            tracing::warn!("{DRY_RUN_ENDPOINT} is reserved: its handler is never called");
+            tracing::warn!(
+                endpoint = DRY_RUN_ENDPOINT,
+                "the endpoint is reserved: its handler is never called"
+            );
             return;
         }
-        if self.bound.insert(name.clone(), endpoint).is_none() {
+        if self.endpoints.insert(name.clone(), endpoint).is_none() {
             self.names.push(name);
         }
     }
@@ -53,9 +51,9 @@ impl Table {
         if exec_endpoint == DRY_RUN_ENDPOINT {
             return Target::DryRun;
         }
-        let exact = self.bound.get(exec_endpoint);
+        let exact = self.endpoints.get(exec_endpoint);
         exact
-            .or_else(|| self.bound.get(DEFAULT_ENDPOINT))
+            .or_else(|| self.endpoints.get(DEFAULT_ENDPOINT))
             .map_or(Target::Skip, Target::Bound)
     }
 
@@ -64,61 +62,5 @@ impl Table {
     pub(crate) fn names(&self) -> Vec<String> {
         let dry_run = std::iter::once(DRY_RUN_ENDPOINT.to_owned());
         self.names.iter().cloned().chain(dry_run).collect()
-    }
-}
-
-/// Takes the types off `handler`.
-pub(crate) fn erased<In, Out, F, Fut>(handler: F) -> Handler<In, Out>
-where
-    F: Fn(In) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Out, Error>> + Send + 'static,
-{
-    Arc::new(move |input| handler(input).boxed())
-}
-
-/// Calls `handler`; its panic is this call's error.
-pub(crate) async fn call<In, Out>(handler: &Handler<In, Out>, input: In) -> Result<Out, Error> {
-    let called = AssertUnwindSafe(async move { handler(input).await });
-    called
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|payload| Err(Error::panicked(payload.as_ref())))
-}
-
-/// Hands `state` to every call of a method, so that it can be bound to an endpoint:
-/// `.on("/search", with_state(&index, Index::search))`.
-pub fn with_state<S, In, Fut>(
-    state: &Arc<S>,
-    method: impl Fn(Arc<S>, In) -> Fut + Send + Sync + 'static,
-) -> impl Fn(In) -> Fut + Send + Sync + 'static
-where
-    S: Send + Sync + 'static,
-{
-    let state = Arc::clone(state);
-    move |input| method(Arc::clone(&state), input)
-}
-
-/// Runs a plain function on a thread that may block, so that long work keeps nobody waiting:
-/// `.on("/encode", blocking(|request: Request| ...))`.
-pub fn blocking<In, Out>(
-    work: impl Fn(In) -> Result<Out, Error> + Send + Sync + 'static,
-) -> impl Fn(In) -> BoxFuture<'static, Result<Out, Error>> + Send + Sync + 'static
-where
-    In: Send + 'static,
-    Out: Send + 'static,
-{
-    let work = Arc::new(work);
-    move |input| {
-        let work = Arc::clone(&work);
-        async move {
-            match tokio::task::spawn_blocking(move || work(input)).await {
-                Ok(done) => done,
-                Err(ended) => match ended.try_into_panic() {
-                    Ok(payload) => Err(Error::panicked(payload.as_ref())),
-                    Err(cancelled) => Err(cancelled.into()),
-                },
-            }
-        }
-        .boxed()
     }
 }

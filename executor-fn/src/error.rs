@@ -1,6 +1,5 @@
-//! What a handler's failure looks like to the caller: a class name and arguments, as Python's
-//! exceptions have them, written into the request's status (Jina 3.13, recording
-//! `grpc/23-executor_direct_error`).
+//! The error of a handler: a class name and arguments, like a Python exception. It reaches the client in the
+//! status of the request, as Jina 3.13 writes it (recording `grpc/23-executor_direct_error`).
 
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
@@ -13,8 +12,8 @@ use flowgate_proto::{
 };
 use tokio::task::JoinError;
 
-/// An Executor's error. Any `std` error becomes one by `?`: its type is the name, its text the
-/// argument; what caused it goes to the log only.
+/// An Executor's error. `?` converts any `std` error: its type becomes the name and its text the argument.
+/// The causes of that error are logged, and the client does not see them.
 ///
 /// ```
 /// let error = executor_fn::Error::new("ValueError", "boom").arg(42);
@@ -31,7 +30,7 @@ pub struct Error {
 /// One argument of an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arg {
-    /// Quoted in the description, bare in the list of arguments.
+    /// A text. The error's description quotes it.
     Text(String),
     /// A whole number.
     Integer(i64),
@@ -40,7 +39,7 @@ pub enum Arg {
 }
 
 impl Error {
-    /// An error of the class `name`, `ValueError` for example, with its first argument.
+    /// Creates an error of the class `name`, `KeyError` for example, with its first argument.
     pub fn new(name: impl Into<String>, arg: impl Into<Arg>) -> Self {
         Self {
             name: name.into(),
@@ -50,12 +49,12 @@ impl Error {
         }
     }
 
-    /// A `ValueError`: the request asks for something that cannot be.
-    pub fn value(message: impl Into<String>) -> Self {
+    /// Creates a `ValueError`: a document or a parameter of the request is invalid.
+    pub fn value_error(message: impl Into<String>) -> Self {
         Self::new("ValueError", message.into())
     }
 
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
         self.args.push(arg.into());
@@ -68,8 +67,8 @@ impl Error {
         &self.name
     }
 
-    /// What a handler's panic becomes.
-    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
+    /// Creates the error for a handler's panic with this payload.
+    pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<&str>()
             .copied()
@@ -80,14 +79,14 @@ impl Error {
         }
     }
 
-    /// Whether the handler, or a task that it waited for, panicked.
+    /// Whether the handler, or a task that it awaited, panicked.
     pub(crate) const fn is_panic(&self) -> bool {
         self.is_panic
     }
 
-    /// Puts the error into `header.status`. As in Jina, arguments and stacks are added to those of
-    /// a status that the request came with.
-    pub(crate) fn write(&self, header: &mut HeaderProto, executor: &str) {
+    /// Writes the error into `header.status`. As in Jina, arguments and stacks are appended to those of a
+    /// status that the request already has.
+    pub(crate) fn write_status(&self, header: &mut HeaderProto, executor: &str) {
         let endpoint = header.exec_endpoint.clone().unwrap_or_default();
         let status = header.status.get_or_insert_default();
         status.code = StatusCode::Error.into();
@@ -102,8 +101,8 @@ impl Error {
         executor.clone_into(&mut exception.executor);
     }
 
-    /// The error and what caused it, for the log.
-    pub(crate) fn chain(&self) -> String {
+    /// The error and its causes, for the log.
+    pub(crate) fn with_causes(&self) -> String {
         let mut chain = self.to_string();
         let mut cause = self.source.as_deref().and_then(StdError::source);
         while let Some(error) = cause {
@@ -115,7 +114,7 @@ impl Error {
     }
 }
 
-/// `Name('text', 42)`: Python's `repr` of an exception.
+/// Formats as Python's `repr` of an exception: `Name('text', 42)`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name)?;
@@ -132,16 +131,16 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.chain())
+        f.write_str(&self.with_causes())
     }
 }
 
-// `Error` itself is no `std` error, or this could not be: the same choice as anyhow's.
+// `Error` does not implement `std::error::Error`, which would conflict with this conversion; anyhow does the same.
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let ended: Option<&JoinError> = (&error as &dyn Any).downcast_ref();
+        let join_error: Option<&JoinError> = (&error as &dyn Any).downcast_ref();
         Self {
-            is_panic: ended.is_some_and(JoinError::is_panic),
+            is_panic: join_error.is_some_and(JoinError::is_panic),
             name: short_name(std::any::type_name::<E>()).to_owned(),
             args: vec![Arg::Text(error.to_string())],
             source: Some(Arc::new(error)),
@@ -183,9 +182,8 @@ impl From<f64> for Arg {
     }
 }
 
-/// Text as Python's `repr` quotes it.
-#[must_use]
-pub fn python_repr(text: &str) -> String {
+/// Quotes a text as Python's `repr` does.
+fn python_repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
     } else {
@@ -212,8 +210,8 @@ pub fn python_repr(text: &str) -> String {
     quoted
 }
 
-/// Python's `str.isprintable`, for one character. Rust's `Debug` goes by the same categories; it would
-/// escape marks too if they stood first.
+/// Whether Python prints the character unescaped (`str.isprintable`). Rust's `Debug` follows the same Unicode
+/// categories, except that it escapes a combining mark at the start of a text: hence the letter before it.
 fn is_printable(character: char) -> bool {
     match character {
         ' '..='~' => true,
@@ -221,10 +219,13 @@ fn is_printable(character: char) -> bool {
     }
 }
 
-/// `Name` of `path::to::Name<of::Something>`.
+/// Returns `Name` of `path::to::Name<of::Something>`.
 fn short_name(path: &str) -> &str {
-    let plain = path.split('<').next().unwrap_or(path);
-    plain.rsplit("::").next().unwrap_or(plain)
+    let without_generics = path.split('<').next().unwrap_or(path);
+    without_generics
+        .rsplit("::")
+        .next()
+        .unwrap_or(without_generics)
 }
 
 #[cfg(test)]
@@ -232,13 +233,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_reads_as_pythons_repr() {
+    fn a_description_looks_like_pythons_repr() {
         // As a Jina 3.13 Executor answers ValueError("boom", 42, 'it\'s "q"').
         let error = Error::new("ValueError", "boom").arg(42).arg("it's \"q\"");
         assert_eq!(error.to_string(), r#"ValueError('boom', 42, 'it\'s "q"')"#);
-        assert_eq!(Error::value("it's").to_string(), r#"ValueError("it's")"#);
+        assert_eq!(
+            Error::value_error("it's").to_string(),
+            r#"ValueError("it's")"#
+        );
         assert_eq!(python_repr("a\n\u{1}\\é"), r"'a\n\x01\\é'");
-        // Printed by Python; the mark behind the e and the emoji stay.
+        // As Python 3.10 prints it: the combining mark after the e and the emoji are not escaped.
         assert_eq!(
             python_repr("\u{7f}\u{a0}\u{200b}\u{3000}e\u{301}\u{1f600}\u{e0001}\u{feff}"),
             "'\\x7f\\xa0\\u200b\\u3000e\u{301}\u{1f600}\\U000e0001\\ufeff'"
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn any_error_becomes_ours_by_its_type() {
+    fn a_std_error_is_named_by_its_type() {
         let error: Error = "x".parse::<u8>().expect_err("no number").into();
         assert_eq!(
             error.to_string(),

@@ -1,4 +1,4 @@
-//! The Executor as a user builds it: a name and handlers bound to endpoints.
+//! The Executor as a user builds it: a name, and handlers bound to endpoints.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -6,38 +6,39 @@ use flowgate_proto::{DEFAULT_ENDPOINT, docarray::DocumentProto};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Batch, Batching, Error, Reply, Request, Service,
+    Batch, Batching, Error, Reply, Request,
     batch::Batcher,
-    endpoint::{Endpoint, Table, erased},
+    endpoint::{Endpoint, EndpointTable},
+    handler::into_handler,
     info,
 };
 
-/// Where an Executor finds the `JINA_*` variables that `_status` shows.
+/// Looks up the `JINA_*` variables that `_status` shows.
 pub(crate) type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// An Executor: handlers bound to endpoints.
 pub struct Executor {
     pub(crate) name: String,
     pub(crate) metas_name: String,
-    pub(crate) table: Table,
-    /// Unset, there are no variables, or the process's where the Executor has a process of its own.
+    pub(crate) endpoints: EndpointTable,
+    /// `None` means no variables; [`serve`](crate::serve) then fills in those of the process.
     pub(crate) environment: Option<Environment>,
-    /// Set when the Executor stops: batches no longer wait for more.
-    pub(crate) closing: CancellationToken,
+    /// Once cancelled, batches no longer wait for more requests.
+    pub(crate) flush: CancellationToken,
 }
 
-/// Under which names an Executor serves.
+/// The names under which an Executor serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The deployment's name, which the Executor writes into routes: `exec0`.
+    /// The name of the deployment, which the Executor writes into routes: `exec0`.
     pub deployment: String,
-    /// The name of this one process of it, which stands in `__results__`: `exec0/rep-0`.
+    /// The name of this process of the deployment, the key of its results in `__results__`: `exec0/rep-0`.
     pub runtime: String,
 }
 
 impl Identity {
-    /// The first (or only) replica of `deployment`.
-    pub fn of(deployment: impl Into<String>) -> Self {
+    /// The names of the first (or only) replica of `deployment`.
+    pub fn first_replica(deployment: impl Into<String>) -> Self {
         let deployment = deployment.into();
         let runtime = format!("{deployment}/rep-0");
         Self {
@@ -48,16 +49,16 @@ impl Identity {
 }
 
 impl Executor {
-    /// An Executor that binds nothing yet; `name` is what Jina calls its class name.
+    /// Creates an Executor without endpoints. `name` is what Jina calls its class name.
     pub fn new(name: impl Into<String>) -> Self {
-        info::note_start();
+        info::record_process_start();
         let name = name.into();
         Self {
             metas_name: name.clone(),
             name,
-            table: Table::default(),
+            endpoints: EndpointTable::default(),
             environment: None,
-            closing: CancellationToken::new(),
+            flush: CancellationToken::new(),
         }
     }
 
@@ -67,19 +68,19 @@ impl Executor {
         &self.name
     }
 
-    /// Binds `handler` to `endpoint`, `/index` for example.
+    /// Binds `handler` to `endpoint`, `/index` for example. A second binding replaces the first.
     #[must_use]
     pub fn on<F, Fut>(mut self, endpoint: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        let endpoint = endpoint.into();
-        self.table.bind(endpoint, Endpoint::Plain(erased(handler)));
+        let handler = Endpoint::Plain(into_handler(handler));
+        self.endpoints.bind(endpoint.into(), handler);
         self
     }
 
-    /// Binds `handler` to every endpoint that is not bound by name.
+    /// Binds `handler` to every endpoint that has no handler of its own.
     #[must_use]
     pub fn on_default<F, Fut>(self, handler: F) -> Self
     where
@@ -89,8 +90,15 @@ impl Executor {
         self.on(DEFAULT_ENDPOINT, handler)
     }
 
-    /// Binds `handler` to `endpoint` and calls it with the documents of several requests at once.
-    /// It has to give back as many documents as it got, each in its place.
+    /// Binds `handler` to `endpoint` and calls it with the documents of several requests at once. It must
+    /// return as many documents as it gets, in the same order.
+    ///
+    /// ```
+    /// # use executor_fn::{Batch, Batching, Executor};
+    /// let executor = Executor::new("Encoder").batched("/encode", Batching::default(), |batch: Batch| async {
+    ///     Ok(batch.documents)
+    /// });
+    /// ```
     #[must_use]
     pub fn batched<F, Fut>(
         mut self,
@@ -102,21 +110,22 @@ impl Executor {
         F: Fn(Batch) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<DocumentProto>, Error>> + Send + 'static,
     {
-        let batcher = Batcher::new(erased(handler), batching, self.closing.clone());
-        self.table.bind(endpoint.into(), Endpoint::Batched(batcher));
+        let batcher = Batcher::new(into_handler(handler), batching, self.flush.clone());
+        let handler = Endpoint::Batched(batcher);
+        self.endpoints.bind(endpoint.into(), handler);
         self
     }
 
-    /// The name under which parameters are meant for this Executor (`{"name": {"k": 5}}`); the class
-    /// name unless set.
+    /// Sets the name under which a request addresses parameters to this Executor
+    /// (`{"name": {"k": 5}}`). The default is the class name.
     #[must_use]
     pub fn metas_name(mut self, name: impl Into<String>) -> Self {
         self.metas_name = name.into();
         self
     }
 
-    /// Where `_status` takes the `JINA_*` variables from. Unless set, [`serve`](crate::serve) takes the
-    /// process's environment; an Executor in another's process has none.
+    /// Sets where `_status` looks up the `JINA_*` variables. By default [`serve`](crate::serve) takes the
+    /// process's environment, and an Executor inside a Gateway shows none.
     #[must_use]
     pub fn environment(
         mut self,
@@ -125,19 +134,13 @@ impl Executor {
         self.environment = Some(Arc::new(variable));
         self
     }
-
-    /// The Executor ready to answer requests.
-    #[must_use]
-    pub fn into_service(self, identity: Identity) -> Service {
-        Service::new(self, identity)
-    }
 }
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor")
             .field("name", &self.name)
-            .field("endpoints", &self.table.names())
+            .field("endpoints", &self.endpoints.names())
             .finish_non_exhaustive()
     }
 }

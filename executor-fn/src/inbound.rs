@@ -1,5 +1,5 @@
-//! How requests come in.
+//! How requests reach an Executor: gRPC calls, or direct Lambda invocations. Both pass them to `dispatch`.
 
-pub mod grpc;
+pub(crate) mod grpc;
 
 pub mod invoke;

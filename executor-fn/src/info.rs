@@ -1,5 +1,5 @@
-//! What a Jina peer answers to `_status`: versions of what runs here and the `JINA_*` variables,
-//! under the keys of Jina 3.13 and of its documentation.
+//! The answer to Jina's `_status` call, of Executors and Gateways alike: versions and the `JINA_*` variables, under
+//! the keys of Jina 3.13 and of its documentation.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,11 @@ use std::{
 
 use flowgate_proto::{JINA_PROTO_VERSION, Timestamp, jina::JinaInfoProto, python};
 
-/// The Jina that this is compatible with, and what it really is; a version by Python's and by
-/// semver's rules.
+/// The version of Jina that this is compatible with, and Flowgate's own; valid as a Python version (PEP 440) and as
+/// semver.
 pub const VERSION: &str = concat!("3.13.2+flowgate.", env!("CARGO_PKG_VERSION"));
 
+/// Jina's text for an unset variable or an unknown version.
 const UNSET: &str = "(unset)";
 
 const VARIABLES: &[&str] = &[
@@ -50,8 +51,8 @@ const VARIABLES: &[&str] = &[
 /// Variables of which only the presence is shown.
 const SECRETS: &[&str] = &["JINA_AUTH_TOKEN"];
 
-/// The answer to `_status`. `variable` gives a `JINA_*` variable's value: the environment's, or what
-/// the caller knows better ([`Traffic::variable`], a Gateway's `JINA_STREAMER_ARGS`).
+/// Returns the answer to `_status`. `variable` looks up a `JINA_*` variable in the environment, or in what the
+/// caller knows itself ([`Traffic::variable`], a Gateway's `JINA_STREAMER_ARGS`).
 #[must_use]
 pub fn jina_info(variable: impl Fn(&str) -> Option<String>) -> JinaInfoProto {
     let unset = VARIABLES
@@ -59,12 +60,12 @@ pub fn jina_info(variable: impl Fn(&str) -> Option<String>) -> JinaInfoProto {
         .map(|key| ((*key).to_owned(), UNSET.to_owned()));
     JinaInfoProto {
         jina: versions(),
-        envs: unset.chain(variables(variable)).collect(),
+        envs: unset.chain(jina_variables(variable)).collect(),
     }
 }
 
-/// The `JINA_*` variables that are set, as `_status` shows them.
-pub fn variables(
+/// Returns the `JINA_*` variables that are set, as `_status` shows them: secrets only as `(set)`.
+pub fn jina_variables(
     variable: impl Fn(&str) -> Option<String>,
 ) -> impl Iterator<Item = (String, String)> {
     VARIABLES.iter().filter_map(move |key| {
@@ -75,7 +76,7 @@ pub fn variables(
     })
 }
 
-/// What is not part of this implementation is `(unset)`, or `not-available` where Jina says so.
+/// Packages that are not part of this implementation are `(unset)`, or `not-available` where Jina has that text.
 fn versions() -> BTreeMap<String, String> {
     let entries = [
         ("jina", VERSION.to_owned()),
@@ -96,7 +97,7 @@ fn versions() -> BTreeMap<String, String> {
         ("processor", String::new()),
         ("uid", UID.to_string()),
         ("session-id", uuid::Uuid::new_v4().to_string()),
-        ("uptime", started()),
+        ("uptime", start_time()),
         ("ci-vendor", UNSET.to_owned()),
         ("internal", "False".to_owned()),
     ];
@@ -106,7 +107,7 @@ fn versions() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `Linux`, as Python names it.
+/// The operating system as Python names it, with an initial capital: `Linux`.
 fn platform() -> String {
     let mut name = std::env::consts::OS.to_owned();
     if let Some(initial) = name.get_mut(..1) {
@@ -115,106 +116,109 @@ fn platform() -> String {
     name
 }
 
-fn kernel(fact: &str) -> String {
-    let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(fact));
+/// Reads a file of `/proc/sys/kernel`.
+fn kernel(file: &str) -> String {
+    let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(file));
     text.map_or_else(|_| UNSET.to_owned(), |text| text.trim().to_owned())
 }
 
-/// The hardware address of the first network card as a number; a random one without a card.
-static UID: LazyLock<u64> = LazyLock::new(|| {
-    hardware_address().unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 >> 16)
-});
+/// The MAC address of the first network interface as a number, as Python's `uuid.getnode`; random without one.
+static UID: LazyLock<u64> =
+    LazyLock::new(|| mac_address().unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 >> 16));
 
-fn hardware_address() -> Option<u64> {
-    let cards = fs::read_dir("/sys/class/net").ok()?;
-    let mut paths: Vec<_> = cards.flatten().map(|card| card.path()).collect();
+fn mac_address() -> Option<u64> {
+    let interfaces = fs::read_dir("/sys/class/net").ok()?;
+    let mut paths: Vec<_> = interfaces
+        .flatten()
+        .map(|interface| interface.path())
+        .collect();
     paths.sort();
-    paths.iter().find_map(|card| {
-        let address = fs::read_to_string(card.join("address")).ok()?;
+    paths.iter().find_map(|path| {
+        let address = fs::read_to_string(path.join("address")).ok()?;
         let address = u64::from_str_radix(&address.trim().replace(':', ""), 16).ok()?;
         (address != 0).then_some(address)
     })
 }
 
-static STARTED: OnceLock<SystemTime> = OnceLock::new();
+static START_TIME: OnceLock<SystemTime> = OnceLock::new();
 
-/// Notes the time of the process's start; the first call counts.
-pub fn note_start() {
-    STARTED.get_or_init(SystemTime::now);
+/// Records now as the start of the process, which `_status` shows as `uptime`. Only the first call counts.
+pub fn record_process_start() {
+    START_TIME.get_or_init(SystemTime::now);
 }
 
-/// The start in Jina's form, `2026-11-22T13:27:11.379904`. It is UTC: Jina's is local time, which a
-/// container has as UTC.
-fn started() -> String {
-    let started = STARTED.get_or_init(SystemTime::now);
-    python::isoformat(Timestamp::from(*started))
+/// The start of the process in Jina's format, `2026-11-22T13:27:11.379904`, in UTC. Jina writes local time, which in a
+/// container is UTC as a rule.
+fn start_time() -> String {
+    let start = START_TIME.get_or_init(SystemTime::now);
+    python::isoformat(Timestamp::from(*start))
 }
 
-/// Running totals of data requests and answers on the wire, in bytes.
+/// Counts the bytes of data requests and answers on the wire.
 #[derive(Debug, Default)]
 pub struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
     invocations: AtomicU64,
-    requests: Leg,
-    answers: Leg,
+    requests: PayloadBytes,
+    answers: PayloadBytes,
 }
 
-/// One way of invocations: bytes of messages, and of the payloads that carried them.
+/// One direction of invocations: bytes of the protobuf messages, and of the payloads that carried them.
 #[derive(Debug, Default)]
-struct Leg {
+struct PayloadBytes {
     raw: AtomicU64,
     wire: AtomicU64,
 }
 
-/// What went by direct Lambda invocation, in bytes: protobuf as it is, and payloads as they travel, compressed or not,
-/// in base64 and JSON.
+/// The totals of direct Lambda invocations. Raw bytes are protobuf messages; wire bytes are payloads: the message
+/// compressed or not, in base64 and JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InvocationTotals {
-    /// Payloads sent, tries that failed among them.
+    /// Invocations sent, including failed attempts.
     pub invocations: u64,
-    /// Requests before compression.
+    /// Bytes of request messages before compression.
     pub raw_sent: u64,
-    /// Requests as payloads.
+    /// Bytes of request payloads.
     pub wire_sent: u64,
-    /// Answers after decompression.
+    /// Bytes of answer messages after decompression.
     pub raw_received: u64,
-    /// Answers as payloads.
+    /// Bytes of answer payloads.
     pub wire_received: u64,
 }
 
 impl Traffic {
-    /// Counts bytes sent.
-    pub fn sent(&self, bytes: usize) {
+    /// Adds bytes sent over gRPC.
+    pub fn add_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes received.
-    pub fn received(&self, bytes: usize) {
+    /// Adds bytes received over gRPC.
+    pub fn add_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts a payload sent, and the message in it.
-    pub fn invoked(&self, raw: usize, wire: usize) {
+    /// Adds one invocation: the bytes of the request message and of the payload that carries it.
+    pub fn add_invocation(&self, raw: usize, wire: usize) {
         self.invocations.fetch_add(1, Ordering::Relaxed);
-        self.requests.count(raw, wire);
+        self.requests.add(raw, wire);
     }
 
-    /// Counts a payload received, and the message in it.
-    pub fn answered(&self, raw: usize, wire: usize) {
-        self.answers.count(raw, wire);
+    /// Adds the answer to an invocation: the bytes of the answer message and of the payload that carries it.
+    pub fn add_invocation_answer(&self, raw: usize, wire: usize) {
+        self.answers.add(raw, wire);
     }
 
-    /// Bytes of messages sent and received over gRPC, before compression.
+    /// Returns the bytes of messages `(sent, received)` over gRPC, before compression.
     #[must_use]
-    pub fn over_grpc(&self) -> (u64, u64) {
+    pub fn grpc_totals(&self) -> (u64, u64) {
         let total = |total: &AtomicU64| total.load(Ordering::Relaxed);
         (total(&self.sent), total(&self.received))
     }
 
-    /// The totals of invocations.
+    /// Returns the totals of direct Lambda invocations.
     #[must_use]
-    pub fn invocations(&self) -> InvocationTotals {
+    pub fn invocation_totals(&self) -> InvocationTotals {
         InvocationTotals {
             invocations: self.invocations.load(Ordering::Relaxed),
             raw_sent: self.requests.raw.load(Ordering::Relaxed),
@@ -224,7 +228,7 @@ impl Traffic {
         }
     }
 
-    /// The totals under the names of Jina's variables; `None` before the first byte, as in Jina.
+    /// Returns a total by the name of Jina's variable; `None` before the first byte, as in Jina.
     #[must_use]
     pub fn variable(&self, key: &str) -> Option<String> {
         let total = match key {
@@ -237,8 +241,8 @@ impl Traffic {
     }
 }
 
-impl Leg {
-    fn count(&self, raw: usize, wire: usize) {
+impl PayloadBytes {
+    fn add(&self, raw: usize, wire: usize) {
         self.raw.fetch_add(raw as u64, Ordering::Relaxed);
         self.wire.fetch_add(wire as u64, Ordering::Relaxed);
     }
@@ -249,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_never_shown() {
+    fn secrets_are_not_shown() {
         let info = jina_info(|key| (key != "JINA_LOG_LEVEL").then(|| "hush".to_owned()));
         assert_eq!(info.envs["JINA_AUTH_TOKEN"], "(set)");
         assert_eq!(info.envs["JINA_FULL_CLI"], "hush");
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_facts_have_jinas_form() {
+    fn versions_have_jinas_format() {
         let info = jina_info(|_| None).jina;
         assert_eq!(info["jina-proto"], "0.1.13");
         assert!(info["uid"].parse::<u64>().is_ok_and(|uid| uid < 1 << 48));
@@ -269,18 +273,18 @@ mod tests {
     }
 
     #[test]
-    fn totals_grow() {
+    fn totals_add_up() {
         let traffic = Traffic::default();
         assert_eq!(traffic.variable("JINA_GRPC_SEND_BYTES"), None);
-        traffic.sent(3);
-        traffic.sent(4);
+        traffic.add_sent(3);
+        traffic.add_sent(4);
         assert_eq!(
             traffic.variable("JINA_GRPC_SEND_BYTES").as_deref(),
             Some("7")
         );
-        traffic.invoked(9, 5);
-        traffic.invoked(9, 5);
-        traffic.answered(2, 3);
+        traffic.add_invocation(9, 5);
+        traffic.add_invocation(9, 5);
+        traffic.add_invocation_answer(2, 3);
         let totals = InvocationTotals {
             invocations: 2,
             raw_sent: 18,
@@ -288,6 +292,6 @@ mod tests {
             raw_received: 2,
             wire_received: 3,
         };
-        assert_eq!(traffic.invocations(), totals);
+        assert_eq!(traffic.invocation_totals(), totals);
     }
 }

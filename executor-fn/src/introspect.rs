@@ -1,5 +1,5 @@
-//! What a gRPC server of Jina's kind says about itself: reflection v1alpha and v1, health, and the
-//! answer to calls it does not know. Executors and Gateways use it alike.
+//! The services that every gRPC server of Jina has beside its own: reflection (v1alpha and v1), health, and the
+//! answer to unknown methods. Executors and Gateways use it alike.
 
 mod health;
 
@@ -13,7 +13,7 @@ pub use self::health::HealthSwitch;
 const REFLECTION_V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 
-/// Reflection and health for the services that a server advertises.
+/// Reflection and health of a server that advertises certain services.
 #[derive(Clone, Debug)]
 pub struct Introspection {
     advertised: &'static [&'static str],
@@ -21,7 +21,7 @@ pub struct Introspection {
 }
 
 impl Introspection {
-    /// For a server of these services.
+    /// Creates them for a server that advertises these service names.
     #[must_use]
     pub fn new(advertised: &'static [&'static str]) -> Self {
         Self {
@@ -41,10 +41,10 @@ impl Introspection {
             .reflection(&[REFLECTION_V1ALPHA, REFLECTION_V1])
             .build_v1();
         let health = health::Health::new(self.advertised, REFLECTION_V1ALPHA, &self.health);
-        // Jina's peers compress whatever they send, once told to compress.
+        // A Jina client or Gateway with compression turned on compresses these calls too.
         let [gzip, deflate] = [CompressionEncoding::Gzip, CompressionEncoding::Deflate];
-        let v1alpha = v1alpha.expect("the descriptors compiled in hold");
-        let v1 = v1.expect("the descriptors compiled in hold");
+        let v1alpha = v1alpha.expect("the compiled-in descriptors are valid");
+        let v1 = v1.expect("the compiled-in descriptors are valid");
         let health = HealthServer::new(health);
         let mut routes = routes
             .add_service(v1alpha.accept_compressed(gzip).accept_compressed(deflate))
@@ -55,27 +55,27 @@ impl Introspection {
         routes
     }
 
-    /// The switch with which the server turns its health off.
+    /// Returns the switch that turns the server's health to NOT_SERVING.
     #[must_use]
     pub fn health(&self) -> HealthSwitch {
         self.health.clone()
     }
 
-    /// Lists the advertised names and `itself`, and nothing more: a Jina 3.13 Gateway fails every call
-    /// to a peer whose v1alpha listing has a name that it does not know, `grpc.health.v1.Health` for
-    /// one. Health can be described by name all the same.
-    fn reflection(&self, itself: &[&str]) -> Builder<'static> {
+    /// Lists only the advertised services and `reflection`'s own names: a Jina 3.13 Gateway fails every call to a server
+    /// whose v1alpha list has a name that it does not know, such as `grpc.health.v1.Health`. A client can still ask for
+    /// the description of the health service by name.
+    fn reflection(&self, reflection: &[&str]) -> Builder<'static> {
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         self.advertised
             .iter()
-            .chain(itself)
+            .chain(reflection)
             .fold(builder, |builder, name| builder.with_service_name(*name))
     }
 }
 
-/// grpcio's words (recording `grpc/18-unknown_method`).
+/// Answers with grpcio's text (recording `grpc/18-unknown_method`).
 async fn method_not_found() -> http::Response<Body> {
     Status::unimplemented("Method not found!").into_http()
 }

@@ -1,5 +1,5 @@
-//! Write a Jina Executor in Rust. Bind async functions to endpoints; then serve the Executor over
-//! gRPC, where a Jina 3.13 Gateway finds it like any other, or run it inside a Gateway.
+//! Write a Jina Executor in Rust: bind async functions to endpoints, then serve the Executor over gRPC, where a Jina
+//! 3.13 Gateway calls it like any other, as an AWS Lambda function, or inside a Flowgate Gateway.
 //!
 //! ```
 //! use executor_fn::{
@@ -7,11 +7,11 @@
 //! };
 //!
 //! async fn shout(mut request: Request) -> Result<Reply, Error> {
-//!     let mark = request.text("mark").unwrap_or("!").to_owned();
+//!     let mark = request.text_parameter("mark").unwrap_or("!").to_owned();
 //!     for document in request.documents_mut() {
 //!         match &mut document.content {
 //!             Some(Content::Text(text)) => *text = text.to_uppercase() + &mark,
-//!             _ => return Err(Error::value("every document needs a text").arg(document.id.clone())),
+//!             _ => return Err(Error::value_error("a document has no text").arg(document.id.clone())),
 //!         }
 //!     }
 //!     Ok(request.into_documents().into())
@@ -23,9 +23,9 @@
 //!     .on("/shout", shout)
 //!     .on_default(|_| async { Ok(Reply::unchanged()) });
 //!
-//! // `executor_fn::run(executor).await` would be a whole program: it serves the Executor over gRPC
-//! // until SIGTERM (or answers invocations on Lambda). Here the Executor answers in this process.
-//! let service = executor.into_service(Identity::of("shouter"));
+//! // `executor_fn::run(executor).await` makes a whole program of it: a gRPC server that runs until
+//! // SIGTERM, or on Lambda a function. Here the Executor answers one request in this process.
+//! let service = executor.into_service(Identity::first_replica("shouter"));
 //! let mut request = DataRequest::default();
 //! request.header.exec_endpoint = Some("/shout".to_owned());
 //! request.documents = vec![DocumentProto {
@@ -40,26 +40,27 @@
 //! # }
 //! ```
 //!
-//! State is shared by an `Arc` and [`with_state`], work that keeps a thread busy goes through
-//! [`blocking`] (`blocking(with_state(&index, Index::search))` for both), and an endpoint whose requests gain from being answered together is
-//! [`batched`](Executor::batched). `examples/` holds two Executors that do something real.
+//! Handlers share state by an `Arc` and [`with_state`]. Work that keeps a thread busy goes through [`blocking`], for
+//! both at once as `blocking(with_state(&index, Index::search))`. An endpoint that is faster with many documents at once
+//! is [`batched`](Executor::batched). `examples/` holds two complete Executors.
 //!
-//! On AWS Lambda the same program answers direct invocations: [`serve`] and [`run`] look where they are.
+//! On AWS Lambda the same program answers direct invocations: [`run`] and [`serve`] detect where they run.
 //!
-//! A request's way: `inbound` (gRPC, or an invocation) to `dispatch` (Jina's rules), there through `endpoint` (which
-//! handler) and perhaps `batch`, then the handler: a `request` in, a `reply` or an `error` out.
+//! A request passes these modules: `inbound` decodes it (from gRPC or an invocation), `dispatch` applies Jina's rules,
+//! `endpoint` finds the handler, `batch` collects requests where the endpoint is batched, and the handler turns a
+//! `request` into a `reply` or an `error`.
 
 mod batch;
+pub mod builtin;
 mod dispatch;
 mod endpoint;
 mod error;
 mod executor;
-pub mod greet;
-pub mod host;
-pub mod inbound;
+mod handler;
+mod host;
+mod inbound;
 pub mod info;
 pub mod introspect;
-mod json;
 pub mod log;
 mod reply;
 mod request;
@@ -68,16 +69,15 @@ pub mod variables;
 
 pub use batch::{Batch, Batching};
 pub use dispatch::{Answer, Service};
-pub use endpoint::{blocking, with_state};
-pub use error::{Arg, Error, python_repr};
+pub use error::{Arg, Error};
 pub use executor::{Executor, Identity};
+pub use handler::{blocking, with_state};
 pub use host::{
-    command::{CommandError, serve_command},
-    container::{Ended, ServeError, ServeOptions, serve, serve_on, stop_signal},
-    program::{OptionError, run},
+    CommandError, OptionError, ServeError, ServeOptions, Shutdown, run, serve, serve_command,
+    serve_on, stop_signal,
 };
-pub use json::structure;
-pub use reply::Reply;
+pub use inbound::invoke;
+pub use reply::{Reply, struct_from_json};
 pub use request::Request;
 
 pub use flowgate_proto::{

@@ -1,5 +1,4 @@
-//! The log of a program: human text on a terminal, JSON on Lambda, filtered by `FLOWGATE_LOG` or Jina's own
-//! `JINA_LOG_LEVEL`.
+//! Sets up a program's log: text on a terminal, JSON on Lambda, filtered by `FLOWGATE_LOG` or Jina's `JINA_LOG_LEVEL`.
 
 use std::io::IsTerminal as _;
 
@@ -8,17 +7,17 @@ use tracing_subscriber::{
     filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For a person to read.
+    /// Text for people.
     Human,
-    /// For a log service to read: one JSON object a line.
+    /// One JSON object per line, for a log service.
     Json,
 }
 
 impl Format {
-    /// JSON on Lambda, where nobody looks at a terminal.
+    /// Returns JSON on Lambda and text elsewhere.
     #[must_use]
     pub fn for_environment(env: &dyn Fn(&str) -> Option<String>) -> Self {
         match env("AWS_LAMBDA_FUNCTION_NAME") {
@@ -28,17 +27,17 @@ impl Format {
     }
 }
 
-/// Starts the log on standard error. A second call changes nothing.
+/// Starts the log on standard error. `env` looks up an environment variable. A second call changes nothing.
 pub fn start(format: Format, env: &dyn Fn(&str) -> Option<String>) {
-    let (filter, complaint) = filter(env);
-    if let Some(complaint) = complaint {
-        complain(&complaint);
+    let (filter, warning) = filter(env);
+    if let Some(warning) = warning {
+        print_warning(&warning);
     }
     let log = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer()
-        .with_ansi(colours(std::io::stderr().is_terminal(), env))
+        .with_ansi(use_colours(std::io::stderr().is_terminal(), env))
         .with_writer(std::io::stderr);
-    // A log that is already there, a test's for example, stays.
+    // Fails when a log is already set up, by a test for example; that one stays.
     let _ = match format {
         Format::Human => log.with(lines).try_init(),
         Format::Json => {
@@ -48,42 +47,40 @@ pub fn start(format: Format, env: &dyn Fn(&str) -> Option<String>) {
     };
 }
 
-/// Colours are for a terminal whose owner has not turned them off, by Jina's variable or by everybody's.
-fn colours(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
+/// Whether to colour log lines: on a terminal, unless `JINA_LOG_NO_COLOR` or `NO_COLOR` is set.
+fn use_colours(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
     let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
     is_terminal && !["JINA_LOG_NO_COLOR", "NO_COLOR"].into_iter().any(is_set)
 }
 
-/// `FLOWGATE_LOG` takes levels and `target=level`, between commas. One that does not parse falls back to the level
-/// `info`, and what to say about it comes along.
+/// Parses `FLOWGATE_LOG`: levels and `target=level`, separated by commas. If it is invalid, returns the level `info`
+/// and a warning.
 fn filter(env: &dyn Fn(&str) -> Option<String>) -> (Targets, Option<String>) {
     let is_set = |name| env(name).filter(|value| value.contains(|letter| !" ,".contains(letter)));
     let directives = is_set("FLOWGATE_LOG").unwrap_or_else(|| {
-        let jinas = is_set("JINA_LOG_LEVEL");
-        jinas.as_deref().map_or("info", level).to_owned()
+        let jina_level = is_set("JINA_LOG_LEVEL");
+        jina_level.as_deref().map_or("info", level).to_owned()
     });
-    // To the parser an empty directive is the level `error`.
+    // The parser would take an empty directive for the level `error`.
     let parts = directives.split(',').map(str::trim);
     let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
     match parts.join(",").parse() {
         Ok(filter) => (filter, None),
         Err(error) => {
-            let complaint =
-                format!("FLOWGATE_LOG: {directives:?} is no filter ({error}); the level is info");
-            (Targets::new().with_default(Level::INFO), Some(complaint))
+            let warning = format!(
+                "FLOWGATE_LOG: {directives:?} is not a valid filter ({error}); the level is info"
+            );
+            (Targets::new().with_default(Level::INFO), Some(warning))
         }
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "there is no log yet that it could be said in"
-)]
-fn complain(complaint: &str) {
-    eprintln!("{complaint}");
+#[expect(clippy::print_stderr, reason = "the log is not set up yet")]
+fn print_warning(warning: &str) {
+    eprintln!("{warning}");
 }
 
-/// Jina's level names, which are Python's and a `SUCCESS` of its own, as tracing's.
+/// Maps Jina's level names, which are Python's and `SUCCESS`, to tracing's.
 fn level(jina: &str) -> &'static str {
     match jina.to_ascii_uppercase().as_str() {
         "DEBUG" => "debug",
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn jinas_level_counts_unless_ours_is_set() {
+    fn jinas_level_applies_unless_flowgate_log_is_set() {
         assert_eq!(filter_of(&[]), "info");
         assert_eq!(filter_of(&[("JINA_LOG_LEVEL", "WARNING")]), "warn");
         assert_eq!(
@@ -129,27 +126,27 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_does_not_parse_is_complained_about() {
+    fn an_invalid_filter_falls_back_to_info_with_a_warning() {
         let env = |value: &'static str| {
             move |name: &str| (name == "FLOWGATE_LOG").then(|| value.to_owned())
         };
-        let (fallen_back, complaint) = filter(&env("gateway=loud"));
-        assert_eq!(fallen_back.to_string(), "info");
-        let complaint = complaint.expect("a complaint");
+        let (fallback, warning) = filter(&env("gateway=loud"));
+        assert_eq!(fallback.to_string(), "info");
+        let warning = warning.expect("a warning");
         assert!(
-            complaint.contains("FLOWGATE_LOG") && !complaint.contains('\n'),
-            "{complaint}"
+            warning.contains("FLOWGATE_LOG") && !warning.contains('\n'),
+            "{warning}"
         );
         assert_eq!(filter(&env("debug")).1, None);
     }
 
     #[test]
     fn colours_are_for_terminals() {
-        assert!(colours(true, &|_| None));
-        assert!(!colours(false, &|_| None));
+        assert!(use_colours(true, &|_| None));
+        assert!(!use_colours(false, &|_| None));
         for variable in ["NO_COLOR", "JINA_LOG_NO_COLOR"] {
             let env = |name: &str| (name == variable).then(|| "1".to_owned());
-            assert!(!colours(true, &env), "{variable}");
+            assert!(!use_colours(true, &env), "{variable}");
         }
     }
 }

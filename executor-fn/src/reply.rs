@@ -1,8 +1,11 @@
-//! What a handler gives back.
+//! What a handler returns, and how it writes JSON into a reply's results or a document's tags.
 
 use flowgate_proto::{Struct, docarray::DocumentProto};
+use serde_json::Value as Json;
 
-/// A handler's reply: documents, a results map, both, or nothing new.
+use crate::Error;
+
+/// A handler's reply: new documents, results, both, or neither.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     pub(crate) documents: Option<Vec<DocumentProto>>,
@@ -10,7 +13,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// These documents instead of the request's.
+    /// Replaces the request's documents by these.
     #[must_use]
     pub const fn documents(documents: Vec<DocumentProto>) -> Self {
         Self {
@@ -19,7 +22,7 @@ impl Reply {
         }
     }
 
-    /// The request's documents as they came.
+    /// Returns the request's documents unchanged.
     #[must_use]
     pub const fn unchanged() -> Self {
         Self {
@@ -28,8 +31,16 @@ impl Reply {
         }
     }
 
-    /// The request's documents as they came, and a map that the client finds in the parameters
-    /// under `__results__` and the name of this Executor (`exec0/rep-0`).
+    /// Returns the request's documents unchanged, and `results`, which the client finds in the response's
+    /// parameters under `__results__` and the name of this Executor process (`exec0/rep-0`).
+    ///
+    /// ```
+    /// # use executor_fn::{Error, Reply, Request, struct_from_json};
+    /// async fn count(request: Request) -> Result<Reply, Error> {
+    ///     let count = request.documents().len();
+    ///     Ok(Reply::results(struct_from_json(serde_json::json!({"count": count}))?))
+    /// }
+    /// ```
     #[must_use]
     pub const fn results(results: Struct) -> Self {
         Self {
@@ -38,7 +49,7 @@ impl Reply {
         }
     }
 
-    /// The same reply with these documents.
+    /// Adds documents that replace the request's.
     #[must_use]
     pub fn with_documents(mut self, documents: Vec<DocumentProto>) -> Self {
         self.documents = Some(documents);
@@ -50,4 +61,22 @@ impl From<Vec<DocumentProto>> for Reply {
     fn from(documents: Vec<DocumentProto>) -> Self {
         Self::documents(documents)
     }
+}
+
+/// Converts a JSON object to the `google.protobuf.Struct` of results, tags and parameters. Numbers become
+/// doubles.
+///
+/// ```
+/// let tags = executor_fn::struct_from_json(serde_json::json!({"words": 3, "top": ["a", "b"]}));
+/// assert_eq!(tags.expect("an object").fields.len(), 2);
+/// ```
+///
+/// # Errors
+/// A `TypeError` when `json` is not an object.
+pub fn struct_from_json(json: Json) -> Result<Struct, Error> {
+    if !json.is_object() {
+        let text = format!("expected a JSON object, got {json}");
+        return Err(Error::new("TypeError", text));
+    }
+    Ok(flowgate_proto::struct_from_json(json).unwrap_or_default())
 }

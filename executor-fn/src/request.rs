@@ -1,5 +1,5 @@
-//! What a handler gets: the documents of one request, or of all requests of a no_reduce join, and
-//! the parameters meant for this Executor.
+//! What a handler gets: the documents of one request, or of all requests of a `no_reduce` join, and the
+//! parameters for this Executor.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,51 +13,56 @@ use flowgate_proto::{
 pub struct Request {
     header: HeaderProto,
     parameters: Struct,
-    read: Read,
+    decoded: DecodedRequests,
 }
 
 impl Request {
-    pub(crate) const fn new(header: HeaderProto, parameters: Struct, read: Read) -> Self {
+    pub(crate) const fn new(
+        header: HeaderProto,
+        parameters: Struct,
+        decoded: DecodedRequests,
+    ) -> Self {
         Self {
             header,
             parameters,
-            read,
+            decoded,
         }
     }
 
-    /// The documents. Those of a join stand in reverse order of its parts, the last part's first,
-    /// as in Jina 3.13 (recording `grpc/34-no_reduce_b_first`).
+    /// The documents. Those of a join are in reverse order of its requests, the last request's first, as in
+    /// Jina 3.13 (recording `grpc/34-no_reduce_b_first`).
     #[must_use]
     pub fn documents(&self) -> &[DocumentProto] {
-        &self.read.documents
+        &self.decoded.documents
     }
 
-    /// The documents, to be changed in place.
+    /// The documents, for changes in place.
     pub fn documents_mut(&mut self) -> &mut [DocumentProto] {
-        &mut self.read.documents
+        &mut self.decoded.documents
     }
 
-    /// The documents as the handler's own.
+    /// Takes the documents out of the request.
     #[must_use]
     pub fn into_documents(self) -> Vec<DocumentProto> {
-        self.read.documents
+        self.decoded.documents
     }
 
-    /// The documents part by part, in the order in which a join's requests came; one part for a
-    /// plain request, `None` when there is no document at all.
+    /// The documents of each request of a join, in the order of the requests; one slice for a plain request.
+    /// `None` when there are no documents at all.
     #[must_use]
     pub fn docs_matrix(&self) -> Option<Vec<&[DocumentProto]>> {
-        let parts = self.read.parts.iter();
+        let parts = self.decoded.parts.iter();
         (!self.documents().is_empty()).then(|| parts.map(|part| self.part(part)).collect())
     }
 
-    /// The parts by the last name in each one's routes: the deployment it comes from, `gateway`
-    /// where this is the first, empty without a route. Of several from one place the last counts.
+    /// The documents of each request of a join by the deployment that it comes from, the last name in its
+    /// routes: `gateway` in the first Executor of a Flow, empty without a route. Of several requests from
+    /// the same deployment the last one counts.
     #[must_use]
     pub fn docs_map(&self) -> BTreeMap<&str, &[DocumentProto]> {
-        let parts = self.read.parts.iter();
+        let parts = self.decoded.parts.iter();
         parts
-            .map(|part| (part.executor.as_str(), self.part(part)))
+            .map(|part| (part.deployment.as_str(), self.part(part)))
             .collect()
     }
 
@@ -65,77 +70,78 @@ impl Request {
         self.documents().get(part.range.clone()).unwrap_or_default()
     }
 
-    /// The request's parameters, with those under the Executor's own name merged over them.
+    /// The request's parameters. Those under this Executor's own name are merged over the others.
     #[must_use]
     pub const fn parameters(&self) -> &Struct {
         &self.parameters
     }
 
-    /// One parameter; `None` when it is absent or null.
+    /// The parameter `name`; `None` when it is missing or null.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&Kind> {
         let kind = self.parameters.fields.get(name)?.kind.as_ref()?;
         (!matches!(kind, Kind::NullValue(_))).then_some(kind)
     }
 
-    /// A parameter that is a number.
+    /// The parameter `name` if it is a number.
     #[must_use]
-    pub fn number(&self, name: &str) -> Option<f64> {
+    pub fn number_parameter(&self, name: &str) -> Option<f64> {
         match self.parameter(name)? {
             Kind::NumberValue(number) => Some(*number),
             _ => None,
         }
     }
 
-    /// A parameter that is text.
+    /// The parameter `name` if it is a text.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn text_parameter(&self, name: &str) -> Option<&str> {
         match self.parameter(name)? {
             Kind::StringValue(text) => Some(text),
             _ => None,
         }
     }
 
-    /// The endpoint that was asked for; it differs from the bound one in a default handler.
+    /// The endpoint that the client named. In a default handler it differs from the endpoint of the binding.
     #[must_use]
     pub fn exec_endpoint(&self) -> &str {
         self.header.exec_endpoint.as_deref().unwrap_or_default()
     }
 
-    /// The header of the (first) request.
+    /// The header of the request, of a join the first request's.
     #[must_use]
     pub const fn header(&self) -> &HeaderProto {
         &self.header
     }
 }
 
-/// Documents read out of one or more requests.
+/// The decoded documents of one or more requests.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Read {
+pub(crate) struct DecodedRequests {
     pub(crate) documents: Vec<DocumentProto>,
     parts: Vec<Part>,
-    /// Whether reading the requests again gives the same documents: not so where ids had to be made.
-    pub(crate) repeatable: bool,
+    /// Whether decoding the requests again gives the same documents. Not so when ids had to be generated.
+    pub(crate) is_repeatable: bool,
 }
 
+/// Where the documents of one request are among all documents.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
-    executor: String,
+    deployment: String,
     range: Range<usize>,
 }
 
-impl Read {
+impl DecodedRequests {
     /// Decodes and normalises the documents of `requests`.
-    pub(crate) fn requests(requests: &[DataRequest]) -> Result<Self, DocumentsError> {
-        let mut read = Self::default();
+    pub(crate) fn decode(requests: &[DataRequest]) -> Result<Self, DocumentsError> {
+        let mut decoded = Self::default();
         for request in requests.iter().rev() {
-            read.add(request)?;
+            decoded.add(request)?;
         }
-        read.parts.reverse();
-        read.repeatable = read.documents.iter().all(has_ids);
-        // All parts at once: what one call may add is bounded, the number of parts is not.
-        normalise_all(&mut read.documents);
-        Ok(read)
+        decoded.parts.reverse();
+        decoded.is_repeatable = decoded.documents.iter().all(has_ids);
+        // In one call for all requests: a call bounds the memory it adds, and the number of requests is not bounded.
+        normalise_all(&mut decoded.documents);
+        Ok(decoded)
     }
 
     fn add(&mut self, request: &DataRequest) -> Result<(), DocumentsError> {
@@ -143,7 +149,7 @@ impl Read {
         self.documents.extend(request.documents.clone().into_vec()?);
         let route = request.routes.last();
         self.parts.push(Part {
-            executor: route
+            deployment: route
                 .map(|route| route.executor.clone())
                 .unwrap_or_default(),
             range: start..self.documents.len(),
@@ -152,7 +158,7 @@ impl Read {
     }
 }
 
-/// Whether the document and all below it have ids. The depth is prost's limit when decoding.
+/// Whether the document and all its chunks and matches have ids. prost's decoding limits the depth.
 fn has_ids(document: &DocumentProto) -> bool {
     !document.id.is_empty()
         && document.chunks.iter().all(has_ids)

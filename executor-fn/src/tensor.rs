@@ -1,4 +1,4 @@
-//! Dense vectors in and out of `NdArrayProto`: numpy's raw bytes to `f32` and back.
+//! Converts between the dense arrays of `NdArrayProto`, which hold numpy's raw bytes, and vectors of `f32`.
 
 use bytes::Bytes;
 use flowgate_proto::{
@@ -6,69 +6,76 @@ use flowgate_proto::{
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto::Content},
 };
 
-/// Most elements that an array without bytes, which stands for zeros, may claim.
+/// The largest number of elements of an array with a shape and no bytes, which stands for zeros.
 pub const MAX_IMPLIED_ZEROS: usize = 1 << 20;
 
-/// Why an array is no vector of numbers.
+/// Why an array cannot be converted to numbers.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TensorError {
-    /// Sparse, or nothing at all.
+    /// The array is sparse or missing.
     #[error("the array is not dense")]
     NotDense,
-    /// A dtype that holds no real numbers.
-    #[error("the dtype {dtype:?} holds no real numbers")]
+    /// The dtype is not one of real numbers.
+    #[error("the dtype {dtype:?} is not supported: expected a float, integer or bool")]
     Dtype {
-        /// numpy's name for it.
+        /// The dtype in numpy's notation.
         dtype: String,
     },
-    /// More or fewer bytes than the shape asks for.
+    /// The number of bytes does not match shape and dtype.
     #[error("an array of shape {shape:?} and dtype {dtype:?} cannot have {bytes} bytes")]
     Length {
-        /// As the array says it.
+        /// The shape of the array.
         shape: Vec<u32>,
-        /// As the array says it.
+        /// The dtype of the array.
         dtype: String,
-        /// As they came.
+        /// The number of bytes in the array.
         bytes: usize,
     },
 }
 
-/// The numbers of a dense array in C order, whatever its shape; of any float, integer or bool dtype.
-/// An array with a shape and no bytes stands for zeros, as in docarray 0.21.
+/// Returns the numbers of a dense array of any shape in C order, converted from any float, integer or bool
+/// dtype. An array with a shape and no bytes stands for zeros, as in docarray 0.21.
+///
+/// ```
+/// use executor_fn::tensor;
+///
+/// let array = tensor::from_slice(&[0.5, 1.5]);
+/// assert_eq!(tensor::to_vec(&array), Ok(vec![0.5, 1.5]));
+/// ```
 ///
 /// # Errors
-/// When it is not dense, not of numbers, or its bytes and its shape do not agree.
-pub fn read(array: &NdArrayProto) -> Result<Vec<f32>, TensorError> {
+/// When the array is not dense, has another dtype, or its number of bytes does not match its shape.
+pub fn to_vec(array: &NdArrayProto) -> Result<Vec<f32>, TensorError> {
     let Some(Content::Dense(dense)) = &array.content else {
         return Err(TensorError::NotDense);
     };
     let mut sizes = dense.shape.iter().map(|size| *size as usize);
     let count = sizes.try_fold(1_usize, usize::checked_mul);
-    let length = || TensorError::Length {
+    let length_error = || TensorError::Length {
         shape: dense.shape.clone(),
         dtype: dense.dtype.clone(),
         bytes: dense.buffer.len(),
     };
-    let count = count.ok_or_else(length)?;
+    let count = count.ok_or_else(length_error)?;
     if dense.buffer.is_empty() && !dense.shape.is_empty() {
         return (count <= MAX_IMPLIED_ZEROS)
             .then(|| vec![0.0; count])
-            .ok_or_else(length);
+            .ok_or_else(length_error);
     }
     let dtype = Dtype::parse(&dense.dtype).filter(|dtype| dtype.is_number());
     let dtype = dtype.ok_or_else(|| TensorError::Dtype {
         dtype: dense.dtype.clone(),
     })?;
     if count.checked_mul(dtype.size()) != Some(dense.buffer.len()) {
-        return Err(length());
+        return Err(length_error());
     }
     let elements = dense.buffer.chunks_exact(dtype.size());
     Ok(elements.map(|bytes| number(&dtype.read(bytes))).collect())
 }
 
-/// A vector as a numpy array of dtype `<f4`.
+/// Returns a one-dimensional numpy array of dtype `<f4`.
 #[must_use]
-pub fn write(vector: &[f32]) -> NdArrayProto {
+pub fn from_slice(vector: &[f32]) -> NdArrayProto {
     let bytes: Vec<u8> = vector
         .iter()
         .flat_map(|number| number.to_le_bytes())
@@ -84,7 +91,7 @@ pub fn write(vector: &[f32]) -> NdArrayProto {
     }
 }
 
-/// The nearest `f32`.
+/// Rounds to the nearest `f32`.
 fn number(element: &Element) -> f32 {
     match element {
         Element::Bool(truth) => f32::from(u8::from(*truth)),
@@ -129,7 +136,7 @@ mod tests {
         ];
         for (dtype, bytes, number) in cases {
             assert_eq!(
-                read(&array(dtype, &[1], bytes)),
+                to_vec(&array(dtype, &[1], bytes)),
                 Ok(vec![number]),
                 "{dtype}"
             );
@@ -137,28 +144,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_vector_survives_the_round_trip() {
         let vector = [0.1, -2.0, f32::MAX];
-        assert_eq!(read(&write(&vector)), Ok(vector.to_vec()));
-        assert_eq!(read(&write(&[])), Ok(vec![]));
+        assert_eq!(to_vec(&from_slice(&vector)), Ok(vector.to_vec()));
+        assert_eq!(to_vec(&from_slice(&[])), Ok(vec![]));
     }
 
     #[test]
-    fn claims_that_the_bytes_do_not_keep_are_errors() {
-        assert!(read(&array("<f4", &[2], &[0; 4])).is_err());
-        assert!(read(&array("<f4", &[u32::MAX, u32::MAX, u32::MAX], &[0; 4])).is_err());
+    fn a_shape_that_does_not_match_the_bytes_is_an_error() {
+        assert!(to_vec(&array("<f4", &[2], &[0; 4])).is_err());
+        assert!(to_vec(&array("<f4", &[u32::MAX, u32::MAX, u32::MAX], &[0; 4])).is_err());
         assert!(
-            read(&array("<f4", &[u32::MAX], &[])).is_err(),
-            "zeros without end"
+            to_vec(&array("<f4", &[u32::MAX], &[])).is_err(),
+            "too many implied zeros"
         );
-        assert!(read(&array("<U1", &[1], &[0; 4])).is_err());
-        assert!(read(&array("é", &[1], &[0; 4])).is_err());
-        assert!(read(&array("", &[1], &[0; 4])).is_err());
-        assert_eq!(read(&NdArrayProto::default()), Err(TensorError::NotDense));
+        assert!(to_vec(&array("<U1", &[1], &[0; 4])).is_err());
+        assert!(to_vec(&array("é", &[1], &[0; 4])).is_err());
+        assert!(to_vec(&array("", &[1], &[0; 4])).is_err());
+        assert_eq!(to_vec(&NdArrayProto::default()), Err(TensorError::NotDense));
         assert_eq!(
-            read(&array("<f8", &[3], &[])),
+            to_vec(&array("<f8", &[3], &[])),
             Ok(vec![0.0; 3]),
-            "docarray's zeros"
+            "implied zeros"
         );
     }
 }

@@ -1,10 +1,13 @@
-//! Variables with our prefix -> a warning for each that is misspelt: a slip of the pen would be taken for the default.
+//! Warns about misspelled `FLOWGATE_*` environment variables, which would silently leave a setting at its default.
 
 use std::ffi::OsString;
 
 const PREFIX: &str = "FLOWGATE_";
 
-/// Those of both programs, so that one template may set them for all of its functions.
+/// Letters added, removed, changed or swapped with the next one, up to which a name counts as misspelled.
+const MAX_EDITS: usize = 2;
+
+/// The variables of the Gateway and the Executor alike: one SAM template may set all of them for all functions.
 const KNOWN: [&str; 11] = [
     "FLOWGATE_COMMAND_PORT",
     "FLOWGATE_COMMAND_START",
@@ -19,39 +22,39 @@ const KNOWN: [&str; 11] = [
     "FLOWGATE_MEMORY_PERCENT",
 ];
 
-/// Warns of names that are nearly one of them. Others are somebody's: a Flow may refer to any, and Kubernetes makes
-/// `FLOWGATE_PORT_8080_TCP` and more for a Service of the name `flowgate`.
-pub fn warn_of_misspelt(names: impl IntoIterator<Item = OsString>) {
+/// Logs a warning for each of `names` that is within two edits of a known variable. Other names with the prefix are
+/// valid: a Flow may refer to any variable, and Kubernetes sets `FLOWGATE_PORT_8080_TCP` and others for a Service
+/// named `flowgate`.
+pub fn warn_about_misspelled(names: impl IntoIterator<Item = OsString>) {
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    for (name, meant) in misspelt(names) {
-        tracing::warn!("{name} is read by nothing here: did you mean {meant}?");
+    for (name, known) in misspelled(names) {
+        tracing::warn!(
+            variable = name,
+            did_you_mean = known,
+            "unknown environment variable"
+        );
     }
 }
 
-fn misspelt(
+fn misspelled(
     names: impl IntoIterator<Item = String>,
 ) -> impl Iterator<Item = (String, &'static str)> {
-    let ours = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    // Measuring how far names are apart takes longer than all else that a start reads.
-    let others = ours.filter(|name| !KNOWN.contains(&name.as_str()));
-    others.filter_map(|name| {
+    let prefixed = names.into_iter().filter(|name| name.starts_with(PREFIX));
+    // Known names are filtered out first: computing distances would take longer than the rest of the start.
+    let unknown = prefixed.filter(|name| !KNOWN.contains(&name.as_str()));
+    unknown.filter_map(|name| {
         let distances = KNOWN.map(|known| (strsim::damerau_levenshtein(known, &name), known));
-        let (distance, meant) = distances.into_iter().min()?;
-        (1..=MOST_SLIPS)
-            .contains(&distance)
-            .then_some((name, meant))
+        let (distance, known) = distances.into_iter().min()?;
+        (1..=MAX_EDITS).contains(&distance).then_some((name, known))
     })
 }
-
-/// Letters left out, added, changed or exchanged.
-const MOST_SLIPS: usize = 2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_nearly_ours_is_misspelt() {
+    fn only_names_close_to_a_known_one_are_misspelled() {
         let names = [
             "FLOWGATE_COMAND_START",
             "FLOWGATE_FLOW",
@@ -59,7 +62,7 @@ mod tests {
             "FLOWGATE_SERVICE_HOST",
             "PATH",
         ];
-        let found: Vec<_> = misspelt(names.map(str::to_owned)).collect();
+        let found: Vec<_> = misspelled(names.map(str::to_owned)).collect();
         let expected = ("FLOWGATE_COMAND_START".to_owned(), "FLOWGATE_COMMAND_START");
         assert_eq!(found, [expected]);
     }

@@ -1,4 +1,4 @@
-//! The real program `executor-fn` as a Lambda function, in front of a small Runtime API of this test's own.
+//! The program `executor-fn` as a Lambda function, against a small emulation of the Runtime API.
 
 #[path = "lambda/function.rs"]
 mod function;
@@ -20,10 +20,10 @@ use self::{
     runtime_api::{Outcome, RuntimeApi},
 };
 
-const BY_HAND: &str = r#"{"data":[{"id":"d","text":"hello"}],"execEndpoint":"/"}"#;
+const PLAIN_JSON: &str = r#"{"data":[{"id":"d","text":"hello"}],"execEndpoint":"/"}"#;
 
-/// `executor-fn` itself, which serves gRPC where it is told no Runtime API.
-const WRAPPED: &[&str] = &["--", BIN, "--port", "{port}", "--name", "wrapped"];
+/// A command for `executor-fn` to run: `executor-fn` itself, which serves gRPC without a Runtime API.
+const COMMAND: &[&str] = &["--", BIN, "--port", "{port}", "--name", "wrapped"];
 
 fn answer(outcome: Outcome) -> String {
     match outcome {
@@ -32,14 +32,14 @@ fn answer(outcome: Outcome) -> String {
     }
 }
 
-fn fault(outcome: Outcome) -> FunctionError {
+fn function_error(outcome: Outcome) -> FunctionError {
     match outcome {
         Outcome::Error(text) => serde_json::from_str(&text).expect("an error object"),
         Outcome::Answer(text) => panic!("an answer: {text}"),
     }
 }
 
-fn parts(count: usize) -> String {
+fn invocation(requests: usize) -> String {
     let mut request = DataRequest::default();
     request.header.exec_endpoint = Some("/".to_owned());
     request.documents = vec![DocumentProto {
@@ -47,10 +47,10 @@ fn parts(count: usize) -> String {
         ..DocumentProto::default()
     }]
     .into();
-    let requests = vec![request; count];
+    let requests = vec![request; requests];
     let list = DataRequestListProto { requests }.encode_to_vec();
-    let invocation = Invocation::process(&list, flowgate_proto::Compression::Zstd);
-    let text = invocation.expect("an invocation").to_json().expect("JSON");
+    let payload = Invocation::process(&list, flowgate_proto::Compression::Zstd);
+    let text = payload.expect("an invocation").to_json().expect("JSON");
     String::from_utf8(text).expect("UTF-8")
 }
 
@@ -58,9 +58,9 @@ fn parts(count: usize) -> String {
 async fn invocations_are_answered_one_after_the_other() {
     let api = RuntimeApi::start().await;
     let _function = Function::start(&api, &[], &[]);
-    let by_hand = answer(api.invoke(BY_HAND).await);
-    assert!(by_hand.contains("hello from Flowgate"), "{by_hand}");
-    let broken = fault(api.invoke("{").await);
+    let greeting = answer(api.invoke(PLAIN_JSON).await);
+    assert!(greeting.contains("hello from Flowgate"), "{greeting}");
+    let broken = function_error(api.invoke("{").await);
     assert_eq!(
         broken.kind(),
         Some(FunctionErrorKind::BadPayload),
@@ -69,34 +69,34 @@ async fn invocations_are_answered_one_after_the_other() {
     let endpoints = Invocation::new(Call::Endpoints).to_json().expect("JSON");
     let endpoints = String::from_utf8(endpoints).expect("UTF-8");
     let text = answer(api.invoke(&endpoints).await);
-    let told: EndpointsProto = InvocationResponse::from_json(&text)
+    let endpoints: EndpointsProto = InvocationResponse::from_json(&text)
         .and_then(|answer| answer.decode_message(1 << 20))
         .expect("endpoints");
-    assert_eq!(told.endpoints, ["/default", "_jina_dry_run_"]);
-    assert_eq!(api.most_polls(), 1);
+    assert_eq!(endpoints.endpoints, ["/default", "_jina_dry_run_"]);
+    assert_eq!(api.max_open_polls(), 1);
 }
 
 #[tokio::test]
-async fn managed_instances_are_asked_for_several_invocations() {
+async fn on_managed_instances_several_invocations_are_polled_for() {
     let api = RuntimeApi::start().await;
     let _function = Function::start(&api, &[], &[("AWS_LAMBDA_MAX_CONCURRENCY", "3")]);
-    answer(api.invoke(BY_HAND).await);
-    api.until(|api| api.most_polls() == 3).await;
+    answer(api.invoke(PLAIN_JSON).await);
+    api.wait_until(|api| api.max_open_polls() == 3).await;
 }
 
 #[tokio::test]
-async fn a_missing_variable_of_lambdas_is_no_panic() {
+async fn a_missing_variable_of_lambda_is_not_a_panic() {
     let api = RuntimeApi::start().await;
     let mut function = Function::start(&api, &[], &[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")]);
     assert_eq!(function.exit_code().await, Some(64));
 }
 
-/// Lambda's log is JSON, in which an error alone would say only that something failed.
+/// Without the chain of causes, the log line would only say that something failed.
 #[tokio::test]
 async fn the_log_says_why_a_function_does_not_start() {
     let api = RuntimeApi::start().await;
-    let said = Function::said(&api, &[("FLOWGATE_MEMORY_PERCENT", "500")]).await;
-    let line: serde_json::Value = serde_json::from_str(said.trim()).expect("a line of JSON");
+    let log = Function::log(&api, &[("FLOWGATE_MEMORY_PERCENT", "500")]).await;
+    let line: serde_json::Value = serde_json::from_str(log.trim()).expect("a line of JSON");
     let error = line["error"].as_str().expect("an error");
     assert!(
         error.contains("FLOWGATE_MEMORY_PERCENT") && error.contains("500"),
@@ -105,11 +105,11 @@ async fn the_log_says_why_a_function_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_command_answers_and_is_started_again_when_it_dies() {
+async fn a_command_answers_and_is_restarted_when_it_dies() {
     let api = RuntimeApi::start().await;
-    let function = Function::start(&api, WRAPPED, &[]);
+    let function = Function::start(&api, COMMAND, &[]);
     for count in [1, 2] {
-        let text = answer(api.invoke(&parts(count)).await);
+        let text = answer(api.invoke(&invocation(count)).await);
         let answer = InvocationResponse::from_json(&text).expect("an answer");
         let message: DataRequest = answer.decode_message(1 << 20).expect("a message");
         assert_eq!(message.routes[0].executor, "wrapped");
@@ -118,26 +118,29 @@ async fn a_command_answers_and_is_started_again_when_it_dies() {
     }
     let first = function.command();
     function::kill(first);
-    // Whether the death is known already decides which of the two it is.
-    let meanwhile = api.invoke(&parts(1)).await;
+    // An error if the death is not noticed yet, else an answer of the next run.
+    let meanwhile = api.invoke(&invocation(1)).await;
     if let Outcome::Error(_) = meanwhile {
-        let fault = fault(meanwhile);
+        let error = function_error(meanwhile);
         assert_eq!(
-            fault.kind(),
+            error.kind(),
             Some(FunctionErrorKind::Unavailable),
-            "{fault:?}"
+            "{error:?}"
         );
     }
-    answer(api.invoke(&parts(1)).await);
+    answer(api.invoke(&invocation(1)).await);
     assert_ne!(function.command(), first);
 }
 
 #[tokio::test]
 async fn a_command_is_stopped_with_the_function() {
     let api = RuntimeApi::start().await;
-    let mut function = Function::start(&api, WRAPPED, &[]);
-    answer(api.invoke(BY_HAND).await);
-    assert!(api.has_extension(), "Lambda would send no SIGTERM");
+    let mut function = Function::start(&api, COMMAND, &[]);
+    answer(api.invoke(PLAIN_JSON).await);
+    assert!(
+        api.has_extension(),
+        "without an extension Lambda sends no SIGTERM"
+    );
     let command = function.command();
     function.terminate();
     assert_eq!(function.exit_code().await, Some(0));
@@ -147,28 +150,28 @@ async fn a_command_is_stopped_with_the_function() {
 #[tokio::test]
 async fn a_command_that_is_not_ready_in_time_fails_the_start() {
     let api = RuntimeApi::start().await;
-    let patience = [("FLOWGATE_COMMAND_START_TIMEOUT", "1")];
-    let mut function = Function::start(&api, &["--", "sleep", "60"], &patience);
+    let timeout = [("FLOWGATE_COMMAND_START_TIMEOUT", "1")];
+    let mut function = Function::start(&api, &["--", "sleep", "60"], &timeout);
     assert_eq!(function.exit_code().await, Some(1));
-    assert_eq!(api.most_polls(), 0);
+    assert_eq!(api.max_open_polls(), 0);
 }
 
 #[tokio::test]
-async fn a_command_that_may_come_later_leaves_invocations_waiting() {
+async fn invocations_wait_for_a_command_that_starts_later() {
     let api = RuntimeApi::start().await;
     let later = [("FLOWGATE_COMMAND_START", "later")];
     let _function = Function::start(&api, &["sleep", "60"], &later);
-    let fault = fault(api.invoke_for(BY_HAND, Duration::from_millis(400)).await);
+    let error = function_error(api.invoke_for(PLAIN_JSON, Duration::from_millis(400)).await);
     assert_eq!(
-        fault.kind(),
+        error.kind(),
         Some(FunctionErrorKind::Unavailable),
-        "{fault:?}"
+        "{error:?}"
     );
-    assert!(fault.error_message.contains("being started"), "{fault:?}");
+    assert!(error.error_message.contains("being started"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_command_that_does_not_stay_ends_the_function() {
+async fn a_command_that_ends_too_often_ends_the_function() {
     let api = RuntimeApi::start().await;
     let env = [
         ("FLOWGATE_COMMAND_START", "later"),
@@ -180,7 +183,7 @@ async fn a_command_that_does_not_stay_ends_the_function() {
 }
 
 #[tokio::test]
-async fn outside_of_lambda_the_command_takes_the_programs_place() {
-    let line = outside_of_lambda(WRAPPED).await;
+async fn outside_of_lambda_the_command_replaces_the_program() {
+    let line = outside_of_lambda(COMMAND).await;
     assert!(line.starts_with("Greeter listens on"), "{line}");
 }

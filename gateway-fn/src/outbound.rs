@@ -71,7 +71,7 @@ impl Deployment {
     pub fn flush_batches(&self) {
         match self {
             Self::Grpc(_) | Self::Lambda(_) => {}
-            Self::InProcess(service) => service.close(),
+            Self::InProcess(service) => service.flush_batches(),
         }
     }
 

@@ -83,7 +83,7 @@ def test_it_is_restarted_after_a_crash(function):
     before = call(function)["data"][0]["tags"]["pid"]
     died = call(function, "/die")
     assert died["errorType"] == "Flowgate.Unavailable"
-    assert "being started again" in died["errorMessage"]
+    assert "being restarted" in died["errorMessage"]
     after = call(function)["data"][0]["tags"]["pid"]
     assert after != before
 

@@ -37,7 +37,7 @@ pub fn text_of(document: &DocumentProto) -> &str {
 /// When it is not an object.
 #[must_use]
 pub fn fields(json: serde_json::Value) -> Struct {
-    executor_fn::structure(json).expect("an object")
+    executor_fn::struct_from_json(json).expect("an object")
 }
 
 /// The Executor `Multi`: one endpoint per kind of change to documents.
@@ -58,7 +58,7 @@ pub fn multi() -> Executor {
             each(request, |document, _| {
                 #[expect(clippy::cast_precision_loss, reason = "texts of the recordings are short")]
                 let length = text_of(document).len() as f32;
-                document.embedding = Some(tensor::write(&[length, 1.5, -2.0]));
+                document.embedding = Some(tensor::from_slice(&[length, 1.5, -2.0]));
             })
         })
         .on("/tensor_list", |request| {
@@ -98,14 +98,14 @@ pub fn order(name: &'static str) -> Executor {
     with_tag_endpoints(Executor::new("Order"), name).on(
         "/order",
         move |request: Request| async move {
-            sleep(request.number("sleep")).await;
+            sleep(request.number_parameter("sleep")).await;
             let mut documents = request.into_documents();
             for document in &mut documents {
                 add_tags(document, serde_json::json!({name: true}));
                 set_text(document, format!("{}+{name}", text_of(document)));
                 match name {
                     "b" => document.weight = 0.5,
-                    "c" => document.embedding = Some(tensor::write(&[1.0, 2.0])),
+                    "c" => document.embedding = Some(tensor::from_slice(&[1.0, 2.0])),
                     _ => {}
                 }
             }
@@ -136,9 +136,9 @@ fn with_tag_endpoints(executor: Executor, name: &'static str) -> Executor {
             })
         })
         .on("/raise", move |request: Request| async move {
-            match request.text("who") {
+            match request.text_parameter("who") {
                 Some(who) if who != name => Ok(Reply::unchanged()),
-                _ => Err(Error::value(format!("boom in {name}"))),
+                _ => Err(Error::value_error(format!("boom in {name}"))),
             }
         })
         .on("/results", move |request: Request| async move {
@@ -162,7 +162,7 @@ async fn unchanged(_: Request) -> Result<Reply, Error> {
 }
 
 async fn asleep(request: Request) -> Result<Reply, Error> {
-    let parameter = request.number("sleep");
+    let parameter = request.number_parameter("sleep");
     for document in request.documents() {
         let tag = document
             .tags

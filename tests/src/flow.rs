@@ -46,7 +46,12 @@ impl ServedExecutor {
         let address = socket.local_addr().expect("a bound socket");
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let serving = serve(socket, executor, Identity::of(deployment), stopped);
+        let serving = serve(
+            socket,
+            executor,
+            Identity::first_replica(deployment),
+            stopped,
+        );
         let task = tokio::spawn(serving);
         Self {
             address,
@@ -112,7 +117,7 @@ impl KillableExecutor {
             .enable_all()
             .build()
             .expect("a thread");
-        let identity = Identity::of(deployment);
+        let identity = Identity::first_replica(deployment);
         runtime.spawn(async move {
             let socket = TcpListener::from_std(socket).expect("a bound socket");
             serve(socket, executor, identity, std::future::pending()).await;

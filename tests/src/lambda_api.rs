@@ -111,7 +111,7 @@ impl LambdaApi {
 
     /// Serves an Executor as the function with this name.
     pub fn serve(&self, function: &str, executor: Executor) {
-        let service = executor.into_service(Identity::of(function));
+        let service = executor.into_service(Identity::first_replica(function));
         self.shared
             .lock()
             .services

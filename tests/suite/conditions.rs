@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use executor_fn::{Executor, Reply, Request, structure};
+use executor_fn::{Executor, Reply, Request, struct_from_json};
 use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, docarray::DocumentProto, jina::HeaderProto};
 use flowgate_tests::{
@@ -29,7 +29,7 @@ fn documents(tags: &[Value]) -> Vec<DocumentProto> {
     let document = |(number, x): (usize, &Value)| {
         let mut document = text(&format!("d{number}"), "t");
         if !x.is_null() {
-            document.tags = Some(structure(json!({"x": x})).expect("an object"));
+            document.tags = Some(struct_from_json(json!({"x": x})).expect("an object"));
         }
         document
     };

@@ -196,7 +196,7 @@ fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Outcome {
 fn executor_endpoints() -> Vec<String> {
     let executor = flowgate_tests::executors::multi();
     executor
-        .into_service(executor_fn::Identity::of("exec0"))
+        .into_service(executor_fn::Identity::first_replica("exec0"))
         .endpoints()
 }
 

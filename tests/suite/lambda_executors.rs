@@ -426,7 +426,7 @@ async fn a_request_too_large_when_compressed_is_split_and_its_responses_joined()
     let api = LambdaApi::start().await;
     let counts = Executor::new("E").on_default(async |request: Request| {
         let count = request.documents().len();
-        let results = executor_fn::structure(json!({"count": count}))?;
+        let results = executor_fn::struct_from_json(json!({"count": count}))?;
         Ok(Reply::results(results))
     });
     api.serve("e", counts);
@@ -459,7 +459,7 @@ async fn an_error_of_one_part_is_the_error_of_the_request() {
             .iter()
             .any(|document| document.id == "d3")
         {
-            true => Err(Error::value("not d3")),
+            true => Err(Error::value_error("not d3")),
             false => Ok(Reply::unchanged()),
         }
     });
@@ -538,7 +538,7 @@ async fn the_warm_up_follows_the_setting() {
 #[tokio::test]
 async fn an_executors_own_error_is_a_response() {
     let api = LambdaApi::start().await;
-    let fails = Executor::new("E").on_default(async |_: Request| Err(Error::value("boom")));
+    let fails = Executor::new("E").on_default(async |_: Request| Err(Error::value_error("boom")));
     api.serve("e", fails);
     let gateway = single_function(&api, "").await;
     let response = post_document(&gateway).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use executor_fn::structure;
+use executor_fn::struct_from_json;
 use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, jina::HeaderProto};
 use flowgate_tests::{
@@ -254,7 +254,7 @@ async fn each_executor_gets_its_own_parameters() {
 }
 
 fn fields(json: &Value) -> flowgate_proto::Struct {
-    structure(json.clone()).expect("an object")
+    struct_from_json(json.clone()).expect("an object")
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
-//! Jina's rules for one call: which handler, which documents, what stands in the answer.
+//! Jina 3.13's rules for one request: which handler answers it, with which documents, and what the answer holds.
 
 use flowgate_proto::{
     DEFAULT_ENDPOINT, DRY_RUN_ENDPOINT,
-    docarray::{DenseNdArrayProto, document_proto::Content, nd_array_proto},
+    docarray::{DenseNdArrayProto, DocumentProto, document_proto::Content, nd_array_proto},
     jina::status_proto::StatusCode,
 };
 use prost::Message as _;
 use serde_json::json;
 
 use super::*;
-use crate::structure;
+use crate::struct_from_json;
 
 fn request(endpoint: &str, ids: &[&str]) -> DataRequest {
     let mut request = DataRequest::default();
@@ -40,18 +40,18 @@ fn route(name: &str) -> RouteProto {
 }
 
 fn with_parameters(mut request: DataRequest, parameters: serde_json::Value) -> DataRequest {
-    request.parameters = structure(parameters).expect("an object").into();
+    request.parameters = struct_from_json(parameters).expect("an object").into();
     request
 }
 
-/// Binds `/x` to what a test is about.
+/// A service with one handler, bound to `/x`.
 fn on_x<Fut>(handler: impl Fn(Request) -> Fut + Send + Sync + 'static) -> Service
 where
     Fut: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     Executor::new("Multi")
         .on("/x", handler)
-        .into_service(Identity::of("exec0"))
+        .into_service(Identity::first_replica("exec0"))
 }
 
 fn ids(answer: &Answer) -> Vec<String> {
@@ -64,13 +64,13 @@ fn ids(answer: &Answer) -> Vec<String> {
 
 #[tokio::test]
 async fn a_request_goes_to_its_endpoint_else_to_the_default() {
-    let say = |word: &'static str| {
+    let reply_with = |word: &'static str| {
         move |_: Request| async move { Ok(Reply::documents(vec![document(word)])) }
     };
     let service = Executor::new("Multi")
-        .on_default(say("default"))
-        .on("/x", say("x"))
-        .into_service(Identity::of("exec0"));
+        .on_default(reply_with("default"))
+        .on("/x", reply_with("x"))
+        .into_service(Identity::first_replica("exec0"));
     assert_eq!(
         service.endpoints(),
         [DEFAULT_ENDPOINT, "/x", DRY_RUN_ENDPOINT]
@@ -85,7 +85,7 @@ async fn a_request_goes_to_its_endpoint_else_to_the_default() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_is_bound_for_comes_back_as_it_is() {
+async fn a_request_without_a_handler_comes_back_unchanged() {
     let service = on_x(|_| async { Ok(Reply::documents(vec![])) });
     let mut sent = seen_by(request("/y", &["", "b"]), &["gateway"]);
     sent.parameters = Parameters::EMPTY;
@@ -129,7 +129,7 @@ async fn a_dry_run_calls_no_handler() {
     let service = Executor::new("Multi")
         .on_default(panics)
         .on(DRY_RUN_ENDPOINT, panics)
-        .into_service(Identity::of("exec0"));
+        .into_service(Identity::first_replica("exec0"));
     let answer = service
         .process(vec![request(DRY_RUN_ENDPOINT, &["a"])])
         .await;
@@ -170,7 +170,7 @@ async fn parts_of_a_join_are_concatenated_last_first() {
 }
 
 #[tokio::test]
-async fn no_documents_are_no_matrix() {
+async fn without_documents_there_is_no_matrix() {
     let service = on_x(|request| async move {
         assert_eq!(request.docs_matrix(), None);
         assert_eq!(request.docs_map().len(), 1);
@@ -181,21 +181,21 @@ async fn no_documents_are_no_matrix() {
 }
 
 #[tokio::test]
-async fn documents_are_kept_with_the_ids_that_the_handler_saw() {
+async fn unchanged_documents_have_the_ids_that_the_handler_saw() {
     let service = on_x(|request| async move {
         let id = request.documents()[0].id.clone();
-        Ok(Reply::results(structure(json!({"id": id}))?))
+        Ok(Reply::results(struct_from_json(json!({"id": id}))?))
     });
     let answer = service.process(vec![request("/x", &["", "b"])]).await;
     let parameters = answer.request.parameters.decode().expect("parameters");
     let id = ids(&answer).remove(0);
     assert_eq!(id.len(), 32);
     let results = json!({"__results__": {"exec0/rep-0": {"id": id}}});
-    assert_eq!(parameters, structure(results).expect("an object"));
+    assert_eq!(parameters, struct_from_json(results).expect("an object"));
 }
 
 #[tokio::test]
-async fn documents_that_a_handler_makes_are_normalised() {
+async fn documents_that_a_handler_creates_are_normalised() {
     let service = on_x(|mut request| async move {
         request.documents_mut()[0]
             .chunks
@@ -211,9 +211,9 @@ async fn documents_that_a_handler_makes_are_normalised() {
     );
 }
 
-/// Arrays with a shape and no elements stand for zeros: a few bytes ask for 8 MiB each.
+/// An array with a shape and no bytes stands for zeros: here a few bytes claim 8 MiB each.
 #[tokio::test]
-async fn zeros_that_are_only_meant_do_not_fill_the_memory() {
+async fn implied_zeros_do_not_exhaust_the_memory() {
     let claims = |id: &str| DocumentProto {
         embedding: Some(flowgate_proto::docarray::NdArrayProto {
             content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto {
@@ -225,7 +225,7 @@ async fn zeros_that_are_only_meant_do_not_fill_the_memory() {
         }),
         ..document(id)
     };
-    let held = |documents: &[DocumentProto]| -> usize {
+    let buffer_bytes = |documents: &[DocumentProto]| -> usize {
         let sizes = documents.iter().filter_map(|document| {
             match document.embedding.as_ref()?.content.as_ref()? {
                 nd_array_proto::Content::Dense(dense) => Some(dense.buffer.len()),
@@ -235,7 +235,7 @@ async fn zeros_that_are_only_meant_do_not_fill_the_memory() {
         sizes.sum()
     };
     let service = on_x(move |request| async move {
-        assert_eq!(held(request.documents()), 16 << 20);
+        assert_eq!(buffer_bytes(request.documents()), 16 << 20);
         Ok(Reply::documents(vec![
             claims("a"),
             claims("b"),
@@ -247,12 +247,12 @@ async fn zeros_that_are_only_meant_do_not_fill_the_memory() {
     let answer = service.process(vec![sent.clone(), sent]).await;
     assert!(!answer.is_error, "{answer:?}");
     let documents = answer.request.documents.into_vec().expect("documents");
-    assert_eq!(held(&documents), 16 << 20);
+    assert_eq!(buffer_bytes(&documents), 16 << 20);
 }
 
-/// Recording `grpc/13-specific_parameters`, and what Jina does with values that are no object.
+/// Recording `grpc/13-specific_parameters`, and what Jina does with values that are not objects.
 #[tokio::test]
-async fn parameters_under_the_executors_name_are_merged_over() {
+async fn parameters_under_the_executors_name_override_the_others() {
     let service = on_x(|request| async move { Ok(Reply::results(request.parameters().clone())) });
     let seen = async |parameters: serde_json::Value| {
         let sent = with_parameters(request("/x", &[]), parameters);
@@ -269,16 +269,16 @@ async fn parameters_under_the_executors_name_are_merged_over() {
     let expected = json!({"a": 5, "k": 1, "b": 2, "Multi": {"a": 5, "k": 1}});
     assert_eq!(
         seen(json!({"a": 1, "b": 2, "Multi": {"a": 5, "k": 1}})).await,
-        structure(expected).ok()
+        struct_from_json(expected).ok()
     );
     let ignored = json!({"Multi": 0});
-    assert_eq!(seen(ignored.clone()).await, structure(ignored).ok());
+    assert_eq!(seen(ignored.clone()).await, struct_from_json(ignored).ok());
     assert_eq!(seen(json!({"Multi": 5})).await, None, "an error");
 }
 
 #[tokio::test]
-async fn results_leave_other_parameters_and_results_alone() {
-    let service = on_x(|_| async { Ok(Reply::results(structure(json!({"n": 1}))?)) });
+async fn results_keep_other_parameters_and_results() {
+    let service = on_x(|_| async { Ok(Reply::results(struct_from_json(json!({"n": 1}))?)) });
     let sent = with_parameters(
         request("/x", &["a"]),
         json!({"k": 1, "__results__": {"other/rep-0": {}}}),
@@ -287,7 +287,7 @@ async fn results_leave_other_parameters_and_results_alone() {
     let expected = json!({"k": 1, "__results__": {"other/rep-0": {}, "exec0/rep-0": {"n": 1}}});
     assert_eq!(
         answer.request.parameters.decode().ok(),
-        structure(expected).ok()
+        struct_from_json(expected).ok()
     );
     let sent = with_parameters(request("/x", &["a"]), json!({"__results__": 5}));
     assert!(service.process(vec![sent]).await.is_error);
@@ -295,7 +295,7 @@ async fn results_leave_other_parameters_and_results_alone() {
 
 /// Recording `grpc/23-executor_direct_error`.
 #[tokio::test]
-async fn an_error_stands_in_the_status_of_the_request_as_it_came() {
+async fn an_error_is_written_into_the_status_of_the_unchanged_request() {
     let service = on_x(|mut request| async move {
         request.documents_mut()[0].id = "changed".to_owned();
         Err(Error::new("ValueError", "boom").arg(42))
@@ -315,7 +315,7 @@ async fn an_error_stands_in_the_status_of_the_request_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_panic_is_its_own_requests_error() {
+async fn a_panic_fails_only_its_own_request() {
     let service = on_x(|request| async move {
         assert!(request.documents().is_empty(), "documents!");
         Ok(Reply::unchanged())
@@ -327,7 +327,7 @@ async fn a_panic_is_its_own_requests_error() {
 }
 
 #[tokio::test]
-async fn a_panic_of_blocking_work_is_an_error_too() {
+async fn a_panic_in_blocking_work_is_an_error_too() {
     let service = on_x(crate::blocking(|_: Request| -> Result<Reply, Error> {
         panic!("{}", "blocked")
     }));
@@ -337,7 +337,7 @@ async fn a_panic_of_blocking_work_is_an_error_too() {
 }
 
 #[tokio::test]
-async fn a_pickle_comes_back_with_an_error() {
+async fn pickled_documents_come_back_with_an_error() {
     let service = on_x(|_| async { Ok(Reply::unchanged()) });
     // Field 4 (data) with field 2 (docs_bytes) of three bytes.
     let wire = [request("/x", &[]).header.encode_to_vec(), vec![]].concat();
@@ -354,14 +354,14 @@ async fn a_pickle_comes_back_with_an_error() {
     assert_eq!(answer.request, sent);
 }
 
-/// As Jina 3.13 says it; the documents that cannot be read are left out, or the answer could not be
-/// read either.
+/// The text is Jina 3.13's. The answer leaves out the malformed documents: with them the client could not
+/// decode it.
 #[tokio::test]
 async fn documents_that_cannot_be_decoded_are_an_error() {
     let service = on_x(|_| async { Ok(Reply::unchanged()) });
     let mut header = vec![0x0a, 4, 0x1a, 2, b'/', b'x'];
     header.extend([0x22, 3, 0x0a, 5, b'a']);
-    let sent = DataRequest::decode(&header[..]).expect("the documents stay bytes");
+    let sent = DataRequest::decode(&header[..]).expect("documents are not decoded yet");
     let answer = service.process(vec![sent]).await;
     assert!(answer.is_error && !answer.request.documents.is_present());
     let status = answer.request.header.status.expect("a status");
@@ -372,10 +372,10 @@ async fn documents_that_cannot_be_decoded_are_an_error() {
 }
 
 #[tokio::test]
-async fn a_part_that_cannot_be_decoded_leaves_the_first_ones_documents_alone() {
+async fn a_malformed_second_request_of_a_join_keeps_the_first_ones_documents() {
     let service = on_x(|_| async { Ok(Reply::unchanged()) });
     let malformed = DataRequest::decode(&[0x22, 3, 0x0a, 5, b'a'][..]);
-    let malformed = malformed.expect("the documents stay bytes");
+    let malformed = malformed.expect("documents are not decoded yet");
     let first = request("/x", &["a", "b"]);
     let parts = vec![first.clone(), malformed.clone()];
     let mut answer = service.process(parts).await;
@@ -386,19 +386,19 @@ async fn a_part_that_cannot_be_decoded_leaves_the_first_ones_documents_alone() {
     let mut both = malformed;
     both.header.exec_endpoint = Some("/x".to_owned());
     both.parameters = DataRequest::decode(&[0x12, 2, 0x0a, 5][..])
-        .expect("so do the parameters")
+        .expect("parameters are not decoded yet")
         .parameters;
     let answer = service.process(vec![both]).await.request;
     assert!(!answer.parameters.is_present() && !answer.documents.is_present());
 }
 
 #[tokio::test]
-async fn batched_endpoints_take_no_joins() {
+async fn batched_endpoints_reject_joins() {
     let service = Executor::new("Multi")
         .batched("/x", crate::Batching::default(), |batch| async move {
             Ok(batch.documents)
         })
-        .into_service(Identity::of("exec0"));
+        .into_service(Identity::first_replica("exec0"));
     let parts = vec![request("/x", &["a"]), request("/x", &["b"])];
     let answer = service.process(parts).await;
     let status = answer.request.header.status.expect("a status");
@@ -409,15 +409,15 @@ async fn batched_endpoints_take_no_joins() {
 }
 
 #[tokio::test]
-async fn the_greeter_greets_and_pass_through_passes() {
-    let greeter = crate::greet::greeter().into_service(Identity::of("greet"));
+async fn the_builtin_executors_greet_and_pass_through() {
+    let greeter = crate::builtin::greeter().into_service(Identity::first_replica("greet"));
     let answer = greeter.process(vec![request("/any", &["a"])]).await;
     let documents = answer.request.documents.into_vec().expect("documents");
     assert_eq!(
         documents[1].content,
         Some(Content::Text("hello from Flowgate".to_owned()))
     );
-    let pass = crate::greet::pass_through().into_service(Identity::of("pass"));
+    let pass = crate::builtin::pass_through().into_service(Identity::first_replica("pass"));
     assert_eq!(
         ids(&pass.process(vec![request("/any", &["a"])]).await),
         ["a"]

@@ -1,126 +1,117 @@
-//! An AWS Lambda function: the invocations of the runtime's loop, one at a time or, on Managed Instances,
-//! several, to the answers or errors that go back.
+//! Runs as an AWS Lambda function: takes invocations from the Runtime API, one at a time or several on Managed
+//! Instances, and returns answers or function errors.
 
-mod carry;
-mod running;
+mod in_flight;
+
+mod raw_payload;
+
 mod settings;
 
-use std::{
-    fmt,
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, pin::pin, time::Duration};
 
 use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
-use self::carry::Carry;
-use super::container::{Ended, ServeError, service, stop_signal};
+use self::raw_payload::{RawPayloadLayer, raw_payload};
+use super::{
+    error::ServeError,
+    shutdown::{Shutdown, stop_signal},
+};
 use crate::{
     Executor, Identity,
-    inbound::invoke::{Callee, Function, fault},
+    inbound::invoke::{InvokeHandler, InvokeServer, function_error, invocation_end},
 };
 
-pub(super) use self::{
-    running::Running,
-    settings::{Settings, number},
-};
+pub(super) use self::{in_flight::InFlight, settings::FunctionSettings};
 
-/// How long invocations under way may take once the function is told to stop: Lambda kills 500 ms after SIGTERM.
-const GRACE: Duration = Duration::from_millis(400);
+/// How long invocations in flight may take after SIGTERM: Lambda kills the process 500 ms after it.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Whether this process is a Lambda function.
-pub(crate) fn is_here(env: &dyn Fn(&str) -> Option<String>) -> bool {
-    env("AWS_LAMBDA_RUNTIME_API").is_some_and(|address| !address.is_empty())
-}
-
-/// Serves `executor` as a function.
-pub(crate) async fn serve(
+/// Serves `executor` as a function until the runtime fails or a stop signal comes.
+pub(super) async fn serve(
     executor: Executor,
     identity: Option<Identity>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Ended, ServeError> {
-    let settings = Settings::from_env(env)?;
-    let service = service(executor, identity);
-    if settings.at_once == 1 {
-        // The next request comes when this one is answered: a batch would wait for nothing.
-        service.close();
+) -> Result<Shutdown, ServeError> {
+    let settings = FunctionSettings::from_env(env)?;
+    let service = executor.into_process_service(identity);
+    if settings.max_concurrency == 1 {
+        // The next invocation comes after the answer to this one, so waiting for a larger batch is useless.
+        service.flush_batches();
     }
     let stop = stop_signal()?;
-    let running = Running::default();
-    let mut answering = pin!(answer_invocations(service.clone(), &settings, &running));
+    let in_flight = InFlight::default();
+    let mut answering = pin!(answer_invocations(service.clone(), &settings, &in_flight));
     tokio::select! {
-        ended = &mut answering => return ended,
+        result = &mut answering => return result,
         () = stop => {}
     }
-    service.close();
+    service.flush_batches();
     tokio::select! {
-        ended = answering => ended,
-        ended = running.drained(GRACE) => Ok(ended),
+        result = answering => result,
+        shutdown = in_flight.drain(DRAIN_TIMEOUT) => Ok(shutdown),
     }
 }
 
 /// Answers invocations until the runtime fails.
 pub(super) async fn answer_invocations(
-    callee: impl Callee,
-    settings: &Settings,
-    running: &Running,
-) -> Result<Ended, ServeError> {
-    let function = Function::new(callee, settings.limits);
-    let handler = service_fn(move |event: LambdaEvent<serde::de::IgnoredAny>| {
+    handler: impl InvokeHandler + Clone + 'static,
+    settings: &FunctionSettings,
+    in_flight: &InFlight,
+) -> Result<Shutdown, ServeError> {
+    let server = InvokeServer::new(handler, settings.limits);
+    let service = service_fn(move |event: LambdaEvent<serde::de::IgnoredAny>| {
         let span = tracing::info_span!(
             "invocation",
             aws_request_id = event.context.request_id,
             xray_trace_id = event.context.xray_trace_id,
         );
-        answer(function.clone(), event.context).instrument(span)
+        answer(server.clone(), event.context).instrument(span)
     });
-    let runtime = Runtime::new(handler).layer(Carry {
-        running: running.clone(),
+    let runtime = Runtime::new(service).layer(RawPayloadLayer {
+        in_flight: in_flight.clone(),
     });
-    let ended = runtime.run_concurrent().await;
-    ended
-        .map(|()| Ended::Drained)
+    let result = runtime.run_concurrent().await;
+    result
+        .map(|()| Shutdown::Drained)
         .map_err(|source| ServeError::Lambda { source })
 }
 
-async fn answer<C: Callee>(
-    function: Function<C>,
+async fn answer<H: InvokeHandler + Clone + 'static>(
+    server: InvokeServer<H>,
     context: lambda_runtime::Context,
-) -> Result<Box<RawValue>, Failed> {
-    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(context.deadline));
-    // Nobody is invoked after the end: `cargo lambda watch` says 600000, ten minutes after 1970.
-    let end = end.filter(|end| *end > SystemTime::now());
-    let text = function.answer(carry::payload(), end).await?;
-    // Its writers make JSON only.
+) -> Result<Box<RawValue>, InvokeError> {
+    let end = invocation_end(context.deadline);
+    let text = server.answer(raw_payload(), end).await?;
+    // The answer is JSON already, so this does not fail.
     RawValue::from_string(text)
-        .map_err(|error| Failed(fault(FunctionErrorKind::Failed, error.to_string())))
+        .map_err(|error| InvokeError(function_error(FunctionErrorKind::Failed, error.to_string())))
 }
 
-/// A function error on its way to Lambda.
-struct Failed(FunctionError);
+/// A function error, in the types that the runtime client asks for.
+struct InvokeError(FunctionError);
 
-/// As the runtime logs it.
-impl fmt::Debug for Failed {
+/// The text that the runtime client logs.
+impl fmt::Debug for InvokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(fault) = self;
-        write!(f, "{}: {}", fault.error_type, fault.error_message)
+        let Self(error) = self;
+        write!(f, "{}: {}", error.error_type, error.error_message)
     }
 }
 
-impl From<FunctionError> for Failed {
-    fn from(fault: FunctionError) -> Self {
-        Self(fault)
+impl From<FunctionError> for InvokeError {
+    fn from(error: FunctionError) -> Self {
+        Self(error)
     }
 }
 
-impl From<Failed> for Diagnostic {
-    fn from(Failed(fault): Failed) -> Self {
+impl From<InvokeError> for Diagnostic {
+    fn from(InvokeError(error): InvokeError) -> Self {
         Self {
-            error_type: fault.error_type,
-            error_message: fault.error_message,
+            error_type: error.error_type,
+            error_message: error.error_message,
         }
     }
 }

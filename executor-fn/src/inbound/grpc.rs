@@ -1,4 +1,4 @@
-//! An Executor over gRPC: Jina's four worker services on one [`Service`], to what it answers.
+//! Serves an Executor over gRPC: Jina's four worker services on top of one [`Service`].
 
 mod data;
 
@@ -13,37 +13,37 @@ use tonic::{Response, Status, codec::CompressionEncoding, service::Routes};
 
 use crate::Service;
 
-use self::data::{Admission, DataRpc, Parts, Single};
+use self::data::{Admission, DataRpc, ProcessData, ProcessSingleData};
 
-/// The services that an Executor names in reflection; Jina 3.13's Gateway refuses a peer that names
-/// any other.
-pub const ADVERTISED: &[&str] = &[
+/// The services that an Executor lists in reflection. Jina 3.13's Gateway fails every call to an Executor that lists
+/// others.
+pub(crate) const ADVERTISED_SERVICES: &[&str] = &[
     "jina.JinaSingleDataRequestRPC",
     "jina.JinaDataRequestRPC",
     "jina.JinaDiscoverEndpointsRPC",
     "jina.JinaInfoRPC",
 ];
 
-/// What is refused as RESOURCE_EXHAUSTED.
+/// Limits above which a request is answered RESOURCE_EXHAUSTED.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The largest message taken, as sent or when decompressed, in bytes.
-    pub max_message_bytes: usize,
-    /// Requests with documents at once, until their answers are sent. The other calls are not counted:
-    /// health is answered under any load.
-    pub max_concurrent_requests: usize,
+pub(crate) struct Limits {
+    /// The largest message accepted, in bytes, as sent and after decompression.
+    pub(crate) max_message_bytes: usize,
+    /// Concurrent requests with documents, until their answers are sent. Other calls are not limited: health has to be
+    /// answered under any load.
+    pub(crate) max_concurrent_requests: usize,
 }
 
-/// The routes of the four services.
-#[must_use]
-pub fn routes(service: &Service, limits: Limits) -> Routes {
+/// Returns the routes of the four services.
+pub(crate) fn routes(service: &Service, limits: Limits) -> Routes {
     let admission = Admission::new(limits.max_concurrent_requests);
-    let max = limits.max_message_bytes;
-    let single = DataRpc::<Single>::new(service.clone(), max, admission.clone());
-    let parts = DataRpc::<Parts>::new(service.clone(), max, admission);
+    let max_bytes = limits.max_message_bytes;
+    let process_single_data =
+        DataRpc::<ProcessSingleData>::new(service.clone(), max_bytes, admission.clone());
+    let process_data = DataRpc::<ProcessData>::new(service.clone(), max_bytes, admission);
     Routes::default()
-        .add_service(single)
-        .add_service(parts)
+        .add_service(process_single_data)
+        .add_service(process_data)
         .add_service(
             JinaDiscoverEndpointsRpcServer::new(service.clone())
                 .accept_compressed(CompressionEncoding::Gzip)

@@ -1,5 +1,5 @@
-//! `grpc.health.v1` as grpcio answers it for Jina: serving from the first moment, for the advertised
-//! names and the empty one; not serving, for good, from the moment the server stops.
+//! The service `grpc.health.v1` as grpcio answers it for Jina: SERVING from the start for the advertised names and the
+//! empty name, and NOT_SERVING from the moment at which the server begins to stop.
 
 use std::{future::ready, pin::Pin, sync::Arc};
 
@@ -10,7 +10,7 @@ use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
 };
 
-/// Turns health off, which cannot be undone; clones turn the same one off.
+/// Turns the health of a server to NOT_SERVING, permanently. Clones share it.
 #[derive(Clone, Debug)]
 pub struct HealthSwitch(Arc<watch::Sender<bool>>);
 
@@ -21,20 +21,20 @@ impl Default for HealthSwitch {
 }
 
 impl HealthSwitch {
-    /// From now on every name is NOT_SERVING. Who watches is told, and the watching ends, so that it
-    /// holds up no shutdown.
-    pub fn turn_off(&self) {
+    /// Answers NOT_SERVING for every name from now on. `Watch` streams send that status and end, so that they do not
+    /// delay the shutdown.
+    pub fn set_not_serving(&self) {
         self.0.send_replace(false);
     }
 
-    /// Whether it is still on.
+    /// Whether the health is still SERVING.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-/// The service.
+/// The implementation of `grpc.health.v1.Health`.
 pub(super) struct Health {
     advertised: &'static [&'static str],
     reflection: &'static str,
@@ -54,7 +54,7 @@ impl Health {
         }
     }
 
-    fn knows(&self, name: &str) -> bool {
+    fn has_service(&self, name: &str) -> bool {
         name.is_empty() || name == self.reflection || self.advertised.contains(&name)
     }
 }
@@ -65,11 +65,11 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        if !self.knows(&request.get_ref().service) {
+        if !self.has_service(&request.get_ref().service) {
             return Err(Status::new(Code::NotFound, ""));
         }
-        let status = serving(self.switch.is_serving());
-        Ok(Response::new(answer(status)))
+        let status = serving_status(self.switch.is_serving());
+        Ok(Response::new(response(status)))
     }
 
     type WatchStream =
@@ -79,36 +79,36 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let known = self.knows(&request.get_ref().service);
+        let known = self.has_service(&request.get_ref().service);
         let mut switch = self.switch.0.subscribe();
-        let on = *switch.borrow_and_update();
-        let now = if known {
-            serving(on)
+        let is_serving = *switch.borrow_and_update();
+        let current = if known {
+            serving_status(is_serving)
         } else {
             ServingStatus::ServiceUnknown
         };
         let change = async move {
-            // An error is the switch gone with its server: the watching ends too.
-            drop(switch.wait_for(|on| !on).await);
-            (known && on).then_some(ServingStatus::NotServing)
+            // An error means that the server, and the switch with it, is gone: the stream ends too.
+            drop(switch.wait_for(|is_serving| !is_serving).await);
+            (known && is_serving).then_some(ServingStatus::NotServing)
         };
         let changes = change.into_stream().filter_map(ready);
-        let statuses = stream::once(future::ready(now)).chain(changes);
+        let statuses = stream::once(future::ready(current)).chain(changes);
         Ok(Response::new(
-            statuses.map(|status| Ok(answer(status))).boxed(),
+            statuses.map(|status| Ok(response(status))).boxed(),
         ))
     }
 }
 
-const fn serving(on: bool) -> ServingStatus {
-    if on {
+const fn serving_status(is_serving: bool) -> ServingStatus {
+    if is_serving {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
     }
 }
 
-fn answer(status: ServingStatus) -> HealthCheckResponse {
+fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse {
         status: status.into(),
     }

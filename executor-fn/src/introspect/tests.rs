@@ -1,4 +1,4 @@
-//! Health and reflection as clients see them.
+//! Health and reflection, called by clients over a real connection.
 
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -15,7 +15,7 @@ use super::*;
 
 const NAMES: &[&str] = &["jina.JinaInfoRPC", "jina.JinaRPC"];
 
-async fn served() -> (Channel, HealthSwitch) {
+async fn start_server() -> (Channel, HealthSwitch) {
     let introspection = Introspection::new(NAMES);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -27,12 +27,12 @@ async fn served() -> (Channel, HealthSwitch) {
 }
 
 #[tokio::test]
-async fn v1alpha_lists_what_a_jina_gateway_tolerates_and_no_more() {
+async fn v1alpha_lists_only_services_that_a_jina_gateway_knows() {
     use v1alpha::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
-    let (channel, _) = served().await;
+    let (channel, _) = start_server().await;
     let request = |message| {
         tokio_stream::once(ServerReflectionRequest {
             host: String::new(),
@@ -69,7 +69,7 @@ async fn v1_lists_itself_too() {
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
-    let (channel, _) = served().await;
+    let (channel, _) = start_server().await;
     let request = tokio_stream::once(ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
@@ -86,7 +86,7 @@ async fn v1_lists_itself_too() {
     assert_eq!(last, Some("grpc.reflection.v1.ServerReflection"));
 }
 
-fn named(service: &str) -> HealthCheckRequest {
+fn health_request(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.to_owned(),
     }
@@ -94,8 +94,8 @@ fn named(service: &str) -> HealthCheckRequest {
 
 /// grpcio's health servicer under Jina 3.13.
 #[tokio::test]
-async fn health_is_on_for_known_names_until_it_is_turned_off() {
-    let (channel, switch) = served().await;
+async fn health_is_serving_for_known_names_until_it_is_turned_off() {
+    let (channel, switch) = start_server().await;
     let mut client = HealthClient::new(channel);
     let known = [
         "",
@@ -103,16 +103,31 @@ async fn health_is_on_for_known_names_until_it_is_turned_off() {
         "grpc.reflection.v1alpha.ServerReflection",
     ];
     for name in known {
-        let answer = client.check(named(name)).await.expect("OK").into_inner();
+        let answer = client
+            .check(health_request(name))
+            .await
+            .expect("OK")
+            .into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{name}");
     }
-    for name in ["grpc.health.v1.Health", "jina.Nobody"] {
-        let status = client.check(named(name)).await.expect_err("unknown");
+    for name in ["grpc.health.v1.Health", "jina.Unknown"] {
+        let status = client
+            .check(health_request(name))
+            .await
+            .expect_err("unknown");
         assert_eq!((status.code(), status.message()), (Code::NotFound, ""));
     }
 
-    let mut watched = client.watch(named("")).await.expect("OK").into_inner();
-    let mut unknown = client.watch(named("x")).await.expect("OK").into_inner();
+    let mut watched = client
+        .watch(health_request(""))
+        .await
+        .expect("OK")
+        .into_inner();
+    let mut unknown = client
+        .watch(health_request("x"))
+        .await
+        .expect("OK")
+        .into_inner();
     let status = async |stream: &mut tonic::Streaming<_>| -> Option<ServingStatus> {
         let message: tonic_health::pb::HealthCheckResponse = stream.message().await.expect("OK")?;
         Some(message.status())
@@ -122,24 +137,31 @@ async fn health_is_on_for_known_names_until_it_is_turned_off() {
         status(&mut unknown).await,
         Some(ServingStatus::ServiceUnknown)
     );
-    switch.turn_off();
+    switch.set_not_serving();
     assert_eq!(status(&mut watched).await, Some(ServingStatus::NotServing));
     assert_eq!(status(&mut watched).await, None, "the end");
     assert_eq!(status(&mut unknown).await, None, "the end");
-    let answer = client.check(named("")).await.expect("OK").into_inner();
+    let answer = client
+        .check(health_request(""))
+        .await
+        .expect("OK")
+        .into_inner();
     assert_eq!(answer.status(), ServingStatus::NotServing);
 }
 
 #[tokio::test]
-async fn compressed_requests_are_taken() {
+async fn compressed_requests_are_accepted() {
     use v1alpha::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest,
     };
-    let (channel, _) = served().await;
+    let (channel, _) = start_server().await;
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
         let mut health = HealthClient::new(channel.clone()).send_compressed(encoding);
-        health.check(named("jina.JinaRPC")).await.expect("OK");
+        health
+            .check(health_request("jina.JinaRPC"))
+            .await
+            .expect("OK");
         let mut reflection = ServerReflectionClient::new(channel.clone()).send_compressed(encoding);
         let list = tokio_stream::once(ServerReflectionRequest {
             host: String::new(),
@@ -152,9 +174,12 @@ async fn compressed_requests_are_taken() {
 
 #[tokio::test]
 async fn an_unknown_method_is_not_found() {
-    let (channel, _) = served().await;
+    let (channel, _) = start_server().await;
     let mut client = flowgate_proto::jina::jina_info_rpc_client::JinaInfoRpcClient::new(channel);
-    let status = client.status(()).await.expect_err("no such service here");
+    let status = client
+        .status(())
+        .await
+        .expect_err("the server has no such service");
     assert_eq!(
         (status.code(), status.message()),
         (Code::Unimplemented, "Method not found!")

@@ -1,4 +1,4 @@
-//! The program `executor-fn` as a process, and the command that it wraps.
+//! Runs the program `executor-fn` as a process, as Lambda does, and inspects the command that it starts.
 
 use std::{
     fs,
@@ -19,9 +19,10 @@ use crate::runtime_api::RuntimeApi;
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_executor-fn");
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far longer than anything here takes on a machine that is not overloaded.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running function. When it is dropped it is ended as Lambda does it, and must leave nobody behind.
+/// A running function. Dropping it stops it as Lambda does, and asserts that its command has ended.
 pub(crate) struct Function(Child);
 
 impl Function {
@@ -29,14 +30,14 @@ impl Function {
         Self::start_with(api, arguments, env, Stdio::null())
     }
 
-    /// All that it prints until it ends.
-    pub(crate) async fn said(api: &RuntimeApi, env: &[(&str, &str)]) -> String {
+    /// Starts a function and returns its log until it ends.
+    pub(crate) async fn log(api: &RuntimeApi, env: &[(&str, &str)]) -> String {
         let mut function = Self::start_with(api, &[], env, Stdio::piped());
         let mut output = function.0.stderr.take().expect("piped");
-        let mut said = String::new();
-        let read = timeout(PATIENCE, output.read_to_string(&mut said)).await;
+        let mut log = String::new();
+        let read = timeout(TEST_TIMEOUT, output.read_to_string(&mut log)).await;
         read.expect("in time").expect("text");
-        said
+        log
     }
 
     fn start_with(api: &RuntimeApi, arguments: &[&str], env: &[(&str, &str)], log: Stdio) -> Self {
@@ -53,32 +54,32 @@ impl Function {
         Self(child.expect("the program starts"))
     }
 
-    /// The process that is the command.
+    /// The process of the command.
     pub(crate) fn command(&self) -> Pid {
         let pid = self.pid().expect("the function runs");
         children(pid).into_iter().next().expect("a child")
     }
 
-    /// As Lambda does before it ends a function.
+    /// Sends SIGTERM, as Lambda does before it ends a function.
     pub(crate) fn terminate(&self) {
         let pid = self.pid().expect("the function runs");
         kill_process(pid, Signal::TERM).expect("the function runs");
     }
 
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
-        let ended = timeout(PATIENCE, self.0.wait()).await.expect("in time");
-        ended.expect("a status").code()
+        let status = timeout(TEST_TIMEOUT, self.0.wait()).await.expect("in time");
+        status.expect("a status").code()
     }
 
-    /// None when it has ended.
+    /// The process id; `None` when the function has ended.
     fn pid(&self) -> Option<Pid> {
         let id = i32::try_from(self.0.id()?).expect("a process id");
         Pid::from_raw(id)
     }
 
     fn wait(&mut self) {
-        let begin = Instant::now();
-        while begin.elapsed() < PATIENCE && matches!(self.0.try_wait(), Ok(None)) {
+        let start = Instant::now();
+        while start.elapsed() < TEST_TIMEOUT && matches!(self.0.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -88,18 +89,21 @@ impl Drop for Function {
     fn drop(&mut self) {
         let Some(pid) = self.pid() else { return };
         let commands = children(pid);
-        // It may just have ended.
+        // Fails if it has just ended.
         let _ = kill_process(pid, Signal::TERM);
         self.wait();
-        let left = commands.into_iter().find(|command| exists(*command));
-        assert!(left.is_none() || thread::panicking(), "{left:?} is left");
+        let orphan = commands.into_iter().find(|command| exists(*command));
+        assert!(
+            orphan.is_none() || thread::panicking(),
+            "the command still runs: {orphan:?}"
+        );
     }
 }
 
-/// The processes that a process has started.
+/// Returns the child processes of a process.
 fn children(process: Pid) -> Vec<Pid> {
     let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
-    // Threads end, and the whole process may.
+    // A thread or the whole process may end meanwhile.
     let tasks = fs::read_dir(tasks).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let children: String = children.collect();
@@ -118,7 +122,7 @@ pub(crate) fn exists(process: Pid) -> bool {
         .exists()
 }
 
-/// The first line that the program prints where there is no Lambda.
+/// Returns the first line that the program prints outside of Lambda.
 pub(crate) async fn outside_of_lambda(arguments: &[&str]) -> String {
     let child = Command::new(BIN)
         .args(arguments)
@@ -130,7 +134,7 @@ pub(crate) async fn outside_of_lambda(arguments: &[&str]) -> String {
         .spawn();
     let mut child = child.expect("the program starts");
     let output = BufReader::new(child.stdout.take().expect("its output"));
-    let line = timeout(PATIENCE, output.lines().next_line()).await;
+    let line = timeout(TEST_TIMEOUT, output.lines().next_line()).await;
     child.kill().await.expect("it runs");
     line.expect("in time").expect("text").expect("a line")
 }

@@ -1,4 +1,4 @@
-//! As much of Lambda's Runtime API and Extensions API as a function needs.
+//! Emulates the part of Lambda's Runtime API and Extensions API that a function uses.
 
 use std::{
     collections::HashMap,
@@ -22,10 +22,10 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot},
 };
 
-/// Nothing in these tests takes so long, except on a machine that is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far longer than anything here takes on a machine that is not overloaded.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a function said to an invocation.
+/// How a function answered an invocation.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Answer(String),
@@ -36,20 +36,20 @@ pub(crate) enum Outcome {
 pub(crate) struct RuntimeApi {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Invoked>,
+    queue: mpsc::Sender<Invocation>,
 }
 
-struct Invoked {
+struct Invocation {
     payload: String,
-    time: Duration,
+    timeout: Duration,
     outcome: oneshot::Sender<Outcome>,
 }
 
 struct Shared {
-    waiting: AsyncMutex<mpsc::Receiver<Invoked>>,
+    waiting: AsyncMutex<mpsc::Receiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
-    polls: AtomicUsize,
-    most_polls: AtomicUsize,
+    open_polls: AtomicUsize,
+    max_open_polls: AtomicUsize,
     extensions: AtomicUsize,
     changed: Notify,
     count: AtomicUsize,
@@ -61,15 +61,15 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             waiting: AsyncMutex::new(waiting),
             running: Mutex::default(),
-            polls: AtomicUsize::new(0),
-            most_polls: AtomicUsize::new(0),
+            open_polls: AtomicUsize::new(0),
+            max_open_polls: AtomicUsize::new(0),
             extensions: AtomicUsize::new(0),
             changed: Notify::new(),
             count: AtomicUsize::new(0),
         });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/{how}", post(outcome))
+            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(outcome))
             .route("/2020-01-01/extension/register", post(register))
             .route(
                 "/2020-01-01/extension/event/next",
@@ -86,57 +86,59 @@ impl RuntimeApi {
         }
     }
 
-    /// Invokes the function, which has a minute.
+    /// Invokes the function with a timeout of a minute.
     pub(crate) async fn invoke(&self, payload: &str) -> Outcome {
-        self.invoke_for(payload, PATIENCE).await
+        self.invoke_for(payload, TEST_TIMEOUT).await
     }
 
-    /// Invokes the function, which has so much time.
-    pub(crate) async fn invoke_for(&self, payload: &str, time: Duration) -> Outcome {
+    /// Invokes the function with this timeout.
+    pub(crate) async fn invoke_for(&self, payload: &str, timeout: Duration) -> Outcome {
         let (sender, outcome) = oneshot::channel();
-        let invoked = Invoked {
+        let invocation = Invocation {
             payload: payload.to_owned(),
-            time,
+            timeout,
             outcome: sender,
         };
-        self.queue.send(invoked).await.expect("the API is there");
-        let outcome = tokio::time::timeout(PATIENCE, outcome).await;
+        self.queue.send(invocation).await.expect("the API is there");
+        let outcome = tokio::time::timeout(TEST_TIMEOUT, outcome).await;
         outcome.expect("in time").expect("an outcome")
     }
 
-    /// How many calls for the next invocation were open at once.
-    pub(crate) fn most_polls(&self) -> usize {
-        self.shared.most_polls.load(Ordering::SeqCst)
+    /// The largest number of concurrent calls for the next invocation.
+    pub(crate) fn max_open_polls(&self) -> usize {
+        self.shared.max_open_polls.load(Ordering::SeqCst)
     }
 
     pub(crate) fn has_extension(&self) -> bool {
         self.shared.extensions.load(Ordering::SeqCst) > 0
     }
 
-    /// Waits until something is so.
-    pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
-        let so = async {
+    /// Waits until `condition` is true, checked after every call for the next invocation.
+    pub(crate) async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
+        let wait = async {
             while !condition(self) {
                 self.shared.changed.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, so).await.expect("in time");
+        tokio::time::timeout(TEST_TIMEOUT, wait)
+            .await
+            .expect("in time");
     }
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
-    let polls = shared.polls.fetch_add(1, Ordering::SeqCst) + 1;
-    shared.most_polls.fetch_max(polls, Ordering::SeqCst);
+    let polls = shared.open_polls.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.max_open_polls.fetch_max(polls, Ordering::SeqCst);
     shared.changed.notify_one();
-    let invoked = shared.waiting.lock().await.recv().await;
-    shared.polls.fetch_sub(1, Ordering::SeqCst);
-    let Some(invoked) = invoked else {
+    let invocation = shared.waiting.lock().await.recv().await;
+    shared.open_polls.fetch_sub(1, Ordering::SeqCst);
+    let Some(invocation) = invocation else {
         return StatusCode::GONE.into_response();
     };
     let id = shared.count.fetch_add(1, Ordering::SeqCst).to_string();
     let mut running = shared.running.lock().expect("no panic");
-    running.insert(id.clone(), invoked.outcome);
-    let end = SystemTime::now() + invoked.time;
+    running.insert(id.clone(), invocation.outcome);
+    let end = SystemTime::now() + invocation.timeout;
     let end = end.duration_since(SystemTime::UNIX_EPOCH).expect("1970");
     let headers = [
         ("lambda-runtime-aws-request-id", id),
@@ -150,16 +152,16 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
             "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1".to_owned(),
         ),
     ];
-    (headers, invoked.payload).into_response()
+    (headers, invocation.payload).into_response()
 }
 
 async fn outcome(
     State(shared): State<Arc<Shared>>,
-    Path((id, how)): Path<(String, String)>,
+    Path((id, kind)): Path<(String, String)>,
     text: String,
 ) -> StatusCode {
     let running = shared.running.lock().expect("no panic").remove(&id);
-    let outcome = match how.as_str() {
+    let outcome = match kind.as_str() {
         "response" => Outcome::Answer(text),
         _ => Outcome::Error(text),
     };

@@ -66,7 +66,7 @@ enum Command {
 /// Runs the command line and returns the exit status.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    executor_fn::info::note_start();
+    executor_fn::info::record_process_start();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return print_clap(&error).code(),

@@ -152,7 +152,7 @@ impl Container {
         let _abort_on_return = AbortOnDropHandle::new(warm_up_task);
         stop.await;
         tracing::info!(?shutdown_timeout, "stopping: finishing requests in flight");
-        health.turn_off();
+        health.set_not_serving();
         stopping.cancel();
         gateway.flush_batches();
         connections.close();

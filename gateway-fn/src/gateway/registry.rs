@@ -15,8 +15,8 @@ pub struct Registry(BTreeMap<String, Make>);
 impl Default for Registry {
     fn default() -> Self {
         Self(BTreeMap::new())
-            .with("greet", executor_fn::greet::greeter)
-            .with("pass_through", executor_fn::greet::pass_through)
+            .with("greet", executor_fn::builtin::greeter)
+            .with("pass_through", executor_fn::builtin::pass_through)
     }
 }
 

@@ -30,6 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use executor_fn::invoke::InvokeRequest;
 use flowgate_config::Config;
 use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use http::{HeaderMap, Request};
@@ -40,6 +41,7 @@ pub use start::run;
 
 use self::{
     deadline::from_unix_millis,
+    direct::FlowHandler,
     event::EventSource,
     http_event::HttpEvent,
     invocation::Invocation,
@@ -321,23 +323,26 @@ impl Function {
     ) -> Result<LambdaResponse, Diagnostic> {
         let mut invocation = Invocation::start(&self.0, source, lambda, None);
         let limit = self.0.config.gateway.limits.max_message_bytes;
-        let response = match direct::read(event) {
-            Ok(payload) => {
-                if let Some(end) = direct::end(&payload) {
+        let response = match InvokeRequest::decode(event.as_bytes(), limit) {
+            Ok(request) => {
+                if let Some(end) = request.deadline().and_then(direct::caller_deadline) {
                     let settings = &self.0.config.gateway.function;
                     invocation.deadline.limit(end, settings);
                 }
-                let context = invocation.context(&HeaderMap::new());
-                direct::answer(&self.0.services, payload, context, limit).await
+                let handler = FlowHandler {
+                    services: &self.0.services,
+                    context: invocation.context(&HeaderMap::new()),
+                };
+                request.answer(&handler).await
             }
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         };
         let bytes = response.as_ref().ok().map(|json| BodyBytes {
             uncompressed: json.len(),
             sent: json.len(),
         });
         invocation.finish(&self.0, bytes).await;
-        buffered(response?)
+        buffered(response.map_err(direct::into_diagnostic)?)
     }
 }
 

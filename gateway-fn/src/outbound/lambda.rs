@@ -275,7 +275,9 @@ impl LambdaDeployment {
             let timeout = timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT);
             invocation.deadline = Some(unix_millis_after(timeout));
             let payload = encode(&invocation)?;
-            self.options.traffic.invoked(raw_bytes, payload.len());
+            self.options
+                .traffic
+                .add_invocation(raw_bytes, payload.len());
             let attempt = self.invoke_once(function, payload, raw_bytes, context);
             let error = match tokio::time::timeout(timeout, attempt).await {
                 Ok(Ok(received)) => return Ok(received),
@@ -314,7 +316,9 @@ impl LambdaDeployment {
         let read = move || payload::read(&payload, max_bytes);
         let received: Received<M> = run_blocking_if_large(wire_bytes, read).await?;
         let answer_bytes = received.message.encoded_len();
-        self.options.traffic.answered(answer_bytes, wire_bytes);
+        self.options
+            .traffic
+            .add_invocation_answer(answer_bytes, wire_bytes);
         Ok(received)
     }
 

@@ -27,7 +27,9 @@ impl ProcessInfo {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), env(name)?)));
         Self {
-            variables: executor_fn::info::variables(env).chain(lambda).collect(),
+            variables: executor_fn::info::jina_variables(env)
+                .chain(lambda)
+                .collect(),
             ..Self::default()
         }
     }

@@ -1,4 +1,4 @@
-"""An Executor as anybody writes one: nothing in it knows of Lambda."""
+"""An ordinary Jina Executor: it needs no code for Lambda."""
 
 from jina import DocumentArray, Executor, requests
 

@@ -1,5 +1,5 @@
-//! The calls of an invocation -> gRPC calls to the command, as a Jina Gateway would make them; while it is not
-//! there they wait, because a function that nobody calls is frozen and starts nothing.
+//! Forwards the calls of an invocation to the command by gRPC, as a Jina Gateway would. While the command is
+//! unavailable, calls wait for it: a function that returned at once would be frozen, and its command could not start.
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
@@ -21,202 +21,211 @@ use tonic::{
     transport::Channel,
 };
 
-use super::{
-    CommandError,
-    supervisor::{State, Watch, is_broken},
-};
+use super::supervisor::{CommandState, SupervisorHandle, is_broken};
 use crate::{
     Answer, Error,
-    inbound::invoke::{Callee, fault},
+    host::error::CommandError,
+    inbound::invoke::{InvokeHandler, function_error},
 };
 
-/// A connection breaks a moment before the command's end is known, or is found out by asking it.
-const END_IS_KNOWN: Duration = Duration::from_secs(3);
+/// How long a call whose connection broke waits for the supervisor to notice the end of the command.
+const END_NOTICE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Calls the command, wherever it runs at the moment.
+/// The reason while no supervisor runs.
+const NOT_RESTARTED: &str = "it is not restarted any more";
+
+/// Calls the command in its current run.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    watch: Watch,
-    /// Bytes of an answer.
-    limit: usize,
+pub(super) struct CommandClient {
+    supervisor: SupervisorHandle,
+    max_answer_bytes: usize,
 }
 
-impl Client {
-    pub(super) const fn new(watch: Watch, limit: usize) -> Self {
-        Self { watch, limit }
+impl CommandClient {
+    pub(super) const fn new(supervisor: SupervisorHandle, max_answer_bytes: usize) -> Self {
+        Self {
+            supervisor,
+            max_answer_bytes,
+        }
     }
 
-    /// Done when the command is ready.
-    pub(super) async fn ready_within(&self, after: Duration) -> Result<(), CommandError> {
-        match timeout(after, self.channel()).await {
+    /// Waits until the command is ready, at most for `limit`.
+    pub(super) async fn wait_until_ready(&self, limit: Duration) -> Result<(), CommandError> {
+        match timeout(limit, self.channel()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(CommandError::NotReady {
-                after,
-                why: self.why().unwrap_or_default(),
+                timeout: limit,
+                reason: self.unavailable_reason().unwrap_or_default(),
             }),
         }
     }
 
-    /// Waits until the command is there.
+    /// Waits until the command is ready, and returns a channel to it.
     async fn channel(&self) -> Result<Channel, FunctionError> {
-        let mut state = self.watch.state.clone();
+        let mut state = self.supervisor.state.clone();
         let ready = state
-            .wait_for(|state| matches!(state, State::Ready(_)))
+            .wait_for(|state| matches!(state, CommandState::Ready(_)))
             .await;
         match ready.as_deref() {
-            Ok(State::Ready(channel)) => Ok(channel.clone()),
-            Ok(State::Absent(_)) | Err(_) => Err(absent("it is not started any more")),
+            Ok(CommandState::Ready(channel)) => Ok(channel.clone()),
+            Ok(CommandState::Unavailable(_)) | Err(_) => Err(unavailable_error(NOT_RESTARTED)),
         }
     }
 
-    fn why(&self) -> Option<String> {
-        match &*self.watch.state.borrow() {
-            State::Absent(why) => Some(why.clone()),
-            State::Ready(_) => None,
+    fn unavailable_reason(&self) -> Option<String> {
+        match &*self.supervisor.state.borrow() {
+            CommandState::Unavailable(reason) => Some(reason.clone()),
+            CommandState::Ready(_) => None,
         }
     }
 
-    /// Done when the command is gone.
-    async fn gone(&self) -> FunctionError {
-        let mut state = self.watch.state.clone();
+    /// Waits until the command is unavailable.
+    async fn wait_until_unavailable(&self) -> FunctionError {
+        let mut state = self.supervisor.state.clone();
         match state
-            .wait_for(|state| matches!(state, State::Absent(_)))
+            .wait_for(|state| matches!(state, CommandState::Unavailable(_)))
             .await
             .as_deref()
         {
-            Ok(State::Absent(why)) => absent(why),
-            Ok(State::Ready(_)) | Err(_) => absent("it is not started any more"),
+            Ok(CommandState::Unavailable(reason)) => unavailable_error(reason),
+            Ok(CommandState::Ready(_)) | Err(_) => unavailable_error(NOT_RESTARTED),
         }
     }
 
-    /// The outcome of a call that the command may not live to answer.
-    async fn answered<T>(
+    /// Runs a call, and gives up when the command ends meanwhile.
+    async fn run_call<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<Response<T>, Failure> {
-        let running = self.watch.calls.token();
+    ) -> Result<Response<T>, CallError> {
+        let in_flight = self.supervisor.calls.token();
         let status = tokio::select! {
             biased;
-            answer = call => match answer {
-                Ok(answer) => return Ok(answer),
+            response = call => match response {
+                Ok(response) => return Ok(response),
                 Err(status) => status,
             },
-            fault = self.gone() => return Err(Failure::Fault(fault)),
+            error = self.wait_until_unavailable() => return Err(CallError::Function(error)),
         };
-        drop(running);
+        drop(in_flight);
         if !is_broken(&status) {
-            return Err(failure(status));
+            return Err(status.into());
         }
-        self.watch.doubt.notify_one();
-        let known = timeout(END_IS_KNOWN, self.gone()).await;
-        let fault = known.unwrap_or_else(|_| absent(&format!("the call broke: {}", told(&status))));
-        Err(Failure::Fault(fault))
+        self.supervisor.broken_call.notify_one();
+        let error = timeout(END_NOTICE_TIMEOUT, self.wait_until_unavailable()).await;
+        Err(CallError::Function(error.unwrap_or_else(|_| {
+            unavailable_error(&format!("the connection broke: {}", describe(&status)))
+        })))
     }
 }
 
-impl Callee for Client {
+impl InvokeHandler for CommandClient {
     async fn process(
         &self,
         mut requests: Vec<DataRequest>,
         trace: &BTreeMap<String, String>,
     ) -> Result<Answer, FunctionError> {
         let channel = self.channel().await?;
-        let sent = requests.first().cloned().unwrap_or_default();
-        let metadata = metadata(&sent.header, trace);
-        let answered = if requests.len() == 1 {
+        let first = requests.first().cloned().unwrap_or_default();
+        let metadata = metadata(&first.header, trace);
+        let max_bytes = self.max_answer_bytes;
+        let response = if requests.len() == 1 {
             let mut client =
-                JinaSingleDataRequestRpcClient::new(channel).max_decoding_message_size(self.limit);
-            let call = call(metadata, requests.remove(0));
-            self.answered(client.process_single_data(call)).await
+                JinaSingleDataRequestRpcClient::new(channel).max_decoding_message_size(max_bytes);
+            let request = grpc_request(metadata, requests.remove(0));
+            self.run_call(client.process_single_data(request)).await
         } else {
             let mut client =
-                JinaDataRequestRpcClient::new(channel).max_decoding_message_size(self.limit);
-            let call = call(metadata, DataRequestListProto { requests });
-            self.answered(client.process_data(call)).await
+                JinaDataRequestRpcClient::new(channel).max_decoding_message_size(max_bytes);
+            let request = grpc_request(metadata, DataRequestListProto { requests });
+            self.run_call(client.process_data(request)).await
         };
-        match answered {
+        match response {
             Ok(response) => Ok(Answer {
                 is_error: response.metadata().contains_key(IS_ERROR_TRAILER),
                 request: response.into_inner(),
             }),
-            Err(Failure::Fault(fault)) => Err(fault),
-            Err(Failure::Status(status)) => Ok(failed(sent, &status)),
+            Err(CallError::Function(error)) => Err(error),
+            Err(CallError::Status(status)) => Ok(error_answer(first, &status)),
         }
     }
 
     async fn endpoints(&self) -> Result<EndpointsProto, FunctionError> {
         let mut client = JinaDiscoverEndpointsRpcClient::new(self.channel().await?);
-        let answered = self.answered(client.endpoint_discovery(())).await;
-        answered
-            .map(Response::into_inner)
-            .map_err(Failure::into_fault)
+        let response = self.run_call(client.endpoint_discovery(())).await?;
+        Ok(response.into_inner())
     }
 
     async fn status(&self) -> Result<JinaInfoProto, FunctionError> {
         let mut client = JinaInfoRpcClient::new(self.channel().await?);
-        let answered = self.answered(client.status(())).await;
-        answered
-            .map(Response::into_inner)
-            .map_err(Failure::into_fault)
+        let response = self.run_call(client.status(())).await?;
+        Ok(response.into_inner())
     }
 
-    fn absence(&self) -> Option<FunctionError> {
-        self.why().map(|why| absent(&why))
+    fn unavailable(&self) -> Option<FunctionError> {
+        let reason = self.unavailable_reason()?;
+        Some(unavailable_error(&reason))
     }
 }
 
-/// Why a call to the command has no answer.
-enum Failure {
-    /// It is not there, or what it answered is of no use.
-    Fault(FunctionError),
-    /// It refused the call.
+/// Why a call to the command has no response.
+enum CallError {
+    /// The command is unavailable, or its response cannot be used.
+    Function(FunctionError),
+    /// The command answered with an error status.
     Status(Status),
 }
 
-impl Failure {
-    fn into_fault(self) -> FunctionError {
-        match self {
-            Self::Fault(fault) => fault,
-            Self::Status(status) => absent(&format!("it answered {}", told(&status))),
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        let kind = match status.code() {
+            Code::DeadlineExceeded => FunctionErrorKind::OutOfTime,
+            // tonic's status for a response over the size limit.
+            Code::OutOfRange => FunctionErrorKind::AnswerTooLarge,
+            _ => return Self::Status(status),
+        };
+        Self::Function(function_error(
+            kind,
+            format!("the command: {}", describe(&status)),
+        ))
+    }
+}
+
+impl From<CallError> for FunctionError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Function(error) => error,
+            CallError::Status(status) => {
+                unavailable_error(&format!("it answered {}", describe(&status)))
+            }
         }
     }
 }
 
-fn failure(status: Status) -> Failure {
-    let kind = match status.code() {
-        Code::DeadlineExceeded => FunctionErrorKind::OutOfTime,
-        // tonic's word for an answer larger than the limit.
-        Code::OutOfRange => FunctionErrorKind::AnswerTooLarge,
-        _ => return Failure::Status(status),
-    };
-    Failure::Fault(fault(kind, format!("the command: {}", told(&status))))
-}
-
-fn told(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     format!("gRPC status {:?}: {}", status.code(), status.message())
 }
 
-fn absent(why: &str) -> FunctionError {
-    fault(
+fn unavailable_error(reason: &str) -> FunctionError {
+    function_error(
         FunctionErrorKind::Unavailable,
-        format!("the command that is the Executor is not there: {why}"),
+        format!("the command of the Executor is unavailable: {reason}"),
     )
 }
 
-/// A refused call is the Executor's failure, told in the first request as it came.
-fn failed(mut request: DataRequest, status: &Status) -> Answer {
-    Error::new("RpcError", told(status)).write(&mut request.header, "command");
+/// Writes an error status of the command into the first request, as an error of the Executor.
+fn error_answer(mut request: DataRequest, status: &Status) -> Answer {
+    Error::new("RpcError", describe(status)).write_status(&mut request.header, "command");
     Answer {
         request,
         is_error: true,
     }
 }
 
-fn call<T>(metadata: MetadataMap, message: T) -> tonic::Request<T> {
+fn grpc_request<T>(metadata: MetadataMap, message: T) -> tonic::Request<T> {
     tonic::Request::from_parts(metadata, tonic::Extensions::new(), message)
 }
 
-/// The endpoint, by which a Head chooses its polling, and the trace.
+/// The metadata of a Jina Gateway: the endpoint, by which a Head chooses its polling, and the trace.
 fn metadata(header: &HeaderProto, trace: &BTreeMap<String, String>) -> MetadataMap {
     let mut metadata = MetadataMap::new();
     let endpoint = header.exec_endpoint.as_deref();

@@ -1,76 +1,78 @@
-//! The environment's variables -> how a command is kept running.
+//! Reads from the environment how a command is started, restarted and stopped.
 
 use std::time::Duration;
 
-use crate::host::{lambda::number, program::OptionError};
+use crate::host::{environment::number, error::OptionError};
 
-/// How a command is kept running.
+/// How a command is started, restarted and stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    /// Where it listens; 0 is a free port at each start.
+pub(super) struct CommandSettings {
+    /// The port that it listens on; 0 chooses a free one at each start.
     pub(super) port: u16,
-    pub(super) start: Start,
+    pub(super) start_mode: StartMode,
     /// How long a start may take.
     pub(super) start_timeout: Duration,
-    /// Starts in a row after which the function ends itself.
-    pub(super) starts: u64,
-    /// How long the command has between SIGTERM and SIGKILL.
+    /// The number of starts in a row after which the function ends.
+    pub(super) max_starts: u64,
+    /// The time between SIGTERM and SIGKILL.
     pub(super) stop_timeout: Duration,
 }
 
 /// When the command has to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// Before the function takes its first invocation.
+pub(super) enum StartMode {
+    /// Before the function asks for its first invocation.
     DuringInit,
-    /// Whenever it is; invocations wait for it.
+    /// At any time; invocations wait for it.
     Later,
 }
 
-impl Settings {
-    /// - `FLOWGATE_COMMAND_PORT`: a free port at each start; for commands that cannot be told one.
-    /// - `FLOWGATE_COMMAND_START`: `init` or `later`; `init`, whose time is counted as the function's start.
-    /// - `FLOWGATE_COMMAND_START_TIMEOUT`: seconds; 9 with `init`, as Lambda gives that phase 10; 120 with
-    ///   `later`, in which a large model is loaded.
-    /// - `FLOWGATE_COMMAND_STARTS`: starts in a row, none of which lasted a minute, after which the function
-    ///   ends and Lambda makes a fresh one; 5.
-    /// - `FLOWGATE_COMMAND_STOP_TIMEOUT`: milliseconds; 400, as Lambda kills after 500.
+impl CommandSettings {
+    /// Reads the variables
+    /// - `FLOWGATE_COMMAND_PORT`: the fixed port of a command that reads neither `{port}` nor `PORT`; by default a free
+    ///   port at each start.
+    /// - `FLOWGATE_COMMAND_START`: `init` (the default: ready within Lambda's INIT phase) or `later`.
+    /// - `FLOWGATE_COMMAND_START_TIMEOUT`: seconds; by default 9 with `init`, because the INIT phase may take 10, and 120
+    ///   with `later`, enough to load a large model.
+    /// - `FLOWGATE_COMMAND_STARTS`: starts in a row without a stable run, after which the function ends and Lambda
+    ///   replaces it; default 5. A run is stable a minute after the start timeout.
+    /// - `FLOWGATE_COMMAND_STOP_TIMEOUT`: milliseconds; default 400, because Lambda kills the process after 500.
     pub(super) fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OptionError> {
         let port = number(
             env,
             "FLOWGATE_COMMAND_PORT",
             0,
             0..=65535,
-            "expected a port",
+            "expected a port from 0 to 65535",
         )?;
-        let start = start(env)?;
-        let patience = match start {
-            Start::DuringInit => 9,
-            Start::Later => 120,
+        let start_mode = start_mode(env)?;
+        let default_timeout = match start_mode {
+            StartMode::DuringInit => 9,
+            StartMode::Later => 120,
         };
         let seconds = "expected seconds from 1 to 900";
         let variable = "FLOWGATE_COMMAND_START_TIMEOUT";
-        let patience = number(env, variable, patience, 1..=900, seconds)?;
-        let times = "expected a number from 1 to 1000";
-        let starts = number(env, "FLOWGATE_COMMAND_STARTS", 5, 1..=1000, times)?;
+        let start_timeout = number(env, variable, default_timeout, 1..=900, seconds)?;
+        let starts = "expected a number from 1 to 1000";
+        let max_starts = number(env, "FLOWGATE_COMMAND_STARTS", 5, 1..=1000, starts)?;
         let milliseconds = "expected milliseconds from 1 to 60000";
         let variable = "FLOWGATE_COMMAND_STOP_TIMEOUT";
-        let stop = number(env, variable, 400, 1..=60_000, milliseconds)?;
+        let stop_timeout = number(env, variable, 400, 1..=60_000, milliseconds)?;
         Ok(Self {
             port: u16::try_from(port).unwrap_or_default(),
-            start,
-            start_timeout: Duration::from_secs(patience),
-            starts,
-            stop_timeout: Duration::from_millis(stop),
+            start_mode,
+            start_timeout: Duration::from_secs(start_timeout),
+            max_starts,
+            stop_timeout: Duration::from_millis(stop_timeout),
         })
     }
 }
 
-fn start(env: &dyn Fn(&str) -> Option<String>) -> Result<Start, OptionError> {
+fn start_mode(env: &dyn Fn(&str) -> Option<String>) -> Result<StartMode, OptionError> {
     let variable = "FLOWGATE_COMMAND_START";
     match env(variable).as_deref() {
-        None | Some("" | "init") => Ok(Start::DuringInit),
-        Some("later") => Ok(Start::Later),
+        None | Some("" | "init") => Ok(StartMode::DuringInit),
+        Some("later") => Ok(StartMode::Later),
         Some(value) => Err(OptionError::Variable {
             variable,
             value: value.to_owned(),
@@ -83,25 +85,25 @@ fn start(env: &dyn Fn(&str) -> Option<String>) -> Result<Start, OptionError> {
 mod tests {
     use super::*;
 
-    fn settings(own: &[(&str, &str)]) -> Result<Settings, OptionError> {
-        Settings::from_env(&|key| {
-            let found = own.iter().find(|(name, _)| *name == key)?;
-            Some(found.1.to_owned())
+    fn settings(own: &[(&str, &str)]) -> Result<CommandSettings, OptionError> {
+        CommandSettings::from_env(&|key| {
+            let variable = own.iter().find(|(name, _)| *name == key)?;
+            Some(variable.1.to_owned())
         })
     }
 
     #[test]
-    fn a_start_fits_into_lambdas_init_unless_it_may_come_later() {
-        let read = settings(&[]).expect("settings");
-        assert_eq!(read.start, Start::DuringInit);
-        assert_eq!(read.start_timeout, Duration::from_secs(9));
-        let read = settings(&[("FLOWGATE_COMMAND_START", "later")]).expect("settings");
-        assert_eq!(read.start, Start::Later);
-        assert_eq!(read.start_timeout, Duration::from_secs(120));
+    fn the_start_timeout_fits_into_init_unless_the_start_is_later() {
+        let init = settings(&[]).expect("settings");
+        assert_eq!(init.start_mode, StartMode::DuringInit);
+        assert_eq!(init.start_timeout, Duration::from_secs(9));
+        let later = settings(&[("FLOWGATE_COMMAND_START", "later")]).expect("settings");
+        assert_eq!(later.start_mode, StartMode::Later);
+        assert_eq!(later.start_timeout, Duration::from_secs(120));
     }
 
     #[test]
-    fn a_variable_that_does_not_hold_is_named() {
+    fn an_invalid_variable_is_named() {
         for (variable, value) in [
             ("FLOWGATE_COMMAND_PORT", "70000"),
             ("FLOWGATE_COMMAND_START", "never"),

@@ -1,5 +1,5 @@
-//! Keeps the command running: starts it, says when it is ready, starts it again when it ends, until it is told to
-//! stop or it ends too often.
+//! Keeps the command running: starts it, reports when it is ready, and restarts it when it ends, until it is stopped or
+//! has ended too often.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,241 +16,246 @@ use tonic::{
 };
 
 use super::{
-    CommandError, Settings,
-    child::{self, Child},
+    child::{Child, choose_port},
+    settings::CommandSettings,
 };
+use crate::host::error::CommandError;
 
-/// A run that lasted so much longer than a start may take counts as good: the starts before it are forgiven.
-const STEADY: Duration = Duration::from_secs(60);
+/// A run that lasts this much longer than the start timeout is stable: the count of starts begins anew.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The first restart comes at once, as a function is billed while it waits; then pauses double.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The first restart has no delay, because the function is billed while it waits. Then delays double from the first to
+/// the maximum.
+const FIRST_RESTART_DELAY: Duration = Duration::from_millis(200);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(5);
 
-/// How often it is asked whether it is ready, and how long one answer may take.
-const POLL: Duration = Duration::from_millis(25);
-const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval of readiness probes, and how long one may take.
+const PROBE_INTERVAL: Duration = Duration::from_millis(25);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a command may take to answer again when a call to it broke. Jina's main process outlives the one that
-/// serves: then nothing listens any more.
-const SECOND_CHANCE: Duration = Duration::from_secs(1);
+/// How long the command may take to answer a probe after a call to it broke. Jina's main process outlives the process
+/// that serves; then nothing listens any more.
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// As the Gateway's, for large documents.
-const WINDOW: u32 = 16 << 20;
+/// The HTTP/2 windows, in bytes: as the Gateway's, for large documents.
+const HTTP2_WINDOW_BYTES: u32 = 16 << 20;
 
-/// How it is with the command.
+/// Whether the command can be called.
 #[derive(Clone, Debug)]
-pub(super) enum State {
-    /// It is not there, or not yet: why.
-    Absent(String),
-    /// It answers here.
+pub(super) enum CommandState {
+    /// It cannot, for this reason.
+    Unavailable(String),
+    /// It can, on this channel.
     Ready(Channel),
 }
 
 /// Keeps the command running.
 pub(super) struct Supervisor {
-    words: Vec<String>,
-    settings: Settings,
-    state: watch::Sender<State>,
-    doubt: Arc<Notify>,
+    command: Vec<String>,
+    settings: CommandSettings,
+    state: watch::Sender<CommandState>,
+    broken_call: Arc<Notify>,
     calls: TaskTracker,
-    /// By when it is to have ended, once it is to.
-    stop: watch::Receiver<Option<Instant>>,
+    /// Set when the command has to stop: by when.
+    stop_deadline: watch::Receiver<Option<Instant>>,
 }
 
-/// What the supervisor tells, and what it is told.
+/// What the callers of the command share with its supervisor.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
-    pub(super) state: watch::Receiver<State>,
-    /// That a call broke.
-    pub(super) doubt: Arc<Notify>,
-    /// The calls under way.
+pub(super) struct SupervisorHandle {
+    pub(super) state: watch::Receiver<CommandState>,
+    /// Notified by a caller whose connection broke: the supervisor then probes the command.
+    pub(super) broken_call: Arc<Notify>,
+    /// The calls in flight.
     pub(super) calls: TaskTracker,
 }
 
-/// How a run ended.
-enum Run {
+/// How a run of the command ended.
+enum RunEnd {
     Stopped,
-    Failed { why: String, lasted: Duration },
+    Failed { reason: String, lasted: Duration },
 }
 
 impl Supervisor {
     pub(super) fn new(
-        words: Vec<String>,
-        settings: Settings,
-        stop: watch::Receiver<Option<Instant>>,
-    ) -> (Self, Watch) {
-        let starting = State::Absent("it is being started".to_owned());
+        command: Vec<String>,
+        settings: CommandSettings,
+        stop_deadline: watch::Receiver<Option<Instant>>,
+    ) -> (Self, SupervisorHandle) {
+        let starting = CommandState::Unavailable("it is being started".to_owned());
         let (state, receiver) = watch::channel(starting);
-        let (doubt, calls) = (Arc::new(Notify::new()), TaskTracker::new());
-        let watch = Watch {
+        let (broken_call, calls) = (Arc::new(Notify::new()), TaskTracker::new());
+        let handle = SupervisorHandle {
             state: receiver,
-            doubt: Arc::clone(&doubt),
+            broken_call: Arc::clone(&broken_call),
             calls: calls.clone(),
         };
         let supervisor = Self {
-            words,
+            command,
             settings,
             state,
-            doubt,
+            broken_call,
             calls,
-            stop,
+            stop_deadline,
         };
-        (supervisor, watch)
+        (supervisor, handle)
     }
 
-    /// Until it is stopped, or the command has ended too often.
+    /// Runs the command again and again until it is stopped, or has ended too often.
     pub(super) async fn run(self) -> Result<(), CommandError> {
         let mut starts = 0;
         loop {
-            let (why, lasted) = match self.once(starts + 1 < self.settings.starts).await? {
-                Run::Stopped => return Ok(()),
-                Run::Failed { why, lasted } => (why, lasted),
+            let will_restart = starts + 1 < self.settings.max_starts;
+            let (reason, lasted) = match self.run_once(will_restart).await? {
+                RunEnd::Stopped => return Ok(()),
+                RunEnd::Failed { reason, lasted } => (reason, lasted),
             };
-            if lasted >= self.settings.start_timeout + STEADY {
+            if lasted >= self.settings.start_timeout + STABLE_AFTER {
                 starts = 0;
             }
             starts += 1;
-            if starts >= self.settings.starts {
-                self.state.send_replace(State::Absent(why.clone()));
-                return Err(CommandError::GaveUp { starts, why });
+            if starts >= self.settings.max_starts {
+                self.set_unavailable(&reason, false);
+                return Err(CommandError::TooManyStarts { starts, reason });
             }
-            tracing::warn!(starts, "the command is started again: {why}");
-            self.state.send_replace(State::Absent(told(&why, true)));
+            tracing::warn!(starts, reason, "restarting the command");
+            self.set_unavailable(&reason, true);
             tokio::select! {
-                () = sleep(pause(starts)) => {}
-                _ = self.told_to_stop() => return Ok(()),
+                () = sleep(restart_delay(starts)) => {}
+                _ = self.wait_for_stop() => return Ok(()),
             }
         }
     }
 
-    /// `again`: whether it will be started again when it has ended.
-    async fn once(&self, again: bool) -> Result<Run, CommandError> {
-        let port = child::port(self.settings.port)?;
-        let mut child = Child::start(&self.words, port)?;
+    async fn run_once(&self, will_restart: bool) -> Result<RunEnd, CommandError> {
+        let port = choose_port(self.settings.port)?;
+        let mut child = Child::start(&self.command, port)?;
         let started = Instant::now();
-        let patience = self.settings.start_timeout;
-        let why = tokio::select! {
-            ended = child.ended() => {
-                let why = ending(ended);
-                self.state.send_replace(State::Absent(told(&why, again)));
-                child.bury().await;
-                why
+        let reason = tokio::select! {
+            result = child.wait() => {
+                let reason = describe_end(result);
+                self.set_unavailable(&reason, will_restart);
+                child.clean_up().await;
+                reason
             }
-            why = self.serving(port, patience) => {
-                self.state.send_replace(State::Absent(told(&why, again)));
+            reason = self.watch_readiness(port) => {
+                self.set_unavailable(&reason, will_restart);
                 child.stop(Instant::now() + self.settings.stop_timeout).await;
-                why
+                reason
             }
-            by = self.told_to_stop() => {
-                child.stop(by).await;
-                return Ok(Run::Stopped);
+            deadline = self.wait_for_stop() => {
+                child.stop(deadline).await;
+                return Ok(RunEnd::Stopped);
             }
         };
         let lasted = started.elapsed();
-        Ok(Run::Failed { why, lasted })
+        Ok(RunEnd::Failed { reason, lasted })
     }
 
-    /// By when everything is to have ended, as soon as it is to.
-    async fn told_to_stop(&self) -> Instant {
-        let mut stop = self.stop.clone();
-        let told = stop.wait_for(Option::is_some).await;
-        let by = told.ok().and_then(|by| *by);
-        by.unwrap_or_else(|| Instant::now() + self.settings.stop_timeout)
+    fn set_unavailable(&self, reason: &str, will_restart: bool) {
+        let reason = match will_restart {
+            true => format!("{reason}; it is being restarted"),
+            false => reason.to_owned(),
+        };
+        self.state.send_replace(CommandState::Unavailable(reason));
     }
 
-    /// Says when the command is ready, and looks after it whenever a call broke. Ends, with the reason, when it
-    /// does not answer although it runs, and no call runs either: one that is busy may be slow to say that it is
-    /// there, and the calls end with their invocations.
-    async fn serving(&self, port: u16, mut patience: Duration) -> String {
-        let mut is_sign: Sign = is_answer;
+    /// Waits until the command has to stop, and returns by when.
+    async fn wait_for_stop(&self) -> Instant {
+        let mut stop_deadline = self.stop_deadline.clone();
+        let deadline = stop_deadline.wait_for(Option::is_some).await;
+        let deadline = deadline.ok().and_then(|deadline| *deadline);
+        deadline.unwrap_or_else(|| Instant::now() + self.settings.stop_timeout)
+    }
+
+    /// Reports when the command is ready, and probes it again whenever a call broke. Returns the reason when it does not
+    /// answer although its process runs. As long as calls are in flight it gets more time: a busy command may be slow to
+    /// answer a probe, and the calls end with their invocations.
+    async fn watch_readiness(&self, port: u16) -> String {
+        let mut limit = self.settings.start_timeout;
+        let mut is_alive: IsAlive = is_started;
         loop {
-            let Some(channel) = ready(port, patience, is_sign).await else {
+            let Some(channel) = wait_until_answering(port, limit, is_alive).await else {
                 if !self.calls.is_empty() {
                     continue;
                 }
-                return format!("it did not answer for {} s", patience.as_secs());
+                return format!("it did not answer for {} s", limit.as_secs());
             };
             tracing::info!(port, "the command is ready");
-            // What broke before this is no doubt about it.
-            let _ = self.doubt.notified().now_or_never();
-            self.state.send_replace(State::Ready(channel));
-            self.doubt.notified().await;
-            (patience, is_sign) = (SECOND_CHANCE, is_word);
+            // A call that broke before this probe says nothing about the command now.
+            let _ = self.broken_call.notified().now_or_never();
+            self.state.send_replace(CommandState::Ready(channel));
+            self.broken_call.notified().await;
+            (limit, is_alive) = (LIVENESS_TIMEOUT, is_status_of_command);
         }
     }
 }
 
-/// Why the command is not there, for those who call it.
-fn told(why: &str, again: bool) -> String {
-    match again {
-        true => format!("{why}; it is being started again"),
-        false => why.to_owned(),
-    }
-}
-
-fn ending(ended: std::io::Result<std::process::ExitStatus>) -> String {
-    match ended {
+fn describe_end(result: std::io::Result<std::process::ExitStatus>) -> String {
+    match result {
         Ok(status) => format!("it ended ({status})"),
-        Err(error) => format!("it cannot be watched ({error})"),
+        Err(error) => format!("its process cannot be watched ({error})"),
     }
 }
 
-fn pause(starts: u64) -> Duration {
+fn restart_delay(starts: u64) -> Duration {
     let Some(doublings) = starts.checked_sub(2) else {
         return Duration::ZERO;
     };
     let factor = 1_u32.checked_shl(u32::try_from(doublings).unwrap_or(u32::MAX));
-    FIRST_PAUSE
+    FIRST_RESTART_DELAY
         .saturating_mul(factor.unwrap_or(u32::MAX))
-        .min(LONGEST_PAUSE)
+        .min(MAX_RESTART_DELAY)
 }
 
-/// A connection to the command once it answers; none if it does not within so much time of this process's own: a
-/// function that nobody calls is frozen, and its clock may go on.
-async fn ready(port: u16, patience: Duration, is_sign: Sign) -> Option<Channel> {
+/// Returns a channel to the command once it answers; `None` if it does not within `limit`. Counts only time in which
+/// this process runs: between invocations Lambda freezes it, and the clock goes on.
+async fn wait_until_answering(port: u16, limit: Duration, is_alive: IsAlive) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
     let endpoint = endpoint
-        .expect("an address of this machine is a URI")
+        .expect("a loopback address is a valid URI")
         .tcp_nodelay(true)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
-    let mut spent = Duration::ZERO;
-    while spent < patience {
-        let begin = Instant::now();
-        if let Ok(Some(channel)) = timeout(POLL_TIMEOUT, answering(&endpoint, is_sign)).await {
+        .initial_stream_window_size(HTTP2_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_WINDOW_BYTES);
+    let mut elapsed = Duration::ZERO;
+    while elapsed < limit {
+        let start = Instant::now();
+        if let Ok(Some(channel)) = timeout(PROBE_TIMEOUT, probe(&endpoint, is_alive)).await {
             return Some(channel);
         }
-        sleep(POLL).await;
-        spent += begin.elapsed().min(POLL_TIMEOUT + POLL);
+        sleep(PROBE_INTERVAL).await;
+        elapsed += start.elapsed().min(PROBE_TIMEOUT + PROBE_INTERVAL);
     }
     None
 }
 
-/// Whether a refused call is a sign that the command is at work.
-type Sign = fn(&Status) -> bool;
+/// Whether an error status shows that the command works.
+type IsAlive = fn(&Status) -> bool;
 
-/// One that starts may be there before what it depends on: a Head answers so while its workers load.
-fn is_answer(status: &Status) -> bool {
-    is_word(status) && !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+/// Whether a starting command is ready. It may answer before what it depends on: a Head answers UNAVAILABLE or
+/// DEADLINE_EXCEEDED while its workers load.
+fn is_started(status: &Status) -> bool {
+    is_status_of_command(status)
+        && !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-/// Of one that was ready any word will do.
-fn is_word(status: &Status) -> bool {
+/// Whether the status came from the command. Of a command that was ready any status will do.
+fn is_status_of_command(status: &Status) -> bool {
     !is_broken(status)
 }
 
-/// A connection, if what is there answers a call: then it is a gRPC server at work.
-async fn answering(endpoint: &Endpoint, is_sign: Sign) -> Option<Channel> {
+/// Returns a channel if the command answers a call, with success or an error that `is_alive` accepts.
+async fn probe(endpoint: &Endpoint, is_alive: IsAlive) -> Option<Channel> {
     let channel = endpoint.connect().await.ok()?;
     let mut client = JinaDiscoverEndpointsRpcClient::new(channel.clone());
     match client.endpoint_discovery(()).await {
         Ok(_) => Some(channel),
-        Err(status) => is_sign(&status).then_some(channel),
+        Err(status) => is_alive(&status).then_some(channel),
     }
 }
 
-/// Whether the call ended without a word of the command: its own UNAVAILABLE says nothing about whether it is there.
+/// Whether the connection broke, in contrast to an error status that the command sent: its own UNAVAILABLE does not mean
+/// that it is gone.
 pub(super) fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
@@ -260,8 +265,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_a_bound() {
-        let pauses = [1, 2, 3, 4, 1000].map(|starts| pause(starts).as_millis());
-        assert_eq!(pauses, [0, 200, 400, 800, 5000]);
+    fn restart_delays_double_up_to_the_maximum() {
+        let delays = [1, 2, 3, 4, 1000].map(|starts| restart_delay(starts).as_millis());
+        assert_eq!(delays, [0, 200, 400, 800, 5000]);
     }
 }

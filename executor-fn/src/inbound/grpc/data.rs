@@ -1,5 +1,5 @@
-//! The two methods that carry documents, by hand, for two things that generated services cannot do:
-//! a trailer behind a message (`is-error`), and an answer to bytes that are no message.
+//! The two gRPC methods that carry documents. They are written by hand because generated services can neither send a
+//! trailer after a message (`is-error`) nor answer a message that cannot be decoded.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ use tonic::{
 
 use crate::{Answer, Service};
 
-/// One of the two methods on an Executor.
+/// One of the two methods, for one Executor.
 pub(super) struct DataRpc<M> {
     service: Service,
     max_message_bytes: usize,
@@ -37,79 +37,82 @@ pub(super) struct DataRpc<M> {
     method: PhantomData<fn() -> M>,
 }
 
-/// Places for requests, which both methods share.
+/// Limits the concurrent requests of both methods.
 #[derive(Clone)]
 pub(super) struct Admission {
-    most: usize,
-    places: Arc<Semaphore>,
+    max_requests: usize,
+    permits: Arc<Semaphore>,
 }
 
 impl Admission {
-    pub(super) fn new(most: usize) -> Self {
-        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+    pub(super) fn new(max_requests: usize) -> Self {
+        let max_requests = max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            most,
-            places: Arc::new(Semaphore::new(most)),
+            max_requests,
+            permits: Arc::new(Semaphore::new(max_requests)),
         }
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| {
-            let text = format!("the Executor has {} requests under way already", self.most);
+    fn acquire(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map_err(|_| {
+            let text = format!(
+                "the Executor already has {} requests in flight, which is its limit",
+                self.max_requests
+            );
             Status::resource_exhausted(text)
         })
     }
 }
 
-/// What tells the two methods apart.
+/// What differs between the two methods.
 pub(super) trait Method: 'static {
     const SERVICE: &'static str;
     const PATH: &'static str;
 
-    /// The requests in a message.
-    fn read(message: Bytes) -> Result<Vec<DataRequest>, Unreadable>;
+    /// Decodes the requests of a message.
+    fn decode(message: Bytes) -> Result<Vec<DataRequest>, Undecodable>;
 }
 
-/// How a Jina 3.13 Executor answers a message that it cannot read.
-pub(super) enum Unreadable {
-    /// As an Executor error.
-    Answered,
-    /// As the call's failure.
-    Refused(Status),
+/// How a Jina 3.13 Executor answers a message that it cannot decode.
+pub(super) enum Undecodable {
+    /// With an answer whose status is an error.
+    ErrorAnswer,
+    /// With a gRPC error.
+    Status(Status),
 }
 
 /// `process_single_data`.
-pub(super) enum Single {}
+pub(super) enum ProcessSingleData {}
 
 /// `process_data`: the requests of a no_reduce join.
-pub(super) enum Parts {}
+pub(super) enum ProcessData {}
 
-impl Method for Single {
+impl Method for ProcessSingleData {
     const SERVICE: &'static str = jina_single_data_request_rpc_server::SERVICE_NAME;
     const PATH: &'static str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-    fn read(message: Bytes) -> Result<Vec<DataRequest>, Unreadable> {
-        // One of no bytes is a request without anything, as the Gateway takes it too. Jina 3.13
-        // complains of a buffer that is decompressed already.
-        let request = DataRequest::decode(message).map_err(|_| Unreadable::Answered)?;
+    fn decode(message: Bytes) -> Result<Vec<DataRequest>, Undecodable> {
+        // An empty message is an empty request, as in the Gateway. Jina 3.13 answers UNKNOWN, "the buffer is already
+        // decompressed".
+        let request = DataRequest::decode(message).map_err(|_| Undecodable::ErrorAnswer)?;
         Ok(vec![request])
     }
 }
 
-impl Method for Parts {
+impl Method for ProcessData {
     const SERVICE: &'static str = jina_data_request_rpc_server::SERVICE_NAME;
     const PATH: &'static str = "/jina.JinaDataRequestRPC/process_data";
 
-    fn read(message: Bytes) -> Result<Vec<DataRequest>, Unreadable> {
-        let refused = |text: String| Unreadable::Refused(Status::unknown(text));
+    fn decode(message: Bytes) -> Result<Vec<DataRequest>, Undecodable> {
+        let unknown = |text: String| Undecodable::Status(Status::unknown(text));
         let list = DataRequestListProto::decode(message).map_err(|_| {
             let name = DataRequestListProto::full_name();
-            refused(format!("{DECODE_ERROR_PREFIX}'{name}'"))
+            unknown(format!("{DECODE_ERROR_PREFIX}'{name}'"))
         })?;
         if list.requests.is_empty() {
             let text = "Unexpected <class 'IndexError'>: list index out of range";
-            return Err(refused(text.to_owned()));
+            return Err(unknown(text.to_owned()));
         }
         Ok(list.requests)
     }
@@ -158,18 +161,19 @@ where
         if request.uri().path() != M::PATH {
             return Box::pin(async { Ok(Status::unimplemented("Method not found!").into_http()) });
         }
-        let place = match self.admission.place() {
-            Ok(place) => place,
-            Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
+        let permit = match self.admission.acquire() {
+            Ok(permit) => permit,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
         let rpc = self.clone();
         Box::pin(async move {
-            // Answers are never compressed, as with Jina; requests may be.
-            let mut grpc = Grpc::new(Raw(rpc.service.clone()))
+            // As in Jina, requests may be compressed and answers never are.
+            let mut grpc = Grpc::new(BytesCodec(rpc.service.clone()))
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Deflate)
                 .max_decoding_message_size(rpc.max_message_bytes);
-            Ok(finished(grpc.unary(rpc, request).await, place))
+            let response = grpc.unary(rpc, request).await;
+            Ok(finish_response(response, permit))
         })
     }
 }
@@ -181,21 +185,21 @@ impl<M: Method> UnaryService<Bytes> for DataRpc<M> {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let service = self.service.clone();
         Box::pin(async move {
-            let answer = match M::read(request.into_inner()) {
+            let answer = match M::decode(request.into_inner()) {
                 Ok(requests) => service.process(requests).await,
-                Err(Unreadable::Answered) => service.undecodable(),
-                Err(Unreadable::Refused(status)) => return Err(status),
+                Err(Undecodable::ErrorAnswer) => service.undecodable(),
+                Err(Undecodable::Status(status)) => return Err(status),
             };
-            Ok(marked(answer))
+            Ok(into_response(answer))
         })
     }
 }
 
-/// Put beside a response whose trailers are to say `is-error`.
+/// The extension of a response that gets the trailer `is-error`.
 #[derive(Clone)]
 struct IsError;
 
-fn marked(answer: Answer) -> Response<DataRequest> {
+fn into_response(answer: Answer) -> Response<DataRequest> {
     let mut response = Response::new(answer.request);
     if answer.is_error {
         response.extensions_mut().insert(IsError);
@@ -203,11 +207,11 @@ fn marked(answer: Answer) -> Response<DataRequest> {
     response
 }
 
-/// The response as a Jina peer expects it: what it may compress with, and `is-error` as a trailer.
-/// `place` is given back when it is sent.
-fn finished(
+/// Adds what a Jina client expects: the accepted encodings as a header, and `is-error` as a trailer. Releases `permit`
+/// when the body has been sent.
+fn finish_response(
     mut response: http::Response<Body>,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> http::Response<Body> {
     let encodings = HeaderValue::from_static("identity, deflate, gzip");
     let accepted = HeaderName::from_static("grpc-accept-encoding");
@@ -215,7 +219,7 @@ fn finished(
     let is_error = response.extensions_mut().remove::<IsError>().is_some();
     response.map(|body| {
         Body::new(body.map_frame(move |mut frame| {
-            let _held = &place;
+            let _held = &permit;
             if is_error && let Some(trailers) = frame.trailers_mut() {
                 trailers.insert(IS_ERROR_TRAILER, HeaderValue::from_static("true"));
             }
@@ -224,10 +228,10 @@ fn finished(
     })
 }
 
-/// Takes messages as bytes and counts what goes over the wire.
-struct Raw(Service);
+/// Leaves request messages undecoded, and counts the bytes of requests and answers.
+struct BytesCodec(Service);
 
-impl Codec for Raw {
+impl Codec for BytesCodec {
     type Encode = DataRequest;
     type Decode = Bytes;
     type Encoder = Self;
@@ -242,24 +246,24 @@ impl Codec for Raw {
     }
 }
 
-impl Encoder for Raw {
+impl Encoder for BytesCodec {
     type Item = DataRequest;
     type Error = Status;
 
     fn encode(&mut self, answer: DataRequest, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        self.0.traffic().sent(answer.encoded_len());
+        self.0.traffic().add_sent(answer.encoded_len());
         let encoded = answer.encode(buf);
         encoded.map_err(|error| Status::internal(error.to_string()))
     }
 }
 
-impl Decoder for Raw {
+impl Decoder for BytesCodec {
     type Item = Bytes;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let message = buf.copy_to_bytes(buf.remaining());
-        self.0.traffic().received(message.len());
+        self.0.traffic().add_received(message.len());
         Ok(Some(message))
     }
 }

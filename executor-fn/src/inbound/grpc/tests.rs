@@ -27,23 +27,23 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    Batching, DocumentProto, Ended, Error, Executor, Identity, Reply, ServeError, ServeOptions,
+    Batching, DocumentProto, Error, Executor, Identity, Reply, ServeError, ServeOptions, Shutdown,
     serve_on,
 };
 
-struct Served {
+struct RunningServer {
     address: SocketAddr,
     channel: Channel,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<Ended, ServeError>>,
+    server: JoinHandle<Result<Shutdown, ServeError>>,
 }
 
-impl Served {
+impl RunningServer {
     async fn stop(self) {
         drop(self.channel);
         self.stop.send(()).expect("the server listens");
-        let ended = self.server.await.expect("no panic");
-        assert_eq!(ended.expect("no failure"), Ended::Drained);
+        let result = self.server.await.expect("no panic");
+        assert_eq!(result.expect("no error"), Shutdown::Drained);
     }
 }
 
@@ -56,13 +56,13 @@ async fn stopped(stop: oneshot::Receiver<()>) {
     let _ = stop.await;
 }
 
-async fn serve(executor: Executor) -> Served {
+async fn serve(executor: Executor) -> RunningServer {
     serve_with(executor, ServeOptions::default()).await
 }
 
-async fn serve_with(executor: Executor, options: ServeOptions) -> Served {
+async fn serve_with(executor: Executor, options: ServeOptions) -> RunningServer {
     let options = ServeOptions {
-        identity: Some(Identity::of("exec0")),
+        identity: Some(Identity::first_replica("exec0")),
         max_message_bytes: 1 << 20,
         ..options
     };
@@ -71,7 +71,7 @@ async fn serve_with(executor: Executor, options: ServeOptions) -> Served {
     let (stop, stop_receiver) = oneshot::channel();
     let server = serve_on(listener, executor, options, stopped(stop_receiver));
     let server = tokio::spawn(server);
-    Served {
+    RunningServer {
         address,
         channel: channel(address),
         stop,
@@ -100,8 +100,8 @@ fn request(endpoint: &str) -> DataRequest {
     request
 }
 
-/// Sends any bytes and gives message and trailers apart; tonic's own clients mix them up.
-async fn raw(
+/// Sends any bytes, and returns message and trailers separately; tonic's own clients merge them.
+async fn call_raw(
     channel: &Channel,
     path: &'static str,
     message: &[u8],
@@ -111,7 +111,7 @@ async fn raw(
     let stream = futures_util::stream::once(std::future::ready(message.to_vec()));
     let request = tonic::Request::new(stream);
     let path = http::uri::PathAndQuery::from_static(path);
-    let answer = grpc.streaming(request, path, Bytes).await?;
+    let answer = grpc.streaming(request, path, BytesCodec).await?;
     assert!(
         answer.metadata().get("is-error").is_none(),
         "a trailer only"
@@ -123,10 +123,10 @@ async fn raw(
     Ok((message, trailers))
 }
 
-/// Bytes out, a request in.
-struct Bytes;
+/// Encodes bytes unchanged, and decodes a request.
+struct BytesCodec;
 
-impl Codec for Bytes {
+impl Codec for BytesCodec {
     type Encode = Vec<u8>;
     type Decode = DataRequest;
     type Encoder = Self;
@@ -141,7 +141,7 @@ impl Codec for Bytes {
     }
 }
 
-impl tonic::codec::Encoder for Bytes {
+impl tonic::codec::Encoder for BytesCodec {
     type Item = Vec<u8>;
     type Error = tonic::Status;
 
@@ -155,32 +155,38 @@ impl tonic::codec::Encoder for Bytes {
     }
 }
 
-const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
-const PARTS: &str = "/jina.JinaDataRequestRPC/process_data";
+const PROCESS_SINGLE_DATA: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+const PROCESS_DATA: &str = "/jina.JinaDataRequestRPC/process_data";
 
 /// Recordings `grpc/22-executor_direct_echo` and `grpc/23-executor_direct_error`.
 #[tokio::test]
-async fn an_error_is_an_ok_answer_with_a_trailer_behind_it() {
-    let served = serve(multi()).await;
+async fn an_error_is_an_ok_answer_followed_by_a_trailer() {
+    let server = serve(multi()).await;
     let sent = request("/echo").encode_to_vec();
-    let (answer, trailers) = raw(&served.channel, SINGLE, &sent).await.expect("OK");
+    let (answer, trailers) = call_raw(&server.channel, PROCESS_SINGLE_DATA, &sent)
+        .await
+        .expect("OK");
     assert_eq!(answer.routes[0].executor, "exec0");
     assert!(trailers.get("is-error").is_none());
 
     let sent = request("/raise").encode_to_vec();
-    let (mut answer, trailers) = raw(&served.channel, SINGLE, &sent).await.expect("OK");
+    let (mut answer, trailers) = call_raw(&server.channel, PROCESS_SINGLE_DATA, &sent)
+        .await
+        .expect("OK");
     assert_eq!(trailers.get("is-error").expect("a trailer"), "true");
     let status = answer.header.status.take().expect("a status");
     assert_eq!(status.description, "ValueError('boom', 42)");
     assert_eq!(answer, request("/raise"));
-    served.stop().await;
+    server.stop().await;
 }
 
 /// As Jina 3.13 answers them.
 #[tokio::test]
-async fn bytes_that_are_no_request_are_answered_as_jina_does() {
-    let served = serve(multi()).await;
-    let (answer, trailers) = raw(&served.channel, SINGLE, b"garbage!").await.expect("OK");
+async fn malformed_messages_are_answered_as_jina_does() {
+    let server = serve(multi()).await;
+    let (answer, trailers) = call_raw(&server.channel, PROCESS_SINGLE_DATA, b"garbage!")
+        .await
+        .expect("OK");
     assert_eq!(trailers.get("is-error").expect("a trailer"), "true");
     let status = answer.header.status.expect("a status");
     assert_eq!(
@@ -189,40 +195,42 @@ async fn bytes_that_are_no_request_are_answered_as_jina_does() {
     );
     for (path, message, details) in [
         (
-            PARTS,
+            PROCESS_DATA,
             &b""[..],
             "Unexpected <class 'IndexError'>: list index out of range",
         ),
         (
-            PARTS,
+            PROCESS_DATA,
             b"garbage!",
             "Unexpected <class 'google.protobuf.message.DecodeError'>: \
              Error parsing message with type 'jina.DataRequestListProto'",
         ),
     ] {
-        let status = raw(&served.channel, path, message)
+        let status = call_raw(&server.channel, path, message)
             .await
             .expect_err(details);
         assert_eq!((status.code(), status.message()), (Code::Unknown, details));
     }
-    served.stop().await;
+    server.stop().await;
 }
 
 /// Where Jina 3.13 answers UNKNOWN, "the buffer is already decompressed".
 #[tokio::test]
 async fn an_empty_message_is_an_empty_request() {
-    let served = serve(multi()).await;
-    let (answer, trailers) = raw(&served.channel, SINGLE, b"").await.expect("OK");
+    let server = serve(multi()).await;
+    let (answer, trailers) = call_raw(&server.channel, PROCESS_SINGLE_DATA, b"")
+        .await
+        .expect("OK");
     assert!(trailers.get("is-error").is_none());
     assert_eq!(answer.routes[0].executor, "exec0");
     assert!(answer.documents.decode().expect("documents").is_empty());
-    served.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn the_other_services_answer() {
-    let served = serve(multi()).await;
-    let channel = &served.channel;
+    let server = serve(multi()).await;
+    let channel = &server.channel;
     let parts = DataRequestListProto {
         requests: vec![request("/echo"), request("/echo")],
     };
@@ -250,32 +258,32 @@ async fn the_other_services_answer() {
         .into_inner();
     assert_ne!(info.envs["JINA_GRPC_RECV_BYTES"], "(unset)");
     assert_eq!(info.envs["JINA_LOG_LEVEL"], "hush");
-    let unserved = Executor::new("Multi").into_service(Identity::of("exec0"));
+    let unserved = Executor::new("Multi").into_service(Identity::first_replica("exec0"));
     let nowhere = unserved.info();
     assert!(nowhere.envs.values().all(|value| value == "(unset)"));
 
-    let status = raw(channel, "/jina.JinaRPC/Call", b"")
+    let status = call_raw(channel, "/jina.JinaRPC/Call", b"")
         .await
-        .expect_err("no Gateway");
+        .expect_err("not a Gateway");
     assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(status.message(), "Method not found!");
-    served.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn compressed_requests_are_taken_up_to_the_limit() {
-    let served = serve(multi()).await;
+async fn compressed_requests_are_accepted_up_to_the_limit() {
+    let server = serve(multi()).await;
     let mut large = request("/echo");
     let mut documents = large.documents.into_vec().expect("documents");
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
-        let channel = || served.channel.clone();
+        let channel = || server.channel.clone();
         let mut discovery =
             JinaDiscoverEndpointsRpcClient::new(channel()).send_compressed(encoding);
         discovery.endpoint_discovery(()).await.expect("OK");
         let mut info = JinaInfoRpcClient::new(channel()).send_compressed(encoding);
         info.status(()).await.expect("OK");
         let mut client =
-            JinaSingleDataRequestRpcClient::new(served.channel.clone()).send_compressed(encoding);
+            JinaSingleDataRequestRpcClient::new(server.channel.clone()).send_compressed(encoding);
         client
             .process_single_data(request("/echo"))
             .await
@@ -288,11 +296,11 @@ async fn compressed_requests_are_taken_up_to_the_limit() {
             Code::ResourceExhausted
         );
     }
-    served.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn a_stop_flushes_batches_and_finishes_what_is_under_way() {
+async fn a_stop_flushes_batches_and_answers_requests_in_flight() {
     let hour = Batching {
         timeout: Duration::from_secs(3600),
         ..Batching::default()
@@ -300,104 +308,110 @@ async fn a_stop_flushes_batches_and_finishes_what_is_under_way() {
     let executor = Executor::new("Multi")
         .batched("/x", hour, |batch| async move { Ok(batch.documents) })
         .on("/y", |_| async { Ok(Reply::unchanged()) });
-    let served = serve(executor).await;
-    let mut client = JinaSingleDataRequestRpcClient::new(served.channel.clone());
+    let server = serve(executor).await;
+    let mut client = JinaSingleDataRequestRpcClient::new(server.channel.clone());
     let mut other = client.clone();
     let (waited, ()) = tokio::join!(client.process_single_data(request("/x")), async {
-        // On one connection requests arrive in order: behind this one the first is there.
+        // On one connection requests arrive in order, so the first one has arrived before this one.
         other.process_single_data(request("/y")).await.expect("OK");
-        served.stop().await;
+        server.stop().await;
     });
     assert_eq!(waited.expect("OK").into_inner().routes.len(), 1);
 }
 
-/// Binds `/x` to what waits until it is let go, and tells when it has begun.
-fn waiting() -> (Executor, Arc<Notify>, Arc<Notify>) {
-    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let notifies = (Arc::clone(&begun), Arc::clone(&go));
+/// An Executor whose handler of `/x` notifies `started` and waits for `resume`.
+fn waiting_executor() -> (Executor, Arc<Notify>, Arc<Notify>) {
+    let (started, resume) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let notifies = (Arc::clone(&started), Arc::clone(&resume));
     let executor = Executor::new("Waiting").on("/x", move |_| {
-        let (begun, go) = notifies.clone();
+        let (started, resume) = notifies.clone();
         async move {
-            begun.notify_one();
-            go.notified().await;
+            started.notify_one();
+            resume.notified().await;
             Ok(Reply::unchanged())
         }
     });
-    (executor, begun, go)
+    (executor, started, resume)
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_refused_and_health_is_not() {
-    let (executor, begun, go) = waiting();
+async fn requests_over_the_limit_are_rejected_and_health_checks_are_not() {
+    let (executor, started, resume) = waiting_executor();
     let options = ServeOptions {
         max_concurrent_requests: 1,
         ..ServeOptions::default()
     };
-    let served = serve_with(executor, options).await;
+    let server = serve_with(executor, options).await;
     let message = request("/x").encode_to_vec();
-    let first = raw(&served.channel, SINGLE, &message);
+    let first = call_raw(&server.channel, PROCESS_SINGLE_DATA, &message);
     let (first, ()) = tokio::join!(first, async {
-        begun.notified().await;
-        // On another connection: the limit is everybody's.
-        let other = channel(served.address);
-        for path in [SINGLE, PARTS] {
-            let refused = raw(&other, path, &message).await.expect_err("full");
+        started.notified().await;
+        // On another connection: the limit is for all connections.
+        let other = channel(server.address);
+        for path in [PROCESS_SINGLE_DATA, PROCESS_DATA] {
+            let refused = call_raw(&other, path, &message).await.expect_err("full");
             assert_eq!(refused.code(), Code::ResourceExhausted);
         }
         let mut health = HealthClient::new(other);
         let check = HealthCheckRequest::default();
         health.check(check).await.expect("OK");
-        go.notify_one();
+        resume.notify_one();
     });
     first.expect("OK");
-    go.notify_one();
-    raw(&served.channel, SINGLE, &message).await.expect("OK");
-    served.stop().await;
+    resume.notify_one();
+    call_raw(&server.channel, PROCESS_SINGLE_DATA, &message)
+        .await
+        .expect("OK");
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn one_connection_too_many_waits_until_another_closes() {
+async fn connections_over_the_limit_wait_until_another_closes() {
     let options = ServeOptions {
         max_connections: 1,
         ..ServeOptions::default()
     };
-    let served = serve_with(multi(), options).await;
+    let server = serve_with(multi(), options).await;
     let message = request("/echo").encode_to_vec();
-    raw(&served.channel, SINGLE, &message).await.expect("OK");
-    let other = channel(served.address);
+    call_raw(&server.channel, PROCESS_SINGLE_DATA, &message)
+        .await
+        .expect("OK");
+    let other = channel(server.address);
     let sent = message.clone();
-    let waits = tokio::spawn(async move { raw(&other, SINGLE, &sent).await });
-    // Far more round trips than a request on a connection that is taken needs.
+    let waiting = tokio::spawn(async move { call_raw(&other, PROCESS_SINGLE_DATA, &sent).await });
+    // Far more round trips than a request on an accepted connection takes.
     for _ in 0..50 {
-        raw(&served.channel, SINGLE, &message).await.expect("OK");
+        call_raw(&server.channel, PROCESS_SINGLE_DATA, &message)
+            .await
+            .expect("OK");
     }
-    assert!(!waits.is_finished());
-    let Served {
+    assert!(!waiting.is_finished());
+    let RunningServer {
         channel,
         stop,
         server,
         ..
-    } = served;
+    } = server;
     drop(channel);
-    waits.await.expect("no panic").expect("OK");
+    waiting.await.expect("no panic").expect("OK");
     stop.send(()).expect("the server listens");
-    let ended = server.await.expect("no panic");
-    assert_eq!(ended.expect("no failure"), Ended::Drained);
+    let result = server.await.expect("no panic");
+    assert_eq!(result.expect("no error"), Shutdown::Drained);
 }
 
 #[tokio::test]
-async fn what_is_under_way_for_too_long_is_cut_off() {
-    let (executor, begun, _go) = waiting();
+async fn a_stop_ends_after_the_drain_timeout() {
+    let (executor, started, _resume) = waiting_executor();
     let options = ServeOptions {
-        drain: Duration::from_millis(1),
+        drain_timeout: Duration::from_millis(1),
         ..ServeOptions::default()
     };
-    let served = serve_with(executor, options).await;
+    let server = serve_with(executor, options).await;
     let message = request("/x").encode_to_vec();
-    let channel = served.channel.clone();
-    tokio::spawn(async move { raw(&channel, SINGLE, &message).await });
-    begun.notified().await;
-    served.stop.send(()).expect("the server listens");
-    let ended = served.server.await.expect("no panic");
-    assert_eq!(ended.expect("no failure"), Ended::CutOff);
+    let channel = server.channel.clone();
+    tokio::spawn(async move { call_raw(&channel, PROCESS_SINGLE_DATA, &message).await });
+    started.notified().await;
+    server.stop.send(()).expect("the server listens");
+    let result = server.server.await.expect("no panic");
+    assert_eq!(result.expect("no error"), Shutdown::TimedOut);
 }

@@ -1,4 +1,4 @@
-//! An answer -> a text that fits into an invocation's payload, compressed further if it must be.
+//! Encodes what a function returns: an answer that fits into an invocation's payload, or a function error.
 
 use flowgate_proto::{
     Compression, DataRequest,
@@ -8,37 +8,50 @@ use flowgate_proto::{
     with_causes,
 };
 
-use super::fault;
+/// The longest message of a function error. It may quote a payload of any length.
+const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// The answer with this message: compressed as the request was; by zstd if it is too large so.
-pub(super) fn payload(
+/// Creates a function error. A text of more than 4096 bytes is cut off.
+pub fn function_error(kind: FunctionErrorKind, text: impl Into<String>) -> FunctionError {
+    let mut error_message = text.into();
+    error_message.truncate(error_message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    FunctionError {
+        error_type: kind.name().to_owned(),
+        error_message,
+    }
+}
+
+/// Encodes an answer of protobuf, compressed as the request was, or by zstd if it is too large otherwise.
+pub(super) fn encode(
     message: &[u8],
     encoding: Compression,
     is_error: bool,
 ) -> Result<String, FunctionError> {
     InvocationResponse::encode_within_limit(message, encoding, is_error, MAX_INVOKE_PAYLOAD_BYTES)
-        .map_err(|error| too_large(error.to_string()))
+        .map_err(|error| function_error(FunctionErrorKind::AnswerTooLarge, error.to_string()))
 }
 
-/// The answer as HTTP has it. One that JSON cannot hold is answered as a failure, as HTTP does.
-pub(super) fn json(sent: &DataRequest, answer: &DataRequest) -> Result<String, FunctionError> {
-    let written = json::write_http(answer).unwrap_or_else(|error| {
+/// Encodes an answer as JSON, as the HTTP interface does: one that JSON cannot represent is answered as an error in
+/// the status of the request.
+pub(super) fn encode_json(
+    request: &DataRequest,
+    answer: &DataRequest,
+) -> Result<String, FunctionError> {
+    let body = json::write_http(answer).unwrap_or_else(|error| {
         tracing::error!(
+            request_id = request.header.request_id,
             error = %with_causes(&error),
-            "an answer could not be written"
+            "cannot encode the answer as JSON"
         );
-        json::write_failed_request(sent, &error.to_string())
+        json::write_failed_request(request, &error.to_string())
     });
-    if written.len() > MAX_INVOKE_PAYLOAD_BYTES {
-        return Err(too_large(format!(
-            "the answer of {} bytes does not fit into a payload, of which Lambda takes {MAX_INVOKE_PAYLOAD_BYTES} bytes",
-            written.len()
-        )));
+    if body.len() > MAX_INVOKE_PAYLOAD_BYTES {
+        let text = format!(
+            "the answer has {} bytes, and Lambda's payload limit is {MAX_INVOKE_PAYLOAD_BYTES} bytes",
+            body.len()
+        );
+        return Err(function_error(FunctionErrorKind::AnswerTooLarge, text));
     }
-    String::from_utf8(written)
-        .map_err(|error| fault(FunctionErrorKind::AnswerTooLarge, error.to_string()))
-}
-
-fn too_large(text: String) -> FunctionError {
-    fault(FunctionErrorKind::AnswerTooLarge, text)
+    String::from_utf8(body)
+        .map_err(|error| function_error(FunctionErrorKind::Failed, error.to_string()))
 }

@@ -67,7 +67,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
         );
     }
     let options = ServeOptions {
-        identity: Some(Identity::of(&args.name)),
+        identity: Some(Identity::first_replica(&args.name)),
         ..ServeOptions::default()
     };
     match executor_fn::serve_on(socket, executor, options, stop).await {

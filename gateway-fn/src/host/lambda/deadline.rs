@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use executor_fn::invoke::invocation_end;
 use flowgate_config::FunctionConfig;
 use flowgate_proto::limits::{
     DEFAULT_ALB_IDLE_TIMEOUT, MAX_FUNCTION_TIMEOUT, MAX_HTTP_API_TIMEOUT, MAX_REST_API_TIMEOUT,
@@ -84,11 +85,10 @@ fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
     margin.min(end.saturating_duration_since(start) / 2)
 }
 
-/// Returns when Lambda stops this invocation; `None` where that is unknown. Emulators send a time that has passed:
-/// `cargo lambda watch` always says 600000, ten minutes after 1970. A time further away than a function may run comes
-/// from a wrong clock and is cut to that.
+/// Returns when Lambda stops this invocation; `None` where that is unknown. A time further away than a function may run
+/// comes from a wrong clock and is cut to that.
 fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
-    let end = from_unix_millis(context.deadline)?;
+    let end = invocation_end(context.deadline)?;
     let remaining = end.duration_since(SystemTime::now()).ok()?;
     Some(Instant::now() + remaining.min(MAX_FUNCTION_TIMEOUT))
 }

@@ -211,8 +211,8 @@ const TRAFFIC_METRICS: [&str; 4] = [
 /// Returns the values of [`TRAFFIC_METRICS`].
 fn traffic(shared: &Shared) -> [u64; 4] {
     let traffic = shared.services.status.traffic();
-    let (sent, received) = traffic.over_grpc();
-    let invoked = traffic.invocations();
+    let (sent, received) = traffic.grpc_totals();
+    let invoked = traffic.invocation_totals();
     [
         sent + invoked.raw_sent,
         received + invoked.raw_received,

@@ -18,7 +18,7 @@ use crate::{
 #[must_use]
 pub fn run() -> ExitCode {
     let started = Instant::now();
-    executor_fn::info::note_start();
+    executor_fn::info::record_process_start();
     if let Some(missing) = REQUIRED_VARIABLES
         .into_iter()
         .find(|name| env(name).is_none())

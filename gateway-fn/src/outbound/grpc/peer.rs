@@ -167,7 +167,7 @@ impl Peer {
     ) -> Result<Answer, AttemptError> {
         match method {
             CallMethod::Single => {
-                self.traffic.sent(request.encoded_len());
+                self.traffic.add_sent(request.encoded_len());
                 let metadata = self.metadata_for(Some(&request), context);
                 let call = self.request(metadata, request, context);
                 let mut client = client!(JinaSingleDataRequestRpcClient, self);
@@ -186,7 +186,7 @@ impl Peer {
     ) -> Result<Answer, AttemptError> {
         let metadata = self.metadata_for(requests.first(), context);
         let list = DataRequestListProto { requests };
-        self.traffic.sent(list.encoded_len());
+        self.traffic.add_sent(list.encoded_len());
         let call = self.request(metadata, list, context);
         let mut client = client!(JinaDataRequestRpcClient, self);
         self.receive(client.process_data(call), context).await
@@ -198,7 +198,7 @@ impl Peer {
         request: DataRequest,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        self.traffic.sent(request.encoded_len());
+        self.traffic.add_sent(request.encoded_len());
         let metadata = self.metadata_for(Some(&request), context);
         let requests = stream::once(future::ready(request));
         let call = self.request(metadata, requests, context);
@@ -227,7 +227,7 @@ impl Peer {
         // tonic adds the trailers of a unary call to the initial metadata.
         let is_error = response.metadata().contains_key(IS_ERROR_TRAILER);
         let request = response.into_inner();
-        self.traffic.received(request.encoded_len());
+        self.traffic.add_received(request.encoded_len());
         Ok(Answer { request, is_error })
     }
 

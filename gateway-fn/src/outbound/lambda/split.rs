@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn answers_are_merged_and_no_result_is_lost() {
         let parameters = |results: serde_json::Value| -> Parameters {
-            let results = executor_fn::structure(json!({RESULTS_KEY: results, "k": 1}));
+            let results = executor_fn::struct_from_json(json!({RESULTS_KEY: results, "k": 1}));
             results.expect("an object").into()
         };
         let answer = |ids: &[&str], results| DataRequest {

@@ -1,4 +1,4 @@
-//! Two Executors that come with the library: one that greets, one that changes nothing.
+//! The Executors that come with the library: one that appends a greeting, one that changes nothing.
 
 use flowgate_proto::{
     docarray::{DocumentProto, document_proto::Content},
@@ -7,10 +7,10 @@ use flowgate_proto::{
 
 use crate::{Executor, Reply, Request};
 
-/// What [`greeter`] says.
+/// The text of the Document that [`greeter`] appends.
 pub const GREETING: &str = "hello from Flowgate";
 
-/// Appends a Document with a greeting, whatever the endpoint.
+/// Returns an Executor that appends a Document with a greeting, on every endpoint.
 #[must_use]
 pub fn greeter() -> Executor {
     Executor::new("Greeter").on_default(|request: Request| async move {
@@ -24,7 +24,7 @@ pub fn greeter() -> Executor {
     })
 }
 
-/// Jina's `BaseExecutor`: takes every endpoint and changes nothing.
+/// Returns an Executor like Jina's `BaseExecutor`: it accepts every endpoint and changes nothing.
 #[must_use]
 pub fn pass_through() -> Executor {
     Executor::new("BaseExecutor").on_default(|_| async { Ok(Reply::unchanged()) })

@@ -1,0 +1,94 @@
+//! The functions that a user binds to endpoints: stored without their concrete types, called so that a panic
+//! becomes an error, and adapted from blocking functions and from methods with shared state.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use crate::Error;
+
+/// A handler behind one pointer, whatever its concrete type.
+pub(crate) type Handler<In, Out> =
+    Arc<dyn Fn(In) -> BoxFuture<'static, Result<Out, Error>> + Send + Sync>;
+
+/// Stores `function` as a [`Handler`].
+pub(crate) fn into_handler<In, Out, F, Fut>(function: F) -> Handler<In, Out>
+where
+    F: Fn(In) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Out, Error>> + Send + 'static,
+{
+    Arc::new(move |input| function(input).boxed())
+}
+
+/// Calls `handler`; a panic fails only this call.
+pub(crate) async fn call_catching_panics<In, Out>(
+    handler: &Handler<In, Out>,
+    input: In,
+) -> Result<Out, Error> {
+    let call = AssertUnwindSafe(async move { handler(input).await });
+    call.catch_unwind()
+        .await
+        .unwrap_or_else(|payload| Err(Error::from_panic(payload.as_ref())))
+}
+
+/// Turns a method of shared state into a handler that can be bound to an endpoint.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_fn::{Error, Executor, Reply, Request, with_state};
+/// #[derive(Default)]
+/// struct Index;
+///
+/// impl Index {
+///     async fn search(self: Arc<Self>, _: Request) -> Result<Reply, Error> {
+///         Ok(Reply::unchanged())
+///     }
+/// }
+///
+/// let index = Arc::new(Index::default());
+/// let executor = Executor::new("Search").on("/search", with_state(&index, Index::search));
+/// ```
+pub fn with_state<S, In, Fut>(
+    state: &Arc<S>,
+    method: impl Fn(Arc<S>, In) -> Fut + Send + Sync + 'static,
+) -> impl Fn(In) -> Fut + Send + Sync + 'static
+where
+    S: Send + Sync + 'static,
+{
+    let state = Arc::clone(state);
+    move |input| method(Arc::clone(&state), input)
+}
+
+/// Turns a plain function into a handler that runs on Tokio's pool for blocking work. Use it for
+/// everything that computes for more than about a millisecond: other requests go on meanwhile.
+///
+/// ```
+/// # use executor_fn::{Error, Executor, Reply, Request, blocking};
+/// fn encode(request: Request) -> Result<Reply, Error> {
+///     Ok(request.into_documents().into())
+/// }
+///
+/// let executor = Executor::new("Encoder").on("/encode", blocking(encode));
+/// ```
+pub fn blocking<In, Out>(
+    function: impl Fn(In) -> Result<Out, Error> + Send + Sync + 'static,
+) -> impl Fn(In) -> BoxFuture<'static, Result<Out, Error>> + Send + Sync + 'static
+where
+    In: Send + 'static,
+    Out: Send + 'static,
+{
+    let function = Arc::new(function);
+    move |input| {
+        let function = Arc::clone(&function);
+        async move {
+            match tokio::task::spawn_blocking(move || function(input)).await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(payload) => Err(Error::from_panic(payload.as_ref())),
+                    Err(cancelled) => Err(cancelled.into()),
+                },
+            }
+        }
+        .boxed()
+    }
+}

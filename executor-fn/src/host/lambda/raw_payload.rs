@@ -1,0 +1,80 @@
+//! Passes the raw payload of an invocation to its handler, and counts the invocations in flight. The runtime client
+//! itself would parse the payload: 6 MB of JSON once more, and malformed JSON would not become a function error of
+//! ours.
+
+use std::{
+    cell::Cell,
+    future::pending,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use lambda_runtime::LambdaInvocation;
+use tower::{Layer, Service};
+
+use super::in_flight::InFlight;
+
+tokio::task_local! {
+    static PAYLOAD: Cell<Bytes>;
+}
+
+/// Takes the payload of the invocation that the current task answers. A second call returns no bytes.
+pub(super) fn raw_payload() -> Bytes {
+    PAYLOAD.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Wraps the runtime client's service: that parses `null` instead of the payload, and [`raw_payload`] returns the
+/// payload.
+#[derive(Clone)]
+pub(super) struct RawPayloadLayer {
+    pub(super) in_flight: InFlight,
+}
+
+impl<S> Layer<S> for RawPayloadLayer {
+    type Service = RawPayloadService<S>;
+
+    fn layer(&self, inner: S) -> RawPayloadService<S> {
+        RawPayloadService {
+            inner,
+            in_flight: self.in_flight.clone(),
+        }
+    }
+}
+
+/// The service of [`RawPayloadLayer`].
+#[derive(Clone)]
+pub(super) struct RawPayloadService<S> {
+    inner: S,
+    in_flight: InFlight,
+}
+
+impl<S> Service<LambdaInvocation> for RawPayloadService<S>
+where
+    S: Service<LambdaInvocation>,
+    S::Future: Send + 'static,
+    S::Response: Send,
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
+        let payload = std::mem::replace(&mut invocation.body, Bytes::from_static(b"null"));
+        let answer = PAYLOAD.scope(Cell::new(payload), self.inner.call(invocation));
+        let in_flight = self.in_flight.clone();
+        Box::pin(async move {
+            let answer = in_flight.track(answer).await;
+            if in_flight.is_draining() {
+                // The runtime client's loop has no stop: it would ask for the next invocation when this returns.
+                pending::<()>().await;
+            }
+            answer
+        })
+    }
+}

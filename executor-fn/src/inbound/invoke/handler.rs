@@ -1,0 +1,78 @@
+//! What a function does with the calls of an invocation: an Executor in this process, a command beside it, or a Flow.
+
+use std::{collections::BTreeMap, future::Future};
+
+use flowgate_proto::{
+    DataRequest,
+    invoke::{FunctionError, FunctionErrorKind},
+    jina::{EndpointsProto, JinaInfoProto},
+};
+use prost::Message as _;
+
+use super::reply::function_error;
+use crate::{Answer, Service};
+
+/// Answers the calls of an invocation.
+pub trait InvokeHandler: Send + Sync {
+    /// Answers one request, or all requests of a `no_reduce` join. `trace` holds the caller's `traceparent` and
+    /// `tracestate`, if present.
+    fn process(
+        &self,
+        requests: Vec<DataRequest>,
+        trace: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<Answer, FunctionError>> + Send;
+
+    /// Answers a request that was sent as plain JSON, the body of Jina's HTTP `POST /post`. By default an error of the
+    /// Executor is in the answer's status, as over HTTP.
+    fn process_json(
+        &self,
+        request: DataRequest,
+    ) -> impl Future<Output = Result<DataRequest, FunctionError>> + Send {
+        async {
+            let answer = self.process(vec![request], &BTreeMap::new()).await?;
+            Ok(answer.request)
+        }
+    }
+
+    /// Returns the names of the endpoints.
+    fn endpoints(&self) -> impl Future<Output = Result<EndpointsProto, FunctionError>> + Send;
+
+    /// Returns the answer to Jina's `_status`.
+    fn status(&self) -> impl Future<Output = Result<JinaInfoProto, FunctionError>> + Send;
+
+    /// Returns the function error to answer with when a deadline passes while the Executor is unavailable.
+    fn unavailable(&self) -> Option<FunctionError> {
+        None
+    }
+}
+
+impl InvokeHandler for Service {
+    async fn process(
+        &self,
+        requests: Vec<DataRequest>,
+        _: &BTreeMap<String, String>,
+    ) -> Result<Answer, FunctionError> {
+        let bytes = requests.iter().map(DataRequest::encoded_len).sum();
+        self.traffic().add_received(bytes);
+        let answer = self.try_process(requests).await.map_err(|panic| {
+            let text = panic.error.to_string();
+            tracing::error!(
+                request_id = panic.request.header.request_id,
+                error = text,
+                "the Executor panicked"
+            );
+            function_error(FunctionErrorKind::Panic, text)
+        })?;
+        self.traffic().add_sent(answer.request.encoded_len());
+        Ok(answer)
+    }
+
+    async fn endpoints(&self) -> Result<EndpointsProto, FunctionError> {
+        let endpoints = Self::endpoints(self);
+        Ok(EndpointsProto { endpoints })
+    }
+
+    async fn status(&self) -> Result<JinaInfoProto, FunctionError> {
+        Ok(self.info())
+    }
+}

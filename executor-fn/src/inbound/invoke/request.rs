@@ -1,0 +1,172 @@
+//! The decoded payload of an invocation: which call it makes, and in which form its answer is encoded.
+
+use std::collections::BTreeMap;
+
+use flowgate_proto::{
+    Compression, DataRequest,
+    invoke::{Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError},
+    json::{self, EndpointFrom, FieldError, Loc},
+    with_causes,
+};
+use prost::Message as _;
+
+use super::{
+    handler::InvokeHandler,
+    reply::{encode, encode_json, function_error},
+};
+
+/// How many errors of one JSON body the message lists. The first ones say enough about the rest.
+const MAX_LISTED_ERRORS: usize = 8;
+
+/// A decoded invocation: by a Gateway, or plain JSON by hand.
+///
+/// A host with a deadline of its own decodes the payload, sets its deadline, and then answers:
+///
+/// ```
+/// # use executor_fn::{Identity, builtin, invoke::InvokeRequest};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let handler = builtin::greeter().into_service(Identity::first_replica("greeter"));
+/// let payload = br#"{"data": [], "execEndpoint": "/"}"#;
+/// let request = InvokeRequest::decode(payload, 16 << 20).expect("a valid payload");
+/// assert_eq!(request.deadline(), None);
+/// let answer = request.answer(&handler).await.expect("no function error");
+/// assert!(answer.contains("hello from Flowgate"));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct InvokeRequest {
+    call: DecodedCall,
+    deadline: Option<u64>,
+    trace: BTreeMap<String, String>,
+}
+
+/// A call with its requests. The answer is compressed as the request was.
+#[derive(Debug)]
+enum DecodedCall {
+    Process(Vec<DataRequest>, Compression),
+    Endpoints(Compression),
+    Status(Compression),
+    Json(Box<DataRequest>),
+}
+
+impl InvokeRequest {
+    /// Decodes the payload of an invocation. `max_bytes` limits its requests after decompression.
+    ///
+    /// # Errors
+    /// A function error of the kind `BadPayload` or `RequestTooLarge` for the caller.
+    pub fn decode(payload: &[u8], max_bytes: usize) -> Result<Self, FunctionError> {
+        let text = std::str::from_utf8(payload).map_err(|error| {
+            let text = format!("the payload is not valid UTF-8: {error}");
+            function_error(FunctionErrorKind::BadPayload, text)
+        })?;
+        match Payload::parse(text).map_err(|error| payload_error(&error))? {
+            Payload::Invocation(invocation) => Self::from_invocation(invocation, max_bytes),
+            Payload::Json(text) if text.len() > max_bytes => {
+                Err(payload_error(&PayloadError::TooLarge { limit: max_bytes }))
+            }
+            Payload::Json(text) => Ok(Self {
+                call: DecodedCall::Json(Box::new(decode_json(text)?)),
+                deadline: None,
+                trace: BTreeMap::new(),
+            }),
+        }
+    }
+
+    fn from_invocation(
+        invocation: Invocation<'_>,
+        max_bytes: usize,
+    ) -> Result<Self, FunctionError> {
+        let encoding = invocation.encoding();
+        let call = match invocation.call {
+            Call::Process => {
+                let requests = invocation.decode_requests(max_bytes);
+                let requests = requests.map_err(|error| payload_error(&error))?;
+                DecodedCall::Process(requests, encoding)
+            }
+            Call::Endpoints => DecodedCall::Endpoints(encoding),
+            Call::Status => DecodedCall::Status(encoding),
+        };
+        Ok(Self {
+            call,
+            deadline: invocation.deadline,
+            trace: invocation.trace,
+        })
+    }
+
+    /// When the caller stops waiting, in milliseconds since 1970; `None` if it did not say.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
+    /// The caller's `traceparent` and `tracestate`, if present.
+    #[must_use]
+    pub const fn trace(&self) -> &BTreeMap<String, String> {
+        &self.trace
+    }
+
+    /// The name of the call for logs: `process`, `endpoints`, `status` or `json`.
+    #[must_use]
+    pub const fn call_name(&self) -> &'static str {
+        match self.call {
+            DecodedCall::Process(..) => "process",
+            DecodedCall::Endpoints(_) => "endpoints",
+            DecodedCall::Status(_) => "status",
+            DecodedCall::Json(_) => "json",
+        }
+    }
+
+    /// Passes the call to `handler` and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// The handler's function error, or one of the kind `AnswerTooLarge`.
+    pub async fn answer(self, handler: &impl InvokeHandler) -> Result<String, FunctionError> {
+        match self.call {
+            DecodedCall::Process(requests, encoding) => {
+                let answer = handler.process(requests, &self.trace).await?;
+                encode(&answer.request.encode_to_vec(), encoding, answer.is_error)
+            }
+            DecodedCall::Endpoints(encoding) => {
+                let endpoints = handler.endpoints().await?;
+                encode(&endpoints.encode_to_vec(), encoding, false)
+            }
+            DecodedCall::Status(encoding) => {
+                let status = handler.status().await?;
+                encode(&status.encode_to_vec(), encoding, false)
+            }
+            DecodedCall::Json(request) => {
+                let answer = handler.process_json((*request).clone()).await?;
+                encode_json(&request, &answer)
+            }
+        }
+    }
+}
+
+fn payload_error(error: &PayloadError) -> FunctionError {
+    function_error(error.kind(), with_causes(error))
+}
+
+fn decode_json(text: &str) -> Result<DataRequest, FunctionError> {
+    let bad_payload = |text| function_error(FunctionErrorKind::BadPayload, text);
+    let parsed = json::parse(text.as_bytes()).map_err(|error| bad_payload(error.to_string()))?;
+    json::read_request(&parsed, EndpointFrom::Body)
+        .map_err(|errors| bad_payload(list_errors(&errors)))
+}
+
+/// Lists errors with their paths: `body.data.0.text: str type expected; ...`
+fn list_errors(errors: &[FieldError]) -> String {
+    let listed = errors.iter().take(MAX_LISTED_ERRORS).map(|error| {
+        let path = error.loc.iter().map(|step| match step {
+            Loc::Key(key) => key.clone(),
+            Loc::Index(index) => index.to_string(),
+        });
+        let path: Vec<_> = path.collect();
+        format!("{}: {}", path.join("."), error.msg)
+    });
+    let mut listed: Vec<_> = listed.collect();
+    if let Some(more @ 1..) = errors.len().checked_sub(MAX_LISTED_ERRORS) {
+        listed.push(format!("and {more} more"));
+    }
+    listed.join("; ")
+}
