@@ -95,7 +95,7 @@ impl Container {
         warn_if_auth_without_tls(&config.gateway);
         let stopping = CancellationToken::new();
         let permits = Incoming::limit(config.gateway.limits.max_connections);
-        let sessions = websocket::Sessions::new(stopping.clone(), Arc::clone(&permits));
+        let sessions = websocket::Sessions::new(stopping.clone());
         let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut listeners = Vec::new();

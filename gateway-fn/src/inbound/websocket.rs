@@ -8,18 +8,17 @@ mod session;
 
 pub(crate) mod subprotocol;
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::num::NonZeroUsize;
 
 use axum::{
     Router,
     extract::{State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::get,
 };
 use flowgate_auth::layer;
 use flowgate_config::GatewayConfig;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{session::Session, subprotocol::Subprotocol};
@@ -31,19 +30,15 @@ use crate::gateway::Gateway;
 pub struct Sessions {
     stopping: CancellationToken,
     open: TaskTracker,
-    /// One permit for each WebSocket that may still be opened.
-    permits: Arc<Semaphore>,
 }
 
 impl Sessions {
-    /// Starts without sessions. Each takes one of `permits`. Once `stopping` is cancelled, each answers the requests that
-    /// it has read and then closes.
+    /// Starts without sessions. Once `stopping` is cancelled, each answers the requests that it has read and then closes.
     #[must_use]
-    pub fn new(stopping: CancellationToken, permits: Arc<Semaphore>) -> Self {
+    pub fn new(stopping: CancellationToken) -> Self {
         Self {
             stopping,
             open: TaskTracker::new(),
-            permits,
         }
     }
 
@@ -127,9 +122,6 @@ impl Handshake {
             prefetch,
             max_message_bytes,
         } = self.clone();
-        let Ok(permit) = Arc::clone(&sessions.permits).try_acquire_owned() else {
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        };
         let token = sessions.open.token();
         upgrade
             .max_message_size(max_message_bytes)
@@ -144,7 +136,7 @@ impl Handshake {
                     stopping,
                 })
                 .await;
-                drop((token, permit));
+                drop(token);
             })
     }
 }
