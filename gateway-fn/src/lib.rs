@@ -1,18 +1,31 @@
-//! The Gateway of a Jina Flow: a client's request in, through the Flow's graph of Executors, one answer out.
+//! The Gateway of a Jina Flow: it sends a client's request through the Flow's graph of Executors and returns one answer.
 //!
-//! One request, from `curl` to its answer, file by file. `curl localhost:8080/post -d '{"data":[{"text":"hi"}]}'` opens a
-//! connection that `host/container/listener.rs` takes and `connection.rs` serves; `dispatch.rs` sees by its head that
-//! it is plain HTTP, and `inbound/http/data.rs` reads the JSON into a [`flowgate_proto::DataRequest`]. [`gateway`]
-//! admits it, and `gateway/drive.rs` makes the calls that `flow/walk.rs` says are ready: the walk knows the graph, what
-//! each node is to see and what a join makes of its parts, and nothing of sockets. [`outbound`] sends the request on, by
-//! gRPC to the replica whose turn it is, or to an Executor compiled in. When nothing that the client waits for is under
-//! way any more, `flow/walk/response.rs` puts the answer together, and it goes back the way it came.
+//! Follow one `curl` through the files; the paths begin in `gateway-fn/`.
 //!
-//! [`flowgate_config`] makes all of this out of a Flow, once, at start:
+//! ```text
+//! curl localhost:8080/post -d '{"data":[{"text":"hi"}]}'
+//! ```
+//!
+//! 1. `flowgate/src/container.rs` has bound the port (package `flowgate`), and `flowgate_server` accepts the connection.
+//! 2. `flowgate/src/container/router.rs` sees by the request's head that it is plain HTTP, and passes it to the router of
+//!    [`inbound::http`].
+//! 3. `src/inbound/http.rs` checks the caller ([`flowgate_auth`]) and finds the route; `src/inbound/http/data.rs` decodes
+//!    the JSON into a [`flowgate_proto::DataRequest`].
+//! 4. `src/gateway.rs` admits the request, if fewer than `max_concurrent_requests` are running.
+//! 5. `src/gateway/drive.rs` makes the calls that the walk through the graph says are ready. The walk
+//!    ([`flowgate_flow::walk`], in `flow/src/walk.rs`) is pure: it decides what each node receives, merges the answers of
+//!    branches, and knows nothing of sockets.
+//! 6. `src/outbound.rs` makes the call: by gRPC to the next replica, by Lambda invocation, or to an Executor in this
+//!    process.
+//! 7. When all awaited calls are answered, `flow/src/walk/response.rs` builds the answer, and it goes back the same way.
+//!
+//! On AWS Lambda steps 1 and 2 are in [`host::lambda`]: one event is one request.
+//!
+//! [`flowgate_config`] reads the Flow once at start, and the host prepares the rest from it:
 //!
 //! ```
-//! use flowgate_proto::DataRequest;
 //! use flowgate_config::builder::{Deployment, Flow};
+//! use flowgate_proto::DataRequest;
 //! use gateway::context::Context;
 //! use gateway::gateway::{Gateway, Registry};
 //! use gateway::outbound::Clients;
@@ -29,6 +42,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! To see what a host composes beside the Gateway (the check of callers and the status), read [`inbound::Services`].
 
 pub mod host;
 

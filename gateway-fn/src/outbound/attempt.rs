@@ -16,7 +16,7 @@ pub(super) struct AttemptError {
     /// The peer's own text, which may contain addresses or ARNs; gRPC's text if no peer answered.
     pub(super) detail: String,
     pub(super) trailers: Box<MetadataMap>,
-    /// Whether another attempt may succeed and cannot run the Executor twice for nothing.
+    /// Whether another attempt may succeed and does no harm.
     pub(super) is_retryable: bool,
     /// How long the peer asks to wait before the next attempt.
     pub(super) retry_after: Option<Duration>,

@@ -4,9 +4,7 @@ mod channel;
 
 mod peer;
 
-mod replica;
-
-mod rotation;
+mod replicas;
 
 mod status;
 
@@ -16,7 +14,10 @@ use executor_fn::{Answer, info::Traffic};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use tonic::metadata::MetadataMap;
 
-use self::{replica::Replica, rotation::Rotation, status::is_unimplemented};
+use self::{
+    replicas::{Replica, Rotation},
+    status::is_unimplemented,
+};
 use super::attempt::AttemptError;
 use crate::{
     context::Context,

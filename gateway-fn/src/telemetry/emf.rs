@@ -50,9 +50,9 @@ impl fmt::Debug for Output {
 
 /// The measurements of one invocation.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub struct Measurements {
     /// How long INIT took, if the invocation was a cold start.
-    pub cold: Option<Duration>,
+    pub init: Option<Duration>,
     /// From the event to the answer.
     pub duration: Duration,
     /// What happened to its requests.
@@ -67,10 +67,10 @@ impl Metrics {
     /// Returns a line for the invocation, one for each visit to an Executor and one for each failure, because a line has
     /// one value for each dimension.
     #[must_use]
-    pub fn lines(&self, measured: &Measured, now: SystemTime) -> Vec<String> {
-        let line = || self.line(measured, now);
-        let mut lines = vec![add_totals(line(), measured).into_json()];
-        let visits = measured.record.visits.iter();
+    pub fn lines(&self, measurements: &Measurements, now: SystemTime) -> Vec<String> {
+        let line = || self.line(measurements, now);
+        let mut lines = vec![add_totals(line(), measurements).into_json()];
+        let visits = measurements.record.visits.iter();
         lines.extend(visits.filter_map(|visit| {
             let duration = duration(visit)?;
             let line = line().dimension("Executor", &visit.executor);
@@ -78,7 +78,7 @@ impl Metrics {
             let failed = if visit.failed { 1.0 } else { 0.0 };
             Some(line.metric("NodeErrors", Unit::Count, failed).into_json())
         }));
-        let failures = measured.record.failures.iter();
+        let failures = measurements.record.failures.iter();
         lines.extend(failures.map(|(code, executor)| {
             let line = line().dimension("Code", &format!("{code:?}"));
             let line = line.property("Executor", executor.as_deref());
@@ -88,15 +88,15 @@ impl Metrics {
     }
 
     /// Writes the lines.
-    pub fn write(&self, measured: &Measured) {
-        let mut text = self.lines(measured, SystemTime::now()).join("\n");
+    pub fn write(&self, measurements: &Measurements) {
+        let mut text = self.lines(measurements, SystemTime::now()).join("\n");
         text.push('\n');
         // In one write, so that no other output comes between the lines. Fails only if the log is closed.
         let mut output = self.output.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = output.write_all(text.as_bytes());
     }
 
-    fn line(&self, measured: &Measured, now: SystemTime) -> Line {
+    fn line(&self, measurements: &Measurements, now: SystemTime) -> Line {
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         let timestamp = u64::try_from(since.unwrap_or_default().as_millis());
         let line = Line {
@@ -108,22 +108,26 @@ impl Metrics {
         };
         line.dimension("FunctionName", &self.function)
             .dimension("Flow", &self.flow)
-            .property("requestId", Some(&measured.request_id))
+            .property("requestId", Some(&measurements.request_id))
     }
 }
 
-fn add_totals(mut line: Line, measured: &Measured) -> Line {
-    let cold = if measured.cold.is_some() { 1.0 } else { 0.0 };
-    line = line.metric("ColdStart", Unit::Count, cold);
-    if let Some(init) = measured.cold {
+fn add_totals(mut line: Line, measurements: &Measurements) -> Line {
+    let cold_start = if measurements.init.is_some() {
+        1.0
+    } else {
+        0.0
+    };
+    line = line.metric("ColdStart", Unit::Count, cold_start);
+    if let Some(init) = measurements.init {
         line = line.metric("InitDuration", Unit::Milliseconds, milliseconds(init));
     }
     line = line.metric(
         "Duration",
         Unit::Milliseconds,
-        milliseconds(measured.duration),
+        milliseconds(measurements.duration),
     );
-    for (name, bytes) in &measured.bytes {
+    for (name, bytes) in &measurements.bytes {
         #[expect(
             clippy::cast_precision_loss,
             reason = "CloudWatch's values are doubles"
@@ -209,14 +213,17 @@ mod tests {
     use super::*;
     use crate::error::ErrorCode;
 
-    fn lines(measured: &Measured) -> Vec<Value> {
+    fn lines(measurements: &Measurements) -> Vec<Value> {
         let metrics = Metrics {
             namespace: "Flowgate".to_owned(),
             function: "gateway-fn".to_owned(),
             flow: "search".to_owned(),
             output: Output::default(),
         };
-        let lines = metrics.lines(measured, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        let lines = metrics.lines(
+            measurements,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        );
         let parse = |line: &String| serde_json::from_str(line).expect("JSON in one line");
         lines.iter().map(parse).collect()
     }
@@ -236,8 +243,8 @@ mod tests {
             end: None,
             ..visit.clone()
         };
-        let lines = lines(&Measured {
-            cold: Some(Duration::from_millis(7)),
+        let lines = lines(&Measurements {
+            init: Some(Duration::from_millis(7)),
             duration: Duration::from_micros(1234),
             record: RecordSnapshot {
                 visits: vec![visit, running],
@@ -277,7 +284,7 @@ mod tests {
             flow: "search".to_owned(),
             output: Output::default(),
         };
-        let lines = metrics.lines(&Measured::default(), SystemTime::UNIX_EPOCH);
+        let lines = metrics.lines(&Measurements::default(), SystemTime::UNIX_EPOCH);
         let line: Value = serde_json::from_str(&lines[0]).expect("JSON");
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Dimensions"], json!([["Flow"]]));
@@ -286,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_warm_start_has_no_init() {
-        let lines = lines(&Measured::default());
+        let lines = lines(&Measurements::default());
         assert_eq!(lines[0]["ColdStart"], 0.0);
         assert!(lines[0].get("InitDuration").is_none());
     }

@@ -21,7 +21,7 @@ use crate::{
     context::{Context, InvocationRecord, Trace},
     error::ErrorCode,
     inbound::ClientProtocol,
-    telemetry::{emf::Measured, xray::Segment},
+    telemetry::{emf::Measurements, xray::Segment},
 };
 
 /// One invocation under way.
@@ -166,8 +166,8 @@ impl Invocation {
             xray.send(&segment, &record.visits);
         }
         if let Some(metrics) = &shared.metrics {
-            metrics.write(&Measured {
-                cold: self.init,
+            metrics.write(&Measurements {
+                init: self.init,
                 duration,
                 record,
                 bytes: self.byte_metrics(shared, body_bytes),

@@ -33,8 +33,8 @@ use super::{
 };
 use crate::{context::Context, outbound::attempt::AttemptError};
 
-/// How long a peer may take to return its endpoints. As in Jina the deadline is not sent; it only makes another attempt
-/// at a peer that never answers.
+/// How long a peer may take to return its endpoints, so that a peer that never answers is asked again. As in Jina the
+/// deadline is not sent.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The peer at one address.

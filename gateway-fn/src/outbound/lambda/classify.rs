@@ -12,15 +12,15 @@ use flowgate_proto::{causes, invoke::FunctionError};
 use super::error::InvokeError;
 use crate::{aws, error::CallFailure, outbound::attempt::AttemptError};
 
-/// Classifies the payload that came with `FunctionError`, which is Lambda's error object as a rule. `request_bytes` is
-/// the size of the request.
+/// Classifies the payload that came with `FunctionError`, which is normally Lambda's error object. `request_bytes` is the
+/// size of the request.
 pub(super) fn function_error(payload: &[u8], request_bytes: usize) -> AttemptError {
-    let fault = serde_json::from_slice(payload).unwrap_or_else(|_| FunctionError {
+    let reported = serde_json::from_slice(payload).unwrap_or_else(|_| FunctionError {
         error_type: String::new(),
         error_message: String::new(),
     });
-    let error = InvokeError::from_function(&fault, request_bytes);
-    with_detail(&error, fault.error_message)
+    let error = InvokeError::from_function(&reported, request_bytes);
+    with_detail(&error, reported.error_message)
 }
 
 /// Classifies an error of the SDK. `request_bytes` is the size of the request.
@@ -80,8 +80,8 @@ fn service_error(
     let body = response.body().bytes().unwrap_or_default();
     // Emulators report a function's failure like this; Lambda itself sets `FunctionError`.
     if status >= 500
-        && let Ok(fault) = serde_json::from_slice::<FunctionError>(body)
-        && !fault.error_type.is_empty()
+        && let Ok(reported) = serde_json::from_slice::<FunctionError>(body)
+        && !reported.error_type.is_empty()
     {
         return function_error(body, request_bytes);
     }

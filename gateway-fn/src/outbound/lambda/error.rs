@@ -132,7 +132,7 @@ pub(super) enum InvokeError {
         /// Lambda's `errorType`.
         kind: ErrorType,
     },
-    /// The function failed with an error of its own.
+    /// The function failed with another error.
     #[error("the function failed with {kind}")]
     FunctionError {
         /// Its `errorType`.
@@ -229,14 +229,14 @@ impl InvokeError {
     }
 
     /// Classifies the error object of a function that failed. `request_bytes` is the size of the request.
-    pub(super) fn from_function(fault: &FunctionError, request_bytes: usize) -> Self {
-        let kind = || ErrorType::from_text(&fault.error_type);
-        if let Some(ours) = fault.kind() {
+    pub(super) fn from_function(error: &FunctionError, request_bytes: usize) -> Self {
+        let kind = || ErrorType::from_text(&error.error_type);
+        if let Some(ours) = error.kind() {
             return match ours {
                 FunctionErrorKind::BadPayload => Self::BadPayload,
                 FunctionErrorKind::RequestTooLarge => Self::RequestOverLimit {
                     bytes: request_bytes,
-                    limit: first_number(&fault.error_message),
+                    limit: first_number(&error.error_message),
                 },
                 FunctionErrorKind::Failed => Self::FlowFailed,
                 FunctionErrorKind::AnswerTooLarge => Self::AnswerTooLarge,
@@ -245,11 +245,11 @@ impl InvokeError {
                 FunctionErrorKind::Unavailable => Self::ExecutorUnavailable,
             };
         }
-        match fault.error_type.as_str() {
+        match error.error_type.as_str() {
             "Function.ResponseSizeTooLarge" => Self::AnswerTooLarge,
             "Sandbox.Timedout" => Self::FunctionTimedOut,
             // Without `errorType` only the message says so.
-            "" if fault.error_message.contains("Task timed out") => Self::FunctionTimedOut,
+            "" if error.error_message.contains("Task timed out") => Self::FunctionTimedOut,
             name if name.starts_with("Runtime.") || name.starts_with("Extension.") => {
                 Self::ProcessEnded { kind: kind() }
             }
