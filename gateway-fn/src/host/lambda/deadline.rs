@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::event::EventSource;
 
-/// The deadlines of one invocation.
+/// The deadlines of one invocation. The margins before them come from `gateway.function.answer_margin`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     /// The Flow must have answered: a request that is unfinished then gets a 504 that names the Executor.

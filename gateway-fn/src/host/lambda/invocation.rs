@@ -127,7 +127,7 @@ impl Invocation {
         response::error_response(protocol, ErrorCode::DeadlineExceeded, &detail)
     }
 
-    /// Waits for floating work, then reports the invocation without the time of that.
+    /// Waits for floating work and reports the invocation, whose duration excludes that wait.
     pub(super) async fn finish(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
         let duration = self.start.elapsed();
         self.settle(shared).await;

@@ -63,7 +63,7 @@ impl Routes {
             ClientProtocol::GrpcWeb => &self.grpc().grpc_web,
             ClientProtocol::Connect => &self.grpc().connect,
             ClientProtocol::Grpc => {
-                return response::http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC);
+                return response::http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_GRPC_DETAIL);
             }
             ClientProtocol::Http => &self.http,
         };
@@ -105,9 +105,9 @@ impl Routes {
 
 fn refuse_open_url(protocol: ClientProtocol) -> Response {
     match protocol {
-        ClientProtocol::Http => response::http_error(StatusCode::FORBIDDEN, OPEN_URL),
+        ClientProtocol::Http => response::http_error(StatusCode::FORBIDDEN, OPEN_URL_DETAIL),
         ClientProtocol::Grpc | ClientProtocol::GrpcWeb | ClientProtocol::Connect => {
-            response::grpc_error(protocol, &tonic::Status::permission_denied(OPEN_URL))
+            response::grpc_error(protocol, &tonic::Status::permission_denied(OPEN_URL_DETAIL))
         }
     }
 }
@@ -119,9 +119,9 @@ pub(super) fn refuse_event(error: &HttpEventError) -> Response {
     response::http_error(StatusCode::BAD_REQUEST, &error.to_string())
 }
 
-const OPEN_URL: &str = "this function URL has no authorizer, so anyone could call it: set its AuthType to AWS_IAM, \
+const OPEN_URL_DETAIL: &str = "this function URL has no authorizer, so anyone could call it: set its AuthType to AWS_IAM, \
                         enable `auth` for this protocol in the Flow, or set `public_url: true` under \
                         `gateway.function` to allow it";
 
-const NO_GRPC: &str =
+const NO_GRPC_DETAIL: &str =
     "gRPC is not supported by Lambda functions: use gRPC-Web or Connect (application/proto)";

@@ -22,7 +22,7 @@ pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, lambda_runtime:
 /// written.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Returns the size of a response of which it is known beforehand that it exceeds what Lambda streams.
+/// Returns the size of a response that is known beforehand to exceed what Lambda streams.
 pub(super) fn known_excess(response: &Response) -> Option<usize> {
     let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
     (bytes > MAX_STREAMED_RESPONSE_BYTES).then_some(bytes)

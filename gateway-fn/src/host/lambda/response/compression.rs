@@ -21,7 +21,7 @@ pub(in crate::host::lambda) struct ResponseCompression {
 
 impl ResponseCompression {
     /// Chooses the best encoding that a request with these headers accepts: zstd is the fastest and the smallest.
-    /// Returns `None` where `min_bytes` is, because compression is off then.
+    /// Compression is off if `min_bytes` is `None`.
     pub(in crate::host::lambda) fn negotiate(
         request: &HeaderMap,
         min_bytes: Option<usize>,
