@@ -322,12 +322,12 @@ impl Function {
         lambda: lambda_runtime::Context,
     ) -> Result<LambdaResponse, Diagnostic> {
         let mut invocation = Invocation::start(&self.0, source, lambda, None);
-        let limit = self.0.config.gateway.limits.max_message_bytes;
-        let response = match InvokeRequest::decode(event.as_bytes(), limit) {
+        let max_bytes = self.0.config.gateway.limits.max_message_bytes;
+        let response = match InvokeRequest::decode(event.as_bytes(), max_bytes) {
             Ok(request) => {
-                if let Some(end) = request.deadline().and_then(direct::caller_deadline) {
+                if let Some(deadline) = request.deadline() {
                     let settings = &self.0.config.gateway.function;
-                    invocation.deadline.limit(end, settings);
+                    invocation.deadline.limit_to_caller(deadline, settings);
                 }
                 let handler = FlowHandler {
                     services: &self.0.services,

@@ -54,14 +54,19 @@ impl Deadline {
         }
     }
 
-    /// Ends the invocation by `end` too: how long a Gateway that invokes this one waits. At least three quarters of a
-    /// short time go to the Flow.
-    pub(super) fn limit(&mut self, end: Instant, settings: &FunctionConfig) {
-        let now = Instant::now();
-        let end = end.max(now);
-        let margin = settings.answer_margin.min((end - now) / 4);
-        self.flow = self.flow.min(end - margin);
-        self.response = self.response.min(end - margin / 2);
+    /// Ends the invocation before the Gateway that makes it stops waiting, at `deadline` in milliseconds since 1970. At
+    /// least three quarters of a short time go to the Flow.
+    pub(super) fn limit_to_caller(&mut self, deadline: u64, settings: &FunctionConfig) {
+        let Some(end) = from_unix_millis(deadline) else {
+            return;
+        };
+        let remaining = end.duration_since(SystemTime::now()).unwrap_or_default();
+        // A time that the clock cannot represent never comes.
+        if let Some(end) = Instant::now().checked_add(remaining) {
+            let margin = settings.answer_margin.min(remaining / 4);
+            self.flow = self.flow.min(end - margin);
+            self.response = self.response.min(end - margin / 2);
+        }
     }
 
     /// Reserves time before Lambda's end for sending each part that a WebSocket response may have.
@@ -86,7 +91,7 @@ fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
 }
 
 /// Returns when Lambda stops this invocation; `None` where that is unknown. A time further away than a function may run
-/// comes from a wrong clock and is cut to that.
+/// comes from a wrong clock and counts as that.
 fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
     let end = invocation_end(context.deadline)?;
     let remaining = end.duration_since(SystemTime::now()).ok()?;

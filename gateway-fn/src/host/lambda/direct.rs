@@ -1,7 +1,7 @@
 //! Answers direct invocations with the Flow: those of a Gateway, to which this function is one Executor, and those with
 //! the plain JSON of `POST /post`. The library's `executor_fn::invoke` decodes payloads and encodes answers.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use executor_fn::{
     Answer,
@@ -14,21 +14,12 @@ use flowgate_proto::{
     jina::{EndpointsProto, JinaInfoProto, status_proto::StatusCode},
 };
 use lambda_runtime::Diagnostic;
-use tokio::time::Instant;
 
-use super::deadline::from_unix_millis;
 use crate::{
     context::{Context, Trace},
     error::{ErrorCode, GatewayError},
     inbound::Services,
 };
-
-/// Returns when the caller stops waiting, from milliseconds since 1970.
-pub(super) fn caller_deadline(milliseconds: u64) -> Option<Instant> {
-    let end = from_unix_millis(milliseconds)?;
-    let remaining = end.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::now().checked_add(remaining)
-}
 
 /// Answers the calls of one invocation with the Flow.
 pub(super) struct FlowHandler<'a> {

@@ -67,3 +67,17 @@ async fn a_large_response_to_a_gateway_is_compressed() {
     let response = respond(&function, &sent).await;
     assert_eq!(response["encoding"], "zstd");
 }
+
+#[tokio::test]
+async fn a_payload_that_is_too_large_is_refused_with_the_limit() {
+    let function = function("limits: {max_message_bytes: 7}");
+    let Err(refused) = try_respond(&function, &json!({"data": []})).await else {
+        panic!("a response");
+    };
+    assert_eq!(refused.error_type, "Flowgate.RequestTooLarge");
+    assert!(
+        refused.error_message.contains("7 bytes"),
+        "{}",
+        refused.error_message
+    );
+}
