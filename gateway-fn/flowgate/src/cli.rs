@@ -19,7 +19,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use ::gateway::{
     aws::{self, Source},
-    host::program::{Exit, say, start_log},
+    host::program::{Exit, print_error, start_log},
 };
 use clap::{Parser, Subcommand};
 
@@ -79,7 +79,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(&format!("cannot start the async runtime: {error}"));
+            print_error(&format!("cannot start the async runtime: {error}"));
             return Exit::Failed.code();
         }
     };

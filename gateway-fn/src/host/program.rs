@@ -38,7 +38,7 @@ impl Exit {
     clippy::print_stderr,
     reason = "the user at the terminal reads it, and the log may be off"
 )]
-pub fn say(message: &str) {
+pub fn print_error(message: &str) {
     eprintln!("flowgate: {message}");
 }
 
@@ -47,7 +47,7 @@ pub fn say(message: &str) {
     clippy::print_stderr,
     reason = "the user at the terminal reads it, and the log may be off"
 )]
-pub fn say_faults(errors: &ConfigErrors) {
+pub fn print_config_errors(errors: &ConfigErrors) {
     for error in &errors.0 {
         eprintln!("{error}");
     }
@@ -62,8 +62,8 @@ const DEFAULT_FLOW: &str = include_str!("../../../infra/flows/default.yml");
 /// [`Exit::Usage`] when the file cannot be read or the Flow is invalid.
 pub fn load_flow(path: Option<&str>) -> Result<Loaded, Exit> {
     let (text, file) = read_flow(path)?;
-    Config::from_yaml(&text, &file, &env).map_err(|faults| {
-        say_faults(&faults);
+    Config::from_yaml(&text, &file, &env).map_err(|errors| {
+        print_config_errors(&errors);
         Exit::Usage
     })
 }
@@ -82,7 +82,7 @@ pub fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
         Some(path) => std::fs::read_to_string(&path)
             .map(|text| (text, path.clone()))
             .map_err(|error| {
-                say(&format!("{path}: cannot read the Flow file: {error}"));
+                print_error(&format!("{path}: cannot read the Flow file: {error}"));
                 Exit::Usage
             }),
     }

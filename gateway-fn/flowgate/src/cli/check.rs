@@ -6,7 +6,7 @@ use clap::Args;
 use flowgate_config::{Config, print};
 use flowgate_proto::with_causes;
 use gateway::gateway::Registry;
-use gateway::host::program::{Exit, env, read_flow, say, say_faults};
+use gateway::host::program::{Exit, env, print_config_errors, print_error, read_flow};
 use gateway::inbound::Services;
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
@@ -41,12 +41,12 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     let loaded = match Config::from_yaml(&text, &file, &env) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            say_faults(&errors);
+            print_config_errors(&errors);
             return Exit::Usage;
         }
     };
     if let Err(error) = check_startable(&loaded.config) {
-        say(&format!("{}: {}", args.flow, with_causes(&*error)));
+        print_error(&format!("{}: {}", args.flow, with_causes(&*error)));
         return Exit::Usage;
     }
     for warning in &loaded.warnings {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
                 Exit::Clean
             }
             Err(errors) => {
-                say_faults(&errors);
+                print_config_errors(&errors);
                 Exit::Usage
             }
         };

@@ -5,7 +5,7 @@ use executor_fn::{Identity, ServeError, ServeOptions};
 use flowgate_config::Protocol;
 use flowgate_proto::with_causes;
 use gateway::gateway::Registry;
-use gateway::host::program::{Exit, say};
+use gateway::host::program::{Exit, print_error};
 
 use super::banner;
 
@@ -34,7 +34,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let registry = Registry::default();
     let Some(executor) = registry.make(&args.uses) else {
         let names: Vec<_> = registry.names().collect();
-        say(&format!(
+        print_error(&format!(
             "--uses: no executor {:?} is built in (known: {})",
             args.uses,
             names.join(", ")
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let socket = match tokio::net::TcpListener::bind((args.host.as_str(), args.port)).await {
         Ok(socket) => socket,
         Err(error) => {
-            say(&format!(
+            print_error(&format!(
                 "cannot listen on {}:{}: {error}",
                 args.host, args.port
             ));
@@ -78,6 +78,6 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
 }
 
 fn failed(error: &ServeError) -> Exit {
-    say(&with_causes(error));
+    print_error(&with_causes(error));
     Exit::Failed
 }

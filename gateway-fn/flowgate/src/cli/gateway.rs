@@ -3,7 +3,7 @@
 
 use clap::Args;
 use flowgate_config::{Config, GatewayArgs};
-use gateway::host::program::{Exit, env, say, say_faults};
+use gateway::host::program::{Exit, env, print_config_errors, print_error};
 
 use super::serve;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(command: &GatewayCommand) -> Exit {
     let args = match GatewayArgs::parse(&command.args) {
         Ok(args) => args,
         Err(error) => {
-            say(&error.to_string());
+            print_error(&error.to_string());
             return Exit::Usage;
         }
     };
@@ -45,7 +45,7 @@ pub(super) async fn run(command: &GatewayCommand) -> Exit {
     match Config::from_gateway_args(&args, &env) {
         Ok(loaded) => serve::serve(loaded).await,
         Err(errors) => {
-            say_faults(&errors);
+            print_config_errors(&errors);
             Exit::Usage
         }
     }

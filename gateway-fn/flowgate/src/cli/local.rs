@@ -9,7 +9,7 @@ use flowgate_local::{
     Signatures, StartError, Target, Timeouts,
 };
 use flowgate_proto::with_causes;
-use gateway::host::program::{Exit, env, say};
+use gateway::host::program::{Exit, env, print_error};
 
 /// Arguments of `flowgate local`.
 #[derive(Args, Debug)]
@@ -105,7 +105,7 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
         Err(error) => {
-            say(&with_causes(&error));
+            print_error(&with_causes(&error));
             return Exit::Failed;
         }
     };
@@ -119,7 +119,7 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
 }
 
 fn start_failed(error: &StartError) -> Exit {
-    say(&with_causes(error));
+    print_error(&with_causes(error));
     match error {
         StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Exit::PortTaken

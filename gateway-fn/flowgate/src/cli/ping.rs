@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use flowgate_config::{Address, Protocol};
 
 use self::{function::Function, server::Server};
-use gateway::host::program::{Exit, say};
+use gateway::host::program::{Exit, print_error};
 
 /// Arguments of `flowgate ping`.
 #[derive(Args, Debug)]
@@ -64,7 +64,7 @@ pub(super) async fn run(args: &PingArgs) -> Exit {
         match args.check().await {
             Ok(()) => successes += 1,
             Err(error) => {
-                say(&format!(
+                print_error(&format!(
                     "{} is not ready (attempt {attempt} of {}): {error}",
                     args.host, args.attempts
                 ));

@@ -6,7 +6,7 @@ use clap::Args;
 use flowgate_config::Loaded;
 use flowgate_proto::with_causes;
 use gateway::gateway::Registry;
-use gateway::host::program::{Exit, env, load_flow, say};
+use gateway::host::program::{Exit, env, load_flow, print_error};
 use gateway::status::ProcessInfo;
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
     let stop = match executor_fn::stop_signal() {
         Ok(stop) => stop,
         Err(error) => {
-            say(&with_causes(&error));
+            print_error(&with_causes(&error));
             return Exit::Failed;
         }
     };
@@ -53,7 +53,7 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
 
 /// Prints why a Gateway cannot start and returns the exit status.
 fn report_start_error(error: &ContainerError) -> Exit {
-    say(&with_causes(error));
+    print_error(&with_causes(error));
     match error {
         ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Exit::PortTaken
@@ -83,7 +83,7 @@ async fn serve_until_stopped(container: Container, stop: impl Future<Output = ()
             Shutdown::CutOff => tracing::warn!("stopped with unfinished work"),
         },
         () = second => {
-            say("second signal: stopped with unfinished work");
+            print_error("second signal: stopped with unfinished work");
             return Exit::Failed;
         }
     }

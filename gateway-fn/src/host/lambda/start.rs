@@ -23,7 +23,7 @@ pub fn run() -> ExitCode {
         .into_iter()
         .find(|name| env(name).is_none())
     {
-        program::say(&format!(
+        program::print_error(&format!(
             "{missing} is not set, and gateway-fn runs on AWS Lambda only: deploy it with `cargo lambda deploy` or \
              `sam deploy`, try it with `cargo lambda watch`, or serve the Flow on this machine with `flowgate serve`"
         ));
@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
     {
         Ok(runtime) => runtime.block_on(serve(loaded, started)).code(),
         Err(error) => {
-            program::say(&format!("cannot start the async runtime: {error}"));
+            program::print_error(&format!("cannot start the async runtime: {error}"));
             Exit::Failed.code()
         }
     }
@@ -74,7 +74,7 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
     let services = match Services::new(&config, &Registry::default(), &clients, process) {
         Ok(services) => services,
         Err(error) => {
-            program::say(&with_causes(&error));
+            program::print_error(&with_causes(&error));
             return Exit::Usage;
         }
     };
@@ -91,7 +91,7 @@ async fn answer_events(function: Function) -> Exit {
     match function.run().await {
         Ok(()) => Exit::Clean,
         Err(error) => {
-            program::say(&with_causes(&*error));
+            program::print_error(&with_causes(&*error));
             Exit::Failed
         }
     }
