@@ -150,7 +150,7 @@ def condition_that_cannot_be_evaluated(exchanged, difference):
         exchanged.topology == 'incomparable'
         and exchanged.left.get('status') == 500
         and exchanged.right.get('status') == 422
-        and 'cannot be tested' in exchanged.right['body']['detail'][0]['msg']
+        and 'cannot evaluate its condition' in exchanged.right['body']['detail'][0]['msg']
     )
 
 
