@@ -80,7 +80,7 @@ fn values_of_variables_are_never_shown() {
     for keys in keys {
         let errors = match Config::from_yaml(&format!("jtype: Flow\n{keys}\n"), "flow.yml", &secret)
         {
-            Ok(loaded) => panic!("{keys} holds: {loaded:?}"),
+            Ok(loaded) => panic!("{keys} is valid: {loaded:?}"),
             Err(errors) => errors.to_string(),
         };
         assert!(
