@@ -17,11 +17,12 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -31,9 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Versions {
     /// HTTP/1.0 and HTTP/1.1.
     Http1,
-    /// HTTP/2, from the first byte on.
-    Http2,
-    /// Either, as the client's first bytes say.
+    /// HTTP/1 or HTTP/2, as the client's first bytes say.
     Any,
 }
 
@@ -100,22 +99,42 @@ impl Http {
             first.store(true, Ordering::Relaxed);
             service(request).map(Ok::<_, std::convert::Infallible>)
         });
-        let builder = self.builder(versions);
-        let mut connection =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        let mut stop = pin!(stopping.cancelled().fuse());
-        let mut first_request = pin!(self.first_request_timeout().fuse());
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = &mut stop => connection.as_mut().graceful_shutdown(),
-                () = &mut first_request => if !has_request.load(Ordering::Relaxed) {
-                    return tracing::debug!(%peer, "closed a connection without a request");
-                },
+        let stream = TokioIo::new(stream);
+        let ended = match versions {
+            Versions::Http1 => {
+                let connection = self.http1().serve_connection(stream, service);
+                let ended = self.finish(connection.with_upgrades(), &has_request, stopping);
+                ended.await.map_err(Into::into)
+            }
+            Versions::Any => {
+                let builder = self.any();
+                let connection = builder.serve_connection_with_upgrades(stream, service);
+                self.finish(connection, &has_request, stopping).await
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, error = %with_causes(&*error), "connection ended");
+        }
+    }
+
+    /// Waits until the connection has ended: by itself, by a stop, or because no request came in time.
+    async fn finish<C: GracefulConnection>(
+        &self,
+        connection: C,
+        has_request: &AtomicBool,
+        stopping: CancellationToken,
+    ) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
+        let mut stop = pin!(stopping.cancelled().fuse());
+        let mut first_request = pin!(self.first_request_timeout().fuse());
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                () = &mut stop => connection.as_mut().graceful_shutdown(),
+                () = &mut first_request => if !has_request.load(Ordering::Relaxed) {
+                    return Ok(());
+                },
+            }
         }
     }
 
@@ -126,8 +145,16 @@ impl Http {
         }
     }
 
-    fn builder(&self, versions: Versions) -> Builder<TokioExecutor> {
-        let mut builder = Builder::new(TokioExecutor::new());
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout);
+        builder
+    }
+
+    fn any(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -143,10 +170,70 @@ impl Http {
             .max_concurrent_streams(http2.max_concurrent_streams)
             .initial_stream_window_size(http2.stream_window)
             .initial_connection_window_size(http2.connection_window);
-        match versions {
-            Versions::Http1 => builder.http1_only(),
-            Versions::Http2 => builder.http2_only(),
-            Versions::Any => builder,
+        builder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn http(first_request_timeout: Option<Duration>) -> Http {
+        Http {
+            header_timeout: Duration::from_secs(30),
+            first_request_timeout,
+            http2: Http2::default(),
         }
+    }
+
+    /// Sends `request` on a connection and returns everything that comes back until the server closes it.
+    async fn exchange(http: &Http, versions: Versions, request: &[u8]) -> Vec<u8> {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let peer = ([127, 0, 0, 1], 1).into();
+        let service = |_| async { Response::new("served".to_owned()) };
+        let serving = http.serve(server, peer, versions, service, CancellationToken::new());
+        let (mut response, (mut reader, mut writer)) = (Vec::new(), tokio::io::split(client));
+        let client = async {
+            writer.write_all(request).await.expect("the server reads");
+            reader
+                .read_to_end(&mut response)
+                .await
+                .expect("the server closes");
+        };
+        tokio::join!(serving, client);
+        response
+    }
+
+    const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_is_refused_where_only_http1_is_spoken() {
+        let http = http(None);
+        let response = exchange(&http, Versions::Http1, HTTP2_PREFACE).await;
+        let response = String::from_utf8_lossy(&response);
+        assert!(!response.contains("served"), "{response}");
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let response = exchange(&http, Versions::Http1, request).await;
+        assert!(response.ends_with(b"served"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_closed_after_the_timeout() {
+        let timeout = Duration::from_secs(30);
+        for versions in [Versions::Http1, Versions::Any] {
+            let start = tokio::time::Instant::now();
+            exchange(&http(Some(timeout)), versions, b"").await;
+            assert_eq!(start.elapsed(), timeout);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_a_request_must_come_in_time() {
+        let http = http(None);
+        let start = tokio::time::Instant::now();
+        exchange(&http, Versions::Http1, b"GET / HT").await;
+        assert_eq!(start.elapsed(), http.header_timeout);
     }
 }

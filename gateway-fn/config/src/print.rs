@@ -233,6 +233,10 @@ fn write_reference(printed: &mut Json, value: &Node, reference: &Node) {
                 if let Some(printed) = printed.get_mut(&name) {
                     write_reference(printed, value, reference);
                 } else if differs(value, reference) {
+                    // A digest is printed as a redacted `key`, which the reference replaces.
+                    if name == "sha256" {
+                        printed.remove("key");
+                    }
                     printed.insert(name, reference.to_json(Typing::AsWritten));
                 }
             }
@@ -244,8 +248,31 @@ fn write_reference(printed: &mut Json, value: &Node, reference: &Node) {
                 write_reference(printed, value, reference);
             }
         }
-        (printed, ..) => *printed = reference.to_json(Typing::AsWritten),
+        (printed, ..) => {
+            let reference = reference.to_json(Typing::AsWritten);
+            let is_secret = *printed == REDACTED;
+            if !is_secret || reference.as_str().is_some_and(has_no_literal_secret) {
+                *printed = reference;
+            }
+        }
     }
+}
+
+/// Whether a text consists of references to variables alone, or of an authentication scheme and references.
+fn has_no_literal_secret(text: &str) -> bool {
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${{") {
+        let Some((_, after)) = after.split_once("}}") else {
+            return false;
+        };
+        literal.push_str(before);
+        rest = after;
+    }
+    literal.push_str(rest);
+    let literal = literal.trim();
+    let is_scheme = |scheme: &str| literal.eq_ignore_ascii_case(scheme);
+    literal.is_empty() || ["Basic", "Bearer", "Token"].into_iter().any(is_scheme)
 }
 
 fn differs(value: &Node, reference: &Node) -> bool {

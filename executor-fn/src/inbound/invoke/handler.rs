@@ -6,6 +6,7 @@ use flowgate_proto::{
     DataRequest,
     invoke::{FunctionError, FunctionErrorKind},
     jina::{EndpointsProto, JinaInfoProto},
+    json::{self, WriteError},
 };
 use prost::Message as _;
 
@@ -32,6 +33,16 @@ pub trait InvokeHandler: Send + Sync {
             let answer = self.process(vec![request], &BTreeMap::new()).await?;
             Ok(answer.request)
         }
+    }
+
+    /// Returns the JSON to answer with when JSON cannot represent an answer to `request`. By default it is the request with
+    /// the error in its status, as over HTTP.
+    fn unrepresentable_as_json(
+        &self,
+        request: &DataRequest,
+        error: &WriteError,
+    ) -> Result<Vec<u8>, FunctionError> {
+        Ok(json::write_failed_request(request, &error.to_string()))
     }
 
     /// Returns the names of the endpoints.

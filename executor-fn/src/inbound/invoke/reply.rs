@@ -3,7 +3,7 @@
 use flowgate_proto::{
     Compression, DataRequest,
     invoke::{FunctionError, FunctionErrorKind, InvocationResponse},
-    json,
+    json::{self, WriteError},
     limits::MAX_INVOKE_PAYLOAD_BYTES,
     with_causes,
 };
@@ -31,20 +31,22 @@ pub(super) fn encode(
         .map_err(|error| function_error(FunctionErrorKind::AnswerTooLarge, error.to_string()))
 }
 
-/// Encodes an answer as JSON, as the HTTP interface does: one that JSON cannot represent is answered as an error in
-/// the status of the request.
+/// Encodes an answer as JSON. `unrepresentable` returns what to answer when JSON cannot represent it.
 pub(super) fn encode_json(
-    request: &DataRequest,
     answer: &DataRequest,
+    unrepresentable: impl FnOnce(&WriteError) -> Result<Vec<u8>, FunctionError>,
 ) -> Result<String, FunctionError> {
-    let body = json::write_http(answer).unwrap_or_else(|error| {
-        tracing::error!(
-            request_id = request.header.request_id,
-            error = %with_causes(&error),
-            "cannot encode the answer as JSON"
-        );
-        json::write_failed_request(request, &error.to_string())
-    });
+    let body = match json::write_http(answer) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(
+                request_id = answer.header.request_id,
+                error = %with_causes(&error),
+                "cannot encode the answer as JSON"
+            );
+            unrepresentable(&error)?
+        }
+    };
     if body.len() > MAX_INVOKE_PAYLOAD_BYTES {
         let text = format!(
             "the answer has {} bytes, and Lambda's payload limit is {MAX_INVOKE_PAYLOAD_BYTES} bytes",

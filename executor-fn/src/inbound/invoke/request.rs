@@ -137,7 +137,9 @@ impl InvokeRequest {
             }
             DecodedCall::Json(request) => {
                 let answer = handler.process_json((*request).clone()).await?;
-                encode_json(&request, &answer)
+                encode_json(&answer, |error| {
+                    handler.unrepresentable_as_json(&request, error)
+                })
             }
         }
     }

@@ -218,6 +218,31 @@ executors:
 }
 
 #[test]
+fn a_secret_that_is_partly_literal_is_redacted() {
+    let yaml = "\
+jtype: Flow
+gateway:
+  auth: {api_keys: [{name: a, key: 'swordfish-${{ ENV.KEY }}'}]}
+executors:
+  - {name: a, host: 'grpc://h:1', grpc_metadata: {k: 'swordfish-${{ ENV.L }}', authorization: 'Bearer ${{ ENV.TOKEN }}'}}
+";
+    let printed = printed(yaml);
+    assert!(!printed.contains("swordfish"), "{printed}");
+    assert_eq!(printed.matches("<redacted>").count(), 2, "{printed}");
+    assert!(printed.contains("Bearer ${{ ENV.TOKEN }}"), "{printed}");
+}
+
+#[test]
+fn a_digest_from_a_variable_stays_a_reference() {
+    let yaml = "jtype: Flow\ngateway: {auth: {api_keys: [{name: a, sha256: '${{ ENV.DIGEST }}'}]}}\n\
+                executors: [{name: a, host: 'grpc://h:1'}]\n";
+    let digest = |_: &str| Some("5".repeat(64));
+    let printed = normalized_yaml(yaml, "flow.yml", &digest).expect("a valid Flow");
+    assert!(printed.contains("${{ ENV.DIGEST }}"), "{printed}");
+    Config::from_yaml(&printed, "flow.yml", &digest).expect("the printed Flow is valid");
+}
+
+#[test]
 fn unset_variables_stay_references() {
     let yaml = "jtype: Flow\nexecutors:\n  \
                 - {name: a, host: 'grpc://h:1', grpc_metadata: {k: '${{ ENV.TOKEN }}', l: $TOKEN}}\n";

@@ -53,17 +53,13 @@ impl Acceptor {
         let peer = connection.peer();
         let Self { router, tls } = self;
         let Some(tls) = tls else {
-            return serve(connection, peer, Versions::Any, router, stopping).await;
+            return serve(connection, peer, router, stopping).await;
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
         match stopping.run_until_cancelled(handshake).await {
             None => {}
             Some(Ok(Ok(stream))) => {
-                let versions = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Versions::Http2,
-                    _ => Versions::Http1,
-                };
-                serve(stream, peer, versions, router, stopping).await;
+                serve(stream, peer, router, stopping).await;
             }
             Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Some(Err(_)) => tracing::debug!(%peer, "TLS handshake timed out"),
@@ -75,7 +71,6 @@ impl Acceptor {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
-    versions: Versions,
     router: Arc<PortRouter>,
     stopping: CancellationToken,
 ) {
@@ -83,7 +78,8 @@ async fn serve(
         let router = Arc::clone(&router);
         async move { router.handle(request.map(Body::new)).await }
     };
-    HTTP.serve(stream, peer, versions, service, stopping).await;
+    HTTP.serve(stream, peer, Versions::Any, service, stopping)
+        .await;
 }
 
 /// How long a client may take to send a request's head, and to send its first request. Ordinary clients do both at once;

@@ -12,6 +12,7 @@ use flowgate_proto::{
     DEFAULT_ENDPOINT, DataRequest,
     invoke::{FunctionError, FunctionErrorKind},
     jina::{EndpointsProto, JinaInfoProto, status_proto::StatusCode},
+    json::WriteError,
 };
 use lambda_runtime::Diagnostic;
 
@@ -58,6 +59,15 @@ impl InvokeHandler for FlowHandler<'_> {
     async fn process_json(&self, request: DataRequest) -> Result<DataRequest, FunctionError> {
         let answer = self.services.gateway.handle(request, self.context.clone());
         answer.await.map_err(|error| flow_error(&error))
+    }
+
+    fn unrepresentable_as_json(
+        &self,
+        _: &DataRequest,
+        error: &WriteError,
+    ) -> Result<Vec<u8>, FunctionError> {
+        let text = format!("Internal: cannot encode the answer as JSON: {error}");
+        Err(function_error(FunctionErrorKind::Failed, text))
     }
 
     /// Accepts every endpoint: the Executors of the Flow decide which they serve.
