@@ -4,7 +4,7 @@ use std::{
     error::Error,
     future::Future,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulConnection},
+    server::conn::auto,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -103,13 +103,25 @@ impl Http {
         let ended = match versions {
             Versions::Http1 => {
                 let connection = self.http1().serve_connection(stream, service);
-                let ended = self.finish(connection.with_upgrades(), &has_request, stopping);
+                let connection = connection.with_upgrades();
+                let ended = self.finish(
+                    connection,
+                    |connection| connection.graceful_shutdown(),
+                    &has_request,
+                    stopping,
+                );
                 ended.await.map_err(Into::into)
             }
             Versions::Any => {
                 let builder = self.any();
                 let connection = builder.serve_connection_with_upgrades(stream, service);
-                self.finish(connection, &has_request, stopping).await
+                let ended = self.finish(
+                    connection,
+                    |connection| connection.graceful_shutdown(),
+                    &has_request,
+                    stopping,
+                );
+                ended.await
             }
         };
         if let Err(error) = ended {
@@ -118,19 +130,20 @@ impl Http {
     }
 
     /// Waits until the connection has ended: by itself, by a stop, or because no request came in time.
-    async fn finish<C: GracefulConnection>(
+    async fn finish<C: Future<Output = Result<(), E>>, E>(
         &self,
         connection: C,
+        shut_down: impl Fn(Pin<&mut C>),
         has_request: &AtomicBool,
         stopping: CancellationToken,
-    ) -> Result<(), C::Error> {
+    ) -> Result<(), E> {
         let mut connection = pin!(connection);
         let mut stop = pin!(stopping.cancelled().fuse());
         let mut first_request = pin!(self.first_request_timeout().fuse());
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return ended,
-                () = &mut stop => connection.as_mut().graceful_shutdown(),
+                () = &mut stop => shut_down(connection.as_mut()),
                 () = &mut first_request => if !has_request.load(Ordering::Relaxed) {
                     return Ok(());
                 },
