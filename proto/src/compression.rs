@@ -1,4 +1,4 @@
-//! The compression algorithms and their names: Jina's, Flowgate's and those of gRPC.
+//! The compression algorithms, with their names in Jina, Flowgate and gRPC.
 
 use std::str::FromStr;
 

@@ -164,7 +164,7 @@ fn fill_in_mime_type(document: &mut DocumentProto) {
     }
 }
 
-/// Sets the place of chunks and matches. A chunk has its parent's id, a match has not.
+/// Sets the place of chunks and matches. A chunk gets its parent's id, a match does not.
 fn place_children(document: &mut DocumentProto) {
     for chunk in &mut document.chunks {
         chunk.parent_id.clone_from(&document.id);

@@ -250,10 +250,10 @@ impl PartialEq for Documents {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Content::Absent, Content::Absent) => true,
-            (Content::Encoded(ours), Content::Encoded(theirs)) if ours == theirs => true,
+            (Content::Encoded(left), Content::Encoded(right)) if left == right => true,
             (Content::Absent, _) | (_, Content::Absent) => false,
             _ => {
-                matches!((self.decode(), other.decode()), (Ok(ours), Ok(theirs)) if ours == theirs)
+                matches!((self.decode(), other.decode()), (Ok(left), Ok(right)) if left == right)
             }
         }
     }

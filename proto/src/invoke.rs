@@ -27,11 +27,11 @@ pub const VERSION: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// Process requests. The body is a `jina.DataRequestListProto`, the response's a `jina.DataRequestProto`.
+    /// Process requests. The body is a `jina.DataRequestListProto`, the response's body a `jina.DataRequestProto`.
     Process,
-    /// List the endpoints. No body; the response's is a `jina.EndpointsProto`.
+    /// List the endpoints. No body; the response's body is a `jina.EndpointsProto`.
     Endpoints,
-    /// Return the status. No body; the response's is a `jina.JinaInfoProto`.
+    /// Return the status. No body; the response's body is a `jina.JinaInfoProto`.
     Status,
 }
 

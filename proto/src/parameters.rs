@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_non_empty_object_counts_as_results() {
+    fn only_a_non_empty_object_is_read_as_results() {
         let results = |value: Value| {
             let parameters = Parameters::from(object([(RESULTS_KEY, value)]));
             parameters.results().expect("a Struct")
@@ -199,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn results_replace_those_of_the_client() {
+    fn results_replace_the_clients_results() {
         let client = Parameters::from(object([(RESULTS_KEY, number(1.0)), ("a", number(2.0))]));
-        let ours = object([("a/rep-0", number(1.0))]);
-        let answer = client.with_results(ours.clone()).expect("a Struct");
-        let expected = object([("a", number(2.0)), (RESULTS_KEY, nested(ours))]);
+        let results = object([("a/rep-0", number(1.0))]);
+        let answer = client.with_results(results.clone()).expect("a Struct");
+        let expected = object([("a", number(2.0)), (RESULTS_KEY, nested(results))]);
         assert_eq!(answer.decode(), Ok(expected));
     }
 }

@@ -13,9 +13,9 @@ fn committed_code_matches_the_protos() {
     let descriptors =
         protox::compile(["jina.proto"], [root.join("jina")]).expect("the protos compile");
 
-    // Generated under the target folder, so that a check leaves the source tree clean.
+    // Generated under the target directory, so that a check leaves the source tree clean.
     let out_dir = root.join("../target/regenerated-protos");
-    fs::create_dir_all(&out_dir).expect("the target folder is writable");
+    fs::create_dir_all(&out_dir).expect("the target directory is writable");
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     tonic_prost_build::configure()

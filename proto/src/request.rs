@@ -28,7 +28,7 @@ pub struct DataRequest {
     pub parameters: Parameters,
     /// The Gateway and the Executors that have processed the request.
     pub routes: Vec<RouteProto>,
-    /// The documents.
+    /// The documents, decoded only when they are needed.
     pub documents: Documents,
     /// The encoded fields with any other number, concatenated.
     pub unknown_fields: Vec<u8>,

@@ -34,7 +34,7 @@ fn effective_extension(path: &str) -> Option<&str> {
     Some(extension)
 }
 
-/// Splits the file name of a path at its last dot; dots at the start of the name do not count.
+/// Splits the file name of a path at its last dot; dots at the start of the name are ignored.
 fn split_extension(path: &str) -> Option<(&str, &str)> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let (base, extension) = name.rsplit_once('.')?;

@@ -19,7 +19,7 @@ pub enum PayloadError {
         /// The value of `flowgate`.
         version: u64,
     },
-    /// A response without the key `flowgate`: that of another program.
+    /// A response without the key `flowgate`, so it comes from another program.
     #[error("the response has no key `flowgate`: the function is not a Flowgate Executor")]
     MissingVersion,
     /// The body is not base64.

@@ -17,7 +17,7 @@ pub(super) fn string(value: &Json) -> Result<String, ValueError> {
         Json::Bool(false) => "False".to_owned(),
         Json::Int(n) => n.to_string(),
         Json::Float(x) => python::format_float(*x),
-        Json::Null | Json::List(_) | Json::Object(_) => return Err(ValueError::Str),
+        Json::Null | Json::List(_) | Json::Object(_) => return Err(ValueError::NotAString),
     })
 }
 
@@ -27,15 +27,15 @@ pub(super) fn uint32(value: &Json) -> Result<u32, ValueError> {
         Json::Bool(truth) => i64::from(*truth),
         Json::Int(n) => *n,
         Json::BigInt(digits) => parse_saturating(digits),
-        // `as` saturates to a value that is out of range as well.
+        // `as` saturates too. The check below rejects values out of range.
         Json::Float(x) if x.is_finite() => *x as i64,
-        Json::String(text) => parse_integer(text).ok_or(ValueError::Integer)?,
-        _ => return Err(ValueError::Integer),
+        Json::String(text) => parse_integer(text).ok_or(ValueError::NotAnInteger)?,
+        _ => return Err(ValueError::NotAnInteger),
     };
     match u32::try_from(n) {
         Ok(n) => Ok(n),
-        Err(_) if n < 0 => Err(ValueError::AtLeast(0.0)),
-        Err(_) => Err(ValueError::AtMost(f64::from(u32::MAX))),
+        Err(_) if n < 0 => Err(ValueError::BelowMinimum(0.0)),
+        Err(_) => Err(ValueError::AboveMaximum(f64::from(u32::MAX))),
     }
 }
 
@@ -77,17 +77,18 @@ pub(super) fn float64(value: &Json) -> Result<f64, ValueError> {
         Json::Int(n) => Ok(*n as f64),
         Json::BigInt(digits) => Some(digits.parse().unwrap_or(f64::INFINITY))
             .filter(|x: &f64| x.is_finite())
-            .ok_or(ValueError::Huge),
+            .ok_or(ValueError::IntegerTooLarge),
         Json::Float(x) => Ok(*x),
         Json::String(text) => without_underscores(text.trim())
             .and_then(|number| number.parse().ok())
-            .ok_or(ValueError::Float),
-        Json::Null | Json::List(_) | Json::Object(_) => Err(ValueError::Float),
+            .ok_or(ValueError::NotAFloat),
+        Json::Null | Json::List(_) | Json::Object(_) => Err(ValueError::NotAFloat),
     }
 }
 
-/// The largest double that protobuf rounds down to the largest `float`.
-const MAX_ROUNDED: f64 = 3.402_823_567_797_336_6e38;
+/// The largest double that protobuf accepts as a `float`. It rounds a double between `f32::MAX` and this one down to
+/// `f32::MAX`.
+const MAX_FLOAT32_INPUT: f64 = 3.402_823_567_797_336_6e38;
 
 /// Converts to a protobuf `float`. An overflow is an error.
 pub(super) fn float32(value: &Json) -> Result<f32, ValueError> {
@@ -95,12 +96,12 @@ pub(super) fn float32(value: &Json) -> Result<f32, ValueError> {
     let narrow = x as f32;
     if narrow.is_finite() || !x.is_finite() {
         Ok(narrow)
-    } else if x.abs() <= MAX_ROUNDED {
+    } else if x.abs() <= MAX_FLOAT32_INPUT {
         Ok(f32::MAX.copysign(narrow))
     } else if x > 0.0 {
-        Err(ValueError::AtMost(f64::from(f32::MAX)))
+        Err(ValueError::AboveMaximum(f64::from(f32::MAX)))
     } else {
-        Err(ValueError::AtLeast(f64::from(f32::MIN)))
+        Err(ValueError::BelowMinimum(f64::from(f32::MIN)))
     }
 }
 
@@ -120,10 +121,10 @@ impl<'a> Mapping<'a> {
                 pairs
                     .map(last_wins)
                     .map(Self::Pairs)
-                    .ok_or(ValueError::Dict)
+                    .ok_or(ValueError::NotADict)
             }
             Json::String(text) if text.is_empty() => Ok(Self::Object(&[])),
-            _ => Err(ValueError::Dict),
+            _ => Err(ValueError::NotADict),
         }
     }
 
@@ -132,7 +133,7 @@ impl<'a> Mapping<'a> {
         let fields = Self::from_value(value)?;
         match &fields {
             Self::Pairs(pairs) if pairs.iter().any(|(key, _)| key.as_str().is_none()) => {
-                Err(ValueError::Keywords)
+                Err(ValueError::NonStringKeys)
             }
             _ => Ok(fields),
         }
@@ -173,7 +174,7 @@ impl<'a> Mapping<'a> {
 fn key_to_string(key: &Json) -> Result<Cow<'_, str>, ValueError> {
     match key {
         Json::String(text) => Ok(Cow::Borrowed(text)),
-        Json::Null => Err(ValueError::Null),
+        Json::Null => Err(ValueError::NullNotAllowed),
         other => string(other).map(Cow::Owned),
     }
 }

@@ -76,77 +76,83 @@ impl FieldError {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ValueError {
     Missing,
-    Null,
-    Str,
-    Integer,
-    Float,
-    List,
-    Dict,
+    NullNotAllowed,
+    NotAString,
+    NotAnInteger,
+    NotAFloat,
+    NotAList,
+    NotADict,
     /// Keys that are not strings, of an object given as a list of pairs.
-    Keywords,
-    AtLeast(f64),
-    AtMost(f64),
+    NonStringKeys,
+    /// A number below this minimum.
+    BelowMinimum(f64),
+    /// A number above this maximum.
+    AboveMaximum(f64),
     /// An integer too large for a double.
-    Huge,
-    Time,
+    IntegerTooLarge,
+    InvalidTime,
     TooDeep,
     /// Invalid base64, with binascii's message.
-    Base64(String),
+    InvalidBase64(String),
     /// A value of this Python type where an array is expected.
     NotAnArray(&'static str),
     /// Lists that do not form an array, with numpy's message.
-    Array(String),
+    InvalidArray(String),
     /// Array elements that are not numbers, booleans or strings.
-    Elements,
+    UnsupportedElements,
 }
 
 impl ValueError {
     fn message(&self) -> String {
         match self {
             Self::Missing => "field required".to_owned(),
-            Self::Null => "none is not an allowed value".to_owned(),
-            Self::Str => "str type expected".to_owned(),
-            Self::Integer => "value is not a valid integer".to_owned(),
-            Self::Float => "value is not a valid float".to_owned(),
-            Self::List => "value is not a valid list".to_owned(),
-            Self::Dict => "value is not a valid dict".to_owned(),
-            Self::Keywords => "keywords must be strings".to_owned(),
-            Self::AtLeast(limit) => {
+            Self::NullNotAllowed => "none is not an allowed value".to_owned(),
+            Self::NotAString => "str type expected".to_owned(),
+            Self::NotAnInteger => "value is not a valid integer".to_owned(),
+            Self::NotAFloat => "value is not a valid float".to_owned(),
+            Self::NotAList => "value is not a valid list".to_owned(),
+            Self::NotADict => "value is not a valid dict".to_owned(),
+            Self::NonStringKeys => "keywords must be strings".to_owned(),
+            Self::BelowMinimum(limit) => {
                 format!("ensure this value is greater than or equal to {limit}")
             }
-            Self::AtMost(limit) => format!("ensure this value is less than or equal to {limit}"),
-            Self::Huge => "int too large to convert to float".to_owned(),
-            Self::Time => "invalid datetime format".to_owned(),
+            Self::AboveMaximum(limit) => {
+                format!("ensure this value is less than or equal to {limit}")
+            }
+            Self::IntegerTooLarge => "int too large to convert to float".to_owned(),
+            Self::InvalidTime => "invalid datetime format".to_owned(),
             Self::TooDeep => "value is nested too deep for a protobuf message".to_owned(),
-            Self::Base64(message) | Self::Array(message) => message.clone(),
+            Self::InvalidBase64(message) | Self::InvalidArray(message) => message.clone(),
             Self::NotAnArray(class) => {
                 format!("can not determine the array type: ['builtins'].{class}")
             }
-            Self::Elements => "array elements must be numbers, booleans or strings".to_owned(),
+            Self::UnsupportedElements => {
+                "array elements must be numbers, booleans or strings".to_owned()
+            }
         }
     }
 
     const fn kind(&self) -> &'static str {
         match self {
             Self::Missing => "value_error.missing",
-            Self::Null => "type_error.none.not_allowed",
-            Self::Str => "type_error.str",
-            Self::Integer => "type_error.integer",
-            Self::Float => "type_error.float",
-            Self::List => "type_error.list",
-            Self::Dict => "type_error.dict",
-            Self::Keywords | Self::NotAnArray(_) | Self::Elements => "type_error",
-            Self::AtLeast(_) => "value_error.number.not_ge",
-            Self::AtMost(_) => "value_error.number.not_le",
-            Self::Time => "value_error.datetime",
-            Self::Base64(_) => "value_error.base64",
-            Self::Huge | Self::TooDeep | Self::Array(_) => "value_error",
+            Self::NullNotAllowed => "type_error.none.not_allowed",
+            Self::NotAString => "type_error.str",
+            Self::NotAnInteger => "type_error.integer",
+            Self::NotAFloat => "type_error.float",
+            Self::NotAList => "type_error.list",
+            Self::NotADict => "type_error.dict",
+            Self::NonStringKeys | Self::NotAnArray(_) | Self::UnsupportedElements => "type_error",
+            Self::BelowMinimum(_) => "value_error.number.not_ge",
+            Self::AboveMaximum(_) => "value_error.number.not_le",
+            Self::InvalidTime => "value_error.datetime",
+            Self::InvalidBase64(_) => "value_error.base64",
+            Self::IntegerTooLarge | Self::TooDeep | Self::InvalidArray(_) => "value_error",
         }
     }
 
     const fn context(&self) -> Option<Context> {
         match self {
-            Self::AtLeast(limit) | Self::AtMost(limit) => Some(Context::Limit {
+            Self::BelowMinimum(limit) | Self::AboveMaximum(limit) => Some(Context::Limit {
                 limit_value: *limit,
             }),
             _ => None,

@@ -8,7 +8,7 @@ use super::field_error::ValueError;
 /// binascii's message, when the characters do not form whole bytes.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, ValueError> {
     if !text.is_ascii() {
-        return Err(ValueError::Base64(
+        return Err(ValueError::InvalidBase64(
             "string argument should contain only ASCII characters".to_owned(),
         ));
     }
@@ -38,10 +38,10 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, ValueError> {
     }
     match digits % 4 {
         0 => Ok(bytes),
-        1 => Err(ValueError::Base64(format!(
+        1 => Err(ValueError::InvalidBase64(format!(
             "Invalid base64-encoded string: number of data characters ({digits}) cannot be 1 more than a multiple of 4"
         ))),
-        _ => Err(ValueError::Base64("Incorrect padding".to_owned())),
+        _ => Err(ValueError::InvalidBase64("Incorrect padding".to_owned())),
     }
 }
 

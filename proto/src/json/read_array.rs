@@ -71,7 +71,7 @@ fn detect_shape(value: &Json) -> Result<Vec<usize>, ValueError> {
         first = items.first();
     }
     if shape.len() > MAX_DIMENSIONS {
-        return Err(ValueError::Array(format!(
+        return Err(ValueError::InvalidArray(format!(
             "setting an array element with a sequence. The requested array would exceed the maximum number of dimension of {MAX_DIMENSIONS}."
         )));
     }
@@ -99,7 +99,7 @@ fn find_ragged_dimension(value: &Json, depth: usize, shape: &[usize]) -> Option<
 fn ragged_error(regular: &[usize]) -> ValueError {
     let lengths: Vec<String> = regular.iter().map(usize::to_string).collect();
     let comma = if regular.len() == 1 { "," } else { "" };
-    ValueError::Array(format!(
+    ValueError::InvalidArray(format!(
         "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions. The detected shape was ({}{comma}) + inhomogeneous part.",
         regular.len(),
         lengths.join(", "),
@@ -128,7 +128,7 @@ fn is_other_string(element: &Json) -> bool {
 fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<u8>), ValueError> {
     let any = |predicate: fn(&Json) -> bool| elements.iter().any(|e| predicate(e));
     if any(|e| matches!(e, Json::Null | Json::List(_) | Json::Object(_))) {
-        return Err(ValueError::Elements);
+        return Err(ValueError::UnsupportedElements);
     }
     if elements.is_empty() {
         return Ok(("<f8".to_owned(), Vec::new()));
@@ -137,7 +137,7 @@ fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<
         return encode_strings(elements);
     }
     if any(|e| matches!(e, Json::BigInt(_)) && as_u64(e).is_none()) {
-        return Err(ValueError::Elements);
+        return Err(ValueError::UnsupportedElements);
     }
     if !any(|e| !matches!(e, Json::Bool(_))) {
         let bytes = elements.iter().map(|e| u8::from(**e == Json::Bool(true)));
@@ -150,7 +150,10 @@ fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<
         return Ok(("<u8".to_owned(), bytes));
     }
     let doubles = encode_all(elements, |e| coerce::float64(e).ok().map(f64::to_le_bytes));
-    Ok(("<f8".to_owned(), doubles.ok_or(ValueError::Elements)?))
+    Ok((
+        "<f8".to_owned(),
+        doubles.ok_or(ValueError::UnsupportedElements)?,
+    ))
 }
 
 /// Encodes all elements. Returns `None` when `bytes` does for one of them.
@@ -199,7 +202,7 @@ fn encode_strings(elements: &[&Json]) -> Result<(String, Vec<u8>), ValueError> {
 }
 
 fn strings_too_large() -> ValueError {
-    ValueError::Array(format!(
+    ValueError::InvalidArray(format!(
         "the array of strings would take more than {MAX_STRING_ARRAY_BYTES} bytes"
     ))
 }

@@ -51,7 +51,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Returns the value of a key; `null` counts as missing.
+    /// Returns the value of a key; `null` is treated as missing.
     fn get(&self, key: &str) -> Option<&Json> {
         self.values.get(key).filter(|value| **value != Json::Null)
     }
@@ -66,9 +66,9 @@ impl Reader<'_> {
     ) -> Vec<DocumentProto> {
         let Json::List(items) = value else {
             let error = if *value == Json::Null {
-                ValueError::Null
+                ValueError::NullNotAllowed
             } else {
-                ValueError::List
+                ValueError::NotAList
             };
             self.errors.add(path, &error);
             return Vec::new();
@@ -86,7 +86,7 @@ impl Reader<'_> {
         path: &Path<'_>,
     ) -> Option<DocumentProto> {
         let values = match value {
-            Json::Null => Err(ValueError::Null),
+            Json::Null => Err(ValueError::NullNotAllowed),
             _ if depth_left == 0 => Err(ValueError::TooDeep),
             value => Mapping::with_string_keys(value),
         };
@@ -178,7 +178,7 @@ impl Reader<'_> {
         };
         let path = from.path.key("location");
         let Json::List(items) = value else {
-            self.errors.add(&path, &ValueError::List);
+            self.errors.add(&path, &ValueError::NotAList);
             return Vec::new();
         };
         let numbers = items.iter().enumerate();
@@ -244,7 +244,7 @@ fn not_null<T>(
     read: impl Fn(&Json) -> Result<T, ValueError>,
 ) -> Result<T, ValueError> {
     if *value == Json::Null {
-        return Err(ValueError::Null);
+        return Err(ValueError::NullNotAllowed);
     }
     read(value)
 }

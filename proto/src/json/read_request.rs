@@ -98,7 +98,7 @@ fn read_target_executor(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Optio
     Some(target).filter(|target| !target.is_empty())
 }
 
-/// Reads the parameters. An empty object counts as missing, as in Jina.
+/// Reads the parameters. An empty object is treated as missing, as in Jina.
 fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<Struct> {
     let value = fields.get("parameters")?;
     if *value == Json::Null {
@@ -111,7 +111,7 @@ fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<Str
 fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors) -> String {
     let endpoint = match get_either(fields, "execEndpoint", "exec_endpoint") {
         None => Ok("/".to_owned()),
-        Some(Json::Null) => Err(ValueError::Null),
+        Some(Json::Null) => Err(ValueError::NullNotAllowed),
         Some(value) => coerce::string(value),
     };
     errors

@@ -43,7 +43,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Returns the value under either spelling of a key; `null` counts as missing.
+    /// Returns the value under either spelling of a key; `null` is treated as missing.
     fn get(&self, key: &str) -> Option<&Json> {
         let value = self.values.get(key);
         let value = value.or_else(|| self.values.get(&to_camel_case(key)));
@@ -178,7 +178,7 @@ impl Reader {
                     .collect()
             }
             Some(_) => {
-                self.errors.add(&path, &ValueError::List);
+                self.errors.add(&path, &ValueError::NotAList);
                 Vec::new()
             }
         }
@@ -186,6 +186,6 @@ impl Reader {
 }
 
 fn parse_time(value: &Json) -> Result<Timestamp, ValueError> {
-    let text = value.as_str().ok_or(ValueError::Time)?;
-    text.parse().map_err(|_| ValueError::Time)
+    let text = value.as_str().ok_or(ValueError::InvalidTime)?;
+    text.parse().map_err(|_| ValueError::InvalidTime)
 }

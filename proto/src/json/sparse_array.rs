@@ -10,7 +10,7 @@ use crate::{
 const MAX_DENSE_BYTES: usize = 64 << 20;
 
 /// Returns the elements of the dense array in C order, and their dtype. For repeated indices the last
-/// value counts.
+/// value wins.
 pub(super) fn densify<'a>(
     array: &'a SparseNdArrayProto,
     class: &str,

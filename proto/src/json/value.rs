@@ -17,7 +17,7 @@ pub enum Json {
     String(String),
     /// `[...]`.
     List(Vec<Self>),
-    /// `{...}` in the order of the text. The last value of a repeated key counts.
+    /// `{...}` in the order of the text. The last value of a repeated key wins.
     Object(Vec<(String, Self)>),
 }
 

@@ -4,7 +4,7 @@
 use super::write_error::WriteError;
 use crate::python::{nonfinite_name, write_finite};
 
-/// The protocol that determines the JSON style. Both styles are those of Python's json module in Jina.
+/// The protocol that determines the JSON style. Jina writes both styles with Python's json module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonStyle {
     /// No spaces, UTF-8, camelCase keys, `null` for unset fields. `NaN`, `Infinity` and `-Infinity` are

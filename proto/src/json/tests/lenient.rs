@@ -157,7 +157,7 @@ fn the_deepest_accepted_values_can_be_encoded_and_decoded() {
 }
 
 #[test]
-fn at_most_a_thousand_errors_are_reported_per_form() {
+fn at_most_a_thousand_errors_are_reported_for_each_form_of_data() {
     let body = format!(r#"{{"data":[{}1]}}"#, "1,".repeat(5000));
     assert_eq!(read(&body).expect_err("5001 errors").len(), 1001);
 }
