@@ -50,8 +50,8 @@ impl Documents {
         !matches!(self.0, Content::Absent)
     }
 
-    /// Whether every document, nested ones included, has an id. Decodes nothing. Malformed bytes count as having
-    /// ids, because no id could be assigned in them.
+    /// Whether every document, nested ones included, has an id. Decodes nothing. Returns `true` for malformed
+    /// bytes, because no id could be assigned in them.
     #[must_use]
     pub fn has_all_ids(&self) -> bool {
         match &self.0 {
@@ -92,7 +92,7 @@ impl Documents {
     /// unchanged.
     pub fn edit(&mut self, change: impl FnOnce(&mut Vec<DocumentProto>)) {
         let Ok(shared) = self.decode() else { return };
-        // Drops our reference first, so that a list that is not shared is not copied.
+        // Drops the reference of `self` first, so that a list that is not shared is not copied.
         *self = Self::default();
         let mut documents = Arc::unwrap_or_clone(shared);
         change(&mut documents);

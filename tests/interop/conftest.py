@@ -43,6 +43,6 @@ def pool(session_launcher):
 
 
 @pytest.fixture(scope='module')
-def single(module_launcher, pool) -> Gateway:
+def one_executor(module_launcher, pool) -> Gateway:
     """The Gateway under test in front of one Executor `Multi`."""
     return start_gateway(module_launcher, [external('exec0', pool['exec0'])]).wait_ready()

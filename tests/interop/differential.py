@@ -159,7 +159,7 @@ class Comparison:
 
 
 def run(launcher, pool, seed=0, count=60, left='jina', right='flowgate', only=None, **options) -> Report:
-    """Compares `count` random requests for each topology; the options are those of `Comparison`."""
+    """Compares `count` random requests for each topology; the options are passed to `Comparison`."""
     options['strict'] = options.get('strict') or left == right
     report = Report()
     for name, topology in topologies(pool).items():
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument('--responses', action='store_true', help='print both responses where they differ')
     options = parser.parse_args()
     interrupt_on_sigterm()
-    with tempfile.TemporaryDirectory() as folder, Launcher(Path(folder)) as launcher:
+    with tempfile.TemporaryDirectory() as directory, Launcher(Path(directory)) as launcher:
         report = run(
             launcher,
             start_pool(launcher),

@@ -16,6 +16,11 @@ from random_requests import Case
 RESPONSE_TIMEOUT_SECONDS = 20
 # Headers that describe the server, not the response.
 SERVER_HEADERS = {'date', 'server', 'connection'}
+# Replaces the value of `content-length`, which depends on generated values such as times.
+MASKED_LENGTH = 'GIVEN'
+MASKED_PORT = 'PORT'
+# The characters of a JSON text that show whether it has spaces.
+SPACING_SAMPLE_LENGTH = len('{"header":{')
 UNLIMITED = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
 
 
@@ -59,33 +64,33 @@ class Exchange:
         self.channel.close()
 
     def send(self, case: Case):
-        send = {
+        send_by_kind = {
             'grpc': self.grpc,
             'grpc-stream': self.grpc_stream,
             'grpc-dry-run': self.grpc_dry_run,
             'http': self.http,
             'ws-json': self.websocket,
             'ws-bytes': self.websocket,
-        }[case.kind]
+        }
         try:
-            return send(case)
+            return send_by_kind[case.kind](case)
         except (TimeoutError, asyncio.TimeoutError):
             return {'no response': f'within {RESPONSE_TIMEOUT_SECONDS} s'}
 
     def grpc(self, case: Case):
-        call = self.channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
-        return self.unary(call, case, plain_request)
+        method = self.channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
+        return self.unary(method, case, plain_request)
 
     def grpc_dry_run(self, case: Case):
-        call = self.channel.unary_unary('/jina.JinaGatewayDryRunRPC/dry_run')
-        return self.unary(call, case, lambda data: plain(jina_pb2.StatusProto.FromString(data)))
+        method = self.channel.unary_unary('/jina.JinaGatewayDryRunRPC/dry_run')
+        return self.unary(method, case, lambda data: plain(jina_pb2.StatusProto.FromString(data)))
 
-    def unary(self, call, case: Case, decode):
+    def unary(self, method, case: Case, decode):
         try:
-            data, done = call.with_call(case.messages[0], timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
+            data, call = method.with_call(case.messages[0], timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
         except grpc.RpcError as error:
             return self.failure(error)
-        return {'code': 'OK', 'message': decode(data), **self.metadata(done)}
+        return {'code': 'OK', 'message': decode(data), **self.metadata(call)}
 
     def metadata(self, call) -> dict:
         return {
@@ -102,10 +107,10 @@ class Exchange:
 
     def grpc_stream(self, case: Case):
         """Responses come in any order. (Ordered results are not tested: with them Jina 3.13 may never end the stream.)"""
-        call = self.channel.stream_stream('/jina.JinaRPC/Call')
+        method = self.channel.stream_stream('/jina.JinaRPC/Call')
         messages = []
         try:
-            responses = call(iter(case.messages), timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
+            responses = method(iter(case.messages), timeout=RESPONSE_TIMEOUT_SECONDS, metadata=case.metadata)
             for data in responses:
                 messages.append(plain_request(data))
         except grpc.RpcError as error:
@@ -123,9 +128,9 @@ class Exchange:
             connection.close()
         headers = {name.lower(): value for name, value in response.getheaders() if name.lower() not in SERVER_HEADERS}
         if 'content-length' in headers:
-            headers['content-length'] = 'GIVEN'
+            headers['content-length'] = MASKED_LENGTH
         if 'location' in headers:
-            headers['location'] = headers['location'].replace(str(self.ports['http']), 'PORT')
+            headers['location'] = headers['location'].replace(str(self.ports['http']), MASKED_PORT)
         return {'status': response.status, **headers, **json_body(text)}
 
     def websocket(self, case: Case):
@@ -161,6 +166,6 @@ class Exchange:
 def json_body(text: str) -> dict:
     """Parses JSON text, and keeps its first characters to compare the spacing. Returns any other text unchanged."""
     try:
-        return {'body': json.loads(text), 'spacing': text[:11]}
+        return {'body': json.loads(text), 'spacing': text[:SPACING_SAMPLE_LENGTH]}
     except ValueError:
         return {'body': text}

@@ -1,4 +1,4 @@
-"""The deliberate differences of our Gateway from Jina 3.13. Any other difference fails the run."""
+"""The deliberate differences of Flowgate's Gateway from Jina 3.13. Any other difference fails the run."""
 
 import base64
 import math
@@ -168,8 +168,8 @@ def unused_pattern(exchanged, difference):
 
 
 def skipped_join(exchanged, difference):
-    """Jina has the documents of one branch only: each must be among ours, apart from fields that branches change. Without
-    conditions, a skipped branch is not a known difference."""
+    """Jina has the documents of one branch only: each must be among Flowgate's, apart from fields that branches change.
+    Without conditions, a skipped branch is not a known difference."""
     left, right = messages_around(exchanged, difference, 'data')
     if not (is_skipped(left, 'j') and is_skipped(right, 'j')):
         return False
@@ -184,8 +184,8 @@ def order_of_arrival(exchanged, difference):
     left, right = messages_around(exchanged, difference, 'data')
     if is_skipped(left, 'j') or not any(is_skipped(left, branch) and is_skipped(right, branch) for branch in 'bc'):
         return False
-    ours, theirs = documents(right), documents(left)
-    return exchanged.topology == 'join' and len(ours) == len(theirs) and are_among(theirs, ours)
+    of_flowgate, of_jina = documents(right), documents(left)
+    return exchanged.topology == 'join' and len(of_flowgate) == len(of_jina) and are_among(of_jina, of_flowgate)
 
 
 def list_keeps_its_type(exchanged, difference):
@@ -209,7 +209,7 @@ def numbers_of(dense) -> list:
 
 
 def echoed_as_read(exchanged, difference):
-    """Our Gateway echoes the request as the Executor would have received it."""
+    """Flowgate's Gateway echoes the request as the Executor would have received it."""
     statuses = exchanged.left.get('status'), exchanged.right.get('status')
     if exchanged.case.kind != 'http' or statuses[0] != statuses[1] or statuses[0] not in UNREACHABLE:
         return False
@@ -240,7 +240,7 @@ def echoed_as_read(exchanged, difference):
 
 
 def is_same_number(left, right) -> bool:
-    """Returns whether our float is Jina's number in single precision."""
+    """Returns whether Flowgate's float is Jina's number in single precision."""
     if not isinstance(left, (int, float)) or not isinstance(right, float):
         return False
     return right in (float(left), float(np.float32(left)))
@@ -261,7 +261,7 @@ def forwarded_proto(exchanged, difference):
 
 
 def negative_zero(exchanged, difference):
-    """Jina keeps a score of -0.0; ours is unset, and an evaluation without fields is dropped."""
+    """Jina keeps a score of -0.0; Flowgate leaves it unset, and an evaluation without fields is dropped."""
     is_unset = difference.right is ABSENT or difference.right is None
     path, left = difference.path, difference.left
     if path[-1] == 'evaluations' and isinstance(left, dict):
@@ -275,17 +275,19 @@ def is_negative_zero(value) -> bool:
 
 
 def place_without_id(exchanged, difference):
-    """Jina sorts by generated ids that its Executors do not get. The documents must be the same, and those with ids from
-    the client in the same order."""
+    """Jina sorts by generated ids that its Executors do not get. The documents must be the same, and the documents
+    with ids from the client must be in the same order."""
     if exchanged.topology not in WITH_CONDITIONS:
         return False
     left, right = (documents(message) for message in messages_around(exchanged, difference, 'data'))
-    theirs, ours = ([without_generated(document) for document in side] for side in (left, right))
-    if GENERATED not in [document.get('id') for document in ours] or len(ours) != len(theirs):
+    of_jina, of_flowgate = ([without_generated(document) for document in side] for side in (left, right))
+    if GENERATED not in [document.get('id') for document in of_flowgate] or len(of_flowgate) != len(of_jina):
         return False
-    given = [[document for document in side if document.get('id') != GENERATED] for side in (ours, theirs)]
+    given = [[document for document in side if document.get('id') != GENERATED] for side in (of_flowgate, of_jina)]
     known = [[document for document in side if not (document.get('id') or '').startswith('new-')] for side in given]
-    return known[0] == known[1] and all(ours.count(document) == theirs.count(document) for document in ours)
+    return known[0] == known[1] and all(
+        of_flowgate.count(document) == of_jina.count(document) for document in of_flowgate
+    )
 
 
 def without_generated(value):
@@ -298,7 +300,7 @@ def without_generated(value):
 
 
 def ids_assigned_early(exchanged, difference):
-    """Jina's documents are exactly those that the client sent, without the ids that ours assigns."""
+    """Jina's documents are exactly those that the client sent, without the ids that Flowgate assigns."""
     left, right = messages_around(exchanged, difference, 'data')
     if difference.path[-1] != 'id' or exchanged.topology != 'join' or not (no_executor_succeeded(left) and no_executor_succeeded(right)):
         return False
@@ -340,7 +342,7 @@ def message_at(response, place):
 
 
 def parameters_left_behind(exchanged, difference):
-    """Jina's parameters are those of the skipped Executors, applied one after the other."""
+    """Jina's parameters are the skipped Executors' parameters, applied one after the other."""
     left, right = messages_around(exchanged, difference, 'parameters')
     reached = [route['executor'] for route in right.get('routes') or []]
     skipped = [name for name in reached if is_skipped(left, name) and is_skipped(right, name)]
@@ -360,7 +362,7 @@ def without_empty_results(parameters) -> dict:
 
 
 def own_parameters(parameters, executor) -> dict:
-    """Returns the parameters that an Executor gets from those of the client."""
+    """Returns the parameters that an Executor gets from the client's parameters."""
     own, common = {}, {}
     for key, value in parameters.items():
         *owner, name = key.split('__')
@@ -411,7 +413,7 @@ KNOWN = [
     KnownDifference('Jina turns the integer tags 1 and 0 of JSON into true and false', integer_tags),
     KnownDifference('Jina responds to network errors on CRUD routes with a bare 500', crud_network_error),
     KnownDifference('Jina responds to invalid requests with a bare 500', client_mistake),
-    KnownDifference('Jina converts values beyond float32 to Infinity, or fails; ours rejects them', beyond_float32),
+    KnownDifference('Jina converts values beyond float32 to Infinity, or fails; Flowgate rejects them', beyond_float32),
     KnownDifference('Jina responds to NaN and Infinity with a bare 500, or with invalid JSON', not_a_number),
     KnownDifference(
         'Jina drops the connection on an invalid request, without a close frame', dropped_connection
@@ -430,14 +432,14 @@ KNOWN = [
     KnownDifference(
         'in Jina a skipped Executor leaves its own parameters in the response', parameters_left_behind
     ),
-    KnownDifference('Jina infers the type of a tensor given as a list again; ours keeps it', list_keeps_its_type),
+    KnownDifference('Jina infers the type of a tensor given as a list again; Flowgate keeps it', list_keeps_its_type),
     KnownDifference(
-        'Jina echoes the request as sent with a 503 or 504; ours echoes it as parsed, without stacks', echoed_as_read
+        'Jina echoes the request as sent with a 503 or 504; Flowgate echoes it as parsed, without stacks', echoed_as_read
     ),
-    KnownDifference('Python rejects a look-behind of variable width; ours accepts it', pattern_that_only_python_rejects),
+    KnownDifference('Python rejects a look-behind of variable width; Flowgate accepts it', pattern_that_only_python_rejects),
     KnownDifference('Jina uses X-Forwarded-Proto for redirects', forwarded_proto),
     KnownDifference('a score of -0.0 is unset', negative_zero),
-    KnownDifference('our Flow with a join assigns missing ids when the request arrives', ids_assigned_early),
+    KnownDifference('Flowgate assigns missing ids when the request arrives, in a Flow with a join', ids_assigned_early),
     KnownDifference('Jina responds with a bare 500 to a condition that cannot be evaluated', condition_that_cannot_be_evaluated),
     KnownDifference('Jina detects values nested too deep only where it decodes them', nested_too_deep),
     KnownDifference(

@@ -1,5 +1,5 @@
-"""Starts the processes of a scenario: Jina Executors, the Gateway under test (ours or Jina's), and our Executors or their
-replacements in Python."""
+"""Starts the processes of a test: Jina Executors, the Gateway under test (Flowgate's or Jina's), and Flowgate's Executors
+or their replacements in Python."""
 
 import json
 import os
@@ -18,7 +18,7 @@ JINA = Path(sys.executable).with_name('jina')
 BIN_DIR = Path(os.environ.get('FLOWGATE_BIN_DIR', HERE.parent.parent / 'target' / 'release'))
 FLOWGATE = Path(os.environ.get('FLOWGATE', BIN_DIR / 'flowgate'))
 
-# `jina` replaces our binaries by Jina's: a test that fails then is wrong itself.
+# `jina` replaces Flowgate's binaries by Jina's: a test that fails then is itself wrong.
 UNDER_TEST = os.environ.get('INTEROP_GATEWAY', 'flowgate')
 
 
@@ -76,14 +76,14 @@ def write_flow(path: Path, executors, **gateway) -> dict:
 
 def start_gateway(launcher: Launcher, executors, kind: str = UNDER_TEST, **gateway) -> Gateway:
     """Starts a Gateway of the given kind in front of the executors, without waiting for it."""
-    path = launcher.folder / f'flow-{len(launcher.processes)}.yml'
+    path = launcher.directory / f'flow-{len(launcher.processes)}.yml'
     ports = write_flow(path, executors, **gateway)
     command = [JINA, 'flow', '--uses', path] if kind == 'jina' else [FLOWGATE, 'serve', path]
     return Gateway(launcher.start(f'{kind}-gateway', command, ports.values()), ports)
 
 
 def start_greeting(launcher: Launcher) -> Process:
-    """Starts our built-in Executor, which appends a greeting."""
+    """Starts Flowgate's built-in Executor, which appends a greeting."""
     if UNDER_TEST == 'jina':
         return start_executor(launcher, 'greeting', 'Greeting', module='stand_ins.py')
     port = free_port()
@@ -92,7 +92,7 @@ def start_greeting(launcher: Launcher) -> Process:
 
 
 def start_vector_search(launcher: Launcher) -> Process:
-    """Starts our example Executor for vector search."""
+    """Starts Flowgate's example Executor for vector search."""
     if UNDER_TEST == 'jina':
         return start_executor(launcher, 'search', 'VectorSearch', module='stand_ins.py')
     port = free_port()

@@ -105,13 +105,13 @@ class Process:
 class Launcher:
     """Starts processes, and kills all of them at the end of its `with` block."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, directory: Path):
+        self.directory = directory
         self.processes = []
 
     def start(self, name: str, command, ports, environment=None) -> Process:
         """Starts a process without waiting for it, so that several can start concurrently."""
-        log = self.folder / f'{len(self.processes)}-{name}.log'
+        log = self.directory / f'{len(self.processes)}-{name}.log'
         process = Process(name, command, ports, log, environment)
         self.processes.append(process)
         return process

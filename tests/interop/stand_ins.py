@@ -1,4 +1,4 @@
-"""Python replacements of our Rust Executors, used only when Jina replaces our binaries (INTEROP_GATEWAY=jina)."""
+"""Python replacements of Flowgate's Rust Executors, used only when Jina replaces Flowgate's binaries (INTEROP_GATEWAY=jina)."""
 
 import numpy as np
 from docarray.score import NamedScore

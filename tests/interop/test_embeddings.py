@@ -1,4 +1,4 @@
-"""Sentences -> Python Executor with a real embedding model -> our Rust vector search, over each protocol."""
+"""Sentences -> Python Executor with a real embedding model -> Flowgate's Rust vector search, over each protocol."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_the_neighbours_make_sense_and_are_the_same_over_each_protocol(search, t
     assert by_protocol['http'] == by_protocol['websocket'] == matches
 
 
-def test_every_sentence_is_its_own_nearest(search):
+def test_every_sentence_is_its_own_nearest_neighbour(search):
     docs = sentences()
     response = search.client().post('/search', docs, parameters={'top_k': 1}, results_in_order=True)
     assert [doc.matches[0].id for doc in response] == docs[:, 'id']

@@ -11,7 +11,7 @@ from processes import Launcher, Process, free_port
 
 
 def start_head(launcher: Launcher) -> Process:
-    """Starts a Python Flow with a deployment of two shards, whose port is that of its Head."""
+    """Starts a Python Flow with a deployment of two shards; the first port of the process is the Head's."""
     head, gateway = free_port(), free_port()
     sharded = {
         'name': 'sharded',
@@ -22,7 +22,7 @@ def start_head(launcher: Launcher) -> Process:
         'polling': json.dumps({'/results': 'ALL', '/new': 'ALL', '/raise': 'ALL', '*': 'ANY'}),
     }
     flow = {'jtype': 'Flow', 'gateway': {'port': gateway}, 'executors': [sharded]}
-    path = launcher.folder / 'head.yml'
+    path = launcher.directory / 'head.yml'
     path.write_text(yaml.safe_dump(flow, sort_keys=False))
     # The Head's port comes first, because external() uses the first port.
     return launcher.start('head', [JINA, 'flow', '--uses', path], [head, gateway])
@@ -38,21 +38,21 @@ def over_shards(module_launcher):
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 class TestHead:
-    def test_the_polling_of_the_endpoint_is_all(self, over_shards, protocol):
+    def test_polling_all_reaches_every_shard(self, over_shards, protocol):
         [response] = over_shards.client(protocol).post('/results', Document(), return_responses=True)
         results = response.parameters['__results__']
         assert set(results) == {'sharded/shard-0/rep-0', 'sharded/shard-1/rep-0'}
         assert [route.executor for route in response.routes] == ['gateway', 'sharded']
 
-    def test_the_answers_of_the_shards_are_merged(self, over_shards, protocol):
+    def test_the_responses_of_the_shards_are_merged(self, over_shards, protocol):
         response = over_shards.client(protocol).post('/new', Document())
         assert response[:, 'id'] == ['sharded-0', 'shared']
 
-    def test_one_shard_handles_other_endpoints(self, over_shards, protocol):
+    def test_polling_any_reaches_one_shard(self, over_shards, protocol):
         [doc] = over_shards.client(protocol).post('/', Document(text='x'))
         assert doc.text == 'x+sharded'
 
-    def test_an_error_in_the_shards(self, over_shards, protocol):
+    def test_an_error_of_the_shards_reaches_the_client(self, over_shards, protocol):
         failed = []
         over_shards.client(protocol).post('/raise', Document(), on_error=failed.append)
         assert failed[0].status.description == "ValueError('boom in sharded')"

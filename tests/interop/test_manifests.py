@@ -1,4 +1,4 @@
-"""Runs Jina's Kubernetes and Compose exports, and `jina ping`, with our binary under the name `jina`."""
+"""Runs Jina's Kubernetes and Compose exports, and `jina ping`, with `flowgate` under the name `jina`."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from processes import free_port
 
 @pytest.fixture(scope='module')
 def jina(tmp_path_factory):
-    """Our binary under the name `jina`, as in a container image that replaces Jina's."""
+    """The binary `flowgate` under the name `jina`, as in a container image that replaces Jina's."""
     if UNDER_TEST == 'jina':
         return JINA
     link = tmp_path_factory.mktemp('bin') / 'jina'
@@ -26,21 +26,21 @@ def exported():
     return Flow(protocol='http', port=8081, timeout_send=2000).add(name='enc', replicas=2).add(name='idx')
 
 
-def kubernetes_arguments(flow, folder) -> list:
-    flow.to_kubernetes_yaml(str(folder / 'k8s'))
-    documents = yaml.safe_load_all((folder / 'k8s' / 'gateway' / 'gateway.yml').read_text())
+def kubernetes_arguments(flow, directory) -> list:
+    flow.to_kubernetes_yaml(str(directory / 'k8s'))
+    documents = yaml.safe_load_all((directory / 'k8s' / 'gateway' / 'gateway.yml').read_text())
     [deployment] = [each for each in documents if each['kind'] == 'Deployment']
     return deployment['spec']['template']['spec']['containers'][0]['args']
 
 
-def compose_arguments(flow, folder) -> list:
-    flow.to_docker_compose_yaml(str(folder / 'compose.yml'))
-    services = yaml.safe_load((folder / 'compose.yml').read_text())['services']
+def compose_arguments(flow, directory) -> list:
+    flow.to_docker_compose_yaml(str(directory / 'compose.yml'))
+    services = yaml.safe_load((directory / 'compose.yml').read_text())['services']
     return services['gateway']['command']
 
 
 def with_local_addresses(arguments, port, addresses) -> list:
-    """Replaces port and addresses in the arguments by those of this machine."""
+    """Replaces the port and the addresses in the arguments by ones of this machine."""
     arguments = list(arguments)
     arguments[arguments.index('--port') + 1] = str(port)
     where = arguments.index('--deployments-addresses') + 1
@@ -57,7 +57,7 @@ def test_an_exported_gateway_starts_and_serves(launcher, pool, jina, exported, a
     else:
         addresses = {'enc': [at['r0'], at['r1']], 'idx': [at['b']]}
     port = free_port()
-    arguments = with_local_addresses(arguments_of(exported, launcher.folder), port, addresses)
+    arguments = with_local_addresses(arguments_of(exported, launcher.directory), port, addresses)
     process = launcher.start('exported', [jina, *arguments], [port])
     client = Gateway(process, {'http': port}).wait_ready().client('http')
     assert client.is_flow_ready(timeout=10)
@@ -75,13 +75,13 @@ def ping(jina, *arguments) -> int:
 
 
 @pytest.mark.parametrize('protocol', ['grpc', 'http'])
-def test_ping_of_a_running_gateway(jina, single, protocol):
-    assert ping(jina, 'gateway', f'{protocol}://127.0.0.1:{single.ports[protocol]}') == 0
+def test_ping_of_a_running_gateway_succeeds(jina, one_executor, protocol):
+    assert ping(jina, 'gateway', f'{protocol}://127.0.0.1:{one_executor.ports[protocol]}') == 0
 
 
-def test_ping_of_an_executor_and_of_a_flow(jina, single, pool):
+def test_ping_of_an_executor_and_of_a_flow_succeeds(jina, one_executor, pool):
     assert ping(jina, 'executor', f'127.0.0.1:{pool["a"].ports[0]}') == 0
-    assert ping(jina, 'flow', f'grpc://127.0.0.1:{single.ports["grpc"]}') == 0
+    assert ping(jina, 'flow', f'grpc://127.0.0.1:{one_executor.ports["grpc"]}') == 0
 
 
 @pytest.mark.parametrize('target', ['gateway', 'executor'])

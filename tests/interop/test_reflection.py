@@ -20,8 +20,8 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 @pytest.fixture
-def channel(single):
-    with grpc.insecure_channel(f'127.0.0.1:{single.ports["grpc"]}') as channel:
+def channel(one_executor):
+    with grpc.insecure_channel(f'127.0.0.1:{one_executor.ports["grpc"]}') as channel:
         yield channel
 
 
@@ -49,7 +49,7 @@ def test_reflection_describes_the_messages(channel, symbol):
 
 
 def test_reflection_reports_an_unknown_symbol(channel):
-    # Jina responds with an error message and keeps the stream open. Our Gateway uses tonic's reflection, which ends the
+    # Jina responds with an error message and keeps the stream open. Flowgate uses tonic's reflection, which ends the
     # stream with the same code. A generic client handles both as "not found".
     try:
         response = reflect(channel, file_containing_symbol='jina.Nothing')

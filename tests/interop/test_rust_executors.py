@@ -1,4 +1,4 @@
-"""Python client -> Python Gateway -> our Rust Executors."""
+"""Python client -> Python Gateway -> Flowgate's Rust Executors."""
 
 import pytest
 from jina import Document, DocumentArray
@@ -36,7 +36,7 @@ def test_greeting_is_appended(greeter, protocol):
     assert len(response) == 3 and response[2].text
 
 
-def test_a_stream_through_the_rust_executor(greeter):
+def test_a_stream_passes_the_rust_executor(greeter):
     sent = DocumentArray([Document(id=str(i)) for i in range(300)])
     responses = greeter.client().post('/', sent, request_size=1, return_responses=True)
     assert {response.docs[0].id for response in responses} == {str(i) for i in range(300)}
@@ -45,7 +45,7 @@ def test_a_stream_through_the_rust_executor(greeter):
 
 
 @pytest.mark.parametrize('compression', ['Gzip', 'Deflate'])
-def test_compressed_hop_to_the_rust_executor(launcher, rust_executors, compression):
+def test_the_rust_executor_accepts_compressed_requests(launcher, rust_executors, compression):
     executors = [external('greeting', rust_executors[0])]
     gateway = start_gateway(launcher, executors, kind='jina', compression=compression).wait_ready()
     text = 'squeeze me ' * 100_000
@@ -68,6 +68,6 @@ def test_vectors_are_indexed_and_found(searcher):
     [query] = client.post('/search', Document(embedding=[0.9, 0.1]), parameters={'top_k': 2})
     assert query.matches[:, 'id'] == ['east', 'north-east']
     assert all('cosine' in match.scores for match in query.matches)
-    # An endpoint that it does not bind passes by.
+    # The Executor is skipped for an endpoint that it does not bind.
     [doc] = client.post('/other', Document(text='untouched'))
     assert doc.text == 'untouched' and not doc.matches

@@ -1,9 +1,9 @@
 """Starts the function `executor-fn` under the emulator, for the tests of Executors.
 
-Environment variables in addition to those of `functions.py`:
+Environment variables, in addition to the variables of `functions.py`:
     EXECUTOR_FN  the program
-    TOOLS        the folder of a virtual environment with cargo-lambda
-    JINA         the folder of a virtual environment with Jina 3.13.2
+    TOOLS        the directory of a virtual environment with cargo-lambda
+    JINA         the directory of a virtual environment with Jina 3.13.2
 """
 
 import os

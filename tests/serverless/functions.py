@@ -154,14 +154,14 @@ def watched(directory: Path, functions: dict):
 
 
 def project(directory: Path, names) -> Path:
-    """Creates a project with a binary per function: `watch` accepts invocations only for those, though it builds none."""
+    """Creates a project with a binary per function: `watch` accepts invocations only for these binaries, though it builds none."""
     manifest = '[package]\nname = "functions"\nversion = "0.1.0"\n[workspace]\n'
     manifest += "".join(f'[[bin]]\nname = "{name}"\npath = "main.rs"\n' for name in names)
-    folder = directory / "project"
-    folder.mkdir()
-    (folder / "Cargo.toml").write_text(manifest)
-    (folder / "main.rs").write_text("fn main() {}\n")
-    return folder
+    project = directory / "project"
+    project.mkdir()
+    (project / "Cargo.toml").write_text(manifest)
+    (project / "main.rs").write_text("fn main() {}\n")
+    return project
 
 
 def event(name: str) -> dict:

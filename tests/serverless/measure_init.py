@@ -1,4 +1,4 @@
-"""Compares INIT of gateway-fn, with a Flow of gRPC Executors, with that of a minimal function with lambda_http.
+"""Compares INIT of gateway-fn, with a Flow of gRPC Executors, with INIT of a minimal function with lambda_http.
 
 Both run alternately under Lambda's runtime interface emulator, each time in a new process, so that other load affects
 both equally. Prints the ratio of the medians, and fails when it is above the limit.

@@ -45,7 +45,7 @@ class Program:
 
 @contextmanager
 def running(words, log: Path, cwd=None, **variables):
-    """Runs a program with these variables in addition to those of this process."""
+    """Runs a program with these variables in addition to this process's own."""
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [str(word) for word in words],

@@ -1,5 +1,5 @@
 """An unchanged Python Executor as a Lambda function: `executor-fn` wraps `jina executor` under the emulator. The tests
-invoke it directly, and through our Gateway, which uses the AWS SDK.
+invoke it directly, and through Flowgate's Gateway, which uses the AWS SDK.
 """
 
 import os

@@ -24,12 +24,12 @@ def documented(mark: str) -> str:
     return re.search(rf"```json {mark}\n(.*?)\n```", text, re.S).group(1)
 
 
-def test_plain_json_by_hand(function):
+def test_plain_json_is_processed(function):
     response = function.invoke(BY_HAND)
     assert [doc["text"] for doc in response["data"]] == ["hello", "hello from Flowgate"]
 
 
-def test_a_gateways_payload(function):
+def test_the_documented_payload_is_processed(function):
     response = function.invoke(documented("request"))
     assert response["flowgate"] == 1 and not response.get("isError")
     assert b"hello from Flowgate" in base64.b64decode(response["body"])
@@ -62,7 +62,7 @@ def test_the_log_is_json(function):
     assert any("Flowgate.BadPayload" in json.loads(line)["message"] for line in lines)
 
 
-def test_cargo_lambda_invoke(tmp_path):
+def test_cargo_lambda_invoke_returns_responses_and_errors(tmp_path):
     with watched(tmp_path, {"executor-fn": (PROGRAM, {})}) as functions:
         done = cargo_lambda_invoke(functions.endpoint, json.dumps(BY_HAND))
         assert done.returncode == 0, done.stderr

@@ -49,7 +49,7 @@ def test_branches_are_joined(functions):
     assert {"first", "second"} <= set(executors(response))
 
 
-def test_a_missing_function_is_named(functions):
+def test_a_missing_function_is_reported_by_name(functions):
     response = functions.request("absent", "/post", HELLO)
     assert response.status >= 500
     assert b"absent" in response.body

@@ -115,14 +115,14 @@ impl Decoder for Raw {
     }
 }
 
-/// An HTTP response.
+/// An HTTP response that has been read to its end.
 #[derive(Debug)]
 pub struct HttpResponse {
     /// The status code.
     pub status: u16,
-    /// The headers.
+    /// All headers of the response.
     pub headers: HeaderMap,
-    /// The body.
+    /// The whole body, as received.
     pub body: Bytes,
 }
 

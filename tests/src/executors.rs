@@ -1,4 +1,4 @@
-//! Reimplements, with our library, the Executors that Jina used when the recordings in `golden/` were made.
+//! Reimplements, with `executor-fn`, the Executors that Jina used when the recordings in `golden/` were made.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub fn multi() -> Executor {
             })
         })
         .on("/matches", |request| each(request, add_relatives))
-        .on("/all", |request| each(request, |document, _| set_every_field(document)))
+        .on("/all", |request| each(request, |document, _| set_scalar_fields(document)))
         .on("/raise", async |_| Err(Error::new("ValueError", "boom").arg(42)))
         .on("/asleep", asleep)
         .on("/new", async |_| Ok(Reply::documents(vec![text("new0", "n0"), text("new1", "n1")])))
@@ -92,7 +92,8 @@ pub fn tag(name: &'static str) -> Executor {
     with_tag_endpoints(Executor::new("Tag"), name)
 }
 
-/// The Executor `Order`: like `Tag`, with `/order`, which sleeps and then makes the order of a join visible.
+/// The Executor `Order`: like `Tag`, with `/order`, which sleeps and then changes the documents in a different way for
+/// each name, so that the result of a join shows the order in which its branches were merged.
 #[must_use]
 pub fn order(name: &'static str) -> Executor {
     with_tag_endpoints(Executor::new("Order"), name).on(
@@ -236,7 +237,7 @@ fn add_relatives(document: &mut DocumentProto, index: usize) {
     );
 }
 
-fn set_every_field(document: &mut DocumentProto) {
+fn set_scalar_fields(document: &mut DocumentProto) {
     document.weight = 0.1;
     document.uri = "a/b.png".to_owned();
     document.modality = "mod".to_owned();

@@ -96,7 +96,7 @@ async fn serve(
 pub struct KillableExecutor {
     /// Its port.
     pub port: u16,
-    /// Runs all of its tasks and sockets, separate from those of the test.
+    /// Runs all of its tasks and sockets, separate from the test's tasks and sockets.
     runtime: Runtime,
 }
 

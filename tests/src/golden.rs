@@ -11,7 +11,7 @@ pub struct Recording {
     pub name: String,
     /// The content of the file.
     pub json: Value,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Recording {
@@ -29,7 +29,7 @@ impl Recording {
     /// Reads the raw bytes with this file name ending, for example `.req.bin`.
     #[must_use]
     pub fn bytes(&self, ending: &str) -> Option<Vec<u8>> {
-        fs::read(self.folder.join(format!("{}{ending}", self.name))).ok()
+        fs::read(self.directory.join(format!("{}{ending}", self.name))).ok()
     }
 }
 
@@ -39,10 +39,10 @@ impl Recording {
 /// When there are none, or one cannot be read.
 #[must_use]
 pub fn recordings(kind: &str, flow: &str) -> Vec<Recording> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
         .join(kind);
-    let mut names: Vec<String> = fs::read_dir(&folder)
+    let mut names: Vec<String> = fs::read_dir(&directory)
         .expect("the recordings are in the tree")
         .filter_map(|entry| {
             entry
@@ -58,13 +58,13 @@ pub fn recordings(kind: &str, flow: &str) -> Vec<Recording> {
     let recordings: Vec<_> = names
         .into_iter()
         .map(|name| {
-            let text = fs::read_to_string(folder.join(format!("{name}.json")))
+            let text = fs::read_to_string(directory.join(format!("{name}.json")))
                 .expect("a readable recording");
             let json = serde_json::from_str(&text).expect("a recording is JSON");
             Recording {
                 name,
                 json,
-                folder: folder.clone(),
+                directory: directory.clone(),
             }
         })
         .filter(|recording| recording.flow() == flow)

@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// The running API.
+/// A running fake of Lambda's API.
 #[derive(Debug)]
 pub struct LambdaApi {
     /// The address on which it listens.
@@ -42,24 +42,24 @@ pub struct LambdaApi {
 /// One received invocation.
 #[derive(Clone, Debug)]
 pub struct RecordedInvocation {
-    /// The function's name.
+    /// The name of the invoked function.
     pub function: String,
     /// The query string, which has the qualifier.
     pub query: String,
-    /// The headers.
+    /// The headers of the HTTP request.
     pub headers: HeaderMap,
-    /// The payload.
+    /// The payload, as the function would receive it.
     pub payload: Bytes,
 }
 
-/// A response that replaces the function's.
+/// A response that is sent in place of the function's response.
 #[derive(Clone, Debug)]
 pub struct ScriptedResponse {
-    /// The HTTP status.
+    /// The HTTP status of Lambda's response.
     pub status: u16,
-    /// The headers.
+    /// The headers in addition to HTTP's own.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The function's response, or the JSON of an error.
     pub body: String,
 }
 

@@ -47,7 +47,7 @@ pub enum Rpc {
 /// One received call.
 #[derive(Clone, Debug)]
 pub struct RecordedCall {
-    /// The RPC.
+    /// The RPC that was called.
     pub rpc: Rpc,
     /// The metadata, including gRPC's own headers.
     pub metadata: MetadataMap,
@@ -75,7 +75,7 @@ impl RecordedCall {
     }
 }
 
-/// The running Executor.
+/// A running Executor that records its calls.
 #[derive(Debug)]
 pub struct Recorder {
     address: SocketAddr,

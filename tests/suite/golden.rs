@@ -1,4 +1,4 @@
-//! Runs the Flows of the recordings, with our Gateway and our Executors.
+//! Runs the Flows of the recordings, with Flowgate's Gateway and Executors.
 
 use executor_fn::Executor;
 use flowgate_tests::{

@@ -1,4 +1,4 @@
-//! Replays the gRPC recordings against our Gateway and our Executor.
+//! Replays the gRPC recordings against Flowgate's Gateway and Executors.
 
 use std::collections::BTreeSet;
 
@@ -99,11 +99,11 @@ async fn replay_one(client: &mut RawGrpc, recording: &Recording) {
 
 /// Compares all but the order and the fields of documents: which branch comes first is a race in Jina.
 async fn replay_race(client: &mut RawGrpc, recording: &Recording) {
-    let (ours, jinas) = (response_to(client, recording).await, expected(recording));
-    let (Outcome::Request(ours), Outcome::Request(jinas)) = (ours, jinas) else {
+    let (received, recorded) = (response_to(client, recording).await, expected(recording));
+    let (Outcome::Request(received), Outcome::Request(recorded)) = (received, recorded) else {
         panic!("{}: no data request", recording.name)
     };
-    assert_eq!(ours.without_race(), jinas.without_race());
+    assert_eq!(received.without_race(), recorded.without_race());
 }
 
 /// The outcome of a call, in a comparable form.
@@ -182,12 +182,12 @@ fn message(recording: &Recording, bytes: &[u8], is_error: bool) -> Outcome {
             let found = flowgate_proto::jina::EndpointsProto::decode(bytes)
                 .expect("endpoints")
                 .endpoints;
-            // The recorded Executor has more endpoints than ours.
-            let ours: BTreeSet<_> = executor_endpoints()
+            // The recorded Executor has more endpoints than the one of this suite.
+            let known: BTreeSet<_> = executor_endpoints()
                 .into_iter()
                 .filter(|name| found.contains(name))
                 .collect();
-            Outcome::Message(json!([ours, found.last()]))
+            Outcome::Message(json!([known, found.last()]))
         }
         other => panic!("no response of {other} was recorded"),
     }
@@ -257,16 +257,16 @@ async fn replay_stream(client: &mut RawGrpc, recording: &Recording) {
         .await;
     let mut responses = call.expect("a stream").into_inner();
     for bytes in recorded {
-        let jinas = DataRequest::decode(&bytes[..]).expect("a data request");
-        let ours = responses
+        let expected = DataRequest::decode(&bytes[..]).expect("a data request");
+        let received = responses
             .message()
             .await
             .expect("a response")
             .expect("as many responses as recorded");
-        let ours = DataRequest::decode(ours).expect("a data request");
+        let received = DataRequest::decode(received).expect("a data request");
         assert_eq!(
-            timeless(ours, &recording.name, false),
-            timeless(jinas, &recording.name, false)
+            timeless(received, &recording.name, false),
+            timeless(expected, &recording.name, false)
         );
     }
     assert!(responses.message().await.expect("a clean end").is_none());

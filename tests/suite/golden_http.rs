@@ -1,4 +1,4 @@
-//! Replays the HTTP recordings against our Gateway.
+//! Replays the HTTP recordings against Flowgate's Gateway.
 
 use flowgate_config::Protocol;
 use flowgate_tests::{
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::golden::GoldenFlow;
 
-/// Returns our response to the requests where it differs from Jina's on purpose, because Jina's is a bug.
+/// Returns Flowgate's response to the requests where it differs from Jina's on purpose, because Jina's is a bug.
 fn deliberate_difference(name: &str) -> Option<(u16, Value)> {
     match name {
         // Integer tags remain numbers.

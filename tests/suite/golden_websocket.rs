@@ -1,4 +1,4 @@
-//! Replays the WebSocket recordings against our Gateway.
+//! Replays the WebSocket recordings against Flowgate's Gateway.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_config::Protocol;
@@ -48,7 +48,7 @@ async fn replay(flow: &str) {
         )
         .await;
         if recording.name == "04-json_missing_data_key" {
-            // Jina drops the connection; we close it with the error.
+            // Jina drops the connection; Flowgate closes it with the error.
             assert_eq!(
                 received.iter().map(recorded_form).collect::<Vec<_>>(),
                 [closed(1008, "data: field required")]
@@ -81,18 +81,18 @@ fn assert_recorded(recording: &Recording, received: &[Message]) {
         "{}: {received:?}",
         recording.name
     );
-    for (ours, jinas) in received.iter().zip(expected) {
-        match jinas["binary_base64_raw"].as_str() {
+    for (frame, recorded) in received.iter().zip(expected) {
+        match recorded["binary_base64_raw"].as_str() {
             None => assert_eq!(
-                recorded_form(ours),
-                mask(jinas.clone()),
+                recorded_form(frame),
+                mask(recorded.clone()),
                 "{}",
                 recording.name
             ),
             Some(raw) => {
                 let raw = STANDARD.decode(raw).expect("base64");
                 assert_eq!(
-                    timeless(&ours.clone().into_data()),
+                    timeless(&frame.clone().into_data()),
                     timeless(&raw),
                     "{}",
                     recording.name

@@ -41,7 +41,7 @@ pub(crate) fn check_of(service: &str) -> HealthCheckRequest {
 }
 
 #[tokio::test]
-async fn health_knows_only_the_served_services() {
+async fn health_is_reported_only_for_served_services() {
     let (gateway, channel) = gateway().await;
     let mut health = HealthClient::new(channel);
     for service in JINA_SERVICES.iter().chain(&[""]) {

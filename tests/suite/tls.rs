@@ -9,31 +9,32 @@ use gateway::gateway::Registry;
 use gateway::status::ProcessInfo;
 use serde_json::json;
 
-/// A certificate for `localhost`, in temporary files.
+/// A certificate for `localhost` and its key, in temporary files.
 struct Certificate {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Certificate {
     fn new(name: &str) -> Self {
         let generated =
             rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        let folder = std::env::temp_dir().join(format!("flowgate-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("cert.pem"), generated.cert.pem()).expect("written");
+        let directory =
+            std::env::temp_dir().join(format!("flowgate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("cert.pem"), generated.cert.pem()).expect("written");
         fs::write(
-            folder.join("key.pem"),
+            directory.join("key.pem"),
             generated.signing_key.serialize_pem(),
         )
         .expect("written");
-        Self { folder }
+        Self { directory }
     }
 
     fn path(&self, file: &str) -> String {
-        self.folder.join(file).display().to_string()
+        self.directory.join(file).display().to_string()
     }
 
-    fn keys(&self) -> String {
+    fn tls_settings(&self) -> String {
         format!(
             "ssl_certfile: '{}', ssl_keyfile: '{}'",
             self.path("cert.pem"),
@@ -45,7 +46,7 @@ impl Certificate {
 impl Drop for Certificate {
     fn drop(&mut self) {
         // Failing to delete temporary files is harmless.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -54,7 +55,7 @@ async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
     let certificate = Certificate::new("chain");
     let inner = ServedGateway::start(&format!(
         "jtype: Flow\ngateway: {{protocol: grpc, port: 0, {}}}\nexecutors:\n  - {{name: g, uses: 'inproc://greet'}}\n",
-        certificate.keys()
+        certificate.tls_settings()
     ))
     .await;
     let yaml = format!(
@@ -87,7 +88,7 @@ async fn a_gateway_behind_tls_serves_as_an_executor_of_another() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_read_is_named() {
+async fn an_unreadable_certificate_is_reported_with_its_path() {
     let yaml = "jtype: Flow\ngateway: {protocol: http, port: 0, ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
     let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("a valid Flow");
     let error = Container::bind(&loaded.config, &Registry::default(), ProcessInfo::default())
