@@ -20,7 +20,7 @@ pub(super) struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// Collects the keys, and reads those in files.
+    /// Collects the keys, and reads the key files.
     pub(super) fn new(config: &[ApiKeyConfig]) -> Result<Self, AuthSetupError> {
         let mut keys = Self {
             digests: Vec::new(),

@@ -72,8 +72,9 @@ impl AuthError {
         tonic::Status::new(code, self.to_string())
     }
 
-    /// Returns how much this error explains. A request with several credentials gets the error with the highest value.
-    pub(super) const fn priority(&self) -> u8 {
+    /// Returns how specific this error is. A request whose credentials are all rejected gets the most specific of the
+    /// errors, which is the one with the highest value.
+    pub(super) const fn specificity(&self) -> u8 {
         match self {
             Self::MissingCredentials { .. } => 0,
             Self::InvalidCredentials { .. } => 1,

@@ -28,8 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The scheme is neither `http` nor `https`.
-    #[error("expected an http or https URL")]
-    Url,
+    #[error("expected an http or https URL, found {0}")]
+    Url(String),
     /// The system's root certificates cannot be loaded.
     #[error("cannot load the system's root certificates")]
     Roots(#[source] io::Error),
@@ -37,7 +37,7 @@ pub enum FetchError {
     #[error("cannot configure TLS")]
     Tls(#[source] rustls::Error),
     /// The connection failed, or the response was not HTTP.
-    #[error("the request failed")]
+    #[error("the HTTP request failed")]
     Request(#[source] legacy::Error),
     /// The response has another status than 200.
     #[error("the server answered {0}")]
@@ -61,7 +61,7 @@ pub async fn get(
         Some(scheme) if *scheme == Scheme::HTTPS => roots,
         // Plain HTTP needs no certificates: the system's are not loaded for it.
         Some(scheme) if *scheme == Scheme::HTTP => Some(RootCertStore::empty()),
-        _ => return Err(FetchError::Url),
+        _ => return Err(FetchError::Url(without_credentials(url))),
     };
     let client = Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
@@ -90,6 +90,19 @@ fn connector(roots: Option<RootCertStore>) -> Result<HttpsConnector<HttpConnecto
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp))
+}
+
+/// Formats a URL for an error, without user, password and query, which may be secret.
+pub(crate) fn without_credentials(url: &Uri) -> String {
+    let scheme = url.scheme_str().map(|scheme| format!("{scheme}://"));
+    let port = url.port_u16().map(|port| format!(":{port}"));
+    format!(
+        "{}{}{}{}",
+        scheme.unwrap_or_default(),
+        url.host().unwrap_or_default(),
+        port.unwrap_or_default(),
+        url.path()
+    )
 }
 
 /// Reads a file. Returns `None` if it has more than `max_bytes`.

@@ -41,14 +41,15 @@ impl TokenVerifier {
 
     /// Verifies a token and returns its subject.
     pub(super) async fn verify(&self, token: &str) -> Result<String, AuthError> {
-        let header = decode_header(token).map_err(|_| MALFORMED)?;
-        // The algorithm `none` is rejected above: `jsonwebtoken` does not know it.
+        let header = decode_header(token).map_err(|error| header_error(error.kind()))?;
+        // `decode_header` has rejected the algorithm `none`: `jsonwebtoken` does not know it.
         if !ring::is_asymmetric(header.alg) {
             return Err(WRONG_ALGORITHM);
         }
-        // `crit` names extensions that must be understood (RFC 7515, section 4.1.11); none is supported.
+        // `crit` lists extensions that the recipient must support (RFC 7515, section 4.1.11). Flowgate supports no
+        // extension.
         if header.crit.is_some() {
-            return Err(MALFORMED);
+            return Err(UNSUPPORTED_EXTENSION);
         }
         let claims = self.verify_signature(token, &header).await?;
         self.check_claims(&claims)?;
@@ -70,14 +71,14 @@ impl TokenVerifier {
         let lookup = match keys.find(id, header.alg) {
             Lookup::UnknownKey => {
                 let newer = self.jwks.refresh_for_unknown_key().await?;
-                refreshed = newer.ok_or(BAD_SIGNATURE)?;
+                refreshed = newer.ok_or(UNKNOWN_KEY)?;
                 refreshed.find(id, header.alg)
             }
             lookup => lookup,
         };
         match lookup {
             Lookup::Key(key) => self.decode_claims(token, header, key),
-            Lookup::UnknownKey => Err(BAD_SIGNATURE),
+            Lookup::UnknownKey => Err(UNKNOWN_KEY),
             Lookup::WrongAlgorithm => Err(WRONG_ALGORITHM),
         }
     }
@@ -93,10 +94,11 @@ impl TokenVerifier {
             ErrorKind::InvalidSignature => BAD_SIGNATURE,
             ErrorKind::InvalidAlgorithm => WRONG_ALGORITHM,
             ErrorKind::ExpiredSignature => invalid("the token has expired"),
-            ErrorKind::ImmatureSignature => invalid("the token is not valid yet"),
+            ErrorKind::ImmatureSignature => invalid("the token is not valid yet (`nbf`)"),
             ErrorKind::InvalidIssuer => invalid("the token is from another issuer"),
             ErrorKind::InvalidAudience => invalid("the token is for another audience"),
-            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => BAD_CLAIMS,
+            ErrorKind::MissingRequiredClaim(name) => missing_claim(name),
+            ErrorKind::InvalidClaimFormat(name) => invalid_claim(name),
             _ => MALFORMED,
         })?;
         Ok(claims.claims)
@@ -109,7 +111,7 @@ impl TokenVerifier {
             leeway,
             ..
         } = &self.config;
-        // The algorithm fits the key: the key was looked up by it.
+        // The key was looked up by this algorithm, so the two match.
         let mut validation = Validation::new(header.alg);
         validation.leeway = leeway.as_secs();
         validation.validate_nbf = true;
@@ -123,16 +125,16 @@ impl TokenVerifier {
         validation
     }
 
-    /// Checks what `jsonwebtoken` does not: that the issuer is a single text, and that the token was not issued in the
-    /// future.
+    /// Checks what `jsonwebtoken` does not: that the issuer is one string, not a list, and that the token was not
+    /// issued in the future.
     fn check_claims(&self, claims: &Claims) -> Result<(), AuthError> {
         if claims.get("iss").and_then(Value::as_str) != Some(&self.config.issuer) {
-            return Err(BAD_CLAIMS);
+            return Err(invalid_claim("iss"));
         }
         let Some(issued) = claims.get("iat") else {
             return Ok(());
         };
-        let issued = issued.as_f64().ok_or(BAD_CLAIMS)?;
+        let issued = issued.as_f64().ok_or_else(|| invalid_claim("iat"))?;
         #[expect(
             clippy::cast_precision_loss,
             reason = "exact for the next few million years"
@@ -140,7 +142,7 @@ impl TokenVerifier {
         let latest = (get_current_timestamp() + self.config.leeway.as_secs()) as f64;
         match issued <= latest {
             true => Ok(()),
-            false => Err(invalid("the token is not valid yet")),
+            false => Err(invalid("the token was issued in the future (`iat`)")),
         }
     }
 
@@ -170,7 +172,7 @@ fn scope_names(value: &Value) -> Vec<&str> {
     }
 }
 
-/// The length at which a subject is cut for the log; the issuer does not limit it.
+/// The longest subject in the log; a longer one is cut.
 const MAX_SUBJECT_CHARS: usize = 128;
 
 const MALFORMED: AuthError = invalid("malformed token");
@@ -180,8 +182,42 @@ const WRONG_ALGORITHM: AuthError =
 
 const BAD_SIGNATURE: AuthError = invalid("the token's signature cannot be verified");
 
-const BAD_CLAIMS: AuthError =
-    invalid("the token lacks a required claim, or a claim has the wrong type");
+const UNKNOWN_KEY: AuthError =
+    invalid("the token's key (`kid`) is not among the known keys of the issuer");
+
+const UNSUPPORTED_EXTENSION: AuthError =
+    invalid("the token requires an extension (`crit`) that is not supported");
+
+/// Explains why a token's header cannot be decoded. A header that is JSON has an algorithm that `jsonwebtoken` does not
+/// know, such as `none`, or another field with an invalid value.
+fn header_error(error: &ErrorKind) -> AuthError {
+    match error {
+        ErrorKind::Json(error) if error.is_data() => {
+            invalid("the token's header has an unsupported algorithm (`alg`) or an invalid field")
+        }
+        _ => MALFORMED,
+    }
+}
+
+/// Explains `MissingRequiredClaim`, which `jsonwebtoken` also returns for a required claim of the wrong type.
+fn missing_claim(name: &str) -> AuthError {
+    invalid(match name {
+        "exp" => "the token's claim `exp` is missing or is not a valid time",
+        "iss" => "the token's claim `iss` is missing or has the wrong type",
+        "aud" => "the token's claim `aud` is missing or has the wrong type",
+        _ => "a required claim of the token is missing or has the wrong type",
+    })
+}
+
+fn invalid_claim(name: &str) -> AuthError {
+    invalid(match name {
+        "exp" => "the token's claim `exp` is not a valid time",
+        "nbf" => "the token's claim `nbf` is not a valid time",
+        "iat" => "the token's claim `iat` is not a number",
+        "iss" => "the token's claim `iss` is not the issuer as one string",
+        _ => "a claim of the token has the wrong type",
+    })
+}
 
 const fn invalid(reason: &'static str) -> AuthError {
     AuthError::InvalidCredentials { reason }

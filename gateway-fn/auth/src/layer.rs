@@ -1,5 +1,5 @@
-//! Axum middleware that authenticates requests to gRPC and WebSocket routes. HTTP routes are not wrapped:
-//! `inbound::http` authenticates after it has found the route, because its health check is open.
+//! Axum middleware that authenticates requests to gRPC and WebSocket routes. HTTP routes are not wrapped: the HTTP
+//! server authenticates after it has found the route, because its health check is open.
 
 use axum::{
     Router,
@@ -74,7 +74,8 @@ async fn authenticate_websocket(
 }
 
 /// Upgrades to a WebSocket without passing on a credential from the subprotocols. A browser that offers subprotocols
-/// closes the connection unless the server selects one: that is the first that is not the credential.
+/// closes the connection unless the server selects one. The server selects the first subprotocol that is not the
+/// credential.
 async fn upgrade_without_credential(mut request: Request, next: Next) -> Response {
     let Some(others) = credentials::subprotocols_without_credential(request.headers()) else {
         return next.run(request).await;

@@ -49,15 +49,15 @@ pub enum AuthSetupError {
     /// A key file cannot be read.
     #[error("cannot read the key file {path}")]
     KeyFile {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A key file is too large. It is not cut: the keys behind the limit would be rejected later.
+    /// A key file is too large. Reading only its beginning would silently drop keys.
     #[error("the key file {path} is larger than {max_bytes} bytes")]
     LargeKeyFile {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The largest size allowed.
         max_bytes: u64,
@@ -65,7 +65,7 @@ pub enum AuthSetupError {
     /// A key file contains no key.
     #[error("the key file {path} contains no key")]
     NoKeys {
-        /// The file.
+        /// The path of the file.
         path: String,
     },
     /// A key in a file is not valid.
@@ -73,7 +73,7 @@ pub enum AuthSetupError {
         "the key file {path}, line {line}: invalid key (expected at least 16 visible ASCII characters, one key per line)"
     )]
     KeyLine {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The line, counted from 1.
         line: usize,
@@ -87,7 +87,7 @@ pub enum AuthSetupError {
     /// The keys of the token issuer cannot be loaded.
     #[error("cannot load the keys of the token issuer")]
     Jwks {
-        /// Why not.
+        /// The cause.
         source: JwksError,
     },
 }
@@ -143,9 +143,10 @@ impl Auth {
         }
     }
 
-    /// Authenticates a request by its headers. `path` is decoded; for gRPC it is `/package.Service/Method`. Where a port
-    /// serves several `protocols`, credentials are required if `auth` covers any of them; the first is the protocol of
-    /// the route, and decides which paths are open.
+    /// Authenticates a request by its headers. `path` is decoded; for gRPC it is `/package.Service/Method`.
+    ///
+    /// `protocols` are the protocols of the port. The first one is the protocol of the route: its open paths need no
+    /// credentials. All other paths need credentials if `auth` covers any of the protocols.
     ///
     /// # Errors
     /// When the credentials are missing or not accepted, or cannot be verified now.
@@ -172,7 +173,7 @@ impl Auth {
 }
 
 impl Authenticator {
-    /// Returns the caller of the first valid credential, or the error that explains most.
+    /// Returns the caller of the first valid credential, or the most specific error.
     async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -184,7 +185,7 @@ impl Authenticator {
         for credential in credentials::extract(headers, protocol, &self.key_header) {
             match self.verify(credential).await {
                 Ok(caller) => return Ok(caller),
-                Err(other) if other.priority() > error.priority() => error = other,
+                Err(other) if other.specificity() > error.specificity() => error = other,
                 Err(_) => {}
             }
         }

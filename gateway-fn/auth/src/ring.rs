@@ -17,7 +17,7 @@ use ring::signature::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: reject_signing,
     verifier_factory: new_verifier,
-    // Needed for thumbprints and private keys only, which are not used here.
+    // Needed for thumbprints and private keys only, which Flowgate does not use.
     jwk_utils: JwkUtils::new_unimplemented(),
 };
 

@@ -288,6 +288,51 @@ async fn a_token_with_invalid_claims_is_rejected() {
 }
 
 #[tokio::test]
+async fn the_error_says_why_a_token_is_rejected() {
+    let issuer = Issuer::new("reasons");
+    let auth = issuer.auth();
+    let header = json!({"alg": "EdDSA", "kid": "ed"});
+    for (header, claims, reason) in [
+        (
+            json!({"alg": "none"}),
+            claims(),
+            "the token's header has an unsupported algorithm (`alg`) or an invalid field",
+        ),
+        (
+            json!({"alg": "EdDSA", "kid": "ed", "crit": ["exp"]}),
+            claims(),
+            "the token requires an extension (`crit`) that is not supported",
+        ),
+        (
+            json!({"alg": "EdDSA", "kid": "unknown"}),
+            claims(),
+            "the token's key (`kid`) is not among the known keys of the issuer",
+        ),
+        (
+            header.clone(),
+            claims_with("exp", json!("later")),
+            "the token's claim `exp` is missing or is not a valid time",
+        ),
+        (
+            header.clone(),
+            claims_with("iss", json!([ISSUER])),
+            "the token's claim `iss` is not the issuer as one string",
+        ),
+        (
+            header,
+            claims_with("iat", json!(now() + 120)),
+            "the token was issued in the future (`iat`)",
+        ),
+    ] {
+        let token = issuer.token(&header, &claims);
+        let error = authenticate_bearer(&auth, &token)
+            .await
+            .expect_err("rejected");
+        assert_eq!(error.to_string(), reason, "{header} {claims}");
+    }
+}
+
+#[tokio::test]
 async fn a_valid_token_without_the_scope_is_forbidden() {
     let issuer = Issuer::new("scopes");
     let auth = issuer.auth();

@@ -19,41 +19,60 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
     /// The file cannot be read.
-    #[error("cannot read the file")]
+    #[error("cannot read the file {path}")]
     File {
-        /// Why not.
+        /// The path of the file.
+        path: String,
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("the file is larger than {max_bytes} bytes")]
+    #[error("the file {path} is larger than {max_bytes} bytes")]
     LargeFile {
+        /// The path of the file.
+        path: String,
         /// The largest size allowed.
         max_bytes: usize,
     },
     /// The connection failed, is not trusted or broke off.
-    #[error("cannot reach the issuer")]
+    #[error("cannot fetch {url}")]
     Request {
-        /// Why not.
+        /// The URL of the key set, without credentials.
+        url: String,
+        /// The error of the request.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The issuer did not answer in time.
-    #[error("the issuer did not answer within {} seconds", TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("{url} did not answer within {} seconds", TIMEOUT.as_secs())]
+    TimedOut {
+        /// The URL of the key set, without credentials.
+        url: String,
+    },
     /// The issuer answered with another status than 200.
-    #[error("the issuer answered {status}")]
+    #[error("{url} answered {status}")]
     Status {
-        /// The status.
+        /// The URL of the key set, without credentials.
+        url: String,
+        /// The HTTP status of the answer.
         status: StatusCode,
     },
     /// The content is not a key set, or none of its keys can verify a signature.
-    #[error("expected a JSON Web Key Set with at least one public key for signatures")]
-    InvalidKeySet,
+    #[error(
+        "invalid content of {location}: expected a JSON Web Key Set with at least one public key for signatures"
+    )]
+    InvalidKeySet {
+        /// The path of the file, or the URL without credentials.
+        location: String,
+    },
 }
 
 /// Loads a key set.
 pub(super) fn load(source: &JwksSource) -> BoxFuture<'static, Result<KeySet, JwksError>> {
     match source.clone() {
-        JwksSource::Url(url) => Box::pin(async move { parse(&fetch(&url).await?) }),
+        JwksSource::Url(url) => Box::pin(async move {
+            let json = fetch(&url).await?;
+            parse(&json, || fetch::without_credentials(&url))
+        }),
         // The file is small: reading it takes less time than handing it to another thread.
         JwksSource::File(path) => Box::pin(ready(load_file(&path))),
     }
@@ -61,25 +80,39 @@ pub(super) fn load(source: &JwksSource) -> BoxFuture<'static, Result<KeySet, Jwk
 
 /// Loads a key set from a file.
 pub(super) fn load_file(path: &Path) -> Result<KeySet, JwksError> {
+    let shown_path = || path.display().to_string();
     let bytes = fetch::read_file(path, MAX_BYTES as u64);
-    let bytes = bytes.map_err(|source| JwksError::File { source })?;
-    parse(&bytes.ok_or(JwksError::LargeFile {
+    let bytes = bytes.map_err(|source| JwksError::File {
+        path: shown_path(),
+        source,
+    })?;
+    let json = bytes.ok_or_else(|| JwksError::LargeFile {
+        path: shown_path(),
         max_bytes: MAX_BYTES,
-    })?)
+    })?;
+    parse(&json, shown_path)
 }
 
-fn parse(json: &[u8]) -> Result<KeySet, JwksError> {
-    KeySet::parse(json).ok_or(JwksError::InvalidKeySet)
+fn parse(json: &[u8], location: impl FnOnce() -> String) -> Result<KeySet, JwksError> {
+    KeySet::parse(json).ok_or_else(|| JwksError::InvalidKeySet {
+        location: location(),
+    })
 }
 
 /// Fetches the content of a URL.
 pub(super) async fn fetch(url: &Uri) -> Result<bytes::Bytes, JwksError> {
-    match tokio::time::timeout(TIMEOUT, fetch::get(url, None, MAX_BYTES)).await {
+    let result = tokio::time::timeout(TIMEOUT, fetch::get(url, None, MAX_BYTES)).await;
+    let shown_url = || fetch::without_credentials(url);
+    match result {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(FetchError::Status(status))) => Err(JwksError::Status { status }),
+        Ok(Err(FetchError::Status(status))) => Err(JwksError::Status {
+            url: shown_url(),
+            status,
+        }),
         Ok(Err(error)) => Err(JwksError::Request {
+            url: shown_url(),
             source: error.into(),
         }),
-        Err(_) => Err(JwksError::TimedOut),
+        Err(_) => Err(JwksError::TimedOut { url: shown_url() }),
     }
 }

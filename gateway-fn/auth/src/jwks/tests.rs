@@ -57,7 +57,9 @@ impl Issuer {
             Box::pin(async move {
                 tokio::task::yield_now().await;
                 key.map(|key| key_set(&[ed25519(key)]))
-                    .ok_or(JwksError::TimedOut)
+                    .ok_or_else(|| JwksError::TimedOut {
+                        url: "https://issuer.example/jwks.json".to_owned(),
+                    })
             })
         })
     }

@@ -50,8 +50,8 @@ enum PingError {
     Address(String),
     #[error("cannot load the trusted roots: {0}")]
     Roots(String),
-    #[error("no answer within the timeout")]
-    Timeout,
+    #[error("no answer within {0} ms (`--timeout`)")]
+    Timeout(u64),
     #[error("cannot connect: {0}")]
     Connection(String),
     #[error("answered {0}")]
@@ -117,7 +117,7 @@ impl PingArgs {
         match u64::try_from(self.timeout) {
             Ok(millis) => tokio::time::timeout(Duration::from_millis(millis), check)
                 .await
-                .unwrap_or(Err(PingError::Timeout)),
+                .unwrap_or(Err(PingError::Timeout(millis))),
             Err(_) => check.await,
         }
     }
