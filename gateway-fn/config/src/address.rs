@@ -142,7 +142,7 @@ fn parse_grpc(
             port,
             tls,
         }),
-        None => invalid("a port, as `host:port` or in the key `port`"),
+        None => invalid("a port, like `host:port` or in the key `port`"),
     }
 }
 

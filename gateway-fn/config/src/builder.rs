@@ -50,7 +50,7 @@ pub struct Deployment {
     addresses: Vec<Json>,
 }
 
-/// Keys and values, the last of equal keys counts.
+/// Keys and values; the last of equal keys wins.
 #[derive(Clone, Default)]
 struct Entries(Vec<(Key, Node)>);
 

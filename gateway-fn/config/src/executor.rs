@@ -270,7 +270,8 @@ fn check_replicas(section: &Section<'_>, count: usize, report: &mut Report) {
     }
 }
 
-/// Jina starts a process that returns its requests unchanged for such a deployment; here the Gateway does that itself.
+/// Jina starts a process that returns its requests unchanged for such a deployment; in Flowgate the Gateway does that
+/// itself.
 fn pass_through(section: &Section<'_>, report: &mut Report) -> Vec<Address> {
     if let Some(port) = section.find(PORT) {
         report.warn(

@@ -53,16 +53,16 @@ pub(super) fn read(
         return None;
     };
     let top = Section::new([Layer::of_file(Place::new("", root.line), entries)]);
-    top.mark_known(&["jtype"]);
+    top.mark_used(&["jtype"]);
     check_version(&top, report);
     let sections = Sections::of(&top, report);
-    top.mark_known(&["jcloud"]);
+    top.mark_used(&["jcloud"]);
     let gateway_section = sections.gateway();
     let gateway = gateway::read(&gateway_section, env, report);
-    let ours = gateway_section.known_keys();
-    jina_keys::check_top(&top, entries, &ours, report);
+    let flowgate_keys = gateway_section.used_keys();
+    jina_keys::check_top(&top, entries, &flowgate_keys, report);
     for layer in sections.layers() {
-        jina_keys::check(&layer.place, layer.entries, &ours, report);
+        jina_keys::check(&layer.place, layer.entries, &flowgate_keys, report);
     }
     let flow = Section::new([sections.with.clone()]);
     let inspect = Inspect::read(flow.find(&["inspect"]).as_ref(), report);
@@ -217,7 +217,10 @@ fn layer<'a>(top: &Section<'a>, name: &'static str, report: &mut Report) -> Laye
 
 /// Returns the items of `executors`, or of `deployments` if there is no such key.
 fn executors<'a>(top: &Section<'a>, report: &mut Report) -> Vec<Layer<'a>> {
-    let (executors, deployments) = (top.raw("executors"), top.raw("deployments"));
+    let (executors, deployments) = (
+        top.find_even_null("executors"),
+        top.find_even_null("deployments"),
+    );
     let Some((key, node)) = executors.or(deployments) else {
         return Vec::new();
     };

@@ -19,7 +19,7 @@ pub(super) struct Part {
     pub(super) reduce: bool,
 }
 
-/// Compiles the graph. `places` are those of the parts.
+/// Compiles the graph. `places` are the places of the parts.
 pub(super) fn compile(
     parts: Vec<Part>,
     edges: &[Edge],

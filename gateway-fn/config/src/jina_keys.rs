@@ -11,16 +11,16 @@ use super::{
 pub(super) fn check_top(
     top: &Section<'_>,
     entries: &[(Key, Node)],
-    ours: &[&str],
+    flowgate_keys: &[&str],
     report: &mut Report,
 ) {
-    let known = top.known_keys();
+    let known = top.used_keys();
     for (key, _) in entries {
         // Files keep values that they only refer to under `x-`.
         if known.contains(&key.text.as_str()) || key.text.starts_with("x-") {
             continue;
         }
-        let expected = if is_known(key, ours) {
+        let expected = if is_known(key, flowgate_keys) {
             "it below `gateway:`, `with:` or an executor; it has no effect here".to_owned()
         } else {
             let hint = suggestion(&key.text, known.iter().copied());
@@ -32,10 +32,20 @@ pub(super) fn check_top(
 }
 
 /// Warns of unknown keys in `with`, `gateway` or an executor. Like Jina, it accepts the keys of each in all of them.
-/// `ours` are the keys that only Flowgate has.
-pub(super) fn check(place: &Place, entries: &[(Key, Node)], ours: &[&str], report: &mut Report) {
-    for (key, _) in entries.iter().filter(|(key, _)| !is_known(key, ours)) {
-        let all = JINA_KEYS.split_whitespace().chain(ours.iter().copied());
+/// `flowgate_keys` are the keys that only Flowgate has.
+pub(super) fn check(
+    place: &Place,
+    entries: &[(Key, Node)],
+    flowgate_keys: &[&str],
+    report: &mut Report,
+) {
+    for (key, _) in entries
+        .iter()
+        .filter(|(key, _)| !is_known(key, flowgate_keys))
+    {
+        let all = JINA_KEYS
+            .split_whitespace()
+            .chain(flowgate_keys.iter().copied());
         let hint = suggestion(&key.normalized(), all);
         report.warn(
             &place.key(&key.text, key.line),
@@ -45,12 +55,13 @@ pub(super) fn check(place: &Place, entries: &[(Key, Node)], ours: &[&str], repor
     }
 }
 
-fn is_known(key: &Key, ours: &[&str]) -> bool {
+fn is_known(key: &Key, flowgate_keys: &[&str]) -> bool {
     let name = key.normalized();
-    ours.contains(&name.as_str()) || JINA_KEYS.split_whitespace().any(|known| known == name)
+    flowgate_keys.contains(&name.as_str())
+        || JINA_KEYS.split_whitespace().any(|known| known == name)
 }
 
-/// All arguments of Jina 3.13's Flow, client, Gateway and deployments, whether they have an effect here or not.
+/// All arguments of Jina 3.13's Flow, client, Gateway and deployments, whether they have an effect in Flowgate or not.
 const JINA_KEYS: &str = "
 asyncio compression connection_list cors deployment_role deployments_addresses deployments_disable_reduce
 deployments_metadata deployments_no_reduce description disable_auto_volume disable_reduce docker_kwargs entrypoint

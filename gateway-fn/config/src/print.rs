@@ -1,4 +1,4 @@
-//! A Flow file -> the same Flow as normalised YAML: every setting with its value or default, references into the file
+//! A Flow file -> the same Flow as normalized YAML: every setting with its value or default, references into the file
 //! and anchors replaced, one spelling of each key, and the graph as explicit `needs`.
 //!
 //! Values from environment variables are written as `${{ ENV.NAME }}`, so that secrets stay where they are. API keys and
@@ -23,7 +23,7 @@ mod normalized;
 
 pub use self::normalized::REDACTED;
 
-/// Returns a Flow file as normalised YAML. `file` is its name in errors; `env` returns the variables of the environment.
+/// Returns a Flow file as normalized YAML. `file` is its name in errors; `env` returns the variables of the environment.
 ///
 /// # Errors
 /// Everything that is invalid in the Flow.
@@ -121,7 +121,8 @@ impl Pair<'_> {
     }
 }
 
-/// Returns the keys of a section under their usual names, each once: the first layer wins, in it the last key.
+/// Returns the keys of a section under their usual names, each once. If several layers have
+/// a key, the first layer wins; within a layer, the last entry wins.
 fn pairs<'a, const N: usize>(layers: [(&Layer<'a>, &Layer<'a>); N]) -> Vec<Pair<'a>> {
     let mut pairs: Vec<Pair<'a>> = Vec::new();
     for (index, (values, references)) in layers.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The types of single values: those of YAML 1.1 for plain scalars, as in PyYAML, and the type that Jina guesses for a
-//! text.
+//! The types of single values: for a plain scalar its type in YAML 1.1, as in PyYAML, and for a text the type that Jina
+//! guesses.
 
 use serde_json::Value as Json;
 

@@ -12,8 +12,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Section<'a> {
     layers: Vec<Layer<'a>>,
-    /// The names of all keys that were read, whether they are present or not.
-    known: RefCell<Vec<&'static str>>,
+    /// The names of all keys that were asked for, whether they are present or not.
+    used: RefCell<Vec<&'static str>>,
 }
 
 /// One map of keys and values.
@@ -62,7 +62,7 @@ impl<'a> Section<'a> {
     pub(super) fn new(layers: impl IntoIterator<Item = Layer<'a>>) -> Self {
         Self {
             layers: layers.into_iter().collect(),
-            known: RefCell::default(),
+            used: RefCell::default(),
         }
     }
 
@@ -73,24 +73,25 @@ impl<'a> Section<'a> {
             .map_or_else(Place::default, |layer| layer.place.clone())
     }
 
-    /// Marks keys as known that are not read here.
-    pub(super) fn mark_known(&self, names: &[&'static str]) {
-        let mut known = self.known.borrow_mut();
+    /// Marks keys as used, so that they are not reported as unknown.
+    pub(super) fn mark_used(&self, names: &[&'static str]) {
+        let mut used = self.used.borrow_mut();
         for name in names {
-            if !known.contains(name) {
-                known.push(name);
+            if !used.contains(name) {
+                used.push(name);
             }
         }
     }
 
     /// Returns the names of all keys that were read or marked so far.
-    pub(super) fn known_keys(&self) -> Vec<&'static str> {
-        self.known.borrow().clone()
+    pub(super) fn used_keys(&self) -> Vec<&'static str> {
+        self.used.borrow().clone()
     }
 
-    /// Returns the value of a key that has any of these names. A null counts as missing, and hides further layers.
+    /// Returns the value of a key that has any of these names. A null is treated as missing, and hides
+    /// the key in further layers.
     pub(super) fn find(&self, names: &[&'static str]) -> Option<Entry<'a>> {
-        self.mark_known(names);
+        self.mark_used(names);
         let layers = self.layers.iter().enumerate();
         let (index, entry) = layers
             .into_iter()
@@ -102,9 +103,9 @@ impl<'a> Section<'a> {
         .filter(|entry| !entry.node.is_null())
     }
 
-    /// Returns a key exactly as it is written, even with a null.
-    pub(super) fn raw(&self, name: &'static str) -> Option<(&'a Key, &'a Node)> {
-        self.mark_known(&[name]);
+    /// Returns a key exactly as it is written, even if its value is null.
+    pub(super) fn find_even_null(&self, name: &'static str) -> Option<(&'a Key, &'a Node)> {
+        self.mark_used(&[name]);
         let entries = self.layers.iter().flat_map(|layer| layer.entries);
         entries
             .rev()
@@ -132,7 +133,7 @@ impl<'a> Section<'a> {
             {
                 Some(true)
             }
-            _ => entry.invalid("true or false", report),
+            _ => entry.invalid("true or false (1, on, yes and y also mean true)", report),
         }
     }
 
@@ -173,7 +174,7 @@ impl<'a> Section<'a> {
     pub(super) fn text(&self, names: &[&'static str], report: &mut Report) -> Option<String> {
         let entry = self.find(names)?;
         let Some(text) = entry.node.text() else {
-            return entry.invalid("text", report);
+            return entry.invalid("a string", report);
         };
         entry.check_variables(report);
         Some(text)
@@ -225,8 +226,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads a section that only Flowgate has, and reports the keys that `read` does not ask for as errors: a misspelt
-    /// key would leave a limit, or authentication, unset. So `read` has to ask for every key, whatever the others say.
+    /// Reads a section that only Flowgate has, and reports the keys that `read` does not ask for as errors: a
+    /// misspelled key would leave a limit, or authentication, unset. So `read` has to ask for every key,
+    /// whatever the others say.
     pub(super) fn subsection<T>(
         &self,
         name: &'static str,
@@ -238,19 +240,19 @@ impl<'a> Section<'a> {
     }
 
     fn report_unknown_keys(&self, report: &mut Report) {
-        let known = self.known.borrow();
+        let used = self.used.borrow();
         for (layer, (key, _)) in self
             .layers
             .iter()
             .flat_map(|layer| layer.entries.iter().map(move |entry| (layer, entry)))
         {
             let name = key.normalized();
-            if !known.contains(&name.as_str()) {
-                let hint = suggestion(&name, known.iter().copied());
+            if !used.contains(&name.as_str()) {
+                let hint = suggestion(&name, used.iter().copied());
                 report.error(
                     &layer.place.key(&key.text, key.line),
                     "an unknown key",
-                    format!("one of {}{hint}", known.join(", ")),
+                    format!("one of {}{hint}", used.join(", ")),
                 );
             }
         }
@@ -301,7 +303,8 @@ impl<'a> Layer<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reports the value as invalid and returns `None`. An unset variable in it is named as the cause.
+    /// Reports the value as invalid and returns `None`. If the value has an unset variable, the message
+    /// says that this is the cause.
     pub(super) fn invalid<T>(&self, expected: impl Into<String>, report: &mut Report) -> Option<T> {
         let mut expected = expected.into();
         if let Some(unset) = self
@@ -372,7 +375,7 @@ impl<'a> Entry<'a> {
 
     fn single(&self, commas: Commas, report: &mut Report) -> Vec<Item<'a>> {
         let Some(text) = self.node.text() else {
-            self.invalid::<()>("text", report);
+            self.invalid::<()>("a string", report);
             return Vec::new();
         };
         let item = |text: &str| Item {

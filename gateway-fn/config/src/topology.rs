@@ -30,16 +30,19 @@ pub(super) enum Inspect {
     Collect,
 }
 
+/// The name of a deployment; `None` is the Gateway.
+type Predecessor = Option<String>;
+
 /// Builds the graph, deployment by deployment.
 pub(super) struct Topology<'e> {
     inspect: Inspect,
     typing: Typing,
     env: &'e dyn Fn(&str) -> Option<String>,
     deployments: Vec<Deployment>,
-    /// The predecessor of a deployment without `needs`; `None` is the Gateway.
-    last: Option<String>,
-    /// The pass-through that replaces each inspected deployment for its successors.
-    stand_ins: HashMap<Option<String>, Option<String>>,
+    /// The predecessor of the next deployment without `needs`.
+    last: Predecessor,
+    /// For each inspected deployment, the pass-through that its successors need in its place.
+    replacements: HashMap<Predecessor, Predecessor>,
 }
 
 impl<'e> Topology<'e> {
@@ -54,7 +57,7 @@ impl<'e> Topology<'e> {
             env,
             deployments: Vec::new(),
             last: None,
-            stand_ins: HashMap::new(),
+            replacements: HashMap::new(),
         }
     }
 
@@ -196,7 +199,7 @@ impl<'e> Topology<'e> {
             needs,
             floating,
         ));
-        self.stand_ins.insert(inspected, self.last.clone());
+        self.replacements.insert(inspected, self.last.clone());
     }
 
     /// Returns all inspections and the last deployment, if there are inspections.
@@ -233,7 +236,7 @@ impl<'e> Topology<'e> {
                 "another executor: an executor cannot need itself",
             );
         }
-        // Jina rejects it for external Executors that join; here it is supported for all.
+        // Jina rejects it for external Executors that join; Flowgate supports it for all.
         let reduce = !section.flag(&["no_reduce", "disable_reduce"], report);
         let floating = section.flag(&["floating"], report);
         let when = section.find(&["when"]);
@@ -265,11 +268,11 @@ impl<'e> Topology<'e> {
 
     fn place(&mut self, mut deployment: Deployment) {
         for need in &mut deployment.needs {
-            if let Some(stand_in) = self.stand_ins.get(&need.name) {
-                need.name.clone_from(stand_in);
+            if let Some(replacement) = self.replacements.get(&need.name) {
+                need.name.clone_from(replacement);
             }
         }
-        // A deployment and its replacement may both be named.
+        // `needs` may contain both a deployment and its replacement.
         let mut seen = HashSet::new();
         deployment
             .needs

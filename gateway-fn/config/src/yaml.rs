@@ -1,5 +1,5 @@
 //! YAML text -> a tree of nodes, with PyYAML's results for anchors, aliases, merge keys `<<` and repeated keys (the last
-//! one counts). Size, depth and the expansion of aliases are bounded.
+//! one wins). Size, depth and the expansion of aliases are bounded.
 
 use std::collections::HashMap;
 
@@ -181,7 +181,7 @@ impl Composer<'_> {
         if self.frames.len() >= MAX_DEPTH {
             return self.reject(
                 line,
-                "deeper nesting",
+                "more levels of lists and maps",
                 format!("at most {MAX_DEPTH} levels"),
             );
         }
@@ -260,7 +260,7 @@ impl Composer<'_> {
         Some(())
     }
 
-    /// Removes repeated keys: the last one counts, but a key of the map itself wins over a merged one.
+    /// Removes repeated keys: the last one wins, but a key of the map itself wins over a merged one.
     fn unique(&mut self, own: Vec<(Key, Node)>, merged: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
         let mut entries: Vec<(Key, Node)> = Vec::with_capacity(own.len() + merged.len());
         let mut seen: HashMap<String, (usize, bool)> = HashMap::new();

@@ -118,7 +118,10 @@ impl fmt::Debug for ApiKeySource {
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> AuthConfig {
     // An empty `auth:` is a mistake, and must not silently leave authentication off.
     if section.find(&["auth"]).is_none() {
-        if let Some((key, _)) = section.raw("auth").filter(|(_, node)| node.is_null()) {
+        if let Some((key, _)) = section
+            .find_even_null("auth")
+            .filter(|(_, node)| node.is_null())
+        {
             let place = section.place().key(&key.text, key.line);
             report.error(&place, "nothing", NO_CREDENTIALS);
         }
@@ -236,7 +239,7 @@ fn key(entry: &Entry<'_>, report: &mut Report) -> Option<[u8; 32]> {
             "a key of visible ASCII characters: headers allow no others".to_owned()
         }
         (Value::Text(_), Some(text)) => return Some(sha256_digest(text.as_bytes())),
-        _ => "a key as text, in quotes".to_owned(),
+        _ => "a key as a string, in quotes".to_owned(),
     };
     report.error(&entry.place, entry.node.kind(), expected);
     None
@@ -301,7 +304,7 @@ fn required_text(section: &Section<'_>, name: &'static str, report: &mut Report)
     };
     let variables = entry.node.variables.as_ref();
     if variables.is_some_and(|variables| !variables.unset.is_empty()) {
-        return entry.invalid("text", report);
+        return entry.invalid("a string", report);
     }
     section.text(&[name], report)
 }
@@ -313,20 +316,25 @@ fn audience(section: &Section<'_>, report: &mut Report) -> Vec<String> {
     }
     let audience = texts(section, "audience", report);
     if audience.is_empty() {
-        let expected = "the `audience` that tokens for this Flow have in `aud` (`any` to accept the issuer's tokens for \
-                        other services too)";
+        let expected = "`audience: [NAME]`, which a token's `aud` must contain, or `audience: any` (which accepts the \
+                        issuer's tokens for other services too)";
         report.error(&section.place(), "no audience", expected);
     }
     audience
 }
 
-/// RFC 6749, section 3.3; a response to a client without them quotes them in a header.
+/// Reads scopes with the characters of RFC 6749, section 3.3: a response to a client that lacks a scope quotes it in a
+/// header.
 fn scopes(section: &Section<'_>, report: &mut Report) -> Vec<String> {
-    let scopes = texts(section, "scopes", report);
-    let is_scope = |scope: &String| is_visible_ascii(scope) && !scope.contains(['"', '\\']);
-    if !scopes.iter().all(is_scope) {
-        let expected = "a list of scopes, each without spaces, quotes and backslashes";
-        report.error(&section.place(), "an invalid scope", expected);
+    let items = section.items(&["scopes"], Commas::Keep, report);
+    let mut scopes = Vec::with_capacity(items.len());
+    for item in items {
+        if !is_visible_ascii(&item.text) || item.text.contains(['"', '\\']) {
+            let expected =
+                "a scope of visible ASCII characters, without spaces, quotes and backslashes";
+            item.entry.invalid::<()>(expected, report);
+        }
+        scopes.push(item.text);
     }
     scopes
 }
@@ -348,7 +356,8 @@ fn jwks_source(
     if !jwks.contains("://") {
         return Some(JwksSource::File(jwks.into()));
     }
-    let expected = "an https:// URL, or the path of a file (http:// only for localhost, or with `allow_http: true`)";
+    let expected = "an https:// URL without user and password, or the path of a file (http:// only for localhost, or with \
+                    `allow_http: true`)";
     let url: Option<Uri> = jwks.parse().ok();
     let is_allowed = |url: &Uri| {
         let host = url.host().unwrap_or_default();
@@ -363,11 +372,20 @@ fn jwks_source(
             _ => false,
         }
     };
-    let url = url.filter(is_allowed).map(JwksSource::Url);
-    if url.is_none() {
-        report.error(&entry.place, "another URL", expected);
+    // Neither a user and password nor the value of a variable may be shown.
+    let found = match (&url, &entry.node.variables) {
+        (Some(url), None) => format!(
+            "a URL that is not allowed here ({}://{})",
+            url.scheme_str().unwrap_or_default(),
+            url.host().unwrap_or_default()
+        ),
+        _ => "a URL that is not allowed here".to_owned(),
+    };
+    let source = url.filter(is_allowed).map(JwksSource::Url);
+    if source.is_none() {
+        report.error(&entry.place, found, expected);
     }
-    url
+    source
 }
 
 fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
@@ -381,7 +399,7 @@ fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
         .collect();
     protocols
         .filter(|protocols| !protocols.is_empty())
-        .or_else(|| entry.invalid("a list of grpc, http and websocket", report))
+        .or_else(|| entry.invalid("one or more of grpc, http, websocket", report))
         .unwrap_or_default()
 }
 

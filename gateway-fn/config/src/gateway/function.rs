@@ -13,15 +13,15 @@ pub use websocket::WebSocketConfig;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionConfig {
     /// Whether answers are streamed to front doors that support it: a function URL with `InvokeMode: RESPONSE_STREAM`,
-    /// a REST API with `responseTransferMode: STREAM`. It has to match the front door's setting. Off by default, as
-    /// theirs is.
+    /// a REST API with `responseTransferMode: STREAM`. It has to match the front door's setting. Off by default,
+    /// because both front doors buffer by default.
     pub response_streaming: bool,
-    /// How long the front door waits, where its quota is not the usual one; `None` is the time that AWS documents for
-    /// the kind of event.
+    /// How long the front door waits for an answer. Needed only if its quota was changed: `None` is the time that AWS
+    /// documents for the kind of event.
     pub front_door_timeout: Option<Duration>,
-    /// How long before the timeout of the front door or of Lambda the answer has to be ready. 500 ms by default: the
-    /// time that a small function needs to write and return an answer of 6 MB. Before Lambda's timeout, an answer to a
-    /// WebSocket has 10 ms more for each of its `websocket.max_parts`.
+    /// The time reserved for writing and returning the answer: it has to be ready this long before the timeout of the
+    /// front door or of Lambda. 500 ms by default, which a small function needs for an answer of 6 MB. An answer to a
+    /// WebSocket reserves 10 ms more before Lambda's timeout for each of the `websocket.max_parts`.
     pub answer_margin: Duration,
     /// The prefix of every path: the mapping of a custom domain, or the path of a load balancer's rule. Begins with `/`
     /// and does not end with it.
@@ -29,15 +29,15 @@ pub struct FunctionConfig {
     /// Whether a function URL without authorizer may be called by anyone. Off by default: `cargo lambda deploy
     /// --enable-function-url` makes such a URL without a warning.
     pub public_url: bool,
-    /// The least size in bytes of an answer that is compressed for a client that accepts it; `None` never compresses.
-    /// 64 KiB by default: compressing less hardly saves transfer time, and costs billed time.
+    /// The size in bytes from which answers are compressed for clients that accept it; `None` never compresses. 64 KiB
+    /// by default: compressing a smaller answer costs billed time and hardly saves transfer time.
     pub compress_answers_from: Option<usize>,
     /// Whether the REST API in front treats every media type as binary (`binaryMediaTypes: */*`). Only then does it
-    /// decode base64, so that answers may be compressed and binary gRPC-Web and Connect work. Off by default, as theirs
-    /// is.
+    /// decode base64, so that answers may be compressed and binary gRPC-Web and Connect work. Off by default: a REST
+    /// API treats no media type as binary unless it is configured.
     pub rest_binary: bool,
-    /// How long an answer waits at most for floating work, which would stop when the function is frozen; `None` is until
-    /// the deadline. The client waits as long.
+    /// The longest time that an answer waits for floating work; `None` waits until the deadline. Without the wait, the
+    /// function is frozen after the answer, and floating work stops. The client waits too.
     pub wait_for_floating: Option<Duration>,
     /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` turns metrics off.
     pub metrics_namespace: Option<String>,
@@ -101,9 +101,10 @@ fn base_path(section: &Section<'_>, report: &mut Report) -> Option<String> {
     match path {
         "" => None,
         path if is_path => Some(path.to_owned()),
-        _ => section
-            .find(&["base_path"])?
-            .invalid("a path that starts with `/`", report),
+        _ => section.find(&["base_path"])?.invalid(
+            "a path that starts with `/`, of visible ASCII characters without `? # % \" < > \\`",
+            report,
+        ),
     }
 }
 
@@ -127,7 +128,7 @@ fn metrics_namespace(section: &Section<'_>, report: &mut Report) -> Option<Strin
         return Some(name);
     }
     section.find(&["metrics_namespace"])?.invalid(
-        "a CloudWatch namespace of 1 to 255 letters, digits and `_-./#:`, not starting with `AWS/` or `:`",
+        "a CloudWatch namespace of 1 to 255 letters, digits, spaces and `_-./#:`, not starting with `AWS/` or `:`",
         report,
     )
 }

@@ -87,7 +87,7 @@ fn endpoint(
             "Customized",
         ),
     };
-    let known = section.known_keys();
+    let known = section.used_keys();
     for (key, _) in options {
         if !known.contains(&key.normalized().as_str()) {
             report.warn(

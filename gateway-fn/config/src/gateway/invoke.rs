@@ -17,14 +17,15 @@ pub struct InvokeConfig {
     pub signing: Signing,
     /// What is done at start so that the first request need not wait for it. [`WarmUp::Connect`] by default.
     pub warm_up: WarmUp,
-    /// The most invocations that one large request may be split into, up to 1000; 1 never splits. 16 by default: some
-    /// 70 MB of incompressible documents, and a client's mistake stays cheap.
+    /// The most invocations that one large request may be split into, up to 1000; 1 never splits. 16 by default:
+    /// enough for some 70 MB of incompressible documents, and few enough to limit the cost of a request that is large
+    /// by mistake.
     pub max_parts: usize,
     /// The most concurrent invocations of one split request, up to 100. Four by default: each holds up to 12 MB of
-    /// memory here, and counts against the account's concurrency.
+    /// the Gateway's memory, and counts against the account's concurrency.
     pub parallel_parts: usize,
-    /// The longest pause between two attempts, in milliseconds up to a minute. Five seconds by default: throttling lasts
-    /// seconds, and a front door waits 29. A longer `Retry-After` of Lambda ends the attempts.
+    /// The longest pause between two attempts, at most a minute; written in milliseconds. Five seconds by default:
+    /// throttling lasts seconds, and a front door waits 29. A longer `Retry-After` of Lambda ends the attempts.
     pub max_retry_pause: Duration,
 }
 
@@ -47,8 +48,8 @@ pub enum WarmUp {
     /// function and costs nothing. Not with `endpoint_url`: an emulator may take a dry run for an invocation.
     #[default]
     Connect,
-    /// As well, sends an empty request to every function at once, so that a chain of them has its cold starts
-    /// concurrently. Functions run, and are billed.
+    /// Does the same, and also sends an empty request to every function at once, so that a chain of them has its cold
+    /// starts concurrently. Functions run, and are billed.
     DryRun,
 }
 

@@ -231,7 +231,7 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
         .unwrap_or(default)
 }
 
-/// Reads Jina's setting for the size of messages, where -1 is no limit but that of gRPC itself.
+/// Reads Jina's setting for the size of messages, where -1 is no limit except gRPC's own.
 fn grpc_limit(section: &Section<'_>, default: usize, report: &mut Report) -> usize {
     let Some((place, entries)) = section.map(&["grpc_server_options"], report) else {
         return default;

@@ -1,5 +1,5 @@
-//! A [`Config`] in the form in which it is printed: the keys of a Flow file, in the order of the guide, with no key left
-//! to its default.
+//! A [`Config`] in the form in which it is printed: the keys of a Flow file in a fixed order. A key is printed even if
+//! its value is the default; only optional keys without a value are left out.
 
 use std::{num::NonZeroUsize, path::Path, time::Duration};
 
@@ -12,6 +12,7 @@ use crate::{
     FunctionConfig, GatewayConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Retries, Signing,
     WarmUp, WebSocketConfig,
 };
+
 /// What is printed in place of a literal secret.
 pub const REDACTED: &str = "<redacted>";
 
@@ -131,7 +132,7 @@ struct NormalizedAuth<'a> {
     open: NormalizedOpenRoutes<'a>,
 }
 
-/// A key given as its digest is printed as a redacted `key` too: a weak key can be guessed from its digest.
+/// A key that the Flow gives by its `sha256` is printed as a redacted `key`: a weak key can be guessed from its digest.
 #[derive(Serialize)]
 struct NormalizedApiKey<'a> {
     name: &'a str,

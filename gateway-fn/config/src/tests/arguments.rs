@@ -155,7 +155,7 @@ fn errors_name_the_argument() {
         (
             with_graph(r#"{"start-gateway":[1, {}]}"#, r#"{"1":["h:1"]}"#, &[]),
             "--graph-description.start-gateway[1]",
-            "text",
+            "a string",
         ),
         (
             args(&[&["--timeout-send", "abc"]]),

@@ -163,7 +163,7 @@ fn an_error_names_its_place_and_never_a_value() {
         ("jwt: {issuer: i, jwks: /f, audience: []}".to_owned(), "jwt"),
         (format!("{jwt}/f, leeway: 700000}}"), "jwt.leeway"),
         (format!("{jwt}/f, cache: 1}}"), "jwt.cache"),
-        (format!("{jwt}/f, scopes: 'a b'}}"), "jwt"),
+        (format!("{jwt}/f, scopes: 'a b'}}"), "jwt.scopes"),
         (format!("{jwt}/f, secret: {SECRET}}}"), "jwt.secret"),
         (format!("{jwt}/f}}\nprotocols: [htp]"), "protocols"),
         (format!("{jwt}/f}}\nopen: [/]"), "open"),

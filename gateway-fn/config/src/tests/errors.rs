@@ -35,7 +35,7 @@ fn all_errors_are_reported_in_the_order_of_the_file() {
 }
 
 #[test]
-fn files_that_are_not_a_flow() {
+fn files_that_are_not_a_flow_are_errors() {
     assert_error(
         "jtype: Flow\ngateway: {port: 1\n",
         3,
@@ -61,7 +61,7 @@ fn files_that_are_not_a_flow() {
 }
 
 #[test]
-fn files_that_are_too_large() {
+fn files_that_are_too_large_are_errors() {
     let bomb = "jtype: Flow\na: &a [x, x, x, x, x, x, x, x, x]\n";
     let letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let more = letters.windows(2).map(|pair| {
@@ -103,7 +103,7 @@ fn files_that_are_too_large() {
 }
 
 #[test]
-fn ports_and_protocols() {
+fn invalid_ports_and_protocols_are_errors() {
     assert_error(
         "jtype: Flow\ngateway:\n  protocol: [grpc, http]\n  port: 80\n",
         4,
@@ -167,7 +167,7 @@ fn ports_and_protocols() {
 }
 
 #[test]
-fn settings() {
+fn invalid_settings_are_errors() {
     assert_error(
         "jtype: Flow\ngateway:\n  timeout_send: abc\n",
         3,
@@ -202,7 +202,7 @@ fn settings() {
         "jtype: Flow\ngateway:\n  title: {a: b}\n",
         3,
         "gateway.title",
-        "text",
+        "expected a string",
     );
     assert_error(
         "jtype: Flow\ngateway:\n  ssl_keyfile: a.pem\n",
@@ -243,7 +243,7 @@ fn settings() {
 }
 
 #[test]
-fn times_that_are_too_long_and_misspelt_limits() {
+fn times_that_are_too_long_and_misspelled_limits_are_errors() {
     assert_error(
         "jtype: Flow\ngateway:\n  timeout_send: 86400001\n",
         3,

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn executors_that_are_not_a_list_of_maps() {
+fn executors_that_are_not_a_list_of_maps_are_errors() {
     assert_error(
         "jtype: Flow\nexecutors:\n",
         2,
@@ -31,7 +31,7 @@ fn executors_that_are_not_a_list_of_maps() {
 }
 
 #[test]
-fn names_and_needs() {
+fn invalid_names_and_needs_are_errors() {
     assert_error(
         "jtype: Flow\nexecutors:\n  - name: a-b\n",
         3,
@@ -72,12 +72,12 @@ fn names_and_needs() {
         &of_executor("needs: {b: c}"),
         4,
         "executors[0].needs",
-        "expected text",
+        "expected a string",
     );
 }
 
 #[test]
-fn methods() {
+fn invalid_methods_are_errors() {
     assert_error(
         &of_executor("method: foo"),
         4,
@@ -117,7 +117,7 @@ fn methods() {
 }
 
 #[test]
-fn addresses_of_executors() {
+fn invalid_addresses_of_executors_are_errors() {
     assert_error(
         &of_executor("uses: MyExecutor\npy_modules: [a.py]"),
         4,
@@ -194,7 +194,7 @@ fn addresses_of_executors() {
 }
 
 #[test]
-fn hosts_ports_and_replicas_that_do_not_match() {
+fn hosts_ports_and_replicas_that_do_not_match_are_errors() {
     assert_error(
         &of_executor("external: true\nhost: [a, b]\nport: [1, 2, 3]"),
         6,
@@ -222,7 +222,7 @@ fn hosts_ports_and_replicas_that_do_not_match() {
 }
 
 #[test]
-fn metadata_and_conditions() {
+fn invalid_metadata_and_conditions_are_errors() {
     assert_error(
         &of_executor("host: h:1\nexternal: true\ngrpc_metadata: text"),
         6,

@@ -39,7 +39,7 @@ fn settings_are_read_and_have_defaults() {
 }
 
 #[test]
-fn invalid_settings_are_named() {
+fn invalid_settings_are_errors() {
     for (keys, key, message) in [
         ("{endpoint_url: '127.0.0.1:9001'}", "endpoint_url", "a URL"),
         ("{endpoint_url: 'ftp://h'}", "endpoint_url", "a URL"),

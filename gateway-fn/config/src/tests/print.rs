@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::print::normalized_yaml;
 
-/// A value for every variable.
+/// A value for every variable except three, which would change settings that the Flow does not mention.
 fn any_value(name: &str) -> Option<String> {
     let value = match name {
         "WEBSOCKET_PUSH" => "true",
@@ -37,7 +37,7 @@ fn loaded(yaml: &str) -> Config {
 
 /// Prints a Flow, asserts that the printed Flow is the same one, and returns it.
 #[track_caller]
-fn assert_same(yaml: &str) -> String {
+fn assert_loads_as_the_same(yaml: &str) -> String {
     let printed = printed(yaml);
     let (before, after) = (loaded(yaml), loaded(&printed));
     assert_eq!(before.name, after.name, "{printed}");
@@ -58,15 +58,15 @@ fn assert_same(yaml: &str) -> String {
 fn the_flows_of_this_repository_load_as_the_same_when_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut count = 0;
-    for folder in ["infra/flows", "tests/golden/flows"] {
-        for entry in fs::read_dir(root.join(folder)).expect("a folder") {
+    for directory in ["infra/flows", "tests/golden/flows"] {
+        for entry in fs::read_dir(root.join(directory)).expect("a directory") {
             let text = fs::read_to_string(entry.expect("an entry").path()).expect("a Flow");
-            // The recorded Flows start Python classes, which are external Executors here.
+            // The recorded Flows start Python classes, which are external Executors in this test.
             let text = text.replace(
                 "    py_modules: [execs.py]\n",
                 "    external: true\n    host: localhost\n",
             );
-            let printed = assert_same(&text);
+            let printed = assert_loads_as_the_same(&text);
             assert!(!printed.contains("value-of-"), "{printed}");
             count += 1;
         }
@@ -76,7 +76,7 @@ fn the_flows_of_this_repository_load_as_the_same_when_printed() {
 
 #[test]
 fn every_setting_is_printed() {
-    let printed = assert_same(
+    let printed = assert_loads_as_the_same(
         "\
 jtype: Flow
 with: {name: '123', timeout_send: 5000, compression: gzip, retries: 2}
@@ -111,8 +111,8 @@ executors:
         "max_message_bytes: 5",
         "max_connections: 3",
     ] {
-        let double = expected.replace('\'', "\"");
-        let is_printed = printed.contains(expected) || printed.contains(&double);
+        let in_double_quotes = expected.replace('\'', "\"");
+        let is_printed = printed.contains(expected) || printed.contains(&in_double_quotes);
         assert!(is_printed, "{expected} in {printed}");
     }
     assert!(!printed.contains("root."), "{printed}");
@@ -139,7 +139,7 @@ fn graphs_are_printed_as_needs() {
         "  - {external: true, port: 5}\n".repeat(3),
     ] {
         for inspect in ["HANG", "REMOVE", "COLLECT"] {
-            assert_same(&format!(
+            assert_loads_as_the_same(&format!(
                 "jtype: Flow\nwith: {{inspect: {inspect}}}\nexecutors:\n{executors}"
             ));
         }
@@ -148,7 +148,7 @@ fn graphs_are_printed_as_needs() {
 
 #[test]
 fn values_from_the_environment_stay_references() {
-    let printed = assert_same(
+    let printed = assert_loads_as_the_same(
         "\
 jtype: Flow
 with: {name: $NAME, token: '${{ ENV.TOKEN }}', grpc_metadata: {inherited: '${{ root.with.token }}'}}
@@ -254,7 +254,7 @@ fn unset_variables_stay_references() {
 fn errors_are_the_same_as_when_loading() {
     let yaml = "jtype: Flow\ngateway: {port: 70000}\n";
     let errors = normalized_yaml(yaml, "flow.yml", &no_variables);
-    assert_eq!(errors, Err(load(yaml).expect_err("a port")));
+    assert_eq!(errors, Err(load(yaml).expect_err("an invalid port")));
 }
 
 proptest! {
@@ -267,7 +267,7 @@ proptest! {
             serde_json::to_string(&description).expect("JSON"),
         );
         if Config::from_yaml(&yaml, "flow.yml", &any_value).is_ok() {
-            assert_same(&yaml);
+            assert_loads_as_the_same(&yaml);
         }
     }
 }

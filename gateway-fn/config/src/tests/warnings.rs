@@ -17,7 +17,7 @@ fn assert_warning(yaml: &str, line: usize, key: &str, message: &str) {
 }
 
 #[test]
-fn unknown_keys_are_named_with_the_most_similar_one() {
+fn unknown_keys_are_reported_with_the_most_similar_one() {
     assert_warning(
         "jtype: Flow\nwith:\n  protocl: http\n",
         3,

@@ -33,7 +33,7 @@ fn invalid_settings_are_errors() {
         (
             "{connections_url: ws.example.com}",
             "connections_url",
-            "https://host/stage",
+            "https://HOST/STAGE",
         ),
     ] {
         let errors = errors(&flow(keys));

@@ -13,9 +13,9 @@ pub struct WebSocketConfig {
     /// work longer than the 29 s that API Gateway waits. Off by default, because it is a second invocation for every
     /// request.
     pub push: bool,
-    /// The URL of `@connections`, as `https://host/stage`. By default the SDK's
+    /// The URL of `@connections`, like `https://HOST/STAGE`. By default the SDK's
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, or else the API's own address in the function's region. Needed where
-    /// that address is disabled in favour of a custom domain.
+    /// that address is disabled in favor of a custom domain.
     pub connections_url: Option<String>,
     /// The most messages that one answer may be split into. 64 by default: 8 MB, more than an Executor's function can
     /// answer. At most 1024.
@@ -55,7 +55,7 @@ fn connections_url(section: &Section<'_>, report: &mut Report) -> Option<String>
         .text()
         .filter(|text| text.starts_with("https://") || text.starts_with("http://"));
     url.map(|url| url.trim_end_matches('/').to_owned())
-        .or_else(|| entry.invalid("a URL, https://host/stage", report))
+        .or_else(|| entry.invalid("an http:// or https:// URL like https://HOST/STAGE", report))
 }
 
 /// 128 MB, more than a client can be expected to reassemble.
