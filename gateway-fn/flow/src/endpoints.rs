@@ -21,7 +21,7 @@ impl KnownEndpoints {
         }
     }
 
-    /// Records the endpoints of a node. Only the first record counts.
+    /// Records the endpoints of a node. Only the first record has an effect.
     pub fn record(&self, node: NodeId, endpoints: Vec<String>) {
         // An Executor's endpoints do not change while it runs, so that a second record is the same.
         let _ = self.nodes[node.0].set(endpoints);

@@ -1,7 +1,7 @@
 //! Selects the documents that a node gets by its condition `when`, and restores the client's order in the response. The
 //! language is docarray 0.21's, recorded in `filter/recorded.tsv`.
 //!
-//! Documents must be decoded and normalised before: ids filled in, `mime_type` guessed.
+//! Documents must be decoded and normalized before: ids filled in, `mime_type` guessed.
 
 use std::collections::HashMap;
 

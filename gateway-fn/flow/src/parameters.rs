@@ -1,4 +1,4 @@
-//! Derives the parameters of each node from those of the client.
+//! Derives the parameters of each node from the client's parameters.
 
 use std::collections::HashSet;
 

@@ -43,7 +43,7 @@ const QUICK_LIMITS: Limits = Limits {
 /// The steps that all patterns of one request may take together: about a second in the worst case.
 const MAX_REQUEST_STEPS: u64 = 20_000_000;
 
-/// The steps that compiling a pattern counts as: compiling the largest takes about as long.
+/// The steps that compiling a pattern takes from the budget: compiling the largest takes about as long.
 const COMPILE_STEPS: u64 = 40_000;
 
 /// Turns `re.search` into `re.match`.
@@ -51,22 +51,33 @@ const ANCHOR: &str = r"\A";
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(super) struct PyRegex(Regex);
+pub(super) struct PyRegex {
+    regex: Regex,
+    /// The backtracking steps after which a search fails.
+    max_steps: usize,
+}
 
 /// Why a pattern cannot be used. The text of `Syntax` equals Python's `str(re.error)`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RegexError {
     #[error("{message} at position {position}")]
     Syntax { message: String, position: usize },
-    #[error("the pattern is too long")]
-    PatternTooLong,
-    #[error("the text is too long for a pattern that comes with the request")]
-    TextTooLong,
-    #[error("the pattern is too large or uses a feature that is not supported")]
+    #[error("the pattern has {bytes} bytes, more than the {max_bytes} allowed")]
+    PatternTooLong { bytes: usize, max_bytes: usize },
+    #[error(
+        "the text to search has {bytes} bytes, more than the {max_bytes} allowed for a pattern that comes with the request"
+    )]
+    TextTooLong { bytes: usize, max_bytes: usize },
+    #[error(
+        "the pattern takes too much memory when compiled, or uses a feature that is not supported (such as the flag `a`, or a count above 65535)"
+    )]
     Unsupported,
-    #[error("the pattern takes too many steps")]
-    TooManySteps,
-    #[error("the patterns of the request take too many steps together")]
+    #[error("the pattern takes more than {max_steps} steps to search the text")]
+    TooManySteps { max_steps: usize },
+    #[error(
+        "the patterns of the request take more than {} million steps together",
+        MAX_REQUEST_STEPS / 1_000_000
+    )]
     BudgetSpent,
 }
 
@@ -100,12 +111,18 @@ impl PyRegex {
 
     /// Whether the pattern occurs in the text, as with `re.search`.
     pub(super) fn search(&self, text: &str) -> Result<bool, RegexError> {
-        self.0.is_match(text).map_err(|_| RegexError::TooManySteps)
+        let max_steps = self.max_steps;
+        self.regex
+            .is_match(text)
+            .map_err(|_| RegexError::TooManySteps { max_steps })
     }
 
     fn compile(anchor: &str, pattern: &str, limits: &Limits) -> Result<Self, RegexError> {
         if pattern.len() > limits.pattern_bytes {
-            return Err(RegexError::PatternTooLong);
+            return Err(RegexError::PatternTooLong {
+                bytes: pattern.len(),
+                max_bytes: limits.pattern_bytes,
+            });
         }
         let pattern = format!("{anchor}(?:{})", translate::translate(pattern)?);
         let regex = RegexBuilder::new(&pattern)
@@ -114,7 +131,10 @@ impl PyRegex {
             .delegate_dfa_size_limit(limits.compiled_bytes)
             .max_prog_size(limits.compiled_bytes / 64)
             .build();
-        regex.map(Self).map_err(|_| RegexError::Unsupported)
+        Ok(Self {
+            regex: regex.map_err(|_| RegexError::Unsupported)?,
+            max_steps: limits.steps,
+        })
     }
 }
 
@@ -131,7 +151,10 @@ impl ClientPatterns {
     /// Does the same as [`PyRegex::search`] with a client's pattern.
     pub(super) fn search(&mut self, pattern: &str, text: &str) -> Result<bool, RegexError> {
         if text.len() > MAX_CLIENT_TEXT_BYTES {
-            return Err(RegexError::TextTooLong);
+            return Err(RegexError::TextTooLong {
+                bytes: text.len(),
+                max_bytes: MAX_CLIENT_TEXT_BYTES,
+            });
         }
         let mut compiled = match self.last.take().filter(|last| last.text == pattern) {
             Some(last) => last,

@@ -19,9 +19,9 @@ const MAX_DEPTH: usize = 100;
 
 /// Merges requests into the first of them.
 ///
-/// The result has the header and the routes of the first request, and a `__results__` parameter that combines those of
-/// all. If no request has documents, the field `data` stays as it was in the first. A single request is returned
-/// unchanged.
+/// The result has the header and the routes of the first request, and a `__results__` parameter that combines the
+/// results of all requests. If no request has documents, the field `data` stays as it was in the first. A single
+/// request is returned unchanged.
 ///
 /// # Errors
 /// When documents or parameters cannot be decoded.
@@ -88,7 +88,7 @@ fn merge_lists(
     depth: usize,
     on_append: impl Fn(&mut DocumentProto),
 ) {
-    // Of several documents with the same id the last counts, as in docarray.
+    // Of several documents with the same id the last wins, as in docarray.
     let positions = base
         .iter()
         .enumerate()

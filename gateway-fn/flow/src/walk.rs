@@ -1,6 +1,14 @@
 //! A state machine for one request on its way through the graph. The caller reports the response of each Executor, and
-//! gets the next calls to make and, at the end, the response to the client. It follows Jina 3.13 as recorded in `grpc/28`
-//! to `grpc/42`.
+//! gets the next calls to make and, at the end, the response to the client. It follows Jina 3.13 as recorded in
+//! `tests/golden`, from `grpc/28-join_b_first` to `grpc/42-no_executors`.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | `Drive` (crate `gateway`) | runs one `Walk`: makes the calls and reports their responses to it |
+//! | [`Walk`] | the state of one request in the graph; it makes no calls itself |
+//! | `Visit` | the state of one node in a `Walk`: which requests have arrived, and its response |
+//! | `Delivery` | a request on an edge of the graph, before the node at its end accepts it |
+//! | [`Step`] | a call to make: a node whose requests have all arrived, and these requests |
 
 mod response;
 
@@ -64,7 +72,7 @@ pub enum WalkError {
     /// The client's documents must be decoded for a node, and cannot be.
     #[error("executor {node}: cannot decode the documents of the request")]
     Documents {
-        /// The node.
+        /// The name of the node.
         node: String,
         /// The cause.
         source: DocumentsError,
@@ -72,7 +80,7 @@ pub enum WalkError {
     /// The documents of another Executor's response must be decoded for a node, and cannot be.
     #[error("executor {node}: cannot decode the documents that another executor returned")]
     ExecutorDocuments {
-        /// The node.
+        /// The name of the node.
         node: String,
         /// The cause.
         source: DocumentsError,
@@ -293,7 +301,7 @@ impl Walk {
         };
         let requests = latest.into_iter().map(|branch| branch.request).collect();
         let mut request = merge(&self.graph[id].name, requests)?;
-        // Jina normalises documents where it decodes them.
+        // Jina normalizes documents where it decodes them.
         if request.documents.is_present() {
             request.documents.edit(|documents| normalise_all(documents));
         }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::pyregex::PyRegex;
 
-/// The levels that conditions, and values in them, may nest.
+/// The levels that conditions may nest, where each logical operator and each item of its list is one; and the levels of
+/// lists and objects in a value.
 const MAX_DEPTH: usize = 32;
 
 /// An error in a condition.
@@ -48,7 +49,7 @@ pub(super) fn compile(condition: &Json) -> Result<Option<Node>, Vec<FilterSyntax
         other => {
             compiler.error(
                 describe(other),
-                "an object of conditions, as {field: {$operator: value}}",
+                "an object of conditions, like {field: {$operator: value}}",
             );
             None
         }
@@ -76,7 +77,7 @@ impl Compiler {
                 None => node,
                 Some(first @ Node::Test(_)) => Node::All(vec![first, node]),
                 // As in docarray, a condition that follows a logical operator becomes its operand: `{$or: [a], b: …}`
-                // means `a or b`.
+                // means `a or b`, whereas `{b: …, $or: [a]}` means `b and a`.
                 Some(Node::All(nodes)) => Node::All(push(nodes, node)),
                 Some(Node::Any(nodes)) => Node::Any(push(nodes, node)),
                 Some(Node::NotAll(nodes)) => Node::NotAll(push(nodes, node)),
@@ -104,7 +105,12 @@ impl Compiler {
     /// Compiles the operands of a logical operator: the conditions of a list, or the fields of an object.
     fn operands(&mut self, value: &Json) -> Vec<Node> {
         if self.path.len() > MAX_DEPTH {
-            self.error("deeper nesting", format!("at most {MAX_DEPTH} levels"));
+            self.error(
+                format!("nesting level {}", self.path.len()),
+                format!(
+                    "at most {MAX_DEPTH} levels (each $and, $or and $not is one, and each item of its list)"
+                ),
+            );
             return Vec::new();
         }
         match value {
@@ -129,7 +135,7 @@ impl Compiler {
         let Json::Object(entries) = condition else {
             self.error(
                 describe(condition),
-                "a condition, as {field: {$operator: value}}",
+                "a condition, like {field: {$operator: value}}",
             );
             return None;
         };
@@ -143,12 +149,12 @@ impl Compiler {
             other => {
                 self.error(
                     describe(other),
-                    "an operator and its value, as {$eq: value}",
+                    "an operator and its value, like {$eq: value}",
                 );
                 return None;
             }
         };
-        // Parsed here too, so that an invalid field is one error however many operators it has.
+        // Parsed before its operators too, so that an invalid field is one error however many operators it has.
         self.parse_field(field)?;
         let mut nodes: Vec<_> = tests
             .iter()
@@ -166,7 +172,9 @@ impl Compiler {
         let field = Field::parse(field).ok()?;
         let Some(operator) = Operator::parse(operator) else {
             let expected = match operator {
-                "$and" | "$or" | "$not" => format!("{operator} around the field, not below it"),
+                "$and" | "$or" | "$not" => format!(
+                    "a comparison such as $eq ({operator} belongs above the field, like {{{operator}: {{field: …}}}})"
+                ),
                 _ => one_of(Operator::ALL.map(Operator::as_str), operator),
             };
             self.error(quote(operator), &expected);
@@ -174,7 +182,8 @@ impl Compiler {
         };
         let right = self.right_side(operator, value)?;
         if field.is_tensor() && !applies_to_tensor(operator, value) {
-            let expected = "$exists, $size, or a comparison with null, for a tensor";
+            let expected =
+                "$exists, $size, or $eq/$neq with null: a tensor allows no other operator";
             self.error(quote(operator.as_str()), expected);
             return None;
         }
@@ -200,7 +209,10 @@ impl Compiler {
             return self.pattern(text.unwrap_or_default());
         }
         let Some(value) = literal(value, MAX_DEPTH) else {
-            self.error("deeper nesting", format!("at most {MAX_DEPTH} levels"));
+            self.error(
+                format!("a value of more than {MAX_DEPTH} levels"),
+                format!("at most {MAX_DEPTH} levels of lists and objects"),
+            );
             return None;
         };
         Some(RightSide::Literal(value))
@@ -215,7 +227,7 @@ impl Compiler {
         match name.filter(|name| is_word(name)) {
             Some(name) => self.parse_field(name).map(RightSide::Placeholder),
             None => {
-                self.error(quote(text), "exactly one placeholder, as {tags__name}");
+                self.error(quote(text), "exactly one placeholder, like {tags__name}");
                 None
             }
         }
@@ -249,7 +261,9 @@ impl Compiler {
             FieldError::UnknownScoreField(name) => {
                 one_of(["value", "op_name", "description", "ref_id"], name)
             }
-            FieldError::NoParts => "no `__` after this attribute, which has no parts".to_owned(),
+            FieldError::NoParts => {
+                "the attribute without `__`: it has no parts to select".to_owned()
+            }
             FieldError::TooDeep => format!("a path of at most {MAX_PATH_PARTS} parts"),
         };
         self.error(quote(text), &expected);
@@ -288,7 +302,7 @@ impl Operator {
             Self::Eq | Self::Neq => (true, ""),
             Self::Gt | Self::Gte | Self::Lt | Self::Lte => (
                 !value.is_null() && !value.is_object(),
-                "a number, a string, a list or a placeholder",
+                "a number, a string, true or false, a list or a placeholder",
             ),
             Self::In | Self::Nin => (
                 value.is_array() || value.is_string(),

@@ -142,7 +142,7 @@ fn child<'a>(value: Operand<'a>, segment: &Segment) -> Option<Operand<'a>> {
         },
         Operand::Document(document) => Some(Attribute::parse(name).ok()?.value(document)),
         Operand::Documents(documents) if segment.index.is_none() => {
-            // Of several documents with the same id the last counts, as in docarray.
+            // Of several documents with the same id the last wins, as in docarray.
             let mut documents = documents.iter().rev();
             documents
                 .find(|document| document.id == name)

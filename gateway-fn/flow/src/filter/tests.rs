@@ -53,7 +53,7 @@ fn conditions_select_the_same_documents_as_docarray() {
             }
         };
         for (document, expected) in documents.iter().zip(fields) {
-            let ours = match filter.matches(document) {
+            let actual = match filter.matches(document) {
                 Ok(is_match) => u8::from(is_match).to_string(),
                 Err(error) => error.python_class().to_owned(),
             };
@@ -63,9 +63,9 @@ fn conditions_select_the_same_documents_as_docarray() {
                 "error" => "re.error",
                 other => other,
             };
-            if ours != expected {
+            if actual != expected {
                 wrong.push(format!(
-                    "{condition} on {}: {ours}, not {expected}",
+                    "{condition} on {}: {actual}, not {expected}",
                     document.id
                 ));
             }
@@ -92,7 +92,7 @@ fn ne_is_accepted_for_neq() {
     );
 }
 
-/// Jina fails here with an exception at the first request.
+/// Jina fails for such a key with an exception at the first request.
 #[test]
 fn a_key_of_digits_is_a_key() {
     let tags = BTreeMap::from([("0".to_owned(), Value::from("zero"))]);
@@ -136,21 +136,21 @@ fn syntax_errors_name_the_place_and_what_is_expected() {
         (json!({"tags__x": {"$gtt": 1}}), format!("tags__x.$gtt: found `$gtt`, expected {operators} (did you mean $gt?)")),
         (json!({"$nott": []}), "$nott: found `$nott`, expected one of $and, $or, $not (did you mean $not?)".to_owned()),
         (json!({"$and": [{"id": {"$eq": 1}}, {"txt": {"$eq": 1}}]}), "$and.1.txt: found `txt`, expected an attribute of a document: one of id, text, blob, tensor, content, content_type, uri, mime_type, modality, tags, weight, granularity, adjacency, parent_id, offset, location, embedding, scores, evaluations, chunks, matches, _metadata (did you mean text?)".to_owned()),
-        (json!({"id": {"$not": {"$eq": "x"}}}), "id.$not: found `$not`, expected $not around the field, not below it".to_owned()),
-        (json!({"id": {"$eq": "{tags__x} {id}"}}), "id.$eq: found `{tags__x} {id}`, expected exactly one placeholder, as {tags__name}".to_owned()),
+        (json!({"id": {"$not": {"$eq": "x"}}}), "id.$not: found `$not`, expected a comparison such as $eq ($not belongs above the field, like {$not: {field: …}})".to_owned()),
+        (json!({"id": {"$eq": "{tags__x} {id}"}}), "id.$eq: found `{tags__x} {id}`, expected exactly one placeholder, like {tags__name}".to_owned()),
         (json!({"text": {"$regex": "("}}), "text.$regex: found `(`, expected a Python regular expression (missing ), unterminated subpattern at position 0)".to_owned()),
-        (json!({"id": 5}), "id: found 5, expected an operator and its value, as {$eq: value}".to_owned()),
-        (json!({"id": {}}), "id: found an empty object, expected an operator and its value, as {$eq: value}".to_owned()),
+        (json!({"id": 5}), "id: found 5, expected an operator and its value, like {$eq: value}".to_owned()),
+        (json!({"id": {}}), "id: found an empty object, expected an operator and its value, like {$eq: value}".to_owned()),
         (json!({"id": {"$exists": 1}}), "id.$exists: found 1, expected true or false".to_owned()),
         (json!({"id": {"$in": 1}}), "id.$in: found 1, expected a list, a string or a placeholder".to_owned()),
-        (json!({"weight": {"$gt": null}}), "weight.$gt: found null, expected a number, a string, a list or a placeholder".to_owned()),
+        (json!({"weight": {"$gt": null}}), "weight.$gt: found null, expected a number, a string, true or false, a list or a placeholder".to_owned()),
         (json!({"text": {"$size": "3"}}), "text.$size: found `3`, expected a number or a placeholder".to_owned()),
-        (json!({"weight__x": {"$eq": 1}}), "weight__x: found `weight__x`, expected no `__` after this attribute, which has no parts".to_owned()),
+        (json!({"weight__x": {"$eq": 1}}), "weight__x: found `weight__x`, expected the attribute without `__`: it has no parts to select".to_owned()),
         (json!({"scores__a__val": {"$eq": 1}}), "scores__a__val: found `scores__a__val`, expected one of value, op_name, description, ref_id (did you mean value?)".to_owned()),
-        (json!({"embedding": {"$gt": 1}}), "embedding.$gt: found `$gt`, expected $exists, $size, or a comparison with null, for a tensor".to_owned()),
+        (json!({"embedding": {"$gt": 1}}), "embedding.$gt: found `$gt`, expected $exists, $size, or $eq/$neq with null: a tensor allows no other operator".to_owned()),
         (json!({"$and": 1}), "$and: found 1, expected a list of conditions, or one condition".to_owned()),
-        (json!({"$or": [1]}), "$or.0: found 1, expected a condition, as {field: {$operator: value}}".to_owned()),
-        (json!([]), "found a list, expected an object of conditions, as {field: {$operator: value}}".to_owned()),
+        (json!({"$or": [1]}), "$or.0: found 1, expected a condition, like {field: {$operator: value}}".to_owned()),
+        (json!([]), "found a list, expected an object of conditions, like {field: {$operator: value}}".to_owned()),
     ];
     for (condition, expected) in cases {
         assert_eq!(syntax_errors(&condition), [expected], "{condition}");

@@ -1,4 +1,4 @@
-//! Tests parameters for single nodes, with those of the recording `grpc/13-specific_parameters`.
+//! Tests parameters for single nodes, with the parameters of the recording `grpc/13-specific_parameters`.
 
 use flowgate_proto::Value;
 

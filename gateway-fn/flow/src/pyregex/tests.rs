@@ -5,9 +5,9 @@ use super::{ClientPatterns, PyRegex, RegexError};
 
 const RECORDED: &str = include_str!("recorded.tsv");
 
-/// Patterns that differ. Accepted here are Python 3.11's syntax and look-behinds of any width, and `\\B` matches an empty
-/// text. Rejected are the ASCII flag, names of characters, repeats of lookarounds, and counts beyond 65535. Two errors for
-/// invalid flags have another text.
+/// Patterns that differ. Flowgate accepts Python 3.11's syntax and look-behinds of any width, and its `\\B` matches an
+/// empty text. It rejects the ASCII flag, names of characters, repeats of lookarounds, and counts beyond 65535. Two
+/// errors for invalid flags have another text.
 const DIFFERENT: &[&str] = &[
     "(?>a)",
     "a++",
@@ -64,7 +64,7 @@ fn patterns_match_as_in_python() {
                     ));
                 }
             }
-            (ours, _) => wrong.push(format!("{pattern}: {ours:?}, not {}", fields[2])),
+            (actual, _) => wrong.push(format!("{pattern}: {actual:?}, not {}", fields[2])),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -86,11 +86,17 @@ fn python_3_11_syntax_is_accepted() {
 fn the_time_of_a_pattern_is_limited() {
     let exponential = PyRegex::anchored(r"(a*)*\1b").expect("valid");
     let text = "a".repeat(60);
-    assert_eq!(exponential.search(&text), Err(RegexError::TooManySteps));
+    assert_eq!(
+        exponential.search(&text),
+        Err(RegexError::TooManySteps { max_steps: 50_000 })
+    );
     let text = "a".repeat(100_000);
     assert_eq!(
         ClientPatterns::default().search("a", &text),
-        Err(RegexError::TextTooLong)
+        Err(RegexError::TextTooLong {
+            bytes: 100_000,
+            max_bytes: 8192
+        })
     );
 }
 
@@ -114,7 +120,11 @@ fn the_time_of_all_patterns_of_a_request_is_limited() {
 fn the_size_of_a_pattern_is_limited() {
     let long = "a".repeat(5000);
     let deep = "(".repeat(2000) + &")".repeat(2000);
-    assert_eq!(PyRegex::new(&long).err(), Some(RegexError::PatternTooLong));
+    let too_long = RegexError::PatternTooLong {
+        bytes: 5000,
+        max_bytes: 4096,
+    };
+    assert_eq!(PyRegex::new(&long).err(), Some(too_long));
     for large in [deep.as_str(), r"(?:\w{1000}){1000}", "a{99999999999}"] {
         assert_eq!(
             PyRegex::new(large).err(),
@@ -130,7 +140,10 @@ fn the_limits_of_clients_are_lower_than_those_of_the_flow() {
     assert!(PyRegex::new(&long).is_ok());
     assert_eq!(
         PyRegex::anchored(&long).err(),
-        Some(RegexError::PatternTooLong)
+        Some(RegexError::PatternTooLong {
+            bytes: 1000,
+            max_bytes: 512
+        })
     );
     let large = r"(?i)\w{60}";
     assert!(PyRegex::new(large).is_ok());

@@ -1,4 +1,4 @@
-//! Translates Python's regular expression syntax into that of fancy_regex, with Python's error messages.
+//! Translates Python's regular expression syntax into the syntax of fancy_regex, with Python's error messages.
 //!
 //! Named groups become numbered ones, punctuation is written as code points, and `$` and `\Z` get Python's meaning. Python
 //! 3.11's atomic groups and possessive repeats are accepted too.

@@ -56,7 +56,8 @@ impl Walk {
         if results.fields.is_empty() {
             return present_parameters(client.clone(), &self.graph);
         }
-        // Values are decoded only here. If that fails, the parameters are returned as the client sent them.
+        // Values are decoded only for the client's response. If that fails, the parameters are returned as the client
+        // sent them.
         client
             .with_results(results)
             .unwrap_or_else(|_| client.clone())

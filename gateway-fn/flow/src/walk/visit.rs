@@ -44,7 +44,7 @@ impl Visit {
         }
     }
 
-    /// Accepts the request of one branch. Returns those of all branches if this was the last.
+    /// Accepts the request of one branch. Returns the requests of all branches if it was the last one.
     pub(super) fn accept(&mut self, position: usize, branch: Branch) -> Option<Vec<Branch>> {
         self.branches[position] = Some(branch);
         if self.branches.iter().any(Option::is_none) {

@@ -136,7 +136,7 @@ impl Translator<'_> {
                 self.group_named(&name, at)?
             }
         };
-        // Python accepts a reference to a later group, which never matches. It is an error here.
+        // Python accepts a reference to a later group, which never matches. Flowgate rejects it.
         if group == 0 || group > self.closed.len() {
             return Err(syntax(format!("invalid group reference {name}"), at));
         }

@@ -113,7 +113,7 @@ impl Model {
             .collect()
     }
 
-    /// Takes the ready calls. They must be those of the nodes that have been reached, each with one request.
+    /// Takes the ready calls. They must go to the nodes that have been reached, each with one request.
     fn take_ready(&mut self) -> Result<(), TestCaseError> {
         for step in self.walk.take_ready() {
             prop_assert!(
