@@ -29,13 +29,13 @@ pub struct Batching {
     /// How long the first request of a batch waits for others.
     pub timeout: Duration,
     /// How many requests may wait or be processed at this endpoint, including those whose caller has
-    /// disconnected. Further requests fail with the error `QueueFull`.
+    /// disconnected. Further requests fail with the error `QueueFull`. Zero means 1.
     pub max_pending: usize,
 }
 
 impl Default for Batching {
-    /// Jina's defaults of 4 documents and 10 seconds. The bound is ours: a Gateway's default `prefetch` of
-    /// 1000 requests fits.
+    /// Jina's defaults of 4 documents and 10 seconds. Jina has no `max_pending`: 1024 leaves room for a Gateway's
+    /// default `prefetch` of 1000 requests.
     fn default() -> Self {
         Self {
             preferred_batch_size: 4,
@@ -60,7 +60,7 @@ pub(crate) struct Batcher(Arc<Shared>);
 struct Shared {
     handler: Handler<Batch, Vec<DocumentProto>>,
     batching: Batching,
-    /// One queue per value of the parameters, by their encoding. Empty queues are removed.
+    /// One queue for each distinct value of the parameters; the key is the encoded parameters. Empty queues are removed.
     queues: Mutex<HashMap<Vec<u8>, mpsc::Sender<PendingRequest>>>,
     permits: Arc<Semaphore>,
     /// Once cancelled, batches no longer wait for more requests.
@@ -72,7 +72,8 @@ struct PendingRequest {
     documents: Vec<DocumentProto>,
     enqueued_at: Instant,
     response: oneshot::Sender<Result<Vec<DocumentProto>, Error>>,
-    /// Held as long as the documents are in memory: they stay in the queue when the caller disconnects.
+    /// Held while the documents are in memory. A request whose caller has disconnected stays in the queue and keeps its
+    /// permit.
     permit: OwnedSemaphorePermit,
 }
 
@@ -85,7 +86,10 @@ impl Batcher {
         let max_pending = batching.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             handler,
-            batching,
+            batching: Batching {
+                max_pending,
+                ..batching
+            },
             queues: Mutex::default(),
             permits: Arc::new(Semaphore::new(max_pending)),
             flush,
@@ -121,7 +125,7 @@ impl Batcher {
         if let Some(queue) = queues.get(&key) {
             return queue.try_send(pending).map_err(|_| self.0.queue_full());
         }
-        let (queue, requests) = mpsc::channel(self.0.batching.max_pending.max(1));
+        let (queue, requests) = mpsc::channel(self.0.batching.max_pending);
         queue.try_send(pending).map_err(|_| self.0.queue_full())?;
         queues.insert(key.clone(), queue);
         let queue = Queue {
@@ -142,7 +146,7 @@ impl Shared {
 
     fn queue_full(&self) -> Error {
         let max = self.batching.max_pending;
-        let text = format!("{max} requests are pending at this endpoint, which is its limit");
+        let text = format!("the limit of {max} pending requests of this endpoint is reached");
         Error::new("QueueFull", text)
     }
 }
@@ -183,7 +187,7 @@ impl Queue {
         let Some(first) = self.requests.recv().await else {
             return Vec::new();
         };
-        // A timeout that the clock cannot represent never passes.
+        // `None` if the timeout is too long for the clock: then only a complete batch or a flush ends the wait.
         let deadline = first.enqueued_at.checked_add(timeout);
         let mut documents = first.documents.len();
         let mut batch = vec![first];

@@ -84,8 +84,8 @@ impl Error {
         self.is_panic
     }
 
-    /// Writes the error into `header.status`. As in Jina, arguments and stacks are appended to those of a
-    /// status that the request already has.
+    /// Writes the error into `header.status`. As in Jina, its arguments and stacks are appended if the request
+    /// already has a status.
     pub(crate) fn write_status(&self, header: &mut HeaderProto, executor: &str) {
         let endpoint = header.exec_endpoint.clone().unwrap_or_default();
         let status = header.status.get_or_insert_default();

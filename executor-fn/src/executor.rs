@@ -21,7 +21,7 @@ pub struct Executor {
     pub(crate) name: String,
     pub(crate) metas_name: String,
     pub(crate) endpoints: EndpointTable,
-    /// `None` means no variables; [`serve`](crate::serve) then fills in those of the process.
+    /// `None` means no variables; [`serve`](crate::serve) then fills in the process's variables.
     pub(crate) environment: Option<Environment>,
     /// Once cancelled, batches no longer wait for more requests.
     pub(crate) flush: CancellationToken,

@@ -1,5 +1,5 @@
 //! The functions that a user binds to endpoints: stored without their concrete types, called so that a panic
-//! becomes an error, and adapted from blocking functions and from methods with shared state.
+//! becomes an error, and adapted from blocking functions and from methods of shared state.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
@@ -31,7 +31,8 @@ pub(crate) async fn call_catching_panics<In, Out>(
         .unwrap_or_else(|payload| Err(Error::from_panic(payload.as_ref())))
 }
 
-/// Turns a method of shared state into a handler that can be bound to an endpoint.
+/// Turns a method of shared state into a handler that can be bound to an endpoint. The method is async; a plain one
+/// makes a function for [`blocking`].
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -48,10 +49,10 @@ pub(crate) async fn call_catching_panics<In, Out>(
 /// let index = Arc::new(Index::default());
 /// let executor = Executor::new("Search").on("/search", with_state(&index, Index::search));
 /// ```
-pub fn with_state<S, In, Fut>(
+pub fn with_state<S, In, Output>(
     state: &Arc<S>,
-    method: impl Fn(Arc<S>, In) -> Fut + Send + Sync + 'static,
-) -> impl Fn(In) -> Fut + Send + Sync + 'static
+    method: impl Fn(Arc<S>, In) -> Output + Send + Sync + 'static,
+) -> impl Fn(In) -> Output + Send + Sync + 'static
 where
     S: Send + Sync + 'static,
 {

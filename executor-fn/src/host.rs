@@ -1,5 +1,5 @@
-//! Serves an Executor, or a command that is one, as a whole program. This module chooses the host: `lambda` where the
-//! variable `AWS_LAMBDA_RUNTIME_API` is set (with `command` for a command), else `container`, the gRPC server.
+//! Serves an Executor, or a command that serves one, as a complete program. This module chooses the host: `lambda` if the
+//! variable `AWS_LAMBDA_RUNTIME_API` is set (with `command` for a command), otherwise `container`, the gRPC server.
 
 mod command;
 
@@ -25,7 +25,7 @@ pub use self::{
 /// Where a command listens outside of Lambda unless the variable `PORT` is set: Flowgate's usual gRPC port.
 const DEFAULT_COMMAND_PORT: u16 = 50051;
 
-/// Runs an Executor as a whole program, as the last line of `main`: reads
+/// Runs an Executor as a complete program, as the last line of `main`: reads
 /// [`ServeOptions::from_args_and_env`], prints one line with the address once it listens, and serves until SIGTERM or
 /// SIGINT. On Lambda it answers invocations instead, as [`serve`] does there.
 ///
@@ -76,12 +76,12 @@ pub async fn serve(executor: Executor, options: ServeOptions) -> Result<Shutdown
     serve_on(listener, executor, options, stop).await
 }
 
-/// Serves a command that is an Executor over gRPC, such as `jina executor --uses config.yml`. On Lambda this
+/// Serves a command that serves an Executor over gRPC, such as `jina executor --uses config.yml`. On Lambda this
 /// process starts the command, supervises it and forwards the invocations to it until SIGTERM. Elsewhere the command
 /// replaces this process, so that one image serves both.
 ///
-/// `{port}` in a word of the command, and the variable `PORT` of its environment, are the port to listen on. `jina
-/// executor` reads neither, so it gets `--port` unless it has it.
+/// The command learns its port in two ways: `{port}` in a word is replaced by it, and the environment variable `PORT` is
+/// set to it. `jina executor` uses neither, so `--port` is appended to it unless it has a port option.
 ///
 /// # Errors
 /// When a variable is invalid, or the command cannot be started, is not ready in time or ends too often.
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_argument_is_named() {
+    fn an_error_reports_the_invalid_argument() {
         for (args, message) in [
             (&["--port"][..], "--port needs a value"),
             (

@@ -1,5 +1,8 @@
-//! Write a Jina Executor in Rust: bind async functions to endpoints, then serve the Executor over gRPC, where a Jina
-//! 3.13 Gateway calls it like any other, as an AWS Lambda function, or inside a Flowgate Gateway.
+//! Write a Jina Executor in Rust: bind async functions to endpoints, then serve the Executor in one of three ways:
+//!
+//! - over gRPC, where a Jina 3.13 Gateway calls it like any other Executor;
+//! - as an AWS Lambda function;
+//! - inside a Flowgate Gateway.
 //!
 //! ```
 //! use executor_fn::{
@@ -23,8 +26,8 @@
 //!     .on("/shout", shout)
 //!     .on_default(|_| async { Ok(Reply::unchanged()) });
 //!
-//! // `executor_fn::run(executor).await` makes a whole program of it: a gRPC server that runs until
-//! // SIGTERM, or on Lambda a function. Here the Executor answers one request in this process.
+//! // `executor_fn::run(executor).await` is a complete `main`: a gRPC server that runs until SIGTERM, or a function on
+//! // Lambda. This example answers one request without a server.
 //! let service = executor.into_service(Identity::first_replica("shouter"));
 //! let mut request = DataRequest::default();
 //! request.header.exec_endpoint = Some("/shout".to_owned());
@@ -40,9 +43,10 @@
 //! # }
 //! ```
 //!
-//! Handlers share state by an `Arc` and [`with_state`]. Work that keeps a thread busy goes through [`blocking`], for
-//! both at once as `blocking(with_state(&index, Index::search))`. An endpoint that is faster with many documents at once
-//! is [`batched`](Executor::batched). `examples/` holds two complete Executors.
+//! To share state between handlers, put it into an `Arc` and bind its methods with [`with_state`]. To keep a handler that
+//! computes for long from delaying other requests, wrap it in [`blocking`]. `blocking(with_state(&index, Index::search))`
+//! does both. To collect the documents of several requests into one call, bind the endpoint with
+//! [`batched`](Executor::batched). `examples/` contains two complete Executors.
 //!
 //! On AWS Lambda the same program answers direct invocations: [`run`] and [`serve`] detect where they run.
 //!

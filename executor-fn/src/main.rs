@@ -1,5 +1,5 @@
-//! The program `executor-fn`: serves a built-in Executor, or a command that is one, as a Lambda function, and outside of
-//! Lambda over gRPC.
+//! The program `executor-fn`: serves a built-in Executor, or a command that serves one, as a Lambda function, and outside
+//! of Lambda over gRPC.
 
 use std::{env, process::ExitCode};
 
@@ -15,7 +15,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 #[tokio::main]
 async fn main() -> ExitCode {
     log::start(log::Format::for_environment(&variable), &variable);
-    variables::warn_about_misspelled(env::vars_os().map(|(name, _)| name));
+    variables::warn_about_misspelt(env::vars_os().map(|(name, _)| name));
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,7 +39,9 @@ async fn main() -> ExitCode {
 enum ProgramError {
     #[error("FLOWGATE_EXECUTOR is {0:?}: expected greet or pass_through")]
     UnknownExecutor(String),
-    #[error("FLOWGATE_EXECUTOR_COMMAND is not a JSON list of strings")]
+    #[error(
+        "FLOWGATE_EXECUTOR_COMMAND starts with `[` but is not a JSON list of strings, like [\"jina\", \"executor\"]"
+    )]
     CommandList(#[source] serde_json::Error),
     #[error("cannot serve the Executor")]
     Serve(#[from] ServeError),

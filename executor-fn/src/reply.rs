@@ -1,4 +1,4 @@
-//! What a handler returns, and how it writes JSON into a reply's results or a document's tags.
+//! What a handler returns, and the conversion of a JSON object to the `Struct` of results and tags.
 
 use flowgate_proto::{Struct, docarray::DocumentProto};
 use serde_json::Value as Json;

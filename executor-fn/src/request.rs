@@ -57,7 +57,7 @@ impl Request {
 
     /// The documents of each request of a join by the deployment that it comes from, the last name in its
     /// routes: `gateway` in the first Executor of a Flow, empty without a route. Of several requests from
-    /// the same deployment the last one counts.
+    /// the same deployment only the last one is returned.
     #[must_use]
     pub fn docs_map(&self) -> BTreeMap<&str, &[DocumentProto]> {
         let parts = self.decoded.parts.iter();
@@ -101,7 +101,7 @@ impl Request {
         }
     }
 
-    /// The endpoint that the client named. In a default handler it differs from the endpoint of the binding.
+    /// The endpoint of the client's request. In a default handler it differs from the endpoint of the binding.
     #[must_use]
     pub fn exec_endpoint(&self) -> &str {
         self.header.exec_endpoint.as_deref().unwrap_or_default()

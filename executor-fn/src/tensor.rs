@@ -13,7 +13,7 @@ pub const MAX_IMPLIED_ZEROS: usize = 1 << 20;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TensorError {
     /// The array is sparse or missing.
-    #[error("the array is not dense")]
+    #[error("the array is sparse or missing: expected a dense array")]
     NotDense,
     /// The dtype is not one of real numbers.
     #[error("the dtype {dtype:?} is not supported: expected a float, integer or bool")]

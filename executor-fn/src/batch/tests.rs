@@ -28,8 +28,9 @@ const THREE_DOCUMENTS: Batching = Batching {
     max_pending: 4,
 };
 
-/// A batcher whose handler writes the size of the batch into each document's `modality`.
-fn size_writer(batching: Batching) -> (Batcher, CancellationToken) {
+/// Returns a batcher whose handler writes the size of the batch into each document's `modality`, and the token that
+/// flushes it.
+fn size_recording_batcher(batching: Batching) -> (Batcher, CancellationToken) {
     let flush = CancellationToken::new();
     let handler = into_handler(|batch: Batch| async move {
         let size = batch.documents.len().to_string();
@@ -56,7 +57,7 @@ fn pair(id: &str, size: &str) -> (String, String) {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_batch_runs_at_once_and_each_request_gets_its_documents_back() {
-    let (batcher, _) = size_writer(THREE_DOCUMENTS);
+    let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (first, second) = tokio::join!(
         batcher.process(documents(&["a", "b"]), Struct::default()),
@@ -70,7 +71,7 @@ async fn a_full_batch_runs_at_once_and_each_request_gets_its_documents_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_stays_small_runs_at_its_first_requests_timeout() {
-    let (batcher, _) = size_writer(THREE_DOCUMENTS);
+    let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (first, second) = tokio::join!(
         batcher.process(documents(&["a"]), Struct::default()),
@@ -86,7 +87,7 @@ async fn a_batch_that_stays_small_runs_at_its_first_requests_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_with_different_parameters_are_batched_separately() {
-    let (batcher, _) = size_writer(THREE_DOCUMENTS);
+    let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let (x, y) = tokio::join!(
         batcher.process(documents(&["a", "b"]), parameters("x")),
         batcher.process(documents(&["c", "d"]), parameters("y")),
@@ -97,7 +98,7 @@ async fn requests_with_different_parameters_are_batched_separately() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_flush_no_batch_waits() {
-    let (batcher, flush) = size_writer(THREE_DOCUMENTS);
+    let (batcher, flush) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (waiting, ()) = tokio::join!(
         batcher.process(documents(&["a"]), Struct::default()),
@@ -114,11 +115,11 @@ async fn after_a_flush_no_batch_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_pending_requests_is_bounded() {
-    let small = Batching {
+    let few_pending = Batching {
         preferred_batch_size: 100,
         ..THREE_DOCUMENTS
     };
-    let (batcher, _) = size_writer(small);
+    let (batcher, _) = size_recording_batcher(few_pending);
     let requests = (0..5).map(|_| batcher.process(documents(&["a"]), Struct::default()));
     let answers = join_all(requests).await;
     let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
@@ -130,7 +131,7 @@ async fn the_number_of_pending_requests_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disconnected_caller_counts_as_pending_until_its_batch_runs() {
-    let (batcher, _) = size_writer(Batching {
+    let (batcher, _) = size_recording_batcher(Batching {
         preferred_batch_size: 100,
         ..THREE_DOCUMENTS
     });

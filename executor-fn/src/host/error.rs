@@ -45,13 +45,13 @@ pub enum OptionError {
     /// The argument is not a known option.
     #[error("unexpected argument {argument:?}: expected --port or --name")]
     Unexpected {
-        /// The argument.
+        /// The argument found.
         argument: String,
     },
     /// The value of the last option is missing.
     #[error("{option} needs a value")]
     Missing {
-        /// The option.
+        /// The option without a value.
         option: String,
     },
     /// The port is not a number from 0 to 65535.
@@ -65,13 +65,13 @@ pub enum OptionError {
     /// A variable that Lambda sets is missing.
     #[error("the environment variable {variable} is missing: Lambda sets it")]
     MissingVariable {
-        /// Its name.
+        /// The variable's name.
         variable: &'static str,
     },
     /// The value of an environment variable is invalid.
     #[error("the environment variable {variable} has the value {value:?}: {expected}")]
     Variable {
-        /// Its name.
+        /// The variable's name.
         variable: &'static str,
         /// The value found.
         value: String,
@@ -94,8 +94,8 @@ pub enum CommandError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// No port is free for the command.
-    #[error("no port is free for the command")]
+    /// The operating system has no port for the command.
+    #[error("cannot reserve a local port for the command")]
     Port {
         /// The operating system's error.
         source: std::io::Error,

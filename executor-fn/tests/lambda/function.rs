@@ -19,7 +19,7 @@ use crate::runtime_api::RuntimeApi;
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_executor-fn");
 
-/// Far longer than anything here takes on a machine that is not overloaded.
+/// Far longer than any step of a test takes on a machine that is not overloaded.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running function. Dropping it stops it as Lambda does, and asserts that its command has ended.

@@ -22,7 +22,7 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot},
 };
 
-/// Far longer than anything here takes on a machine that is not overloaded.
+/// Far longer than any step of a test takes on a machine that is not overloaded.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a function answered an invocation.
@@ -50,9 +50,10 @@ struct Shared {
     running: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
     open_polls: AtomicUsize,
     max_open_polls: AtomicUsize,
-    extensions: AtomicUsize,
-    changed: Notify,
-    count: AtomicUsize,
+    registered_extensions: AtomicUsize,
+    /// Notified at each call for the next invocation.
+    poll_started: Notify,
+    next_request_id: AtomicUsize,
 }
 
 impl RuntimeApi {
@@ -63,13 +64,16 @@ impl RuntimeApi {
             running: Mutex::default(),
             open_polls: AtomicUsize::new(0),
             max_open_polls: AtomicUsize::new(0),
-            extensions: AtomicUsize::new(0),
-            changed: Notify::new(),
-            count: AtomicUsize::new(0),
+            registered_extensions: AtomicUsize::new(0),
+            poll_started: Notify::new(),
+            next_request_id: AtomicUsize::new(0),
         });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(outcome))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/{kind}",
+                post(post_outcome),
+            )
             .route("/2020-01-01/extension/register", post(register))
             .route(
                 "/2020-01-01/extension/event/next",
@@ -110,14 +114,14 @@ impl RuntimeApi {
     }
 
     pub(crate) fn has_extension(&self) -> bool {
-        self.shared.extensions.load(Ordering::SeqCst) > 0
+        self.shared.registered_extensions.load(Ordering::SeqCst) > 0
     }
 
     /// Waits until `condition` is true, checked after every call for the next invocation.
     pub(crate) async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
         let wait = async {
             while !condition(self) {
-                self.shared.changed.notified().await;
+                self.shared.poll_started.notified().await;
             }
         };
         tokio::time::timeout(TEST_TIMEOUT, wait)
@@ -129,13 +133,16 @@ impl RuntimeApi {
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
     let polls = shared.open_polls.fetch_add(1, Ordering::SeqCst) + 1;
     shared.max_open_polls.fetch_max(polls, Ordering::SeqCst);
-    shared.changed.notify_one();
+    shared.poll_started.notify_one();
     let invocation = shared.waiting.lock().await.recv().await;
     shared.open_polls.fetch_sub(1, Ordering::SeqCst);
     let Some(invocation) = invocation else {
         return StatusCode::GONE.into_response();
     };
-    let id = shared.count.fetch_add(1, Ordering::SeqCst).to_string();
+    let id = shared
+        .next_request_id
+        .fetch_add(1, Ordering::SeqCst)
+        .to_string();
     let mut running = shared.running.lock().expect("no panic");
     running.insert(id.clone(), invocation.outcome);
     let end = SystemTime::now() + invocation.timeout;
@@ -155,7 +162,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     (headers, invocation.payload).into_response()
 }
 
-async fn outcome(
+async fn post_outcome(
     State(shared): State<Arc<Shared>>,
     Path((id, kind)): Path<(String, String)>,
     text: String,
@@ -172,6 +179,6 @@ async fn outcome(
 }
 
 async fn register(State(shared): State<Arc<Shared>>) -> Response {
-    shared.extensions.fetch_add(1, Ordering::SeqCst);
+    shared.registered_extensions.fetch_add(1, Ordering::SeqCst);
     ([("lambda-extension-identifier", "1")], "{}").into_response()
 }

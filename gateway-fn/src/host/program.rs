@@ -96,7 +96,7 @@ fn is_yaml(flow: &str) -> bool {
 /// Starts the log, and logs warnings about misspelt environment variables.
 pub fn start_log() {
     log::start(log::Format::for_environment(&env), &env);
-    variables::warn_about_misspelled(std::env::vars_os().map(|(name, _)| name));
+    variables::warn_about_misspelt(std::env::vars_os().map(|(name, _)| name));
 }
 
 /// Returns a variable of the process's environment. Other code takes the environment as a parameter, which this

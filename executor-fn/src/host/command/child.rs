@@ -41,7 +41,7 @@ impl Child {
         let mut process = process::Command::new(program)
             .args(arguments.iter().map(|word| substitute_port(word, &port)))
             .env("PORT", &port)
-            // A program that can run on Lambda itself, as our own Executors, has to serve gRPC here.
+            // Without this variable a program that can also run on Lambda, such as Flowgate's Executors, serves gRPC.
             .env_remove("AWS_LAMBDA_RUNTIME_API")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

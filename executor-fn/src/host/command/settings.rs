@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_variable_is_named() {
+    fn an_error_reports_the_invalid_variable() {
         for (variable, value) in [
             ("FLOWGATE_COMMAND_PORT", "70000"),
             ("FLOWGATE_COMMAND_START", "never"),

@@ -1,6 +1,6 @@
 //! Passes the raw payload of an invocation to its handler, and counts the invocations in flight. The runtime client
-//! itself would parse the payload: 6 MB of JSON once more, and malformed JSON would not become a function error of
-//! ours.
+//! itself would parse the payload: up to 6 MB of JSON a second time, and malformed JSON would fail with its error instead
+//! of Flowgate's.
 
 use std::{
     cell::Cell,

@@ -10,11 +10,11 @@ use crate::{
     inbound::invoke::InvokeLimits,
 };
 
-/// About an eighth of the function's memory. A request of n bytes takes about 8 n: its payload, its message, documents of
-/// two to three times the size, and the answer's message and payload.
+/// About an eighth of the function's memory, because a request takes about eight times its size in memory: its payload,
+/// its message, documents of two to three times the size, and the answer's message and payload.
 const DEFAULT_MEMORY_PERCENT: u64 = 12;
 
-/// Enough to encode an error and return it, even with the least CPU.
+/// Long enough to encode and return an error, even with the CPU share of the smallest function.
 const DEFAULT_MARGIN_MILLISECONDS: u64 = 200;
 
 /// The limit of concurrent invocations in one process, each of which is a task and a connection of the runtime client.
@@ -31,11 +31,11 @@ pub(in crate::host) struct FunctionSettings {
 }
 
 impl FunctionSettings {
-    /// Reads Lambda's own variables, and
-    /// - `FLOWGATE_MEMORY_PERCENT`: the percentage of the function's memory that the decompressed requests of all
-    ///   concurrent invocations may take, divided evenly between these; default 12;
-    /// - `FLOWGATE_DEADLINE_MARGIN`: how many milliseconds before the function's timeout an invocation is answered with
-    ///   an error; default 200.
+    /// Reads Lambda's own variables and two of Flowgate:
+    /// - `FLOWGATE_MEMORY_PERCENT` (default 12): the percentage of the function's memory for decompressed requests. Each
+    ///   concurrent invocation gets an equal share of it.
+    /// - `FLOWGATE_DEADLINE_MARGIN` (default 200): how many milliseconds before the function's timeout an invocation that
+    ///   is still unanswered gets an error.
     pub(in crate::host) fn from_env(
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, OptionError> {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_variable_is_named() {
+    fn an_error_reports_the_invalid_variable() {
         for (variable, value) in [
             ("FLOWGATE_MEMORY_PERCENT", "0"),
             ("FLOWGATE_DEADLINE_MARGIN", "1s"),
