@@ -53,9 +53,9 @@ impl Context {
         self.deadline = self.deadline.into_iter().chain(limit).min();
     }
 
-    /// Returns the deadline of a call that is followed by calls to this many Executors, one behind the other: the
-    /// deadline minus a reserve of 10 % of the remaining time for each, at most 1 s (which is what a warm Executor needs),
-    /// and never more than half in all.
+    /// Returns the deadline of a call that is followed by calls to this many Executors, one after the other: the
+    /// request's deadline minus a reserve. The reserve is 10 % of the remaining time for each following Executor, at most
+    /// 1 s each (enough for a warm one), together at most half of the remaining time.
     #[must_use]
     pub fn deadline_before(&self, executors_behind: usize) -> Option<Instant> {
         let remaining = self.remaining()?;
@@ -110,7 +110,7 @@ impl Trace {
         Self(pairs.collect())
     }
 
-    /// Replaces headers by those of another trace, and adds its others.
+    /// Replaces the headers that another trace has too, and adds its remaining headers.
     #[must_use]
     pub fn overridden_by(mut self, Self(overriding): Self) -> Self {
         self.0
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_earlier_deadline_counts() {
+    async fn the_earlier_deadline_applies() {
         let second = Duration::from_secs(1);
         let mut context = Context::default();
         context.shorten_deadline(Duration::MAX);

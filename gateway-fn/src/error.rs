@@ -38,7 +38,8 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The gRPC status. Jina 3.13 answers a client's own mistakes with UNKNOWN (recordings `grpc/14`, `grpc/15`).
+    /// The gRPC status. Jina 3.13 answers a client's own mistakes with UNKNOWN (recordings
+    /// `grpc/14-bad_target_regex`, `grpc/15-garbage`).
     #[must_use]
     pub const fn grpc_code(self) -> tonic::Code {
         match self {
@@ -97,7 +98,7 @@ pub enum GatewayError {
     /// `max_concurrent_requests` are being handled.
     #[error("the Gateway already handles {limit} requests, its limit; try again later")]
     Overloaded {
-        /// The setting.
+        /// The value of `max_concurrent_requests`.
         limit: usize,
     },
     /// A failure of the Gateway itself.

@@ -61,9 +61,9 @@ pub enum ContainerError {
     Bind {
         /// The bind address.
         host: String,
-        /// The port.
+        /// The port from the Flow.
         port: u16,
-        /// The cause.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The certificate or its key cannot be used.

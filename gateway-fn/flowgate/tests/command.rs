@@ -72,7 +72,7 @@ impl Drop for Served {
     }
 }
 
-/// Writes a file into the folder of temporary files.
+/// Writes a file into the directory of temporary files.
 fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).expect("a file");

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_as_long_as_api_gateways() {
+    fn ids_have_the_length_of_api_gateways_ids() {
         assert_eq!(new_id().len(), "TXzPWdnOjoECGjA=".len());
         assert_ne!(new_id(), new_id());
     }

@@ -1,5 +1,5 @@
-//! The function behind the APIs, which is at another Invoke endpoint or runs here, and the other functions that run
-//! here.
+//! The function behind the APIs, which is at another Invoke endpoint or run by the emulator, and the other functions that
+//! the emulator runs.
 
 mod invocation;
 
@@ -32,7 +32,7 @@ pub(crate) enum Integration {
     Function(Arc<Function>),
 }
 
-/// The functions that run here, by name.
+/// The functions that the emulator runs, by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Functions {
     by_name: Arc<BTreeMap<String, Arc<Function>>>,
@@ -75,11 +75,11 @@ impl Integration {
 impl Functions {
     /// Prepares the functions; their first invocations start processes.
     pub(crate) fn new(functions: &[FunctionOptions], max_queued: usize, env: &RuntimeEnv) -> Self {
-        let named = functions.iter().map(|options| {
+        let by_name = functions.iter().map(|options| {
             let function = Function::new(options.clone(), max_queued, env.clone());
             (options.name.clone(), Arc::new(function))
         });
-        let by_name: BTreeMap<_, _> = named.collect();
+        let by_name: BTreeMap<_, _> = by_name.collect();
         let first = Arc::clone(&by_name[&functions[0].name]);
         Self {
             by_name: Arc::new(by_name),

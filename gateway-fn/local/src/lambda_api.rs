@@ -1,5 +1,5 @@
-//! Lambda's Invoke API for the functions that run here (AWS Lambda API reference, Invoke): synchronous and asynchronous
-//! invocations and dry runs, with the errors of AWS's reference; and the Runtime API for external runtimes.
+//! Lambda's Invoke API for the functions that the emulator runs (AWS Lambda API reference, Invoke): synchronous and
+//! asynchronous invocations and dry runs, with the errors of AWS's reference; and the Runtime API for external runtimes.
 
 use std::{sync::Arc, time::Duration};
 

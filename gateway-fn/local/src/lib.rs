@@ -9,10 +9,10 @@
 //! - **Lambda's APIs** (`lambda_api`) let functions invoke each other, and let a runtime that the user started fetch
 //!   its invocations.
 //!
-//! Behind both APIs is one function (`function`). It either lives at another Lambda Invoke endpoint, such as
-//! `cargo lambda watch`, or runs here: the emulator queues its invocations, starts a process of its bootstrap whenever
-//! no idle one is left, and serves Lambda's Runtime API to each process. A test or a debugger can take the place of the
-//! bootstrap.
+//! Behind both APIs is one function (`function`). It is either at another Lambda Invoke endpoint, such as
+//! `cargo lambda watch`, or run by the emulator, which then queues its invocations, starts a process of its bootstrap
+//! whenever no process is idle, and serves Lambda's Runtime API to each process. A test or a debugger can take the place
+//! of the bootstrap.
 //!
 //! Limits, error texts and close codes are AWS's. The crate uses nothing of the Flowgate Gateway: any Lambda function
 //! works.
@@ -127,7 +127,8 @@ impl Emulator {
         self.shutdown.stop().await;
     }
 
-    /// Serves Lambda's APIs if the functions run here, and returns the function behind the HTTP and WebSocket APIs.
+    /// Serves Lambda's APIs if the emulator runs the functions. Returns the function behind the HTTP and WebSocket
+    /// APIs.
     fn serve_functions(&self, options: &Options, server: Option<Server>) -> Integration {
         let functions = match &options.target {
             Target::Endpoint { url, function } => return Integration::endpoint(url, function),

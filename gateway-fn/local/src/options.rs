@@ -57,11 +57,11 @@ pub enum Target {
         /// The function's name at the endpoint.
         function: String,
     },
-    /// Functions that run here. The first is behind the APIs; all of them can be invoked by name.
+    /// Functions that the emulator runs. The first is behind the APIs; all of them can be invoked by name.
     Functions(Vec<FunctionOptions>),
 }
 
-/// The settings of a function that runs here.
+/// The settings of a function that the emulator runs.
 #[derive(Clone, Debug)]
 pub struct FunctionOptions {
     /// The function's name: letters, digits, `-` and `_`.
@@ -136,7 +136,7 @@ pub enum StartError {
     /// The emulator cannot listen on an address.
     #[error("cannot listen on {address}")]
     Bind {
-        /// The address.
+        /// The address from the options.
         address: SocketAddr,
         /// The operating system's error.
         source: io::Error,

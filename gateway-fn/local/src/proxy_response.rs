@@ -13,9 +13,12 @@ use crate::response::{self, Response};
 pub(crate) enum ProxyResponseError {
     #[error("the payload is not valid JSON")]
     NotJson,
-    #[error("`{key}` is missing or invalid")]
-    Key { key: &'static str },
-    #[error("header `{name}` is invalid")]
+    #[error("`{key}` is missing or invalid: expected {expected}")]
+    Key {
+        key: &'static str,
+        expected: &'static str,
+    },
+    #[error("the name or value of header `{name}` is invalid")]
     Header { name: String },
 }
 
@@ -45,7 +48,10 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Response, ProxyResponseError> {
         let cookie = cookie
             .as_str()
             .and_then(|cookie| HeaderValue::try_from(cookie).ok())
-            .ok_or(ProxyResponseError::Key { key: "cookies" })?;
+            .ok_or(ProxyResponseError::Key {
+                key: "cookies",
+                expected: "a list of strings",
+            })?;
         headers.append(header::SET_COOKIE, cookie);
     }
     let text = HeaderValue::from_static("text/plain;charset=utf-8");
@@ -67,11 +73,17 @@ pub(crate) fn parse_status(response: &Value) -> Result<StatusCode, ProxyResponse
     let code = scalar_text(&response["statusCode"]).and_then(|text| text.parse().ok());
     code.filter(|code| (200..600).contains(code))
         .and_then(|code: u16| StatusCode::from_u16(code).ok())
-        .ok_or(ProxyResponseError::Key { key: "statusCode" })
+        .ok_or(ProxyResponseError::Key {
+            key: "statusCode",
+            expected: "a number from 200 to 599",
+        })
 }
 
 fn parse_body(response: &Value) -> Result<Bytes, ProxyResponseError> {
-    let invalid = || ProxyResponseError::Key { key: "body" };
+    let invalid = || ProxyResponseError::Key {
+        key: "body",
+        expected: "a string, in base64 if `isBase64Encoded` is true",
+    };
     let text = match &response["body"] {
         Value::Null => return Ok(Bytes::new()),
         Value::String(text) => text,

@@ -39,7 +39,7 @@ impl Harness {
         Self { emulator }
     }
 
-    /// Gives the function a timeout longer than those of the APIs.
+    /// Gives the function a longer timeout than the APIs have.
     fn long_timeout(options: &mut Options) {
         if let Target::Functions(functions) = &mut options.target {
             functions[0].timeout = Duration::from_secs(900);
@@ -50,7 +50,7 @@ impl Harness {
         self.emulator
             .addresses()
             .lambda
-            .expect("functions run here")
+            .expect("the emulator runs functions")
     }
 
     /// Fetches the next invocation, as a runtime does.

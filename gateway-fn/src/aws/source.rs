@@ -46,8 +46,8 @@ fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether the environment names an emulator as Lambda's endpoint. Emulators speak HTTP; AWS's own endpoints, including
-/// those in a VPC, speak HTTPS.
+/// Whether the environment names an emulator as Lambda's endpoint. Emulators speak HTTP; AWS's own endpoints speak HTTPS,
+/// even inside a VPC.
 pub(crate) fn has_emulator() -> bool {
     lambda_endpoint(process_env).is_some_and(|url| url.starts_with("http://"))
 }
@@ -81,7 +81,7 @@ fn from_environment(env: Env) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::disabled())
         .region(variable("AWS_REGION").map(Region::new));
-    // The only other client, that of `@connections`, has an endpoint for each API.
+    // The only other client, for `@connections`, has an endpoint for each API.
     config.set_endpoint_url(lambda_endpoint(env));
     config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
     config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_all_services_is_lambdas_too() {
+    fn the_endpoint_of_all_services_applies_to_lambda() {
         let all = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| "http://all".to_owned());
         assert_eq!(lambda_endpoint(all).as_deref(), Some("http://all"));
         assert_eq!(lambda_endpoint(|_| Some(String::new())), None);

@@ -113,7 +113,8 @@ impl CallError {
         }
     }
 
-    /// The text that fits into a WebSocket close frame (facts of Jina 3.13, recordings `ws/11`, `ws/12`).
+    /// The text that fits into a WebSocket close frame (facts of Jina 3.13, recordings
+    /// `ws/11-executor_down`, `ws/12-timeout`).
     #[must_use]
     pub fn short_detail(&self) -> String {
         let at = match self.show_addresses {

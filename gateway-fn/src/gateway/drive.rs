@@ -21,7 +21,8 @@ use crate::{
 /// A call, and the node that it calls.
 type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;
 
-/// One request on its way through the Flow.
+/// One request on its way through the Flow. Its [`Walk`] decides which calls are ready and builds the answer, without any
+/// I/O; `Drive` makes these calls and waits for them.
 pub(super) struct Drive {
     shared: Arc<Shared>,
     context: Arc<Context>,

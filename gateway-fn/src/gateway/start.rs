@@ -23,21 +23,21 @@ use crate::outbound::{
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
     /// No Executor of the name is compiled in.
-    #[error("executor {executor}: no executor {name:?} is compiled in; there are: {}", known.join(", "))]
+    #[error("executor {executor}: no executor {name:?} is compiled in (known: {})", known.join(", "))]
     UnknownInProcess {
-        /// The deployment.
+        /// The deployment's name.
         executor: String,
         /// The name in `inproc://NAME`.
         name: String,
-        /// The names that exist.
+        /// The names of all Executors that are compiled in.
         known: Vec<String>,
     },
     /// An address or the trusted roots cannot be used.
     #[error("executor {executor}: {source}")]
     Channel {
-        /// The deployment.
+        /// The deployment's name.
         executor: String,
-        /// The cause.
+        /// Why the channel cannot be made.
         source: ChannelError,
     },
     /// An entry of `grpc_metadata` is not valid gRPC metadata. The value is not shown, because it may be a secret.
@@ -45,9 +45,9 @@ pub enum DeploymentError {
         "executor {executor}: the key or value of grpc_metadata {key:?} is not valid gRPC metadata"
     )]
     Metadata {
-        /// The deployment.
+        /// The deployment's name.
         executor: String,
-        /// The key.
+        /// The key of the entry.
         key: String,
     },
 }

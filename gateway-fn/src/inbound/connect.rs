@@ -1,7 +1,7 @@
 //! Serves unary calls of the Connect protocol with `application/proto` bodies by translating them to gRPC and back.
 //!
 //! Connect (connectrpc.com, "Connect Protocol") needs only HTTP/1, so `connect-go`, `connect-es` and `curl` can use it
-//! through any proxy. Streams and JSON bodies are not supported here: gRPC-Web and the HTTP routes serve those.
+//! through any proxy. Streams and JSON bodies are not supported over Connect: use gRPC-Web or the HTTP routes for them.
 
 use axum::{
     Router,

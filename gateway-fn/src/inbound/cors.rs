@@ -48,7 +48,7 @@ pub(super) async fn apply(request: Request<Body>, next: Next) -> Response {
     response
 }
 
-/// The website that sent a request, if a browser named it.
+/// The website that sent a request, from the header `origin` that browsers set.
 #[derive(Clone, Debug)]
 pub(crate) struct CorsOrigin {
     origin: HeaderValue,

@@ -29,9 +29,9 @@ pub enum StartError {
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
     /// A key file or a key set that `auth` names cannot be used.
-    #[error("auth: {source}")]
+    #[error("cannot set up `auth`")]
     Auth {
-        /// The cause.
+        /// Which file or key set, and why.
         #[from]
         source: AuthSetupError,
     },

@@ -33,7 +33,7 @@ pub struct GrpcOptions {
     pub timeout: Option<Duration>,
     /// Attempts of one call. `None` is Jina's rule: one more than the replicas, and at least four.
     pub attempts: Option<NonZeroUsize>,
-    /// Of requests; answers may be compressed in any way.
+    /// The compression of requests; answers may be compressed in any way.
     pub compression: Compression,
     /// Bytes of an answer, decompressed.
     pub max_message_bytes: usize,

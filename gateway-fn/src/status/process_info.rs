@@ -60,7 +60,9 @@ impl ProcessInfo {
         self.variables.get(name).cloned()
     }
 
-    /// The entries that Jina's status does not have: which function this is, and whether its latest start was cold.
+    /// Returns the entries of the status's answer that Jina does not have: which function this is, whether its latest
+    /// start was cold (`FLOWGATE_START`), and how long INIT took (`FLOWGATE_INIT_MS`). These two are not environment
+    /// variables, in spite of their names.
     pub(super) fn function_entries(&self) -> impl Iterator<Item = (String, String)> {
         let variables = FUNCTION_VARIABLES
             .iter()

@@ -49,15 +49,15 @@ async fn retries_of_the_flow_limit_the_attempts() {
 /// One failure per line: its source (a function's error or response, or a status of Lambda) and content; then the HTTP
 /// status, gRPC code and part of the text that the client gets.
 const FAILURES: &str = r#"
-fault | Flowgate.BadPayload | 502 | Internal | could not read its payload
-fault | Flowgate.RequestTooLarge | 413 | ResourceExhausted | the function takes
+fault | Flowgate.BadPayload | 502 | Internal | rejected the request's payload
+fault | Flowgate.RequestTooLarge | 413 | ResourceExhausted | the function accepts
 fault | Flowgate.Failed | 502 | Internal | the Flow behind the function
 fault | Flowgate.AnswerTooLarge | 413 | ResourceExhausted | 6291456 bytes
-fault | Flowgate.OutOfTime | 504 | DeadlineExceeded | ran out of time
+fault | Flowgate.OutOfTime | 504 | DeadlineExceeded | gave up before its own timeout
 fault | Flowgate.Panic | 502 | Internal | panicked
-fault | Flowgate.Unavailable | 503 | Unavailable | not there
+fault | Flowgate.Unavailable | 503 | Unavailable | is still starting
 fault | Function.ResponseSizeTooLarge | 413 | ResourceExhausted | 6291456 bytes
-fault | Sandbox.Timedout | 504 | DeadlineExceeded | its own timeout
+fault | Sandbox.Timedout | 504 | DeadlineExceeded | its configured timeout
 fault | Runtime.ExitError | 502 | Internal | Runtime.ExitError
 fault | ValueError | 502 | Internal | failed with ValueError
 fault | a text <b> | 502 | Internal | an unnamed error

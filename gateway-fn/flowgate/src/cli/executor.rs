@@ -35,7 +35,7 @@ pub(super) async fn run(args: &ExecutorArgs) -> Exit {
     let Some(executor) = registry.make(&args.uses) else {
         let names: Vec<_> = registry.names().collect();
         print_error(&format!(
-            "--uses: no executor {:?} is built in (known: {})",
+            "--uses: no executor {:?} is compiled in (known: {})",
             args.uses,
             names.join(", ")
         ));

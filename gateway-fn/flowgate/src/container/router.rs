@@ -28,7 +28,7 @@ pub(super) struct PortRouter {
 }
 
 impl PortRouter {
-    /// Returns the same routes without those of other protocols.
+    /// Returns the same routes without the routes of other protocols.
     pub(super) fn for_protocols(&self, protocols: &[Protocol]) -> Self {
         let has = |protocol| protocols.contains(&protocol);
         let has_calls = has(Protocol::Grpc) || has(Protocol::Http);

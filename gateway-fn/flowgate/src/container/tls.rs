@@ -15,17 +15,17 @@ pub enum TlsError {
     /// A PEM file cannot be read.
     #[error("cannot read the PEM file {path}: {source}")]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The cause.
+        /// Why the file cannot be read.
         source: rustls::pki_types::pem::Error,
     },
     /// The certificate or its key is invalid, or they do not match.
     #[error("cannot use the certificate {certfile}: {source}")]
     Certificate {
-        /// The certificate's file.
+        /// The path of the certificate's file.
         certfile: String,
-        /// The cause.
+        /// Why it cannot be used.
         source: rustls::Error,
     },
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// How much of a function's error is logged.
 const MAX_LOGGED_ERROR_BYTES: usize = 2000;
 
-/// An invocation of a function that runs here.
+/// An invocation of a function that the emulator runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     pub(crate) request_id: String,

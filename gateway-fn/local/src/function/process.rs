@@ -41,7 +41,7 @@ const KILL_DELAY: Duration = Duration::from_millis(500);
 /// Maximum length of a line in a function's log; a longer line is split.
 const MAX_LOG_LINE_BYTES: u64 = 64 << 10;
 
-/// A function that runs here: its queue and its processes.
+/// A function that the emulator runs: its queue and its processes.
 #[derive(Debug)]
 pub(crate) struct Function {
     options: FunctionOptions,

@@ -153,13 +153,13 @@ impl Queue {
         self.state().running.contains_key(request_id)
     }
 
-    /// Records the error with which a runtime failed to initialize. When its process exits, the error is the result of
+    /// Records the error with which a runtime failed to initialise. When its process exits, the error is the result of
     /// the invocation that fails with it.
     pub(super) fn record_init_error(&self, process: Option<usize>, error: Bytes) {
         let mut state = self.state();
         match process.and_then(|process| state.processes.get_mut(&process)) {
             Some(process) => process.init_error = Some(error),
-            None => log_error("runtime failed to initialize", &error),
+            None => log_error("runtime failed to initialise", &error),
         }
     }
 

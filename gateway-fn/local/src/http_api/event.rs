@@ -108,7 +108,7 @@ impl<'a> ReceivedRequest<'a> {
         })
     }
 
-    /// Returns the client's headers without those of its connection, and with those that API Gateway adds.
+    /// Returns the client's headers without the connection's headers, and with the headers that API Gateway adds.
     fn headers(&self) -> Map<String, Value> {
         let received = &self.parts.headers;
         let mut headers = Map::new();

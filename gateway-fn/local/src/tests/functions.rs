@@ -92,7 +92,10 @@ async fn a_bootstrap_that_exits_fails_the_invocation_that_it_was_started_for() {
     let bootstrap = RuntimeSource::Bootstrap("/bin/false".into());
     let options = options_on_free_ports(FunctionOptions::new("exits", bootstrap));
     let emulator = Emulator::start(options).await.expect("started");
-    let lambda = emulator.addresses().lambda.expect("functions run here");
+    let lambda = emulator
+        .addresses()
+        .lambda
+        .expect("the emulator runs functions");
     let path = "/2015-03-31/functions/exits/invocations";
     let response = send(lambda, Method::POST, path, &[], "1").await;
     let error: Value = serde_json::from_slice(response.body()).expect("JSON");

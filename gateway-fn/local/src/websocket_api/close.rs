@@ -1,5 +1,5 @@
 //! How a WebSocket ends: the code and reason of `$disconnect`, and the closing handshake with the client. The codes and
-//! reasons are those of API Gateway's quotas and recorded events (aws/chalice#2060), except the reasons of
+//! reasons come from API Gateway's quotas and recorded events (aws/chalice#2060), except the reasons of
 //! [`Close::unreadable`] and of unsupported binary frames, for which no recording exists.
 
 use std::time::Duration;

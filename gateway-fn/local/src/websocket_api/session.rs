@@ -28,7 +28,7 @@ use crate::{aws::new_id, options::RouteResponses, response::ApiGatewayError};
 /// Maximum number of concurrent invocations for one client's messages. At the maximum no further message is read.
 const MAX_CONCURRENT_INVOCATIONS: usize = 64;
 
-/// How long the client may take to accept a message before the connection counts as lost.
+/// How long the client may take to accept a message before the connection is given up as lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection, the commands to it, and the API that it belongs to.

@@ -15,13 +15,13 @@ use super::event::EventSource;
 /// The deadlines of one invocation. The margins before them come from `gateway.function.answer_margin`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
-    /// The Flow must have answered: a request that is unfinished then gets a 504 that names the Executor.
+    /// Until when the Flow must have answered. A request that is unfinished then gets a 504 with the Executor's name.
     pub(super) flow: Instant,
-    /// The response must be complete: the host cuts off what goes on after the first deadline.
+    /// Until when the response must be complete. The host cuts off a body that is still unfinished then.
     pub(super) response: Instant,
-    /// Floating work must be done.
+    /// Until when floating work must be done.
     pub(super) floating: Instant,
-    /// Calls of `@connections` must be done. They may come after API Gateway has stopped waiting.
+    /// Until when calls of `@connections` must be done. API Gateway may have stopped waiting for the response before.
     pub(super) connections: Instant,
     /// When Lambda stops the invocation.
     lambda: Instant,
@@ -91,7 +91,7 @@ fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
 }
 
 /// Returns when Lambda stops this invocation; `None` where that is unknown. A time further away than a function may run
-/// comes from a wrong clock and counts as that.
+/// comes from a wrong clock and is limited to that.
 fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
     let end = invocation_end(context.deadline)?;
     let remaining = end.duration_since(SystemTime::now()).ok()?;
@@ -120,8 +120,9 @@ fn front_door_timeout(source: EventSource, settings: &FunctionConfig) -> Option<
     Some(settings.front_door_timeout.unwrap_or(quota))
 }
 
-/// Returns how much of the front door's timeout the way here and a cold start have taken. An impossible time counts as
-/// zero: clocks differ, and an event may be an old one that is sent again by hand.
+/// Returns how much of the front door's timeout had passed when the invocation began, on the network and in a cold
+/// start. Zero if that is negative or at least the whole timeout: clocks differ, and an old event may be sent again by
+/// hand.
 fn elapsed(arrived: Option<SystemTime>, now: SystemTime, timeout: Duration) -> Duration {
     let elapsed = arrived.and_then(|arrived| now.duration_since(arrived).ok());
     elapsed
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_earlier_of_both_ends_counts_less_the_margin() {
+    async fn the_earlier_timeout_less_the_margin_applies() {
         let settings = FunctionConfig::default();
         let of = |source, lambda, ago| flow_time(source, &settings, lambda, ago);
         let margin = settings.answer_margin;
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_raised_quota_counts() {
+    async fn a_raised_quota_extends_the_deadline() {
         let settings = FunctionConfig {
             front_door_timeout: Some(120 * SECOND),
             ..FunctionConfig::default()

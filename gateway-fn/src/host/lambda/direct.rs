@@ -1,5 +1,6 @@
-//! Answers direct invocations with the Flow: those of a Gateway, to which this function is one Executor, and those with
-//! the plain JSON of `POST /post`. The library's `executor_fn::invoke` decodes payloads and encodes answers.
+//! Answers direct invocations with the Flow: invocations by another Gateway, to which this function is one Executor, and
+//! invocations with the plain JSON of `POST /post`. The library's `executor_fn::invoke` decodes payloads and encodes
+//! answers.
 
 use std::collections::BTreeMap;
 

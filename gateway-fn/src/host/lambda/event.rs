@@ -15,7 +15,7 @@ pub(super) enum EventSource {
     },
     /// A REST API of API Gateway.
     RestApi,
-    /// An HTTP API with payload version 1.0, whose events and responses are those of a REST API.
+    /// An HTTP API with payload version 1.0: the same events and responses as a REST API.
     HttpApiV1,
     /// An Application Load Balancer.
     LoadBalancer,

@@ -64,11 +64,14 @@ struct HttpContext {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpEventError {
     /// A required key is missing, or a value has the wrong type.
-    #[error("invalid HTTP event")]
+    #[error("invalid HTTP event of API Gateway, a function URL or a load balancer")]
     Json(#[source] serde_json::Error),
-    /// The method, the path or the query is invalid.
-    #[error("invalid method or path in the event")]
-    RequestLine(#[source] http::Error),
+    /// The path or the query is invalid.
+    #[error("invalid path or query in the event")]
+    Target(#[source] http::Error),
+    /// The method is invalid.
+    #[error("invalid HTTP method in the event")]
+    Method(#[source] http::Error),
     /// `isBase64Encoded` is true, and the body is not base64.
     #[error("invalid base64 in the event's body")]
     Body(#[source] base64::DecodeError),
@@ -102,7 +105,7 @@ impl<'a> HttpEvent<'a> {
             query => format!("{path}?{query}"),
         };
         let uri = Uri::try_from(path_and_query);
-        let uri = uri.map_err(|error| HttpEventError::RequestLine(error.into()))?;
+        let uri = uri.map_err(|error| HttpEventError::Target(error.into()))?;
         let method = self.method()?;
         let headers = self.headers();
         let scheme = scheme(&headers);
@@ -119,8 +122,7 @@ impl<'a> HttpEvent<'a> {
         let context = self.request_context.http.as_ref();
         let method = context.map(|http| http.method.as_str());
         let method = method.or(self.http_method.as_deref()).unwrap_or("GET");
-        Method::from_bytes(method.as_bytes())
-            .map_err(|error| HttpEventError::RequestLine(error.into()))
+        Method::from_bytes(method.as_bytes()).map_err(|error| HttpEventError::Method(error.into()))
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

@@ -176,7 +176,7 @@ impl Invocation {
         }
     }
 
-    /// Returns the names and values of the metrics in bytes. The Gateway's counters are those of all invocations: where
+    /// Returns the names and values of the metrics in bytes. The Gateway counts all invocations together: where
     /// several run at once, each reports the traffic of the others too.
     fn byte_metrics(
         &self,

@@ -183,7 +183,7 @@ impl ResponseFormat {
     }
 }
 
-/// Returns the response for an error of the host, as the routes of this protocol write theirs.
+/// Returns the response for an error of the host, in the format of this protocol's own errors.
 pub(super) fn error_response(protocol: ClientProtocol, code: ErrorCode, detail: &str) -> Response {
     match protocol {
         ClientProtocol::Http => http_error(code.http_status(), detail),

@@ -15,7 +15,7 @@ use crate::inbound::{
     http::{Scripts, router},
 };
 
-/// The routes of HTTP, and those of gRPC-Web and Connect.
+/// The routes of HTTP, gRPC-Web and Connect.
 #[derive(Debug)]
 pub(super) struct Routes {
     http: Router,
@@ -79,7 +79,7 @@ impl Routes {
         let auth = &self.config.auth;
         let is_authenticated = |protocol| auth.protocols.contains(&protocol);
         let is_authenticated = match protocol {
-            // Enabled for either, it applies here too (`auth::layer::protect_grpc_over_http`).
+            // Authentication for gRPC or for HTTP applies to these too (`auth::layer::protect_grpc_over_http`).
             ClientProtocol::Grpc | ClientProtocol::GrpcWeb | ClientProtocol::Connect => {
                 is_authenticated(Protocol::Grpc) || is_authenticated(Protocol::Http)
             }

@@ -195,7 +195,7 @@ async fn responses_have_the_format_of_the_front_door() {
 }
 
 #[tokio::test]
-async fn errors_are_the_containers() {
+async fn errors_have_the_same_status_as_in_a_container() {
     let function = function("");
     for (method, path, body, status) in [
         ("GET", "/nowhere", "", 404),

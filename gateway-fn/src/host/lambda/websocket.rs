@@ -133,7 +133,7 @@ impl WebSocketEvents {
         }
     }
 
-    /// Authenticates the client, which is only possible here: no other event has headers.
+    /// Authenticates the client, which is only possible at `$connect`: no other event has headers.
     async fn connect(&self, event: &Event) -> Value {
         self.connect_guard.note_connect();
         let headers = event.headers();

@@ -20,8 +20,8 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use super::context;
 use crate::{context::Context, error::ErrorCode, gateway::Gateway};
 
-/// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` counts
-/// (facts of Jina 3.13).
+/// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
+/// this effect (facts of Jina 3.13).
 const RESULTS_IN_ORDER: &str = "__results_in_order__";
 
 /// The streaming service.

@@ -137,7 +137,7 @@ fn describe(route: &Route, operation: &Operation, method: &Method) -> Value {
 }
 
 /// Builds an operation's id by FastAPI's rule. For a route with several methods FastAPI uses the id of a random method
-/// for all of them; here each operation has its own id, because OpenAPI requires unique ids.
+/// for all of them; in this description each operation has its own id, because OpenAPI requires unique ids.
 fn operation_id(name: &str, path: &str, method: &Method) -> String {
     let word = |letter: char| {
         if letter.is_alphanumeric() {

@@ -9,7 +9,7 @@ use super::{
     path::PathTemplate,
 };
 
-/// A route.
+/// A route of the HTTP protocol.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) path: PathTemplate,

@@ -1,5 +1,5 @@
-//! Tests the HTTP routes with an empty Flow, which returns every request unchanged. The expected answers are those of Jina
-//! 3.13.2, unless a comment says that they are Flowgate's.
+//! Tests the HTTP routes with an empty Flow, which returns every request unchanged. The expected answers are Jina
+//! 3.13.2's, unless a comment says that they are Flowgate's.
 
 mod cors;
 
@@ -388,15 +388,18 @@ async fn the_pages_load_only_files_that_the_gateway_serves() {
             html.header("content-type"),
             Some("text/html; charset=utf-8")
         );
-        assert!(!html.text().contains("//"), "{page} names another host");
-        let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
+        assert!(
+            !html.text().contains("//"),
+            "{page} contains the URL of another host"
+        );
+        let directory = page.rsplit_once('/').map_or("", |(directory, _)| directory);
         let quoted = html.text().split(['"', '\'']);
         let urls: Vec<_> = quoted
             .filter(|text| text.contains("assets/") || *text == "openapi.json")
             .collect();
         assert!(!urls.is_empty(), "{page} loads nothing");
         for url in urls {
-            let reply = send(without_body("GET", &format!("{folder}/{url}"))).await;
+            let reply = send(without_body("GET", &format!("{directory}/{url}"))).await;
             assert_eq!(reply.0, StatusCode::OK, "{page}: {url}");
         }
     }

@@ -6,7 +6,7 @@ use crate::error::GatewayError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: u16,
-    /// Of any length; a close frame carries only its beginning.
+    /// The reason, of any length; a close frame carries only its beginning.
     pub(crate) reason: String,
 }
 

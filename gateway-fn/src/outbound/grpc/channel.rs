@@ -34,25 +34,25 @@ pub enum ChannelError {
     /// The address is not a valid `host:port`.
     #[error("invalid address {authority}: expected host:port")]
     Address {
-        /// The address.
+        /// The address to connect to.
         authority: String,
-        /// The cause.
+        /// The gRPC library's error.
         source: tonic::transport::Error,
     },
     /// TLS cannot be set up: the trusted roots are not valid certificates, or the system has none.
     #[error("cannot set up TLS to {authority}")]
     Tls {
-        /// The address.
+        /// The address to connect to.
         authority: String,
-        /// The cause.
+        /// The gRPC library's error.
         source: tonic::transport::Error,
     },
     /// The file of trusted roots cannot be read.
     #[error("cannot read the trusted roots in {path}")]
     Roots {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The cause.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }

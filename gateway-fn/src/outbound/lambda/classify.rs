@@ -35,7 +35,7 @@ pub(super) fn sdk_error(
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
             // The SDK also reports a request that could not be signed like this.
             _ if aws::lacks_credentials(error) => InvokeError::Credentials,
-            // The SDK's only timeout here is that of connecting.
+            // The only timeout set for the SDK is the connect timeout.
             Some(error) if error.is_timeout() || is_connect(error) => InvokeError::Unreachable,
             Some(error) if error.is_user() => InvokeError::NotPrepared,
             Some(_) => InvokeError::ConnectionLost,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_have_run_is_not_tried_again() {
+    async fn an_invocation_that_may_have_run_is_not_retried() {
         let lost = invoke_with(server_with("").await).await;
         assert!(!lost.is_retryable());
         assert_is(&lost, &InvokeError::ConnectionLost);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_did_not_run_is_tried_again() {
+    async fn an_invocation_that_did_not_run_is_retried() {
         let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", closed.local_addr().expect("bound"));
         drop(closed);
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(error.failure.code(), ErrorCode::TooLarge);
         assert_eq!(
             error.failure.to_string(),
-            "the request has 20000000 bytes, the function takes 16777216"
+            "the request has 20000000 bytes, the function accepts at most 16777216"
         );
     }
 }

@@ -88,7 +88,7 @@ impl LambdaClient {
             .invocation_type(invocation_type)
             .payload(Blob::new(payload))
             .customize();
-        // By itself the SDK sends the trace of the process's environment, which is that of another request if the
+        // By itself the SDK sends the trace in the process's environment, which belongs to another request if the
         // process serves several at once.
         let request = match trace.map(str::to_owned) {
             Some(trace) => request.mutate_request(move |request| {

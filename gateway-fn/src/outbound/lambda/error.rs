@@ -17,17 +17,17 @@ pub(super) enum InvokeError {
     /// The request does not fit into invocations in any way. Nothing was invoked.
     #[error("the request takes {bytes} bytes as a Lambda payload, the limit is {limit}; {reason}")]
     RequestTooLarge {
-        /// Of the payload, compressed.
+        /// The size of the payload, compressed.
         bytes: usize,
-        /// What may be used of Lambda's limit.
+        /// The largest payload allowed.
         limit: usize,
         /// Why several invocations do not help.
         reason: NotSplittable,
     },
     /// The request is larger than the function's own limit.
-    #[error("the request has {bytes} bytes, the function takes {}", or_less(*.limit))]
+    #[error("the request has {bytes} bytes, the function accepts {}", at_most(*.limit))]
     RequestOverLimit {
-        /// Of the request, decompressed.
+        /// The size of the request, decompressed.
         bytes: usize,
         /// The limit that the function reports.
         limit: Option<u64>,
@@ -43,7 +43,7 @@ pub(super) enum InvokeError {
     /// The function's answer is over the Gateway's limit.
     #[error("the answer is larger than {limit} bytes (limits.max_message_bytes)")]
     AnswerOverLimit {
-        /// In bytes, decompressed.
+        /// The limit in bytes, decompressed.
         limit: usize,
     },
     /// 429: the concurrency of the function or the account is used up.
@@ -52,7 +52,7 @@ pub(super) enum InvokeError {
     /// 5xx: Lambda itself failed, or a service behind it.
     #[error("Lambda failed with HTTP status {status}")]
     ServiceError {
-        /// Of Lambda's answer.
+        /// The HTTP status of Lambda's response.
         status: u16,
     },
     /// 5xx without an AWS error code: an intermediary gave up, maybe after it had passed the request on.
@@ -60,7 +60,7 @@ pub(super) enum InvokeError {
         "an intermediary answered with HTTP status {status} in place of Lambda; the function may have run"
     )]
     Intermediary {
-        /// Of the answer.
+        /// The status of the intermediary's response.
         status: u16,
     },
     /// The function is being created, updated or activated.
@@ -102,26 +102,26 @@ pub(super) enum InvokeError {
     /// Any other error of Lambda's API.
     #[error("Lambda rejected the invocation with HTTP status {status}")]
     Rejected {
-        /// Of Lambda's answer.
+        /// The HTTP status of Lambda's response.
         status: u16,
     },
-    /// The SDK could not make the request.
-    #[error("cannot prepare the invocation")]
+    /// The SDK could not make the HTTP request.
+    #[error("the AWS SDK could not make the HTTP request for the invocation")]
     NotPrepared,
     /// The function could not decode its payload.
-    #[error("the function could not read its payload")]
+    #[error("the function rejected the request's payload")]
     BadPayload,
     /// The function's own time, or its caller's, ran out.
-    #[error("the function ran out of time")]
+    #[error("the function gave up before its own timeout or the caller's deadline")]
     OutOfTime,
     /// Lambda stopped the function at its configured timeout.
-    #[error("the function exceeded its own timeout")]
+    #[error("Lambda stopped the function at its configured timeout")]
     FunctionTimedOut,
     /// The Executor panicked.
     #[error("the Executor panicked")]
     Panicked,
-    /// The command that the function wraps does not run.
-    #[error("the Executor behind the function is not there or has not started yet")]
+    /// The command that the function runs, or an Executor of the Gateway that it is, is unavailable.
+    #[error("the Executor behind the function has exited, is still starting or is unreachable")]
     ExecutorUnavailable,
     /// The function is a Gateway, and its Flow failed.
     #[error("the Flow behind the function failed")]
@@ -165,7 +165,7 @@ pub(super) enum NotSplittable {
     Opaque,
     /// It would take more invocations than `invoke.max_parts`.
     TooManyParts {
-        /// The setting.
+        /// The value of `invoke.max_parts`.
         max_parts: usize,
     },
 }
@@ -231,8 +231,8 @@ impl InvokeError {
     /// Classifies the error object of a function that failed. `request_bytes` is the size of the request.
     pub(super) fn from_function(error: &FunctionError, request_bytes: usize) -> Self {
         let kind = || ErrorType::from_text(&error.error_type);
-        if let Some(ours) = error.kind() {
-            return match ours {
+        if let Some(kind) = error.kind() {
+            return match kind {
                 FunctionErrorKind::BadPayload => Self::BadPayload,
                 FunctionErrorKind::RequestTooLarge => Self::RequestOverLimit {
                     bytes: request_bytes,
@@ -264,8 +264,8 @@ fn first_number(text: &str) -> Option<u64> {
     digits?.parse().ok()
 }
 
-fn or_less(limit: Option<u64>) -> String {
-    limit.map_or_else(|| "less".to_owned(), |limit| limit.to_string())
+fn at_most(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "fewer".to_owned(), |limit| format!("at most {limit}"))
 }
 
 impl From<PayloadError> for InvokeError {

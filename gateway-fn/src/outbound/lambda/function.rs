@@ -9,7 +9,7 @@ pub(super) struct Function {
     pub(super) name: String,
     /// A version or an alias.
     pub(super) qualifier: Option<String>,
-    /// Of an ARN.
+    /// The region in an ARN; `None` for a name.
     pub(super) region: Option<String>,
 }
 

@@ -28,7 +28,7 @@ pub(super) enum PayloadPlan {
     Split {
         /// The request itself, which an answer that is an error needs.
         request: Box<DataRequest>,
-        /// In the order of the documents.
+        /// The chunks, in the order of the documents.
         chunks: Vec<Chunk>,
     },
 }
@@ -38,9 +38,9 @@ pub(super) enum PayloadPlan {
 pub(super) struct Planner {
     /// The Flow's compression.
     pub(super) compression: Compression,
-    /// Bytes of a payload's body.
+    /// The largest body of a payload, in bytes.
     pub(super) max_body_bytes: usize,
-    /// Invocations of one request.
+    /// The largest number of invocations for one request.
     pub(super) max_parts: usize,
 }
 

@@ -16,7 +16,7 @@ pub(super) enum Encoded<C> {
 /// Why a request cannot be split into chunks that fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SplitError {
-    /// Of the part that is too large.
+    /// The size of the part that is too large.
     pub(super) bytes: Option<usize>,
     pub(super) reason: NotSplittable,
 }
@@ -69,8 +69,8 @@ fn halves(documents: &[DocumentProto]) -> Vec<&[DocumentProto]> {
         .collect()
 }
 
-/// Merges the answers of a request's chunks. Header, routes and parameters are those of the first answer, the documents
-/// follow each other, and no result is lost. `sent` are the parameters of the request.
+/// Merges the answers of a request's chunks: the header, routes and parameters of the first answer, the documents of all
+/// answers in order, and all results. `sent` are the parameters of the request.
 pub(super) fn merge_answers(
     sent: &Parameters,
     answers: Vec<DataRequest>,

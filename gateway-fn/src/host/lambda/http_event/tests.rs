@@ -109,7 +109,7 @@ fn queries_are_written_as_they_were_sent() {
 }
 
 #[test]
-fn headers_and_cookies_are_the_clients() {
+fn the_clients_headers_and_cookies_are_kept() {
     let mut event = http_api("/", "$default", OWN);
     event["headers"] = json!({"a": "1,2", "bad name": "x", "b": null, "x-forwarded-proto": "http"});
     event["cookies"] = json!(["c=1", "d=2"]);

@@ -101,7 +101,7 @@ async fn a_provisioned_start_is_not_cold() {
 }
 
 #[tokio::test]
-async fn an_unavailable_executor_counts_as_an_error() {
+async fn an_unavailable_executor_is_counted_as_an_error() {
     let mut function = flow(
         "jtype: Flow\ngateway: {retries: 0}\nexecutors: [{name: gone, external: true, host: 127.0.0.1, port: 9}]\n",
     );

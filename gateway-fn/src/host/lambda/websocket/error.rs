@@ -48,7 +48,7 @@ impl MessageError {
         Self::new(1011, 500, "RuntimeError", detail)
     }
 
-    /// A call of AWS failed.
+    /// A call of an AWS API failed.
     pub(super) fn unavailable(detail: String) -> Self {
         Self::new(1011, 503, "RuntimeError", detail)
     }

@@ -124,7 +124,7 @@ fn read_protobuf(text: &str) -> Result<Content, Close> {
 }
 
 /// Returns `header.request_id`, where responses have it. The container ignores it, as Jina does, but its responses come
-/// on one connection in an order that the client sees; here they come from separate invocations.
+/// on one connection in an order that the client sees; on Lambda they come from separate invocations.
 fn clients_request_id(body: &Json) -> Option<&str> {
     let id = body.get("header")?.get("request_id")?.as_str()?;
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()).then_some(id)
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_message_has_the_containers_close_code() {
+    fn an_invalid_message_has_the_close_code_of_a_container() {
         assert_eq!(read(""), "1007 the message is empty");
         assert!(read("{").starts_with("1007 invalid JSON"));
         assert_eq!(read(r#"{"a":1}"#), "1008 data: field required");

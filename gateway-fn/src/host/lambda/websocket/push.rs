@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_new_once() {
+    fn an_event_is_new_only_the_first_time() {
         let events = Deduplicator::default();
         assert!(events.is_new("a") && !events.is_new("a"));
         for number in 0..MAX_REMEMBERED_EVENTS {

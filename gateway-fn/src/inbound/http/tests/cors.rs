@@ -56,7 +56,7 @@ async fn every_answer_to_an_origin_allows_any_origin() {
 }
 
 #[tokio::test]
-async fn with_a_cookie_the_origin_is_named() {
+async fn a_request_with_a_cookie_has_its_own_origin_allowed() {
     let reply = send(request("GET", "/", &[ORIGIN, ("cookie", "a=b")], "")).await;
     assert_eq!(
         reply.header("access-control-allow-origin"),

@@ -18,19 +18,24 @@ pub(in crate::host::lambda::websocket) enum ConnectionsError {
     #[error("the client has disconnected")]
     Gone,
     /// The service refused the call.
-    #[error("AWS refused the call with status {status}")]
+    #[error("@connections refused the call with status {status}")]
     Refused {
         /// The HTTP status.
         status: u16,
     },
     /// There was no response in time.
-    #[error("AWS did not respond in time")]
+    #[error("@connections did not respond in time")]
     NoResponse,
     /// There are no credentials, or the client's configuration is invalid.
-    #[error("the call of AWS could not be made")]
+    #[error(
+        "the call to @connections was not sent: the AWS credentials are missing, or the client is misconfigured"
+    )]
     NotSent,
     /// The event does not name a valid API and stage, or the region is unknown.
-    #[error("the API of the connection is unknown")]
+    #[error(
+        "the URL of @connections is unknown: AWS_REGION is missing, or the event has no valid API id and stage; \
+         set `connections_url` under `gateway.function.websocket`"
+    )]
     UnknownEndpoint,
 }
 

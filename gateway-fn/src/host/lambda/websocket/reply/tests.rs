@@ -66,7 +66,7 @@ fn a_small_response_is_one_message_without_a_mark() {
 }
 
 #[test]
-fn the_whole_is_a_part_without_mark_with_the_documents_of_all() {
+fn the_joined_parts_are_the_unsplit_response() {
     let whole =
         parse(&encode(&response(documents_of_all_sizes()), Subprotocol::Json).expect("encoded"));
     let parts = encode_response(response(documents_of_all_sizes()), Subprotocol::Json, SMALL)

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 
-/// The server.
+/// A server in place of AWS.
 pub(super) struct Aws {
     pub(super) url: String,
     state: Arc<ServerState>,

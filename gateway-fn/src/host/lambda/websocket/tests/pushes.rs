@@ -105,7 +105,7 @@ async fn a_client_gets_an_error_when_parts_cannot_be_sent() {
     );
     assert_eq!(
         error["detail"],
-        "the response could not be sent: AWS refused the call with status 403"
+        "the response could not be sent: @connections refused the call with status 403"
     );
 }
 
