@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_std_error_is_named_by_its_type() {
+    fn a_std_error_has_the_name_of_its_type() {
         let error: Error = "x".parse::<u8>().expect_err("no number").into();
         assert_eq!(
             error.to_string(),

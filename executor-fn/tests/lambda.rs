@@ -118,7 +118,7 @@ async fn a_command_answers_and_is_restarted_when_it_dies() {
     }
     let first = function.command();
     function::kill(first);
-    // An error if the death is not noticed yet, else an answer of the next run.
+    // An error if the end of the command is not noticed yet, otherwise an answer of the next run.
     let meanwhile = api.invoke(&invocation(1)).await;
     if let Outcome::Error(_) = meanwhile {
         let error = function_error(meanwhile);

@@ -28,7 +28,7 @@ static SOURCE: OnceLock<Source> = OnceLock::new();
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
 /// How long an idle connection is kept. A frozen function does not notice that a connection is closed, and a request over
-/// a dead connection is lost: nothing tells then whether the function has run, so the request cannot be retried. The
+/// a dead connection is lost: the caller cannot know whether the function has run, so the request cannot be retried. The
 /// clock goes on during the freeze, so that connections from before it are not reused. Five seconds are enough for the
 /// calls of one request, and for requests in quick succession.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -80,7 +80,7 @@ impl Context {
     }
 }
 
-/// For one Executor.
+/// The largest reserve for one Executor.
 const MAX_RESERVE: Duration = Duration::from_secs(1);
 
 impl Trace {

@@ -50,7 +50,7 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     graph: Arc<FlowGraph>,
     known: Arc<KnownEndpoints>,
-    /// By the index of the graph's node.
+    /// The deployments, by the index of their node in the graph.
     deployments: Vec<Deployment>,
     /// One permit for each request that may run at once.
     admission: Arc<Semaphore>,
@@ -59,7 +59,7 @@ struct Shared {
     discovering: AtomicBool,
     /// Requests of Flows with floating Executors, which outlive their answers.
     floating: TaskTracker,
-    /// Discovery.
+    /// The task that asks the Executors for their endpoints.
     background: TaskTracker,
     stopping: CancellationToken,
 }
@@ -88,7 +88,7 @@ impl Gateway {
     /// request waits, because an error would end the whole connection.
     ///
     /// # Errors
-    /// As [`Gateway::handle`]; a full Gateway is an error only when the deadline passes first.
+    /// The same as [`Gateway::handle`]; a full Gateway is an error only when the deadline passes first.
     pub async fn handle_in_turn(
         &self,
         request: DataRequest,
@@ -159,7 +159,7 @@ impl Gateway {
     /// Sends an empty request through every Executor, which does nothing with it.
     ///
     /// # Errors
-    /// As [`Gateway::handle`].
+    /// The same as [`Gateway::handle`].
     pub async fn try_dry_run(
         &self,
         documents: Documents,

@@ -41,11 +41,11 @@ impl Clients {
 /// One deployment of the Flow.
 #[derive(Debug)]
 pub enum Deployment {
-    /// Behind gRPC, on one or more replicas.
+    /// An Executor behind gRPC, on one or more replicas.
     Grpc(GrpcDeployment),
     /// One or more Lambda functions that take turns.
     Lambda(LambdaDeployment),
-    /// Compiled into this process.
+    /// An Executor that is compiled into this process.
     InProcess(Service),
 }
 
@@ -78,7 +78,7 @@ impl Deployment {
     /// Returns the endpoints that the Executor binds.
     ///
     /// # Errors
-    /// As [`Deployment::call`].
+    /// The same as [`Deployment::call`].
     pub async fn endpoints(&self) -> Result<Vec<String>, CallError> {
         match self {
             Self::Grpc(deployment) => deployment.endpoints().await,

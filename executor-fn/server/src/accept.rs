@@ -93,7 +93,7 @@ impl Incoming {
     }
 }
 
-/// An accepted connection, which counts as open until it is dropped: as a WebSocket too, which takes it over from HTTP.
+/// An accepted connection, which is open until it is dropped: also after a WebSocket has taken it over from HTTP.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,

@@ -54,7 +54,7 @@ pub struct Http2 {
     pub keep_alive_interval: Duration,
     /// How long the answer to a ping may take.
     pub keep_alive_timeout: Duration,
-    /// Requests of one connection at once.
+    /// The largest number of concurrent requests on one connection.
     pub max_concurrent_streams: u32,
     /// Flow control window of a request, in bytes.
     pub stream_window: u32,
@@ -63,9 +63,9 @@ pub struct Http2 {
 }
 
 impl Default for Http2 {
-    /// A client that is silently gone is noticed within about a minute. 1000 requests of a connection are as many as
-    /// Jina's own default `prefetch`. The windows hold a few large documents, which would otherwise wait for a round trip
-    /// each.
+    /// A client that has disconnected without a close is noticed within about a minute. 1000 requests of a connection are
+    /// Jina's default `prefetch`. The windows have room for a few large documents, which would otherwise wait for a round
+    /// trip each.
     fn default() -> Self {
         Self {
             keep_alive_interval: Duration::from_secs(45),
@@ -176,7 +176,7 @@ impl Http {
         builder
             .http2()
             .timer(TokioTimer::new())
-            // A gRPC client would find it among the trailing metadata of every error.
+            // A gRPC client would find the header `date` among the trailing metadata of every error.
             .auto_date_header(false)
             .keep_alive_interval(http2.keep_alive_interval)
             .keep_alive_timeout(http2.keep_alive_timeout)

@@ -1,4 +1,4 @@
-//! Runs a command that is an Executor over gRPC, an unchanged Python Executor for example, as a Lambda function: the
+//! Runs a command that serves an Executor over gRPC, such as an unchanged Python Executor, as a Lambda function: the
 //! command runs beside this process, and every invocation is forwarded to it on localhost.
 
 mod arguments;
@@ -77,7 +77,7 @@ pub(super) async fn serve_on_lambda(
     let result = tokio::select! {
         biased;
         result = &mut supervisor => {
-            // The invocations in flight are answered that the command is gone before this process ends.
+            // Invocations in flight get an error, that the command has ended, before this process exits.
             tokio::select! {
                 _ = answering => {}
                 _ = in_flight.drain(stop_timeout) => {}

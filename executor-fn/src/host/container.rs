@@ -39,8 +39,8 @@ pub struct ServeOptions {
 }
 
 impl Default for ServeOptions {
-    /// All interfaces and a free port, as in Jina. 256 MiB hold large batches of images, and bound the memory that a
-    /// compressed message can claim. 1024 requests on a connection hold a Gateway's default `prefetch` of 1000.
+    /// All interfaces and a free port, as in Jina. 256 MiB are enough for large batches of images, and limit the memory that
+    /// a compressed message can take. 1024 requests on a connection leave room for a Gateway's default `prefetch` of 1000.
     /// 10 000 requests and connections are the Gateway's own defaults: enough for several busy Gateways, and so many
     /// small tasks still fit into memory. Kubernetes kills after 30 seconds: 25 leave time to exit.
     fn default() -> Self {

@@ -51,8 +51,8 @@ Exit status:
 enum Command {
     /// Serve a Flow until SIGTERM or SIGINT (the default command)
     Serve(serve::ServeArgs),
-    /// Check a Flow and report its errors, without serving it (--strict: warnings are errors too; --print: show every
-    /// setting)
+    /// Check a Flow and report its errors, without serving it (--strict: treat warnings as errors;
+    /// --print: print the Flow with every setting)
     Check(check::CheckArgs),
     /// Serve one of the built-in Executors over gRPC
     Executor(executor::ExecutorArgs),

@@ -33,7 +33,7 @@ pub(super) struct Drive {
 
 #[derive(Default)]
 struct ConcurrentCalls {
-    /// Those that the client's answer waits for.
+    /// The calls that the client's answer waits for.
     awaited: FuturesUnordered<Call>,
     floating: FuturesUnordered<Call>,
 }
@@ -145,8 +145,8 @@ impl Drive {
         }
     }
 
-    /// Returns the context of a call to this node. Its deadline leaves time for the nodes behind it; a floating node, for
-    /// which no answer waits, has until the host ends.
+    /// Returns the context of a call to this node. Its deadline leaves time for the nodes behind it; a floating node,
+    /// which no answer waits for, has time until the end of the invocation or the process.
     fn context_for(&self, node: NodeId) -> Arc<Context> {
         let graph = &self.shared.graph;
         let deadline = match graph[node].is_awaited {

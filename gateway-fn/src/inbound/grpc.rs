@@ -31,7 +31,7 @@ use self::call::StreamingService;
 use super::Services;
 use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
-/// The services in reflection and health checks: those that Jina's Gateway lists (facts of Jina 3.13).
+/// The services in reflection and health checks, as Jina's Gateway lists them (facts of Jina 3.13).
 const SERVICES: &[&str] = &[
     "jina.JinaRPC",
     "jina.JinaSingleDataRequestRPC",
@@ -42,9 +42,9 @@ const SERVICES: &[&str] = &[
 /// The same services with authentication for different protocols.
 #[derive(Clone, Debug)]
 pub struct Routers {
-    /// For gRPC.
+    /// The services for gRPC.
     pub grpc: Router,
-    /// For gRPC-Web and Connect: callers are authenticated if `auth` applies to gRPC or to HTTP.
+    /// The services for gRPC-Web and Connect: callers are authenticated if `auth` applies to gRPC or to HTTP.
     pub over_http: Router,
 }
 

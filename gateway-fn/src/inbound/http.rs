@@ -94,7 +94,7 @@ struct HttpService {
     scripts: Scripts,
     /// Callers are authenticated if `auth` applies to any of these protocols.
     protocols: &'static [Protocol],
-    /// Zero if no route reads a body.
+    /// The largest body in bytes; zero if no route reads a body.
     max_body_bytes: usize,
     /// `/openapi.json`, written on the first request for it.
     openapi: OnceLock<Bytes>,

@@ -1,4 +1,4 @@
-//! What a host prepares once at start, and lends to the routers of every protocol.
+//! What a host prepares once at start and shares with the routers of every protocol.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     status::{GatewayStatus, ProcessInfo},
 };
 
-/// The Gateway of a Flow, the check of its callers, and its status. Clones share them.
+/// The Gateway of a Flow, the authentication of its callers, and its status. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Services {
     /// Handles requests. It does not check callers: each router does so before it.
@@ -28,7 +28,7 @@ pub enum StartError {
     /// A deployment cannot be called from this process.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
-    /// A key file or a key set that `auth` names cannot be used.
+    /// A key file or a key set in `auth` cannot be used.
     #[error("cannot set up `auth`")]
     Auth {
         /// Which file or key set, and why.
@@ -41,7 +41,7 @@ impl Services {
     /// Prepares what serves this Flow. Opens no connection; key files of `auth` are read.
     ///
     /// # Errors
-    /// When a deployment cannot be called from this process, or a file that `auth` names cannot be used.
+    /// When a deployment cannot be called from this process, or a file in `auth` cannot be used.
     pub fn new(
         config: &Config,
         registry: &Registry,

@@ -66,7 +66,7 @@ impl Retryable for AttemptError {
     }
 }
 
-/// For the log.
+/// Writes the attempt's error for the log.
 impl fmt::Display for AttemptError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.detail.as_str() {

@@ -29,19 +29,19 @@ pub use channel::{ChannelError, TlsRoots};
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
-    /// For one attempt; `None` waits without limit, as Jina does without `timeout_send`.
+    /// The timeout of one attempt; `None` waits without limit, as Jina does without `timeout_send`.
     pub timeout: Option<Duration>,
-    /// Attempts of one call. `None` is Jina's rule: one more than the replicas, and at least four.
+    /// The number of attempts of one call. `None` is Jina's rule: one more than the replicas, and at least four.
     pub attempts: Option<NonZeroUsize>,
     /// The compression of requests; answers may be compressed in any way.
     pub compression: Compression,
-    /// Bytes of an answer, decompressed.
+    /// The largest answer in bytes, decompressed.
     pub max_message_bytes: usize,
-    /// HTTP/2 connections to each replica.
+    /// The number of HTTP/2 connections to each replica.
     pub connections: NonZeroUsize,
     /// The certificate authorities that are trusted for TLS addresses.
     pub roots: TlsRoots,
-    /// Whether an error's text for the client names the addresses.
+    /// Whether an error's text for the client contains the addresses.
     pub show_addresses: bool,
     /// Counts the bytes of data requests and answers.
     pub traffic: Arc<Traffic>,
@@ -50,7 +50,7 @@ pub struct GrpcOptions {
 /// The address of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcAddress {
-    /// `host:port`, as error texts name it.
+    /// `host:port`, as in error texts.
     pub authority: String,
     /// Whether the connection is TLS.
     pub tls: bool,
@@ -123,7 +123,7 @@ impl GrpcDeployment {
             }
         };
         match result {
-            // Facts of Jina 3.13: an Executor without discovery counts as one that serves everything.
+            // As in Jina 3.13, an Executor without discovery is taken for one that serves every endpoint.
             Err(error) if is_unimplemented(&error.failure) => Ok(vec![DEFAULT_ENDPOINT.to_owned()]),
             result => result,
         }

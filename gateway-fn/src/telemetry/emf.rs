@@ -53,13 +53,13 @@ impl fmt::Debug for Output {
 pub struct Measurements {
     /// How long INIT took, if the invocation was a cold start.
     pub init: Option<Duration>,
-    /// From the event to the answer.
+    /// The time from the event to the answer.
     pub duration: Duration,
-    /// What happened to its requests.
+    /// What happened to the invocation's requests.
     pub record: RecordSnapshot,
     /// Byte counts of the whole invocation, by the name of the metric.
     pub bytes: Vec<(&'static str, u64)>,
-    /// Links the metrics to the log of the invocation.
+    /// The request id, which links the metrics to the log of the invocation.
     pub request_id: String,
 }
 
@@ -156,7 +156,7 @@ enum Unit {
     Milliseconds,
 }
 
-/// Characters of a dimension's value (CloudWatch, embedded metric format).
+/// The largest number of characters in a dimension's value (CloudWatch, embedded metric format).
 const MAX_DIMENSION_CHARS: usize = 1024;
 
 /// A line under construction.

@@ -32,7 +32,7 @@ async fn try_register() -> Result<(), Error> {
     let next = request(Method::GET, "/2020-01-01/extension/event/next")
         .header(IDENTIFIER, identifier)
         .body(Body::empty())?;
-    // INIT ends only when every extension waits for its next event. For this one none ever comes.
+    // INIT ends only when every extension waits for its next event. This one never receives an event.
     tokio::spawn(async move { client.call(next).await.map(drop) });
     Ok(())
 }

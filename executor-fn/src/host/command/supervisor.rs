@@ -43,9 +43,9 @@ const HTTP2_WINDOW_BYTES: u32 = 16 << 20;
 /// Whether the command can be called.
 #[derive(Clone, Debug)]
 pub(super) enum CommandState {
-    /// It cannot, for this reason.
+    /// The command cannot be called, for this reason.
     Unavailable(String),
-    /// It can, on this channel.
+    /// The command can be called on this channel.
     Ready(Channel),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Supervisor {
     state: watch::Sender<CommandState>,
     broken_call: Arc<Notify>,
     calls: TaskTracker,
-    /// Set when the command has to stop: by when.
+    /// The time by which the command must have ended; set when it has to stop.
     stop_deadline: watch::Receiver<Option<Instant>>,
 }
 
@@ -160,7 +160,7 @@ impl Supervisor {
         self.state.send_replace(CommandState::Unavailable(reason));
     }
 
-    /// Waits until the command has to stop, and returns by when.
+    /// Waits until the command has to stop. Returns the time by which it must have ended.
     async fn wait_for_stop(&self) -> Instant {
         let mut stop_deadline = self.stop_deadline.clone();
         let deadline = stop_deadline.wait_for(Option::is_some).await;
@@ -239,7 +239,7 @@ fn is_started(status: &Status) -> bool {
         && !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-/// Whether the status came from the command. Of a command that was ready any status will do.
+/// Whether the status came from the command. For a command that was ready before, any such status shows that it works.
 fn is_status_of_command(status: &Status) -> bool {
     !is_broken(status)
 }
@@ -255,7 +255,7 @@ async fn probe(endpoint: &Endpoint, is_alive: IsAlive) -> Option<Channel> {
 }
 
 /// Whether the connection broke, in contrast to an error status that the command sent: its own UNAVAILABLE does not mean
-/// that it is gone.
+/// that it has ended.
 pub(super) fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }

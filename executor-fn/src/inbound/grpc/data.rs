@@ -76,9 +76,9 @@ pub(super) trait Method: 'static {
 
 /// How a Jina 3.13 Executor answers a message that it cannot decode.
 pub(super) enum Undecodable {
-    /// With an answer whose status is an error.
+    /// The Executor sends an answer whose status is an error.
     ErrorAnswer,
-    /// With a gRPC error.
+    /// The Executor sends this gRPC error.
     Status(Status),
 }
 

@@ -180,7 +180,6 @@ async fn an_error_is_an_ok_answer_followed_by_a_trailer() {
     server.stop().await;
 }
 
-/// As Jina 3.13 answers them.
 #[tokio::test]
 async fn malformed_messages_are_answered_as_jina_does() {
     let server = serve(multi()).await;
@@ -214,7 +213,7 @@ async fn malformed_messages_are_answered_as_jina_does() {
     server.stop().await;
 }
 
-/// Where Jina 3.13 answers UNKNOWN, "the buffer is already decompressed".
+/// Unlike Jina 3.13, which answers UNKNOWN, "the buffer is already decompressed".
 #[tokio::test]
 async fn an_empty_message_is_an_empty_request() {
     let server = serve(multi()).await;

@@ -52,7 +52,7 @@ impl Deadline {
             (None, Some(caller)) => (caller, Self::Caller),
             (None, None) => return Self::Never,
         };
-        // A time that the clock cannot represent never comes.
+        // Without a deadline if the clock cannot represent that time.
         instant.checked_add(remaining).map_or(Self::Never, deadline)
     }
 

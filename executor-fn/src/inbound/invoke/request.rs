@@ -94,7 +94,7 @@ impl InvokeRequest {
         })
     }
 
-    /// When the caller stops waiting, in milliseconds since 1970; `None` if it did not say.
+    /// When the caller stops waiting, in milliseconds since 1970; `None` if the payload has no deadline.
     #[must_use]
     pub const fn deadline(&self) -> Option<u64> {
         self.deadline

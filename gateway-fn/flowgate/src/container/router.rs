@@ -17,11 +17,11 @@ pub(super) struct PortRouter {
     pub(super) http: Option<Router>,
     /// The gRPC services for clients without HTTP/2, on gRPC and HTTP ports.
     pub(super) grpc_web: Option<Router>,
-    /// The same for clients that use Connect.
+    /// The gRPC services for clients that use Connect.
     pub(super) connect: Option<Router>,
-    /// For requests that ask for an upgrade.
+    /// The routes for requests that ask for an upgrade.
     pub(super) websocket: Option<Router>,
-    /// Plain HTTP on a WebSocket port.
+    /// The routes for plain HTTP on a WebSocket port.
     pub(super) websocket_port_http: Option<Router>,
     /// Whether requests come over TLS.
     pub(super) is_tls: bool,

@@ -189,7 +189,7 @@ impl Function {
     }
 
     fn command(&self, path: &Path, runtime_api: SocketAddr) -> Command {
-        // The path is relative to the emulator's directory, and the process runs in the bootstrap's.
+        // The path is relative to the emulator's directory, and the process runs in the bootstrap's directory.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let directory = program.parent().unwrap_or_else(|| Path::new("/"));
         let mut command = Command::new(&program);

@@ -36,7 +36,7 @@ pub(super) struct Close {
 enum CloseHandshake {
     /// The client has sent its close frame, which is being answered.
     ByClient,
-    /// Send a close frame and wait for the client's.
+    /// Send a close frame and wait for the client's close frame.
     ByServer,
     /// Send a close frame and discard what the client sends, because its frames are no longer readable.
     ByServerWithoutFrames,

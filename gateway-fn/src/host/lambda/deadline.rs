@@ -54,14 +54,14 @@ impl Deadline {
         }
     }
 
-    /// Ends the invocation before the Gateway that makes it stops waiting, at `deadline` in milliseconds since 1970. At
-    /// least three quarters of a short time go to the Flow.
+    /// Ends the invocation before the calling Gateway stops waiting, at `deadline` in milliseconds since 1970. At least
+    /// three quarters of a short time go to the Flow.
     pub(super) fn limit_to_caller(&mut self, deadline: u64, settings: &FunctionConfig) {
         let Some(end) = from_unix_millis(deadline) else {
             return;
         };
         let remaining = end.duration_since(SystemTime::now()).unwrap_or_default();
-        // A time that the clock cannot represent never comes.
+        // No limit if the clock cannot represent that time.
         if let Some(end) = Instant::now().checked_add(remaining) {
             let margin = settings.answer_margin.min(remaining / 4);
             self.flow = self.flow.min(end - margin);

@@ -56,7 +56,7 @@ impl InvokeHandler for FlowHandler<'_> {
         Ok(Answer { request, is_error })
     }
 
-    /// An error of the Flow is a function error: there is no caller that looks into the status.
+    /// An error of the Flow is a function error: no caller reads the status.
     async fn process_json(&self, request: DataRequest) -> Result<DataRequest, FunctionError> {
         let answer = self.services.gateway.handle(request, self.context.clone());
         answer.await.map_err(|error| flow_error(&error))

@@ -51,7 +51,7 @@ struct RequestContext {
     http: Option<HttpContext>,
     /// Milliseconds since 1970, in payload version 2.0.
     time_epoch: Option<u64>,
-    /// The same in payload version 1.0.
+    /// Milliseconds since 1970, in payload version 1.0.
     request_time_epoch: Option<u64>,
 }
 
@@ -204,7 +204,7 @@ impl<'a> HttpEvent<'a> {
             None => self.strip_stage(whole),
         };
         let prefix = match self.request_context.path.as_deref() {
-            // `path` of a REST API's event lacks the stage, and the one in the context has it.
+            // `path` of a REST API's event lacks the stage, and the path in the context has it.
             Some(full) if self.raw_path.is_none() => {
                 full.strip_suffix(path).unwrap_or_default().to_owned()
             }

@@ -49,13 +49,14 @@ pub(super) struct EncodedResponse {
 /// The size of a response's body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyBytes {
+    /// The size before compression.
     pub(super) uncompressed: usize,
-    /// After compression, if there was any.
+    /// The size that is sent: after compression, if the body was compressed.
     pub(super) sent: usize,
 }
 
 impl ResponseFormat {
-    /// The most bytes that the response's JSON may have.
+    /// The largest size of the response's JSON, in bytes.
     pub(super) const fn max_bytes(self) -> usize {
         match self.source {
             EventSource::LoadBalancer => MAX_ALB_PAYLOAD_BYTES,
@@ -71,7 +72,7 @@ impl ResponseFormat {
     }
 
     /// Encodes a response, compressed if `compression` says so. A response that is too large becomes an error with its
-    /// size and the limit, which Lambda's own error would not name.
+    /// size and the limit, which Lambda's own error would not contain.
     pub(super) async fn encode(
         self,
         response: Response,
@@ -98,7 +99,7 @@ impl ResponseFormat {
             .await
     }
 
-    /// Encodes the error in place of a response with these headers, which keeps those for CORS.
+    /// Encodes the error in place of a response with these headers, which keeps the headers for CORS.
     async fn encode_too_large(
         self,
         headers: &HeaderMap,

@@ -61,7 +61,7 @@ pub(super) struct WebSocketEvents {
 }
 
 impl WebSocketEvents {
-    /// Makes no AWS client yet: a function that answers by route responses only needs none.
+    /// Makes no AWS client yet: a function that answers only by route responses needs none.
     pub(super) fn new(
         services: &Services,
         clients: &Clients,

@@ -1,4 +1,4 @@
-//! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what counts as a body.
+//! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what is a body.
 
 use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::reject::Rejection;
 
 /// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
 ///
-/// An empty body counts as `{}` for methods that usually have none: Jina requires a body for `DELETE /delete`, which
+/// An empty body means `{}` for methods that usually have none: Jina requires a body for `DELETE /delete`, which
 /// many clients cannot send.
 pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Rejection> {
     let (head, body) = request.into_parts();
@@ -134,7 +134,7 @@ mod tests {
         ));
     }
 
-    /// Seen at Jina 3.13.2.
+    /// Jina 3.13.2 gives the same results.
     #[test]
     fn json_is_recognised_by_its_content_type() {
         for (value, expected) in [

@@ -58,7 +58,7 @@ impl ApiInfo {
         }
     }
 
-    /// Describes the WebSocket port: FastAPI's defaults, which Jina 3.13 does not change there.
+    /// Describes the WebSocket port: FastAPI's defaults, which Jina 3.13 does not change for that port.
     pub(super) fn websocket_port() -> Self {
         Self {
             title: "FastAPI".to_owned(),

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug)]
 pub(super) struct PathTemplate {
     template: String,
-    /// Empty when the path has no parameters.
+    /// The parts of the path; empty when it has no parameters.
     parts: Vec<Part>,
 }
 

@@ -21,7 +21,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval between pings. A client that sends nothing for two intervals, not even a pong, has disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
 
-/// How long a client may take to receive a frame before it counts as disconnected.
+/// How long a client may take to receive a frame before it is treated as disconnected.
 const SEND_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// An open WebSocket.
@@ -165,7 +165,7 @@ impl Session {
         sent.map_err(|_| Disconnected)?.map_err(|_| Disconnected)
     }
 
-    /// Sends a close frame and waits for the client's; dropping the socket at once could lose the frame.
+    /// Sends a close frame and waits for the client's close frame; dropping the socket at once could lose the frame.
     async fn close(mut self, close: Close) {
         let handshake = async {
             if self.send(close.into()).await.is_ok() {

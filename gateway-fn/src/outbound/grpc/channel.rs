@@ -6,7 +6,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::GrpcAddress;
 
-/// A replica that does not accept a connection within this time counts as unreachable. It is far longer than a healthy
+/// A replica that does not accept a connection within this time is treated as unreachable. It is far longer than a healthy
 /// network needs, and short enough that attempts at other replicas still help the client.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

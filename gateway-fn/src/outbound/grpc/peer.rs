@@ -1,4 +1,4 @@
-//! Calls the gRPC services at one address, by the method that the peer there implements.
+//! Calls the gRPC services at one address, by the method that the peer implements.
 
 use std::{
     sync::{

@@ -196,7 +196,7 @@ mod tests {
             let chosen = json!({"Sec-WebSocket-Protocol": "bytes"});
             assert_eq!(response, json!({"statusCode": 200, "headers": chosen}));
         }
-        // As in the container.
+        // The container does the same.
         assert_eq!(offer(credential.clone()).await, json!({"statusCode": 200}));
         let other = offer(format!("chat, {credential}")).await;
         assert_eq!(other, json!({"statusCode": 400}));

@@ -25,14 +25,14 @@ pub(super) struct Connections {
 /// The configuration of AWS clients.
 #[derive(Debug)]
 pub(super) enum AwsConfig {
-    /// The environment's, read when the first client is made.
+    /// The configuration from the environment, read when the first client is made.
     Environment,
     #[cfg(test)]
     Fixed(Box<SdkConfig>),
 }
 
 /// Where `@connections` is. Calls are signed and carry responses, and an event may contain anything. So the host comes
-/// from the settings, or is made of the API's id and the function's own region.
+/// from the settings, or is built from the API's id and the function's own region.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
     /// The URL from the settings.

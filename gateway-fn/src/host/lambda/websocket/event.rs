@@ -19,7 +19,7 @@ pub(super) struct Event {
     pub(super) is_base64_encoded: bool,
 }
 
-/// `requestContext`.
+/// The event's `requestContext`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestContext {

@@ -19,7 +19,7 @@ use crate::inbound::websocket::{
 pub(super) struct Message {
     /// The format of its reply.
     pub(super) format: Subprotocol,
-    /// As the client sent it, or base64 where API Gateway converted it to bytes.
+    /// The text as the client sent it, or base64 where API Gateway converted it to bytes.
     text: String,
     /// Whether it came by the route `ping`.
     is_ping_route: bool,
@@ -30,7 +30,7 @@ pub(super) struct Message {
 pub(super) enum Content {
     /// The client keeps an idle connection open, and receives this text.
     Ping(&'static str),
-    /// As in the container.
+    /// The same input as in the container.
     Input(Input),
 }
 
@@ -138,7 +138,7 @@ fn undo_conversion(body: String) -> String {
         .unwrap_or(body)
 }
 
-/// Bytes of a client's id for a request, which goes into its response and every part of it.
+/// The largest number of bytes in a client's id for a request, which goes into its response and every part of it.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(super) enum AsyncRequestError {
         limits::MAX_ASYNC_INVOKE_PAYLOAD_BYTES
     )]
     TooLarge {
-        /// Bytes of the event.
+        /// The event's size in bytes.
         bytes: usize,
     },
     /// Lambda did not accept it.

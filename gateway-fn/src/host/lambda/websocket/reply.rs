@@ -29,14 +29,14 @@ pub(super) struct Reply {
 /// The limits for the messages of one response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageLimits {
-    /// Bytes of each message.
+    /// The largest size of each message, in bytes.
     pub(super) message_bytes: usize,
-    /// Number of messages.
+    /// The largest number of messages.
     pub(super) parts: usize,
 }
 
 impl Reply {
-    /// A reply of one message.
+    /// Returns a reply of one message.
     pub(super) fn message(request_id: String, format: Subprotocol, message: String) -> Self {
         Self {
             request_id,
@@ -90,9 +90,9 @@ fn encode_response(
 struct Split {
     format: Subprotocol,
     limits: MessageLimits,
-    /// Bytes of the whole response as one message.
+    /// The size of the whole response as one message, in bytes.
     total_bytes: usize,
-    /// Bytes of JSON that an empty response has.
+    /// The size of an empty response's JSON, in bytes.
     empty_json_bytes: usize,
     /// The response without its documents.
     envelope: DataRequest,
@@ -195,7 +195,7 @@ impl Split {
             })
     }
 
-    /// Returns the most bytes that a document adds to a part.
+    /// Returns the largest number of bytes that a document adds to a part.
     fn size(&self, document: &DocumentProto) -> Result<usize, MessageError> {
         if self.format == Subprotocol::Bytes {
             return Ok(document.encoded_len() + MAX_FIELD_HEAD_BYTES);

@@ -14,7 +14,7 @@ use crate::aws::{
 /// Why a call of `@connections` failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::host::lambda::websocket) enum ConnectionsError {
-    /// `@connections` does not know the connection, or not any more.
+    /// `@connections` does not know the connection, or no longer.
     #[error("the client has disconnected")]
     Gone,
     /// The service refused the call.
@@ -31,7 +31,7 @@ pub(in crate::host::lambda::websocket) enum ConnectionsError {
         "the call to @connections was not sent: the AWS credentials are missing, or the client is misconfigured"
     )]
     NotSent,
-    /// The event does not name a valid API and stage, or the region is unknown.
+    /// The event has no valid API id and stage, or the region is unknown, and no URL is set.
     #[error(
         "the URL of @connections is unknown: AWS_REGION is missing, or the event has no valid API id and stage; \
          set `connections_url` under `gateway.function.websocket`"
@@ -49,7 +49,7 @@ struct AttemptError {
 /// because a connection of a process that was frozen is often dead; so a message may arrive twice.
 ///
 /// # Errors
-/// The last attempt's.
+/// The error of the last attempt.
 pub(super) async fn call<T, E, F>(
     deadline: Instant,
     send: impl Fn() -> F,
