@@ -130,7 +130,7 @@ impl GatewayError {
         }
     }
 
-    /// The text for the client. For a failed call it is Jina's own (facts of Jina 3.13, recordings
+    /// The text for the client. For a failed call it is Jina's own (Jina 3.13, recordings
     /// `grpc/44-executor_down_dry_run`, `http/39-executor_down_dry_run`).
     #[must_use]
     pub fn detail(&self) -> String {

@@ -175,7 +175,7 @@ impl Gateway {
             documents,
             ..Default::default()
         };
-        // An Executor that answers with an error is up: a dry run checks nothing else (facts of Jina 3.13).
+        // An Executor that answers with an error is up: a dry run checks nothing else (Jina 3.13).
         self.handle(request, context)
             .await
             .map(|_| StatusProto::default())

@@ -102,7 +102,7 @@ async fn call_in_process(
         .map_err(|_| CallError::deadline_exceeded(service.deployment()))
 }
 
-/// Returns how many attempts a call may take: the setting, otherwise Jina's `max(3, replicas) + 1` (facts of Jina
+/// Returns how many attempts a call may take: the setting, otherwise Jina's `max(3, replicas) + 1` (Jina
 /// 3.13).
 fn max_attempts(setting: Option<NonZeroUsize>, replicas: usize) -> usize {
     setting.map_or_else(|| replicas.max(3) + 1, NonZeroUsize::get)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use flowgate_server::Incoming;
+use flowgate_server::{Http2, Incoming};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -41,7 +41,7 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     /// All interfaces and a free port, as in Jina. 256 MiB are enough for large batches of images, and limit the memory that
     /// a compressed message can take. 1024 requests on a connection leave room for a Gateway's default `prefetch` of 1000.
-    /// 10 000 requests and connections are the Gateway's own defaults: enough for several busy Gateways, and so many
+    /// 10 000 requests and connections are the Gateway's own defaults: enough for several busy Gateways, and as many
     /// small tasks still fit into memory. Kubernetes kills after 30 seconds: 25 leave time to exit.
     fn default() -> Self {
         Self {
@@ -111,16 +111,15 @@ async fn server(
         max_concurrent_requests: options.max_concurrent_requests,
     };
     let routes = introspection.add_to(routes(service, limits));
+    let http2 = Http2::default();
     Server::builder()
         // Jina's interval, but a longer timeout than its 5 seconds: a Python Gateway may be busy that long with
         // one large request. Jina's clients ping every 10 seconds even when idle, which this server allows.
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .max_concurrent_streams(options.max_concurrent_streams)
-        // HTTP/2's initial windows of 64 KiB would make large documents wait for the peer several times per
-        // megabyte.
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             Incoming::new(listener, Incoming::limit(options.max_connections)).into_stream(),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use flowgate_flow::graph::{Edge, FlowGraph, NodeId};
 
-use self::command_line::{Argument, Kind};
+use self::command_line::Argument;
 use super::{
     Config, Loaded,
     address::AddressError,
@@ -13,6 +13,7 @@ use super::{
     executor::{self, ExecutorConfig},
     flow_file, gateway,
     graph::{self, Part},
+    jina_keys::ArgumentKind,
     node::{Key, Node, Value},
     scalar::Typing,
     section::{Commas, Entry, Item, KeyStyle, Layer, Section},
@@ -54,17 +55,17 @@ pub(super) fn load(
 fn entry(argument: &Argument, report: &mut Report) -> (Key, Node) {
     let text = |text: &String| Value::Text(text.clone());
     let value = match (argument.kind, argument.values.first()) {
-        (Kind::Flag, _) => Value::Bool(true),
-        (Kind::Text, Some(value)) => text(value),
-        (Kind::Json, Some(value)) => json(argument.name, value, report),
-        (Kind::List | Kind::OptionalList, Some(_)) => Value::List(
+        (ArgumentKind::Flag, _) => Value::Bool(true),
+        (ArgumentKind::Text, Some(value)) => text(value),
+        (ArgumentKind::Json, Some(value)) => json(argument.name, value, report),
+        (ArgumentKind::List | ArgumentKind::OptionalList, Some(_)) => Value::List(
             argument
                 .values
                 .iter()
                 .map(|value| Node::new(text(value), None))
                 .collect(),
         ),
-        (_, None) | (Kind::Ignored, _) => Value::Null,
+        (_, None) | (ArgumentKind::Ignored, _) => Value::Null,
     };
     let key = Key::new(&argument.name.replace('-', "_"), None);
     (key, Node::new(value, None))

@@ -1,5 +1,5 @@
-//! The keys that Jina 3.13 accepts in a Flow, and warnings of keys that neither Jina nor Flowgate has. Such a key has no
-//! effect, as in Jina.
+//! The keys that Jina 3.13 accepts in a Flow and on the command line of `jina gateway`, and warnings of keys that neither
+//! Jina nor Flowgate has. Such a key has no effect, as in Jina.
 
 use super::{
     diagnostic::{Place, Report, suggestion},
@@ -43,8 +43,10 @@ pub(super) fn check(
         .iter()
         .filter(|(key, _)| !is_known(key, flowgate_keys))
     {
-        let all = JINA_KEYS
-            .split_whitespace()
+        let all: Vec<String> = jina_keys().collect();
+        let all = all
+            .iter()
+            .map(String::as_str)
             .chain(flowgate_keys.iter().copied());
         let hint = suggestion(&key.normalized(), all);
         report.warn(
@@ -57,21 +59,100 @@ pub(super) fn check(
 
 fn is_known(key: &Key, flowgate_keys: &[&str]) -> bool {
     let name = key.normalized();
-    flowgate_keys.contains(&name.as_str())
-        || JINA_KEYS.split_whitespace().any(|known| known == name)
+    flowgate_keys.contains(&name.as_str()) || jina_keys().any(|known| known == name)
 }
 
-/// All arguments of Jina 3.13's Flow, client, Gateway and deployments, whether they have an effect in Flowgate or not.
-const JINA_KEYS: &str = "
-asyncio compression connection_list cors deployment_role deployments_addresses deployments_disable_reduce
-deployments_metadata deployments_no_reduce description disable_auto_volume disable_reduce docker_kwargs entrypoint
-env exit_on_exceptions expose_endpoints expose_graphql_endpoint external extra_search_paths floating force
-force_update gpus graph_conditions graph_description grpc_metadata grpc_server_options host host_in https inspect
-install_requirements jcloud k8s_namespace log_config method metrics metrics_exporter_host metrics_exporter_port
-monitoring name native needs no_crud_endpoints no_debug_endpoints no_reduce noblock_on_start output_array_type
-pod_role polling port port_expose port_in port_monitoring ports prefetch protocol protocols proxy py_modules quiet
-quiet_error reload replicas retries runtime_cls shard_id shards ssl_certfile ssl_keyfile timeout_ctrl timeout_ready
-timeout_send title tls traces_exporter_host traces_exporter_port tracing uses uses_after uses_after_address
-uses_before uses_before_address uses_dynamic_batching uses_metas uses_requests uses_with uvicorn_kwargs volumes when
-workspace workspace_id
+/// Every key that Jina has, in the spelling of a Flow file.
+fn jina_keys() -> impl Iterator<Item = String> {
+    let gateway = GATEWAY_ARGUMENTS.iter().flat_map(|(names, _)| *names);
+    let gateway = gateway.map(|name| name.replace('-', "_"));
+    gateway.chain(OTHER_KEYS.split_whitespace().map(str::to_owned))
+}
+
+/// How many values an argument takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ArgumentKind {
+    /// One text.
+    Text,
+    /// One text, which is a JSON document.
+    Json,
+    /// At least one text.
+    List,
+    /// Any number of texts.
+    OptionalList,
+    /// No value.
+    Flag,
+    /// Any number of values. The argument has no effect here, because it is about Jina's Python processes.
+    Ignored,
+}
+
+/// All arguments of `jina gateway` in Jina 3.13: their names, the first of which is also the key of a Flow file.
+pub(super) const GATEWAY_ARGUMENTS: &[(&[&str], ArgumentKind)] = &[
+    (&["compression"], ArgumentKind::Text),
+    (&["cors"], ArgumentKind::Flag),
+    (&["deployments-addresses"], ArgumentKind::Json),
+    (&["deployments-metadata"], ArgumentKind::Json),
+    (
+        &["deployments-no-reduce", "deployments-disable-reduce"],
+        ArgumentKind::Json,
+    ),
+    (&["description"], ArgumentKind::Text),
+    (&["docker-kwargs"], ArgumentKind::Ignored),
+    (&["entrypoint"], ArgumentKind::Ignored),
+    (&["env"], ArgumentKind::Ignored),
+    // A Flow file may have this one as a map or as JSON, so it is read there.
+    (&["expose-endpoints"], ArgumentKind::Text),
+    (&["expose-graphql-endpoint"], ArgumentKind::Flag),
+    (&["floating"], ArgumentKind::Ignored),
+    (&["graph-conditions"], ArgumentKind::Json),
+    (&["graph-description"], ArgumentKind::Json),
+    (&["grpc-server-options"], ArgumentKind::Json),
+    (&["host", "host-in"], ArgumentKind::Text),
+    (&["k8s-namespace"], ArgumentKind::Ignored),
+    (&["log-config"], ArgumentKind::Ignored),
+    (&["metrics"], ArgumentKind::Flag),
+    (&["metrics-exporter-host"], ArgumentKind::Ignored),
+    (&["metrics-exporter-port"], ArgumentKind::Ignored),
+    (&["monitoring"], ArgumentKind::Flag),
+    (&["name"], ArgumentKind::Text),
+    (&["native"], ArgumentKind::Ignored),
+    (&["no-crud-endpoints"], ArgumentKind::Flag),
+    (&["no-debug-endpoints"], ArgumentKind::Flag),
+    (
+        &["port", "port-expose", "port-in", "ports"],
+        ArgumentKind::List,
+    ),
+    (&["port-monitoring"], ArgumentKind::Ignored),
+    (&["prefetch"], ArgumentKind::Text),
+    (&["protocol", "protocols"], ArgumentKind::List),
+    (&["proxy"], ArgumentKind::Flag),
+    (&["py-modules"], ArgumentKind::Ignored),
+    (&["quiet"], ArgumentKind::Ignored),
+    (&["quiet-error"], ArgumentKind::Ignored),
+    (&["reload"], ArgumentKind::Ignored),
+    (&["retries"], ArgumentKind::Text),
+    (&["runtime-cls"], ArgumentKind::Ignored),
+    (&["ssl-certfile"], ArgumentKind::Text),
+    (&["ssl-keyfile"], ArgumentKind::Text),
+    (&["timeout-ctrl"], ArgumentKind::Ignored),
+    (&["timeout-ready"], ArgumentKind::Ignored),
+    (&["timeout-send"], ArgumentKind::Text),
+    (&["title"], ArgumentKind::Text),
+    (&["traces-exporter-host"], ArgumentKind::Ignored),
+    (&["traces-exporter-port"], ArgumentKind::Ignored),
+    (&["tracing"], ArgumentKind::Flag),
+    (&["uses"], ArgumentKind::Text),
+    (&["uses-with"], ArgumentKind::Ignored),
+    (&["uvicorn-kwargs"], ArgumentKind::OptionalList),
+    (&["workspace"], ArgumentKind::Ignored),
+];
+
+/// The arguments of Jina 3.13's Flow, client and deployments that its Gateway does not have, whether they have an effect in
+/// Flowgate or not. Those of the Gateway are in the table of its command line.
+const OTHER_KEYS: &str = "
+asyncio connection_list deployment_role disable_auto_volume disable_reduce exit_on_exceptions external
+extra_search_paths force force_update gpus grpc_metadata https inspect install_requirements jcloud method needs
+no_reduce noblock_on_start output_array_type pod_role polling replicas shard_id shards tls uses_after
+uses_after_address uses_before uses_before_address uses_dynamic_batching uses_metas uses_requests volumes when
+workspace_id
 ";

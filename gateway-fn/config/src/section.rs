@@ -319,6 +319,32 @@ impl<'a> Entry<'a> {
         None
     }
 
+    /// Returns the value, which must be a URL without user and password: the clients that call it send neither, and a
+    /// password must not appear in errors or in a printed Flow.
+    pub(super) fn url(
+        &self,
+        is_url: impl Fn(&str) -> bool,
+        expected: &str,
+        report: &mut Report,
+    ) -> Option<String> {
+        let url = self.node.text();
+        let has_user = |url: &String| {
+            let (_, rest) = url.split_once("://").unwrap_or_default();
+            rest.split('/').next().unwrap_or_default().contains('@')
+        };
+        if url.as_ref().is_some_and(has_user) {
+            let found = "a URL with a user or a password";
+            report.error(
+                &self.place,
+                found,
+                format!("{expected}, without user and password"),
+            );
+            return None;
+        }
+        url.filter(|url| is_url(url))
+            .or_else(|| self.invalid(expected, report))
+    }
+
     /// Warns of unset variables in a text that is used unchanged: they stay in the text, as in Jina.
     pub(super) fn check_variables(&self, report: &mut Report) {
         for unset in self

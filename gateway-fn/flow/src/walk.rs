@@ -70,7 +70,7 @@ pub enum WalkError {
     #[error("cannot decode the parameters of the request")]
     Parameters(#[from] flowgate_proto::DecodeError),
     /// The client's documents must be decoded for a node, and cannot be.
-    #[error("executor {node}: cannot decode the documents of the request")]
+    #[error("executor `{node}`: cannot decode the documents of the request")]
     Documents {
         /// The name of the node.
         node: String,
@@ -78,7 +78,7 @@ pub enum WalkError {
         source: DocumentsError,
     },
     /// The documents of another Executor's response must be decoded for a node, and cannot be.
-    #[error("executor {node}: cannot decode the documents that another executor returned")]
+    #[error("executor `{node}`: cannot decode the documents that another executor returned")]
     ExecutorDocuments {
         /// The name of the node.
         node: String,
@@ -86,7 +86,7 @@ pub enum WalkError {
         source: DocumentsError,
     },
     /// A node's condition cannot be evaluated for a document.
-    #[error("executor {node}: cannot evaluate its condition")]
+    #[error("executor `{node}`: cannot evaluate its condition")]
     Filter {
         /// The node with the condition.
         node: String,

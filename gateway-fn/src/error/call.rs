@@ -8,7 +8,7 @@ use super::ErrorCode;
 
 /// Why a call to a deployment failed, after all attempts.
 #[derive(Debug, thiserror::Error)]
-#[error("call to executor {deployment} failed: {}", self.cause())]
+#[error("call to executor `{deployment}` failed: {}", self.cause())]
 pub struct CallError {
     /// The deployment's name.
     pub deployment: String,
@@ -82,7 +82,7 @@ impl CallError {
         }
     }
 
-    /// The text for the client, in Jina's words where Jina has such an error (facts of Jina 3.13, recording
+    /// The text for the client, in Jina's words where Jina has such an error (Jina 3.13, recording
     /// `grpc/44-executor_down_dry_run`).
     #[must_use]
     pub fn detail(&self) -> String {
@@ -113,7 +113,7 @@ impl CallError {
         }
     }
 
-    /// The text that fits into a WebSocket close frame (facts of Jina 3.13, recordings
+    /// The text that fits into a WebSocket close frame (Jina 3.13, recordings
     /// `ws/11-executor_down`, `ws/12-timeout`).
     #[must_use]
     pub fn short_detail(&self) -> String {

@@ -16,7 +16,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 impl Gateway {
-    /// Starts discovery with the first request, as Jina does (facts of Jina 3.13). An Executor is not skipped before it
+    /// Starts discovery with the first request, as Jina does (Jina 3.13). An Executor is not skipped before it
     /// has answered.
     pub(super) fn start_discovery(&self) {
         if self.0.discovering.swap(true, Ordering::Relaxed) {

@@ -23,7 +23,7 @@ use crate::outbound::{
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
     /// No Executor of the name is compiled in.
-    #[error("executor {executor}: no executor {name:?} is compiled in (known: {})", known.join(", "))]
+    #[error("executor `{executor}`: no executor {name:?} is compiled in (known: {})", known.join(", "))]
     UnknownInProcess {
         /// The deployment's name.
         executor: String,
@@ -33,7 +33,7 @@ pub enum DeploymentError {
         known: Vec<String>,
     },
     /// An address or the trusted roots cannot be used.
-    #[error("executor {executor}: {source}")]
+    #[error("executor `{executor}`: {source}")]
     Channel {
         /// The deployment's name.
         executor: String,
@@ -42,7 +42,7 @@ pub enum DeploymentError {
     },
     /// An entry of `grpc_metadata` is not valid gRPC metadata. The value is not shown, because it may be a secret.
     #[error(
-        "executor {executor}: the key or value of grpc_metadata {key:?} is not valid gRPC metadata"
+        "executor `{executor}`: the key or value of grpc_metadata {key:?} is not valid gRPC metadata"
     )]
     Metadata {
         /// The deployment's name.

@@ -31,7 +31,7 @@ use self::call::StreamingService;
 use super::Services;
 use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
-/// The services in reflection and health checks, as Jina's Gateway lists them (facts of Jina 3.13).
+/// The services in reflection and health checks, as Jina's Gateway lists them (Jina 3.13).
 const SERVICES: &[&str] = &[
     "jina.JinaRPC",
     "jina.JinaSingleDataRequestRPC",
@@ -128,7 +128,7 @@ impl JinaSingleDataRequestRpc for GatewayService {
 #[tonic::async_trait]
 impl JinaGatewayDryRunRpc for GatewayService {
     async fn dry_run(&self, request: Request<()>) -> Result<Response<StatusProto>, Status> {
-        // Over gRPC Jina's dry run sends one document, over the other protocols none (facts of Jina 3.13).
+        // Over gRPC Jina's dry run sends one document, over the other protocols none (Jina 3.13).
         let document = DocumentProto {
             id: generate_id(),
             ..Default::default()

@@ -2,80 +2,7 @@
 
 use std::fmt;
 
-/// How many values an argument takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// One text.
-    Text,
-    /// One text, which is a JSON document.
-    Json,
-    /// At least one text.
-    List,
-    /// Any number of texts.
-    OptionalList,
-    /// No value.
-    Flag,
-    /// Any number of values. The argument has no effect here, because it is about Jina's Python processes.
-    Ignored,
-}
-
-/// All arguments of `jina gateway` in Jina 3.13: their names, the first of which is also the key of a Flow file.
-const ARGUMENTS: &[(&[&str], Kind)] = &[
-    (&["compression"], Kind::Text),
-    (&["cors"], Kind::Flag),
-    (&["deployments-addresses"], Kind::Json),
-    (&["deployments-metadata"], Kind::Json),
-    (
-        &["deployments-no-reduce", "deployments-disable-reduce"],
-        Kind::Json,
-    ),
-    (&["description"], Kind::Text),
-    (&["docker-kwargs"], Kind::Ignored),
-    (&["entrypoint"], Kind::Ignored),
-    (&["env"], Kind::Ignored),
-    // A Flow file may have this one as a map or as JSON, so it is read there.
-    (&["expose-endpoints"], Kind::Text),
-    (&["expose-graphql-endpoint"], Kind::Flag),
-    (&["floating"], Kind::Ignored),
-    (&["graph-conditions"], Kind::Json),
-    (&["graph-description"], Kind::Json),
-    (&["grpc-server-options"], Kind::Json),
-    (&["host", "host-in"], Kind::Text),
-    (&["k8s-namespace"], Kind::Ignored),
-    (&["log-config"], Kind::Ignored),
-    (&["metrics"], Kind::Flag),
-    (&["metrics-exporter-host"], Kind::Ignored),
-    (&["metrics-exporter-port"], Kind::Ignored),
-    (&["monitoring"], Kind::Flag),
-    (&["name"], Kind::Text),
-    (&["native"], Kind::Ignored),
-    (&["no-crud-endpoints"], Kind::Flag),
-    (&["no-debug-endpoints"], Kind::Flag),
-    (&["port", "port-expose", "port-in", "ports"], Kind::List),
-    (&["port-monitoring"], Kind::Ignored),
-    (&["prefetch"], Kind::Text),
-    (&["protocol", "protocols"], Kind::List),
-    (&["proxy"], Kind::Flag),
-    (&["py-modules"], Kind::Ignored),
-    (&["quiet"], Kind::Ignored),
-    (&["quiet-error"], Kind::Ignored),
-    (&["reload"], Kind::Ignored),
-    (&["retries"], Kind::Text),
-    (&["runtime-cls"], Kind::Ignored),
-    (&["ssl-certfile"], Kind::Text),
-    (&["ssl-keyfile"], Kind::Text),
-    (&["timeout-ctrl"], Kind::Ignored),
-    (&["timeout-ready"], Kind::Ignored),
-    (&["timeout-send"], Kind::Text),
-    (&["title"], Kind::Text),
-    (&["traces-exporter-host"], Kind::Ignored),
-    (&["traces-exporter-port"], Kind::Ignored),
-    (&["tracing"], Kind::Flag),
-    (&["uses"], Kind::Text),
-    (&["uses-with"], Kind::Ignored),
-    (&["uvicorn-kwargs"], Kind::OptionalList),
-    (&["workspace"], Kind::Ignored),
-];
+use crate::jina_keys::{ArgumentKind, GATEWAY_ARGUMENTS};
 
 /// The arguments of a `jina gateway` command line.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -89,7 +16,7 @@ pub struct GatewayArgs {
 pub(super) struct Argument {
     /// The first of its names.
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ArgumentKind,
     pub(super) values: Vec<String>,
 }
 
@@ -131,7 +58,7 @@ impl GatewayArgs {
                 }
             }
             match find(name) {
-                Some((_, Kind::Flag)) if value.is_some() => {
+                Some((_, ArgumentKind::Flag)) if value.is_some() => {
                     return Err(ArgumentError::UnexpectedValue(name.to_owned()));
                 }
                 Some((known, kind)) => args.set(known, kind, name, values)?,
@@ -156,20 +83,20 @@ impl GatewayArgs {
     fn set(
         &mut self,
         name: &'static str,
-        kind: Kind,
+        kind: ArgumentKind,
         name_as_given: &str,
         mut values: Vec<String>,
     ) -> Result<(), ArgumentError> {
         match kind {
-            Kind::Text | Kind::Json if values.is_empty() => {
+            ArgumentKind::Text | ArgumentKind::Json if values.is_empty() => {
                 return Err(ArgumentError::MissingValue(name_as_given.to_owned()));
             }
-            Kind::List if values.is_empty() => {
+            ArgumentKind::List if values.is_empty() => {
                 return Err(ArgumentError::MissingValues(name_as_given.to_owned()));
             }
-            Kind::Ignored => return Ok(()),
-            Kind::Text | Kind::Json => values.truncate(1),
-            Kind::List | Kind::OptionalList | Kind::Flag => {}
+            ArgumentKind::Ignored => return Ok(()),
+            ArgumentKind::Text | ArgumentKind::Json => values.truncate(1),
+            ArgumentKind::List | ArgumentKind::OptionalList | ArgumentKind::Flag => {}
         }
         self.arguments.retain(|argument| argument.name != name);
         self.arguments.push(Argument { name, kind, values });
@@ -198,9 +125,9 @@ impl fmt::Debug for GatewayArgs {
 }
 
 /// Finds an argument by one of its names or an abbreviation that fits only one name.
-fn find(name: &str) -> Option<(&'static str, Kind)> {
+fn find(name: &str) -> Option<(&'static str, ArgumentKind)> {
     let all = || {
-        ARGUMENTS
+        GATEWAY_ARGUMENTS
             .iter()
             .flat_map(|(names, kind)| names.iter().map(move |name| (*name, names[0], *kind)))
     };
@@ -289,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_name_is_in_the_table_once() {
-        let mut names: Vec<&str> = ARGUMENTS
+        let mut names: Vec<&str> = GATEWAY_ARGUMENTS
             .iter()
             .flat_map(|(names, _)| names.iter().copied())
             .collect();

@@ -90,8 +90,7 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> InvokeConfig {
 
 fn endpoint_url(section: &Section<'_>, report: &mut Report) -> Option<String> {
     let entry = section.find(&["endpoint_url"])?;
-    let url = entry.node.text().filter(|url| is_url(url));
-    url.or_else(|| entry.invalid("a URL, http://HOST:PORT or https://HOST", report))
+    entry.url(is_url, "a URL, http://HOST:PORT or https://HOST", report)
 }
 
 fn is_url(text: &str) -> bool {

@@ -43,6 +43,11 @@ fn invalid_settings_are_errors() {
     for (keys, key, message) in [
         ("{endpoint_url: '127.0.0.1:9001'}", "endpoint_url", "a URL"),
         ("{endpoint_url: 'ftp://h'}", "endpoint_url", "a URL"),
+        (
+            "{endpoint_url: 'https://user:swordfish@h'}",
+            "endpoint_url",
+            "without user and password",
+        ),
         ("{endpoint_url: 'http://h/?a=b'}", "endpoint_url", "a URL"),
         ("{region: Ireland}", "region", "eu-west-1"),
         ("{sign: false}", "sign", "endpoint_url"),

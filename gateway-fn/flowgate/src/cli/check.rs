@@ -22,8 +22,8 @@ pub(super) struct CheckArgs {
     /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
-    /// Print the Flow as normalised YAML: every setting with its value or default, references resolved. Values from the
-    /// environment stay ${{ ENV.NAME }}; literal API keys and grpc_metadata are printed as <redacted>
+    /// Print the Flow as normalized YAML: every setting with its value or default, references resolved. Values from the
+    /// environment stay ${{ ENV.NAME }}; literal API keys and grpc_metadata are redacted
     #[arg(long)]
     print: bool,
 }

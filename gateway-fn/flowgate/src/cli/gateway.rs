@@ -40,7 +40,7 @@ pub(super) async fn run(command: &GatewayCommand) -> Exit {
         }
     };
     for argument in args.unknown() {
-        tracing::warn!("ignored unknown argument: {argument}");
+        tracing::warn!(argument, "ignored an unknown argument");
     }
     match Config::from_gateway_args(&args, &env) {
         Ok(loaded) => serve::serve(loaded).await,

@@ -21,7 +21,7 @@ use super::context;
 use crate::{context::Context, error::ErrorCode, gateway::Gateway};
 
 /// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
-/// this effect (facts of Jina 3.13).
+/// this effect (Jina 3.13).
 const RESULTS_IN_ORDER: &str = "__results_in_order__";
 
 /// The streaming service.
@@ -132,7 +132,7 @@ fn shutdown_status(
 }
 
 /// Returns what to send for an outcome. A failed request ends the stream; if an Executor was unreachable, an empty message
-/// with the request's id comes first (facts of Jina 3.13).
+/// with the request's id comes first (Jina 3.13).
 fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Status>> {
     let (first, second) = match outcome {
         Outcome::Answer(answer) => (Ok(answer), None),

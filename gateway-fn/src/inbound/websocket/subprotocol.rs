@@ -29,7 +29,7 @@ pub(crate) enum Input {
 }
 
 impl Subprotocol {
-    /// Chooses by `sec-websocket-protocol`: `bytes` alone means protobuf, anything else JSON (facts of Jina 3.13).
+    /// Chooses by `sec-websocket-protocol`: `bytes` alone means protobuf, anything else JSON (Jina 3.13).
     pub(super) fn from_header(header: Option<&HeaderValue>) -> Self {
         match header {
             Some(value) if value == "bytes" => Self::Bytes,
@@ -77,7 +77,7 @@ fn describe(error: &FieldError) -> String {
     format!("{}: {}", steps.collect::<Vec<_>>().join("."), error.msg)
 }
 
-/// The message that ends a client's input (facts of Jina 3.13).
+/// The message that ends a client's input (Jina 3.13).
 const END: &[u8] = &[0];
 
 /// Reads a protobuf message.

@@ -10,7 +10,7 @@ use super::GrpcAddress;
 /// network needs, and short enough that attempts at other replicas still help the client.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Jina's own keep-alive (facts of Jina 3.13): its servers allow a ping every ten seconds.
+/// Jina's own keep-alive (Jina 3.13): its servers allow a ping every ten seconds.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -118,7 +118,7 @@ impl Peer {
         }
     }
 
-    /// Returns the peer's endpoints. The call carries no metadata, as in Jina (facts of Jina 3.13).
+    /// Returns the peer's endpoints. The call carries no metadata, as in Jina (Jina 3.13).
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, AttemptError> {
         let mut client = JinaDiscoverEndpointsRpcClient::new(self.channel());
         let call = tokio::time::timeout(DISCOVERY_TIMEOUT, client.endpoint_discovery(()));
@@ -192,7 +192,7 @@ impl Peer {
         self.receive(client.process_data(call), context).await
     }
 
-    /// Sends a stream of one request and returns the first answer (facts of Jina 3.13: a Gateway as an Executor).
+    /// Sends a stream of one request and returns the first answer (Jina 3.13: a Gateway as an Executor).
     async fn process_stream(
         &self,
         request: DataRequest,

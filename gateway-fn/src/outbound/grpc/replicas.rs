@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{ChannelError, GrpcAddress, GrpcOptions, peer::Peer};
 
-/// The replicas of one deployment. All requests share one round robin (facts of Jina 3.13).
+/// The replicas of one deployment. All requests share one round robin (Jina 3.13).
 #[derive(Debug)]
 pub(super) struct Rotation {
     replicas: Vec<Replica>,

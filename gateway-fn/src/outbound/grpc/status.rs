@@ -37,7 +37,7 @@ impl From<Status> for AttemptError {
     }
 }
 
-/// Returns the error of an attempt that took too long. Jina makes another attempt then (facts of Jina 3.13).
+/// Returns the error of an attempt that took too long. Jina makes another attempt then (Jina 3.13).
 pub(super) fn timed_out() -> AttemptError {
     AttemptError {
         is_retryable: true,
@@ -50,7 +50,7 @@ pub(super) const fn is_unimplemented(failure: &CallFailure) -> bool {
     matches!(failure, CallFailure::Status(Code::Unimplemented))
 }
 
-/// Whether Jina makes another attempt after this code (facts of Jina 3.13).
+/// Whether Jina makes another attempt after this code (Jina 3.13).
 const fn is_retryable(code: Code) -> bool {
     matches!(
         code,

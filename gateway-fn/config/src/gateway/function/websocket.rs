@@ -50,12 +50,10 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> WebSocketConfi
 
 fn connections_url(section: &Section<'_>, report: &mut Report) -> Option<String> {
     let entry = section.find(&["connections_url"])?;
-    let url = entry
-        .node
-        .text()
-        .filter(|text| text.starts_with("https://") || text.starts_with("http://"));
-    url.map(|url| url.trim_end_matches('/').to_owned())
-        .or_else(|| entry.invalid("an http:// or https:// URL like https://HOST/STAGE", report))
+    let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+    let expected = "an http:// or https:// URL like https://HOST/STAGE";
+    let url = entry.url(is_url, expected, report)?;
+    Some(url.trim_end_matches('/').to_owned())
 }
 
 /// 128 MB, more than a client can be expected to reassemble.

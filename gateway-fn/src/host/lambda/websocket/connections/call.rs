@@ -40,7 +40,7 @@ pub(in crate::host::lambda::websocket) enum ConnectionsError {
 }
 
 /// A failed attempt.
-struct AttemptError {
+struct CallAttemptError {
     error: ConnectionsError,
     retry_after: Option<Duration>,
 }
@@ -73,18 +73,18 @@ where
 async fn attempt<T, E: Error + 'static>(
     deadline: Instant,
     response: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, AttemptError> {
+) -> Result<T, CallAttemptError> {
     let deadline = deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
     match tokio::time::timeout_at(deadline, response).await {
-        Ok(response) => response.map_err(|error| AttemptError::from_sdk(&error)),
-        Err(_) => Err(AttemptError {
+        Ok(response) => response.map_err(|error| CallAttemptError::from_sdk(&error)),
+        Err(_) => Err(CallAttemptError {
             error: ConnectionsError::NoResponse,
             retry_after: None,
         }),
     }
 }
 
-impl AttemptError {
+impl CallAttemptError {
     /// Classifies by the HTTP status, because emulators answer 410 without the exception's name.
     fn from_sdk<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
         let response = error.raw_response();
@@ -111,7 +111,7 @@ fn is_not_sent<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(error, SdkError::ConstructionFailure(_)) || aws::lacks_credentials(error)
 }
 
-impl Retryable for AttemptError {
+impl Retryable for CallAttemptError {
     fn is_retryable(&self) -> bool {
         match self.error {
             ConnectionsError::Gone
