@@ -55,9 +55,9 @@ impl Request {
         (!self.documents().is_empty()).then(|| parts.map(|part| self.part(part)).collect())
     }
 
-    /// The documents of each request of a join by the deployment that it comes from, the last name in its
-    /// routes: `gateway` in the first Executor of a Flow, empty without a route. Of several requests from
-    /// the same deployment only the last one is returned.
+    /// The documents of each request of a join. The key is the deployment that the request comes from, which is the
+    /// last name in its routes: `gateway` in the first Executor of a Flow, and an empty name without routes. Of several
+    /// requests from the same deployment only the last one is returned.
     #[must_use]
     pub fn docs_map(&self) -> BTreeMap<&str, &[DocumentProto]> {
         let parts = self.decoded.parts.iter();
@@ -101,13 +101,14 @@ impl Request {
         }
     }
 
-    /// The endpoint of the client's request. In a default handler it differs from the endpoint of the binding.
+    /// The endpoint that the client called. In the default handler this is not `/default`, but whatever the client
+    /// sent.
     #[must_use]
     pub fn exec_endpoint(&self) -> &str {
         self.header.exec_endpoint.as_deref().unwrap_or_default()
     }
 
-    /// The header of the request, of a join the first request's.
+    /// The header of the request; for a join, the header of its first request.
     #[must_use]
     pub const fn header(&self) -> &HeaderProto {
         &self.header
@@ -139,7 +140,8 @@ impl DecodedRequests {
         }
         decoded.parts.reverse();
         decoded.is_repeatable = decoded.documents.iter().all(has_ids);
-        // In one call for all requests: a call bounds the memory it adds, and the number of requests is not bounded.
+        // One call for all requests: `normalise_all` limits the memory that it adds per call, and nothing limits the
+        // number of requests.
         normalise_all(&mut decoded.documents);
         Ok(decoded)
     }

@@ -97,7 +97,7 @@ async fn send(authority: &str, request: &Value) -> HttpResponse {
     http(builder.body(body.into()).expect("a request")).await
 }
 
-/// Checks headers that the recordings omit (known from Jina 3.13).
+/// Checks headers that the recordings do not contain; Jina 3.13 sends them in this way.
 fn assert_headers(name: &str, response: &HttpResponse) {
     let length = response.headers.get(header::CONTENT_LENGTH);
     assert_eq!(
@@ -146,7 +146,8 @@ fn assert_recorded(recording: &Recording, response: &HttpResponse) {
     }
 }
 
-/// Asserts that `whole` has everything in `part`; lists are compared item by item.
+/// Asserts that `whole` contains `part`: objects may have more keys, and lists of objects more items at the end; every
+/// other value must be equal. A missing key counts as null.
 fn assert_contains(name: &str, whole: &Value, part: &Value) {
     match part {
         Value::Object(members) => {

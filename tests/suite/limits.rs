@@ -1,4 +1,5 @@
-//! Limits: requests and responses beyond a limit are rejected with a clear error, over every protocol.
+//! Limits over gRPC and HTTP: messages that are too large and requests beyond the concurrency limit are rejected. Also:
+//! a client that disconnects cancels its call.
 
 use std::sync::Arc;
 
@@ -20,9 +21,12 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tonic::{Code, codec::CompressionEncoding, transport::Endpoint};
 
-const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
-const SMALL: &str = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], limits: {max_message_bytes: 100000}}\n\
-                     executors:\n  - {name: g, uses: 'inproc://greet'}\n";
+const PROCESS_SINGLE_DATA: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+const FLOW_WITH_100_KB_LIMIT: &str = "jtype: Flow
+gateway: {protocol: [grpc, http], port: [0, 0], limits: {max_message_bytes: 100000}}
+executors:
+  - {name: g, uses: 'inproc://greet'}
+";
 
 fn request_of_size(bytes: usize) -> DataRequest {
     let header = HeaderProto {
@@ -38,7 +42,7 @@ fn request_of_size(bytes: usize) -> DataRequest {
 
 #[tokio::test]
 async fn a_message_that_decompresses_beyond_the_limit_is_rejected() {
-    let gateway = ServedGateway::start(SMALL).await;
+    let gateway = ServedGateway::start(FLOW_WITH_100_KB_LIMIT).await;
     let address = format!("http://{}", gateway.authority(Protocol::Grpc));
     let channel = Endpoint::from_shared(address)
         .expect("an address")
@@ -62,7 +66,7 @@ async fn a_message_that_decompresses_beyond_the_limit_is_rejected() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_413() {
-    let gateway = ServedGateway::start(SMALL).await;
+    let gateway = ServedGateway::start(FLOW_WITH_100_KB_LIMIT).await;
     let authority = gateway.authority(Protocol::Http);
     let body = |size: usize| json!({"data": [{"text": "x".repeat(size)}]});
     assert_eq!(post(&authority, &body(90_000)).await.status, 200);
@@ -90,7 +94,7 @@ async fn a_response_beyond_the_limit_is_an_error_that_names_the_executor() {
     let request: Bytes = request_of_size(1).encode_to_vec().into();
     let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let status = client
-        .unary(SINGLE, tonic::Request::new(request))
+        .unary(PROCESS_SINGLE_DATA, tonic::Request::new(request))
         .await
         .expect_err("too large");
     assert!(status.message().contains("large"), "{status}");
@@ -101,20 +105,22 @@ async fn a_response_beyond_the_limit_is_an_error_that_names_the_executor() {
 
 #[tokio::test]
 async fn a_gateway_at_its_concurrency_limit_rejects_requests() {
-    let open = Arc::new(Semaphore::new(0));
+    let gate = Arc::new(Semaphore::new(0));
     let started = Arc::new(Semaphore::new(0));
-    let (gate, mark) = (Arc::clone(&open), Arc::clone(&started));
-    let registry = Registry::default().with("gate", move || {
-        let (gate, mark) = (Arc::clone(&gate), Arc::clone(&mark));
-        Executor::new("Gate").on_default(move |_| {
-            let (gate, mark) = (Arc::clone(&gate), Arc::clone(&mark));
-            async move {
-                mark.add_permits(1);
-                gate.acquire().await.expect("never closed").forget();
-                Ok(Reply::unchanged())
-            }
+    let registry = {
+        let (gate, started) = (Arc::clone(&gate), Arc::clone(&started));
+        Registry::default().with("gate", move || {
+            let (gate, started) = (Arc::clone(&gate), Arc::clone(&started));
+            Executor::new("Gate").on_default(move |_| {
+                let (gate, started) = (Arc::clone(&gate), Arc::clone(&started));
+                async move {
+                    started.add_permits(1);
+                    gate.acquire().await.expect("never closed").forget();
+                    Ok(Reply::unchanged())
+                }
+            })
         })
-    });
+    };
     let yaml = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], limits: {max_concurrent_requests: 1}}\n\
                 executors:\n  - {name: e, uses: 'inproc://gate'}\n";
     let gateway = ServedGateway::start_with(yaml, &registry).await;
@@ -128,11 +134,12 @@ async fn a_gateway_at_its_concurrency_limit_rejects_requests() {
     assert_eq!(response.status, 429, "{:?}", response.body);
     let mut grpc = RawGrpc::new(&gateway.authority(Protocol::Grpc));
     let status = grpc
-        .unary(SINGLE, tonic::Request::new(Bytes::new()))
+        .unary(PROCESS_SINGLE_DATA, tonic::Request::new(Bytes::new()))
         .await
         .expect_err("full");
     assert_eq!(status.code(), Code::ResourceExhausted);
-    open.add_permits(2);
+    // One for the first request and one for the request that follows it.
+    gate.add_permits(2);
     assert_eq!(first.await.expect("a response"), 200);
     assert_eq!(
         post(&authority, &json!({"data": []})).await.status,
@@ -146,16 +153,18 @@ async fn a_gateway_at_its_concurrency_limit_rejects_requests() {
 async fn a_client_that_disconnects_cancels_the_call() {
     let dropped = Arc::new(Semaphore::new(0));
     let started = Arc::new(Semaphore::new(0));
-    let (on_drop, mark) = (Arc::clone(&dropped), Arc::clone(&started));
-    let executor = Executor::new("Endless").on_default(move |_| {
-        let (guard, mark) = (Dropped(Arc::clone(&on_drop)), Arc::clone(&mark));
-        async move {
-            mark.add_permits(1);
-            std::future::pending::<()>().await;
-            drop(guard);
-            Ok(Reply::unchanged())
-        }
-    });
+    let executor = {
+        let (dropped, started) = (Arc::clone(&dropped), Arc::clone(&started));
+        Executor::new("Endless").on_default(move |_| {
+            let (guard, started) = (SignalOnDrop(Arc::clone(&dropped)), Arc::clone(&started));
+            async move {
+                started.add_permits(1);
+                std::future::pending::<()>().await;
+                drop(guard);
+                Ok(Reply::unchanged())
+            }
+        })
+    };
     let executor = ServedExecutor::start(executor, "e").await;
     let gateway = ServedGateway::start(&format!(
         "jtype: Flow\ngateway: {{protocol: http, port: 0}}\nexecutors:\n  - {{name: e, external: true, port: {}}}\n",
@@ -174,9 +183,9 @@ async fn a_client_that_disconnects_cancels_the_call() {
     executor.stop().await;
 }
 
-struct Dropped(Arc<Semaphore>);
+struct SignalOnDrop(Arc<Semaphore>);
 
-impl Drop for Dropped {
+impl Drop for SignalOnDrop {
     fn drop(&mut self) {
         self.0.add_permits(1);
     }

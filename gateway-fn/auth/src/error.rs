@@ -1,5 +1,5 @@
-//! Why a caller is rejected, and the response of each protocol to it. The texts name what is missing, never how close a
-//! wrong key was.
+//! Why a caller is rejected, and the response of each protocol to it. The texts say what is wrong, but nothing that
+//! helps to guess a key.
 
 use std::fmt;
 
@@ -42,7 +42,8 @@ impl AuthError {
         }
     }
 
-    /// Returns the value of the header `WWW-Authenticate` (RFC 6750, section 3).
+    /// Returns the value of the header `WWW-Authenticate` (RFC 6750, section 3), or `None` if other credentials would
+    /// not help. `scope` lists only the scopes that are missing.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         let realm = "Bearer realm=\"flowgate\"";
@@ -91,7 +92,9 @@ impl fmt::Display for AuthError {
                 write!(f, "missing credentials: send {accepted}")
             }
             Self::InvalidCredentials { reason } => f.write_str(reason),
-            Self::InsufficientScope { missing } => write!(f, "the token lacks the scope {missing}"),
+            Self::InsufficientScope { missing } => {
+                write!(f, "the token lacks required scopes: {missing}")
+            }
             Self::KeysUnavailable => f.write_str(
                 "the token cannot be verified now: the keys of its issuer are not available",
             ),

@@ -203,6 +203,9 @@ impl Authenticator {
                 let subject = tokens.verify(token).await?;
                 Ok(Caller::Token { subject })
             }
+            _ if self.keys.is_empty() => Err(AuthError::InvalidCredentials {
+                reason: "API keys are not accepted here: send a token in `authorization: Bearer`",
+            }),
             _ => Err(AuthError::InvalidCredentials {
                 reason: "unknown API key",
             }),

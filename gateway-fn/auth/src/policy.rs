@@ -9,14 +9,14 @@ const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     protocols: Vec<Protocol>,
-    open: OpenRoutes,
+    open_routes: OpenRoutes,
 }
 
 impl Policy {
     pub(super) fn new(config: &AuthConfig) -> Self {
         Self {
             protocols: config.protocols.clone(),
-            open: config.open.clone(),
+            open_routes: config.open.clone(),
         }
     }
 
@@ -27,17 +27,18 @@ impl Policy {
             .any(|protocol| self.protocols.contains(protocol))
     }
 
-    /// Whether a path is open to every caller. Paths are compared literally after decoding, as routes are.
+    /// Whether `path` is open to everyone. It must equal an open route, or start with the text before a route's final
+    /// `*`. An HTTP path is already decoded by the caller.
     pub(super) fn is_open(&self, protocol: Protocol, path: &str) -> bool {
-        let open = match protocol {
+        let routes = match protocol {
             Protocol::Grpc if path.starts_with(GRPC_HEALTH) => return true,
-            Protocol::Grpc => &self.open.grpc,
-            Protocol::Http => &self.open.http,
-            Protocol::WebSocket => &self.open.websocket,
+            Protocol::Grpc => &self.open_routes.grpc,
+            Protocol::Http => &self.open_routes.http,
+            Protocol::WebSocket => &self.open_routes.websocket,
         };
-        open.iter().any(|open| match open.strip_suffix('*') {
+        routes.iter().any(|route| match route.strip_suffix('*') {
             Some(prefix) => path.starts_with(prefix),
-            None => open == path,
+            None => route == path,
         })
     }
 }

@@ -352,7 +352,21 @@ async fn a_valid_token_without_the_scope_is_forbidden() {
         let challenge = error.challenge().expect("a challenge");
         let challenge = challenge.to_str().expect("ASCII");
         assert!(challenge.contains("insufficient_scope") && challenge.contains("scope=\"call\""));
+        assert_eq!(error.to_string(), "the token lacks required scopes: call");
     }
+}
+
+#[tokio::test]
+async fn a_key_where_only_tokens_are_accepted_is_rejected_with_a_hint() {
+    let issuer = Issuer::new("no-keys");
+    let result = authenticate(&issuer.auth(), &[("x-api-key", KEY)]).await;
+    let error = result.expect_err("no keys are configured");
+    assert_eq!(error.http_status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        error.to_string(),
+        "API keys are not accepted here: send a token in `authorization: Bearer`"
+    );
+    assert!(error.challenge().is_some());
 }
 
 #[tokio::test]

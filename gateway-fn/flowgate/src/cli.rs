@@ -37,9 +37,10 @@ const AFTER_HELP: &str = "\
 Without a subcommand, `flowgate [FLOW.yml]` means `flowgate serve [FLOW.yml]`.
 
 Environment:
-  FLOWGATE_FLOW   the Flow: a path or the YAML itself; the argument takes precedence
+  FLOWGATE_FLOW   the Flow: a path or the YAML itself, used without the argument FLOW.yml;
+                  with neither, the built-in Flow is served
   FLOWGATE_LOG    the log filter, such as `debug` or `gateway=debug,warn`
-  JINA_LOG_LEVEL  the log level by Jina's names, if FLOWGATE_LOG is not set
+  JINA_LOG_LEVEL  DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL; used if FLOWGATE_LOG is not set
 
 Exit status:
   0   stopped cleanly
@@ -56,7 +57,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Serve one of the built-in Executors over gRPC
     Executor(executor::ExecutorArgs),
-    /// Serve a Gateway with the arguments of `jina gateway`, as Kubernetes and compose exports of Jina do
+    /// Serve a Gateway with the arguments of `jina gateway`, which Kubernetes manifests and compose files exported by
+    /// Jina use
     Gateway(gateway::GatewayCommand),
     /// Serve an HTTP API and a WebSocket API in front of a Lambda function: a local API Gateway
     Local(Box<local::LocalArgs>),

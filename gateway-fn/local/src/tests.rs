@@ -25,7 +25,7 @@ struct Harness {
 
 /// An invocation that the test has fetched.
 struct FetchedInvocation {
-    lambda: SocketAddr,
+    runtime_api: SocketAddr,
     request_id: String,
     event: Value,
 }
@@ -41,9 +41,10 @@ impl Harness {
 
     /// Gives the function a longer timeout than the APIs have.
     fn long_timeout(options: &mut Options) {
-        if let Target::Functions(functions) = &mut options.target {
-            functions[0].timeout = Duration::from_secs(900);
-        }
+        let Target::Functions(functions) = &mut options.target else {
+            panic!("the target is not functions");
+        };
+        functions[0].timeout = Duration::from_secs(900);
     }
 
     fn lambda(&self) -> SocketAddr {
@@ -55,14 +56,14 @@ impl Harness {
 
     /// Fetches the next invocation, as a runtime does.
     async fn next(&self) -> FetchedInvocation {
-        let lambda = self.lambda();
+        let runtime_api = self.lambda();
         let path = "/2018-06-01/runtime/invocation/next";
-        let response = send(lambda, Method::GET, path, &[], "").await;
+        let response = send(runtime_api, Method::GET, path, &[], "").await;
         let request_id = response.headers()["lambda-runtime-aws-request-id"]
             .to_str()
             .expect("text");
         FetchedInvocation {
-            lambda,
+            runtime_api,
             request_id: request_id.to_owned(),
             event: serde_json::from_slice(response.body()).expect("an event"),
         }
@@ -96,7 +97,7 @@ impl FetchedInvocation {
     async fn complete(&self, outcome: &str, body: &str) -> StatusCode {
         let id = &self.request_id;
         let path = format!("/2018-06-01/runtime/invocation/{id}/{outcome}");
-        let response = send(self.lambda, Method::POST, &path, &[], body).await;
+        let response = send(self.runtime_api, Method::POST, &path, &[], body).await;
         response.status()
     }
 }
@@ -139,7 +140,7 @@ fn status_and_body(response: &Response<Bytes>) -> (u16, &str) {
     (response.status().as_u16(), body)
 }
 
-/// Advances all timers.
+/// Advances tokio's clock by `time`, so that timers due by then fire.
 async fn advance(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;

@@ -63,17 +63,19 @@ impl PayloadError {
 /// The kinds of function errors, as `errorType` of Lambda's error object names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FunctionErrorKind {
-    /// The payload cannot be read.
+    /// The payload cannot be read, or a Gateway rejects the request in it as invalid.
     BadPayload,
     /// The request is larger than the function accepts.
     RequestTooLarge,
-    /// The response is larger than Lambda's payload limit.
+    /// The response is larger than Lambda's payload limit, or the wrapped command's response is larger than the
+    /// function accepts.
     AnswerTooLarge,
     /// The function's timeout or the caller's deadline was reached.
     OutOfTime,
     /// The Executor panicked.
     Panic,
-    /// The command that the function wraps is not running or not ready.
+    /// The command that the function wraps, or an Executor of the Gateway that it is, cannot be used: not running, not
+    /// ready, not reachable, or answering with an error.
     Unavailable,
     /// Any other failure. A Gateway's message begins with its error code.
     Failed,

@@ -21,13 +21,14 @@ pub(super) fn string(value: &Json) -> Result<String, ValueError> {
     })
 }
 
-/// Converts to a `uint32`. Fractions are truncated; a string may contain an integer.
+/// Converts to a `uint32`. Fractions are cut off. A string must be an integer in Python's notation.
 pub(super) fn uint32(value: &Json) -> Result<u32, ValueError> {
     let n = match value {
         Json::Bool(truth) => i64::from(*truth),
         Json::Int(n) => *n,
         Json::BigInt(digits) => parse_saturating(digits),
-        // `as` saturates too. The check below rejects values out of range.
+        // `as` saturates, like `parse_saturating`; a saturated value is out of range for `u32` and is rejected
+        // below.
         Json::Float(x) if x.is_finite() => *x as i64,
         Json::String(text) => parse_integer(text).ok_or(ValueError::NotAnInteger)?,
         _ => return Err(ValueError::NotAnInteger),
@@ -39,13 +40,14 @@ pub(super) fn uint32(value: &Json) -> Result<u32, ValueError> {
     }
 }
 
-fn parse_saturating(digits: &str) -> i64 {
-    let limit = if digits.starts_with('-') {
+/// Parses a valid integer with an optional sign. An integer out of range becomes the nearest limit.
+fn parse_saturating(integer: &str) -> i64 {
+    let limit = if integer.starts_with('-') {
         i64::MIN
     } else {
         i64::MAX
     };
-    digits.parse().unwrap_or(limit)
+    integer.parse().unwrap_or(limit)
 }
 
 /// Parses an integer as Python's `int` does: with surrounding whitespace, a sign, and single underscores
@@ -86,8 +88,8 @@ pub(super) fn float64(value: &Json) -> Result<f64, ValueError> {
     }
 }
 
-/// The largest double that protobuf accepts as a `float`. It rounds a double between `f32::MAX` and this one down to
-/// `f32::MAX`.
+/// The largest double that protobuf accepts as a `float`, half a step above `f32::MAX`. Rust rounds exactly this value
+/// to infinity; protobuf rounds it to `f32::MAX`.
 const MAX_FLOAT32_INPUT: f64 = 3.402_823_567_797_336_6e38;
 
 /// Converts to a protobuf `float`. An overflow is an error.
@@ -128,7 +130,8 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// Converts a value to the fields of a model, whose names must be strings.
+    /// Converts a value as `from_value` does, and rejects keys that are not strings, as pydantic does for a model's
+    /// fields.
     pub(super) fn with_string_keys(value: &'a Json) -> Result<Self, ValueError> {
         let fields = Self::from_value(value)?;
         match &fields {
@@ -182,7 +185,8 @@ fn key_to_string(key: &Json) -> Result<Cow<'_, str>, ValueError> {
 /// A key and its value. Both are owned when the pair was given as a string or an object.
 type Pair<'a> = (Cow<'a, Json>, Cow<'a, Json>);
 
-/// Removes repeated keys: the first position stays, with the last value.
+/// Removes repeated keys: the first position stays, with the last value. Keys are compared by type and value, so 1, 1.0
+/// and true stay apart, unlike in Python.
 fn last_wins(pairs: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut unique: Vec<Pair<'_>> = Vec::new();

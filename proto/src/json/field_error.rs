@@ -91,7 +91,8 @@ pub(super) enum ValueError {
     /// An integer too large for a double.
     IntegerTooLarge,
     InvalidTime,
-    TooDeep,
+    /// Messages nested deeper than this.
+    TooDeep(usize),
     /// Invalid base64, with binascii's message.
     InvalidBase64(String),
     /// A value of this Python type where an array is expected.
@@ -121,7 +122,11 @@ impl ValueError {
             }
             Self::IntegerTooLarge => "int too large to convert to float".to_owned(),
             Self::InvalidTime => "invalid datetime format".to_owned(),
-            Self::TooDeep => "value is nested too deep for a protobuf message".to_owned(),
+            Self::TooDeep(limit) => {
+                format!(
+                    "value is nested too deep: protobuf messages may be nested at most {limit} deep"
+                )
+            }
             Self::InvalidBase64(message) | Self::InvalidArray(message) => message.clone(),
             Self::NotAnArray(class) => {
                 format!("can not determine the array type: ['builtins'].{class}")
@@ -146,7 +151,7 @@ impl ValueError {
             Self::AboveMaximum(_) => "value_error.number.not_le",
             Self::InvalidTime => "value_error.datetime",
             Self::InvalidBase64(_) => "value_error.base64",
-            Self::IntegerTooLarge | Self::TooDeep | Self::InvalidArray(_) => "value_error",
+            Self::IntegerTooLarge | Self::TooDeep(_) | Self::InvalidArray(_) => "value_error",
         }
     }
 
@@ -203,10 +208,11 @@ impl<'a> Path<'a> {
     }
 }
 
-/// How many errors are reported. Jina reports all, about a hundred bytes for every two bytes of a request.
+/// The most errors that are reported. Jina reports all of them, which makes a response up to fifty times as large as
+/// its request.
 const MAX_FIELD_ERRORS: usize = 1000;
 
-/// The errors found in a request, up to [`MAX_FIELD_ERRORS`].
+/// The errors found in a request or a response, at most [`MAX_FIELD_ERRORS`]; further ones are dropped.
 #[derive(Default)]
 pub(super) struct FieldErrors {
     entries: Vec<FieldError>,
@@ -229,8 +235,9 @@ impl FieldErrors {
         result.map_err(|error| self.add(path, &error)).ok()
     }
 
-    pub(super) fn append(&mut self, mut others: Self) {
-        self.entries.append(&mut others.entries);
+    pub(super) fn append(&mut self, others: Self) {
+        let room = MAX_FIELD_ERRORS.saturating_sub(self.entries.len());
+        self.entries.extend(others.entries.into_iter().take(room));
     }
 
     pub(super) const fn len(&self) -> usize {

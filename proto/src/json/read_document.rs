@@ -87,7 +87,7 @@ impl Reader<'_> {
     ) -> Option<DocumentProto> {
         let values = match value {
             Json::Null => Err(ValueError::NullNotAllowed),
-            _ if depth_left == 0 => Err(ValueError::TooDeep),
+            _ if depth_left == 0 => Err(ValueError::TooDeep(MAX_MESSAGE_DEPTH)),
             value => Mapping::with_string_keys(value),
         };
         let values = self.errors.check(path, values)?;

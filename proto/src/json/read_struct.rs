@@ -33,7 +33,9 @@ pub(super) fn read_struct(
 }
 
 fn read_value(value: &Json, depth_left: usize) -> Result<Value, ValueError> {
-    let depth_left = depth_left.checked_sub(1).ok_or(ValueError::TooDeep)?;
+    let depth_left = depth_left
+        .checked_sub(1)
+        .ok_or(ValueError::TooDeep(MAX_MESSAGE_DEPTH))?;
     let kind = match value {
         Json::Null => Kind::NullValue(0),
         Json::Bool(truth) => Kind::BoolValue(*truth),
@@ -42,7 +44,9 @@ fn read_value(value: &Json, depth_left: usize) -> Result<Value, ValueError> {
         }
         Json::String(text) => Kind::StringValue(text.clone()),
         Json::List(items) => {
-            let depth_left = depth_left.checked_sub(1).ok_or(ValueError::TooDeep)?;
+            let depth_left = depth_left
+                .checked_sub(1)
+                .ok_or(ValueError::TooDeep(MAX_MESSAGE_DEPTH))?;
             let values: Result<_, _> = items
                 .iter()
                 .map(|item| read_value(item, depth_left))
@@ -50,7 +54,9 @@ fn read_value(value: &Json, depth_left: usize) -> Result<Value, ValueError> {
             Kind::ListValue(prost_types::ListValue { values: values? })
         }
         Json::Object(entries) => {
-            let depth_left = depth_left.checked_sub(2).ok_or(ValueError::TooDeep)?;
+            let depth_left = depth_left
+                .checked_sub(2)
+                .ok_or(ValueError::TooDeep(MAX_MESSAGE_DEPTH))?;
             let fields: Result<_, _> = entries
                 .iter()
                 .map(|(key, value)| Ok((key.clone(), read_value(value, depth_left)?)))

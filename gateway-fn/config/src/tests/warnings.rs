@@ -1,4 +1,4 @@
-//! Valid Flows with keys that have no effect, or probably not the intended one: a warning names them.
+//! Valid Flows with a key that has no effect, or probably another effect than intended. A warning names the key.
 
 use super::*;
 
@@ -12,12 +12,12 @@ fn assert_warning(yaml: &str, line: usize, key: &str, message: &str) {
     };
     assert!(
         warnings.iter().any(|warning| fits(&warning)),
-        "{line} {key} {message}: {warnings:?}"
+        "no warning for {key:?} at line {line} contains {message:?}: {warnings:?}"
     );
 }
 
 #[test]
-fn unknown_keys_are_reported_with_the_most_similar_one() {
+fn unknown_and_misplaced_keys_are_reported_with_a_hint() {
     assert_warning(
         "jtype: Flow\nwith:\n  protocl: http\n",
         3,

@@ -6,8 +6,9 @@ use crate::{diagnostic::Report, section::Section};
 /// the API's `$connect` route must have the function as its integration, or anyone can connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// Whether an answer of one message is returned as the function's own response, which is faster and needs no call.
-    /// On by default; off for an API whose routes have no route response, where such an answer would get lost.
+    /// Whether an answer that fits into one message is returned as the function's own response. That is faster than a
+    /// call of `@connections`. On by default; off for an API whose routes have no route response, where such an answer
+    /// would get lost.
     pub route_response: bool,
     /// Whether the function invokes itself asynchronously for each request, and pushes the answer when it is ready: for
     /// work longer than the 29 s that API Gateway waits. Off by default, because it is a second invocation for every
