@@ -46,7 +46,7 @@ struct Entries {
 
 struct Entry {
     document: DocumentProto,
-    /// The embedding, normalised to length 1 unless it is all zeros.
+    /// The embedding, normalized to length 1 unless it is all zeros.
     direction: Vec<f32>,
 }
 
@@ -174,7 +174,7 @@ fn with_score(entry: &Entry, cosine: f32) -> DocumentProto {
     document
 }
 
-/// Returns the embedding normalised to length 1.
+/// Returns the embedding normalized to length 1.
 fn direction(document: &DocumentProto) -> Result<Vec<f32>, Error> {
     let Some(embedding) = &document.embedding else {
         return Err(Error::value_error("a document has no embedding").arg(document.id.clone()));

@@ -7,7 +7,7 @@ use std::{env, fmt, sync::Arc};
 use flowgate_proto::{
     DataRequest, Documents, DocumentsError, Kind, Parameters, RESULTS_KEY, Struct, Value,
     jina::{JinaInfoProto, RouteProto},
-    normalise_all,
+    normalize_all,
 };
 
 use crate::{
@@ -243,7 +243,7 @@ impl Inner {
             request.parameters = self.merge_results(&request.parameters, results)?;
         }
         let mut documents = reply.documents.unwrap_or_default();
-        normalise_all(&mut documents);
+        normalize_all(&mut documents);
         request.documents = Documents::from(documents);
         request.routes.push(RouteProto {
             executor: self.identity.deployment.clone(),

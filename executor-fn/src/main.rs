@@ -15,7 +15,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 #[tokio::main]
 async fn main() -> ExitCode {
     log::start(log::Format::for_environment(&variable), &variable);
-    variables::warn_about_misspelt(env::vars_os().map(|(name, _)| name));
+    variables::warn_about_misspelled(env::vars_os().map(|(name, _)| name));
     match serve().await {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use flowgate_proto::{
     DataRequest, DocumentsError, Kind, Struct, docarray::DocumentProto, jina::HeaderProto,
-    normalise_all,
+    normalize_all,
 };
 
 /// A request to an Executor.
@@ -132,7 +132,7 @@ struct Part {
 }
 
 impl DecodedRequests {
-    /// Decodes and normalises the documents of `requests`.
+    /// Decodes and normalizes the documents of `requests`.
     pub(crate) fn decode(requests: &[DataRequest]) -> Result<Self, DocumentsError> {
         let mut decoded = Self::default();
         for request in requests.iter().rev() {
@@ -140,9 +140,9 @@ impl DecodedRequests {
         }
         decoded.parts.reverse();
         decoded.is_repeatable = decoded.documents.iter().all(has_ids);
-        // One call for all requests: `normalise_all` limits the memory that it adds per call, and nothing limits the
+        // One call for all requests: `normalize_all` limits the memory that it adds per call, and nothing limits the
         // number of requests.
-        normalise_all(&mut decoded.documents);
+        normalize_all(&mut decoded.documents);
         Ok(decoded)
     }
 

@@ -1,11 +1,11 @@
-//! Warns about misspelt `FLOWGATE_*` environment variables, which would silently leave a setting at its default.
+//! Warns about misspelled `FLOWGATE_*` environment variables, which would silently leave a setting at its default.
 
 use std::ffi::OsString;
 
 const PREFIX: &str = "FLOWGATE_";
 
 /// The largest Damerau-Levenshtein distance from a known name (letters added, removed, changed, or swapped with the next
-/// one) at which a name is taken for a misspelt one.
+/// one) at which a name is taken for a misspelled one.
 const MAX_EDITS: usize = 2;
 
 /// The variables of the Gateway and the Executor alike: one SAM template may set all of them for all functions.
@@ -26,9 +26,9 @@ const KNOWN: [&str; 11] = [
 /// Logs a warning for each of `names` that is within two edits of a known variable. Other names with the prefix are
 /// valid: a Flow may refer to any variable, and Kubernetes sets `FLOWGATE_PORT_8080_TCP` and others for a Service
 /// named `flowgate`.
-pub fn warn_about_misspelt(names: impl IntoIterator<Item = OsString>) {
+pub fn warn_about_misspelled(names: impl IntoIterator<Item = OsString>) {
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    for (name, known) in misspelt(names) {
+    for (name, known) in misspelled(names) {
         tracing::warn!(
             variable = name,
             did_you_mean = known,
@@ -37,7 +37,7 @@ pub fn warn_about_misspelt(names: impl IntoIterator<Item = OsString>) {
     }
 }
 
-fn misspelt(
+fn misspelled(
     names: impl IntoIterator<Item = String>,
 ) -> impl Iterator<Item = (String, &'static str)> {
     let prefixed = names.into_iter().filter(|name| name.starts_with(PREFIX));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_close_to_a_known_one_are_misspelt() {
+    fn only_names_close_to_a_known_one_are_misspelled() {
         let names = [
             "FLOWGATE_COMAND_START",
             "FLOWGATE_FLOW",
@@ -63,7 +63,7 @@ mod tests {
             "FLOWGATE_SERVICE_HOST",
             "PATH",
         ];
-        let found: Vec<_> = misspelt(names.map(str::to_owned)).collect();
+        let found: Vec<_> = misspelled(names.map(str::to_owned)).collect();
         let expected = ("FLOWGATE_COMAND_START".to_owned(), "FLOWGATE_COMMAND_START");
         assert_eq!(found, [expected]);
     }

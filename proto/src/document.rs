@@ -24,29 +24,29 @@ const MAX_DEPTH: usize = 100;
 /// Changes a document as a Jina 3.13 process does that decodes and encodes it: fills in its id and
 /// `mime_type` and the places of its chunks and matches, and removes empty values.
 ///
-/// Each call may fill in 16 MiB of zeros. Use [`normalise_all`] for the documents of one request, so
+/// Each call may fill in 16 MiB of zeros. Use [`normalize_all`] for the documents of one request, so
 /// that they share this budget.
-pub fn normalise(document: &mut DocumentProto) {
-    normalise_all(std::slice::from_mut(document));
+pub fn normalize(document: &mut DocumentProto) {
+    normalize_all(std::slice::from_mut(document));
 }
 
-/// Applies [`normalise`] to all documents, which share one budget of zeros.
-pub fn normalise_all(documents: &mut [DocumentProto]) {
+/// Applies [`normalize`] to all documents, which share one budget of zeros.
+pub fn normalize_all(documents: &mut [DocumentProto]) {
     let mut pass = Pass {
         zeros_left: MAX_ZERO_BYTES,
         empty_scores: EmptyScores::Remove,
     };
-    pass.normalise_all(documents, MAX_DEPTH);
+    pass.normalize_all(documents, MAX_DEPTH);
 }
 
-/// Applies the part of [`normalise`] that happens on decoding, or on building a document from JSON.
+/// Applies the part of [`normalize`] that happens on decoding, or on building a document from JSON.
 /// Scores without fields are removed only on encoding, and so remain.
-pub(crate) fn normalise_decoded(documents: &mut [DocumentProto]) {
+pub(crate) fn normalize_decoded(documents: &mut [DocumentProto]) {
     let mut pass = Pass {
         zeros_left: MAX_ZERO_BYTES,
         empty_scores: EmptyScores::Keep,
     };
-    pass.normalise_all(documents, MAX_DEPTH);
+    pass.normalize_all(documents, MAX_DEPTH);
 }
 
 struct Pass {
@@ -62,21 +62,21 @@ enum EmptyScores {
 }
 
 impl Pass {
-    fn normalise_all(&mut self, documents: &mut [DocumentProto], depth: usize) {
+    fn normalize_all(&mut self, documents: &mut [DocumentProto], depth: usize) {
         let Some(below) = depth.checked_sub(1) else {
             return;
         };
         for document in documents {
-            self.normalise(document, below);
+            self.normalize(document, below);
         }
     }
 
-    fn normalise(&mut self, document: &mut DocumentProto, below: usize) {
+    fn normalize(&mut self, document: &mut DocumentProto, below: usize) {
         if document.id.is_empty() {
             document.id = generate_id();
         }
         fill_in_mime_type(document);
-        self.normalise_content(document);
+        self.normalize_content(document);
         document.embedding.take_if(|array| !self.keep_array(array));
         document.tags.take_if(|tags| tags.fields.is_empty());
         document
@@ -87,12 +87,12 @@ impl Pass {
             document.evaluations.retain(|_, s| *s != Default::default());
         }
         // Nested documents first: Jina places them by the values that their parent arrived with.
-        self.normalise_all(&mut document.chunks, below);
-        self.normalise_all(&mut document.matches, below);
+        self.normalize_all(&mut document.chunks, below);
+        self.normalize_all(&mut document.matches, below);
         place_children(document);
     }
 
-    fn normalise_content(&mut self, document: &mut DocumentProto) {
+    fn normalize_content(&mut self, document: &mut DocumentProto) {
         let keep = match &mut document.content {
             Some(Content::Text(text)) => !text.is_empty(),
             Some(Content::Blob(blob)) => !blob.is_empty(),

@@ -57,7 +57,7 @@ mod r#gen {
 pub use causes::{causes, with_causes};
 pub use codec::{DECODE_ERROR_PREFIX, JinaCodec};
 pub use compression::{Compression, UnknownCompression};
-pub use document::{normalise, normalise_all};
+pub use document::{normalize, normalize_all};
 pub use documents::{Documents, DocumentsError, assign_missing_ids};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;

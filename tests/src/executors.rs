@@ -9,7 +9,7 @@ use flowgate_proto::{
         DenseNdArrayProto, DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content,
         nd_array_proto::Content as Array,
     },
-    normalise,
+    normalize,
 };
 
 /// Creates a document with an id and a text.
@@ -193,7 +193,7 @@ async fn each(
     for (index, document) in documents.iter_mut().enumerate() {
         change(document, index);
         // docarray does the same when a field is set: ids, levels, guessed MIME types.
-        normalise(document);
+        normalize(document);
     }
     Ok(Reply::documents(documents))
 }

@@ -195,7 +195,7 @@ async fn unchanged_documents_have_the_ids_that_the_handler_saw() {
 }
 
 #[tokio::test]
-async fn documents_that_a_handler_creates_are_normalised() {
+async fn documents_that_a_handler_creates_are_normalized() {
     let service = on_x(|mut request| async move {
         request.documents_mut()[0]
             .chunks

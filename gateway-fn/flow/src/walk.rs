@@ -18,7 +18,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use flowgate_proto::{
     DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, assign_missing_ids, jina::RouteProto,
-    normalise_all,
+    normalize_all,
 };
 
 use self::visit::{Branch, Delivery, Visit, queue_deliveries};
@@ -303,7 +303,7 @@ impl Walk {
         let mut request = merge(&self.graph[id].name, requests)?;
         // Jina normalizes documents where it decodes them.
         if request.documents.is_present() {
-            request.documents.edit(|documents| normalise_all(documents));
+            request.documents.edit(|documents| normalize_all(documents));
         }
         Ok(Branch { request, last_node })
     }
@@ -352,7 +352,7 @@ fn apply_filter(filter: &Filter, node: &str, request: &mut DataRequest) -> Resul
             node: node.to_owned(),
             source,
         })?;
-    normalise_all(&mut documents);
+    normalize_all(&mut documents);
     let selected = filter
         .select(documents)
         .map_err(|source| WalkError::Filter {

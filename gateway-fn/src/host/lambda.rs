@@ -1,6 +1,6 @@
 //! The Gateway as a Lambda function: answers each event with the routes of the container.
 //!
-//! `event` recognises the service that sent the event. `http_event` makes a request of an HTTP event, `routes` answers
+//! `event` recognizes the service that sent the event. `http_event` makes a request of an HTTP event, `routes` answers
 //! it, and `response` or `stream` encodes the response for the front door. `websocket` answers the events of WebSocket
 //! APIs, and `direct` answers invocations without a front door. `invocation` has what all of them share: deadlines,
 //! trace and metrics.

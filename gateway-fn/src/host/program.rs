@@ -93,10 +93,10 @@ fn is_yaml(flow: &str) -> bool {
     flow.contains('\n') || flow.starts_with("!Flow") || flow.starts_with("jtype:")
 }
 
-/// Starts the log, and logs warnings about misspelt environment variables.
+/// Starts the log, and logs warnings about misspelled environment variables.
 pub fn start_log() {
     log::start(log::Format::for_environment(&env), &env);
-    variables::warn_about_misspelt(std::env::vars_os().map(|(name, _)| name));
+    variables::warn_about_misspelled(std::env::vars_os().map(|(name, _)| name));
 }
 
 /// Returns a variable of the process's environment. Other code takes the environment as a parameter, which this

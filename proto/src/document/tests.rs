@@ -1,4 +1,4 @@
-//! Cases of `normalise` that the recordings in `json/testdata/documents.json` do not cover: Python's MIME
+//! Cases of `normalize` that the recordings in `json/testdata/documents.json` do not cover: Python's MIME
 //! types, ids and depth.
 
 use super::*;
@@ -9,7 +9,7 @@ fn a_document_without_an_id_gets_one_and_its_chunks_refer_to_it() {
         chunks: vec![DocumentProto::default()],
         ..Default::default()
     };
-    normalise(&mut document);
+    normalize(&mut document);
     assert_eq!(document.id.len(), 32);
     assert!(document.id.bytes().all(|b| b.is_ascii_hexdigit()));
     assert_eq!(document.chunks[0].parent_id, document.id);
@@ -25,7 +25,7 @@ fn an_id_and_non_empty_values_stay() {
         ..Default::default()
     };
     let before = document.clone();
-    normalise(&mut document);
+    normalize(&mut document);
     assert_eq!(document, before);
 }
 
@@ -59,6 +59,6 @@ fn chunks_are_visited_down_to_the_depth_limit() {
             ..Default::default()
         };
     }
-    normalise(&mut document);
+    normalize(&mut document);
     assert!(!document.id.is_empty());
 }

@@ -23,7 +23,7 @@ pub enum EndpointFrom<'a> {
 }
 
 /// Reads the body of a request: `data`, `parameters`, `target_executor`, and the endpoint with
-/// [`EndpointFrom::Body`]. Documents are normalised as on decoding ([`crate::normalise`]), and the request
+/// [`EndpointFrom::Body`]. Documents are normalized as on decoding ([`crate::normalize`]), and the request
 /// gets a new id.
 ///
 /// For a missing body pass [`Json::Null`].
@@ -74,13 +74,13 @@ fn build_request(
     DataRequest {
         header,
         parameters: parameters.into(),
-        documents: documents.map(normalised).unwrap_or_default(),
+        documents: documents.map(normalized).unwrap_or_default(),
         ..Default::default()
     }
 }
 
-fn normalised(mut documents: Vec<DocumentProto>) -> Documents {
-    document::normalise_decoded(&mut documents);
+fn normalized(mut documents: Vec<DocumentProto>) -> Documents {
+    document::normalize_decoded(&mut documents);
     documents.into()
 }
 

@@ -15,8 +15,8 @@ use crate::{
     jina::{HeaderProto, StatusProto, status_proto::ExceptionProto, status_proto::StatusCode},
 };
 
-/// Writes a response as the body of an HTTP response. The documents are normalised as a Jina Gateway does
-/// on decoding ([`crate::normalise`]), which fills in missing ids.
+/// Writes a response as the body of an HTTP response. The documents are normalized as a Jina Gateway does
+/// on decoding ([`crate::normalize`]), which fills in missing ids.
 ///
 /// # Errors
 /// When documents or parameters cannot be decoded, or an array cannot be written.
@@ -33,7 +33,7 @@ pub fn write_websocket(response: &DataRequest) -> Result<String, WriteError> {
 }
 
 fn write_response(response: &DataRequest, style: JsonStyle) -> Result<Writer, WriteError> {
-    let documents = normalised_documents(response)?;
+    let documents = normalized_documents(response)?;
     let mut out = Writer::new(style);
     out.write_object(|out| {
         write_header(&response.header, out)?;
@@ -45,10 +45,10 @@ fn write_response(response: &DataRequest, style: JsonStyle) -> Result<Writer, Wr
     Ok(out)
 }
 
-fn normalised_documents(request: &DataRequest) -> Result<Arc<Vec<DocumentProto>>, WriteError> {
+fn normalized_documents(request: &DataRequest) -> Result<Arc<Vec<DocumentProto>>, WriteError> {
     let mut documents = request.documents.decode()?;
     // Documents just decoded are not shared, so that this clones nothing.
-    document::normalise_decoded(Arc::make_mut(&mut documents).as_mut_slice());
+    document::normalize_decoded(Arc::make_mut(&mut documents).as_mut_slice());
     Ok(documents)
 }
 
@@ -150,7 +150,7 @@ fn write_echo(failed: &HeaderProto, request: Option<&DataRequest>) -> Result<Wri
         match request.filter(|request| request.documents.is_present()) {
             Some(request) => {
                 out.write_key("data");
-                write_documents(&normalised_documents(request)?, out)
+                write_documents(&normalized_documents(request)?, out)
             }
             None => {
                 write_unset("data", out);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowgate_proto::{
-    DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp, jina::RouteProto, normalise_all,
+    DataRequest, GATEWAY_ROUTE, Parameters, Struct, Timestamp, jina::RouteProto, normalize_all,
 };
 
 use super::{Walk, visit::Visit};
@@ -69,7 +69,7 @@ impl Walk {
         }
         // Pickled documents stay unchanged.
         response.documents.edit(|documents| {
-            normalise_all(documents);
+            normalize_all(documents);
             restore_order(documents, &self.client_ids);
         });
     }

@@ -113,7 +113,7 @@ fn headers(
         if *name != header::CONNECTION && *name != header::UPGRADE {
             let values = received.get_all(name).iter();
             let values = values.map(|value| header_text(value).into_owned());
-            headers.push((capitalise(name.as_str()), values.collect()));
+            headers.push((capitalize(name.as_str()), values.collect()));
         }
     }
     let added = [
@@ -131,7 +131,7 @@ fn headers(
 
 /// Returns a header name as clients usually write it, such as `Sec-WebSocket-Key`: API Gateway passes names unchanged,
 /// but the HTTP server has lowered their case.
-fn capitalise(name: &str) -> String {
+fn capitalize(name: &str) -> String {
     let parts = name.split('-').map(|part| match part.split_at_checked(1) {
         _ if part == "websocket" => "WebSocket".to_owned(),
         Some((first, rest)) => first.to_ascii_uppercase() + rest,
@@ -187,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn header_names_are_capitalised_as_clients_write_them() {
-        for (name, capitalised) in [
+    fn header_names_are_capitalized_as_clients_write_them() {
+        for (name, capitalized) in [
             ("sec-websocket-protocol", "Sec-WebSocket-Protocol"),
             ("host", "Host"),
             ("x--a", "X--A"),
         ] {
-            assert_eq!(capitalise(name), capitalised);
+            assert_eq!(capitalize(name), capitalized);
         }
     }
 }

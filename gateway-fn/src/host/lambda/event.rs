@@ -1,4 +1,4 @@
-//! Recognises which service sent an event, by the keys that only this service sets.
+//! Recognizes which service sent an event, by the keys that only this service sets.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub(super) enum EventSource {
 pub(super) struct UnknownEvent;
 
 impl EventSource {
-    /// Recognises the source of an event.
+    /// Recognizes the source of an event.
     ///
     /// # Errors
     /// When no known service sends such events.
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_recognised_by_their_keys() {
+    fn sources_are_recognized_by_their_keys() {
         for (event, source) in [
             (
                 r#"{"version":"2.0","requestContext":{"http":{}}}"#,

@@ -136,7 +136,7 @@ mod tests {
 
     /// Jina 3.13.2 gives the same results.
     #[test]
-    fn json_is_recognised_by_its_content_type() {
+    fn json_is_recognized_by_its_content_type() {
         for (value, expected) in [
             ("application/json", true),
             ("APPLICATION/JSON", true),

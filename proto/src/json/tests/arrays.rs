@@ -205,7 +205,7 @@ fn the_zeros_filled_in_for_one_request_are_limited() {
         .into_iter()
         .flat_map(|request| request.documents.into_vec().expect("documents"))
         .collect();
-    crate::normalise_all(&mut documents);
+    crate::normalize_all(&mut documents);
     let filled = documents.iter().filter(|document| match &document.content {
         Some(DocumentContent::Tensor(NdArrayProto {
             content: Some(Content::Dense(dense)),

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
 
 use super::*;
-use crate::{DataRequest, docarray::DocumentArrayProto, normalise_all};
+use crate::{DataRequest, docarray::DocumentArrayProto, normalize_all};
 
 /// Responses of the vectors `http/*` and `ws/*`, by their names.
 const ANSWERS: &str = include_str!("../testdata/answers.json");
@@ -86,13 +86,13 @@ fn echo(request: &DataRequest) -> Json {
 }
 
 #[test]
-fn documents_are_normalised_and_written_as_recorded() {
+fn documents_are_normalized_and_written_as_recorded() {
     for row in rows(DOCUMENTS) {
         let name = text(&row, "name");
         let mut documents = documents(&row, "sent");
-        normalise_all(&mut documents);
+        normalize_all(&mut documents);
         // The recording has an Executor's output first, then the Gateway's.
-        let expected = self::documents(&row, "normalised");
+        let expected = self::documents(&row, "normalized");
         assert_eq!(documents, expected, "{name}");
         let response = DataRequest {
             documents: documents.into(),

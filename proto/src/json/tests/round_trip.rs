@@ -131,7 +131,7 @@ prop_compose! {
         let mut documents = documents.unwrap_or_default();
         // Once per level: the place of a document depends on its parent's place before the call.
         for _ in 0..4 {
-            document::normalise_decoded(&mut documents);
+            document::normalize_decoded(&mut documents);
         }
         DataRequest {
             header,

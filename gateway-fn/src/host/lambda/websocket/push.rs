@@ -128,7 +128,7 @@ pub(super) fn own_name(lambda: &lambda_runtime::Context) -> &str {
 
 const VERSION: u64 = 1;
 
-/// Recognises asynchronous events that are delivered again, which Lambda may do although nothing failed. Holds the ids
+/// Recognizes asynchronous events that are delivered again, which Lambda may do although nothing failed. Holds the ids
 /// of the latest events, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Deduplicator(Mutex<VecDeque<String>>);
