@@ -216,7 +216,7 @@ async fn a_document_that_cannot_be_compared_is_the_clients_error() {
         .await
         .expect_err("rejected");
     assert_eq!(status.code(), Code::Unknown, "{status}");
-    for part in ["executor b", "tags__x", "a string", "a number"] {
+    for part in ["executor `b`", "tags__x", "a string", "a number"] {
         assert!(status.message().contains(part), "{status}");
     }
     assert_eq!(

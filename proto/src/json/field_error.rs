@@ -123,9 +123,7 @@ impl ValueError {
             Self::IntegerTooLarge => "int too large to convert to float".to_owned(),
             Self::InvalidTime => "invalid datetime format".to_owned(),
             Self::TooDeep(limit) => {
-                format!(
-                    "value is nested too deep: protobuf messages may be nested at most {limit} deep"
-                )
+                format!("value is nested too deep: at most {limit} levels of protobuf messages")
             }
             Self::InvalidBase64(message) | Self::InvalidArray(message) => message.clone(),
             Self::NotAnArray(class) => {
@@ -208,11 +206,12 @@ impl<'a> Path<'a> {
     }
 }
 
-/// The most errors that are reported. Jina reports all of them, which makes a response up to fifty times as large as
-/// its request.
+/// The most errors that are reported for one reading of `data`. Jina reports all of them, which makes a response up to fifty
+/// times as large as its request.
 const MAX_FIELD_ERRORS: usize = 1000;
 
-/// The errors found in a request or a response, at most [`MAX_FIELD_ERRORS`]; further ones are dropped.
+/// The errors found in a request or a response. [`FieldErrors::add`] drops those after the first [`MAX_FIELD_ERRORS`]; `data`
+/// is read in two ways, whose errors are appended.
 #[derive(Default)]
 pub(super) struct FieldErrors {
     entries: Vec<FieldError>,
@@ -235,9 +234,8 @@ impl FieldErrors {
         result.map_err(|error| self.add(path, &error)).ok()
     }
 
-    pub(super) fn append(&mut self, others: Self) {
-        let room = MAX_FIELD_ERRORS.saturating_sub(self.entries.len());
-        self.entries.extend(others.entries.into_iter().take(room));
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.entries.append(&mut others.entries);
     }
 
     pub(super) const fn len(&self) -> usize {
