@@ -88,7 +88,7 @@ def beyond_float32(exchanged, difference):
         return False
     is_rejected = exchanged.right.get('status') == 422
     closed = exchanged.right.get('close', {}).get('code') == INVALID_REQUEST_CLOSE
-    return refused or (closed and not exchanged.right['frames'])
+    return is_rejected or (closed and not exchanged.right['frames'])
 
 
 def not_a_number(exchanged, difference):
@@ -427,7 +427,7 @@ KNOWN = [
         'a skipped branch comes first at its join in Jina, whatever the order of `needs`', order_of_arrival
     ),
     KnownDifference('Jina assumes that these parameters are objects', odd_parameters),
-    KnownDifference('Jina fails on the condition of a skipped Executor', condition_of_a_skipped_executor),
+    KnownDifference('Jina fails on the condition of a skipped Executor', condition_of_one_is_skipped),
     KnownDifference('Jina reads target_executor only if the Flow has an Executor', unused_pattern),
     KnownDifference(
         'in Jina a skipped Executor leaves its own parameters in the response', parameters_left_behind
