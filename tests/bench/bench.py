@@ -1,6 +1,7 @@
 """Runs the scenarios, every party in turn, and prints the medians. Started by `run`."""
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -27,6 +28,10 @@ SPECIAL = {
     'start': 'from the start of the process to its first answer',
     'idle-websockets': 'memory of each of 1,000 idle WebSockets',
 }
+MEMORY = {
+    'memory-idle': 'resident memory before the load',
+    'memory-after': 'resident memory after the load',
+}
 
 
 def arguments():
@@ -39,6 +44,7 @@ def arguments():
     parser.add_argument('--quick', action='store_true', help='one round of a second: does everything work?')
     parser.add_argument('--without-jina', action='store_true', help='leave out Jina, which needs Python 3.10')
     parser.add_argument('--list', action='store_true', help='print the names of the scenarios')
+    parser.add_argument('--table', type=Path, metavar='FILE', help="print the README's table from a results file")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 1
@@ -68,8 +74,8 @@ class Bench:
             self.run_scenario(scenario, parties, sizes)
         after = {name: usage.memory(party.pids()).resident for name, party in parties.items()}
         if flow == 'one':
-            self.figure('memory-idle', 'memory before the load', 'MB', {name: [idle[name] / 1e6] for name in parties})
-            self.figure('memory-after', 'memory after the load', 'MB', {name: [after[name] / 1e6] for name in parties})
+            self.figure('memory-idle', {name: [idle[name] / 1e6] for name in parties})
+            self.figure('memory-after', {name: [after[name] / 1e6] for name in parties})
         self.starter.stop([party for name, party in parties.items() if name != 'direct'])
 
     def names(self, parties) -> list:
@@ -95,9 +101,10 @@ class Bench:
         binary = {'flowgate': self.options.flowgate, 'before': self.options.against}[name]
         return self.starter.flowgate(name, binary, executors, **gateway)
 
-    def figure(self, name: str, title: str, unit: str, figures: dict):
+    def figure(self, name: str, figures: dict):
         self.figures[name] = figures
-        print(special.table(f'{name}: {title}', unit, figures), flush=True)
+        title = {**SPECIAL, **MEMORY}[name]
+        print(special.table(f'{name}: {title}', report.UNITS[name], figures), flush=True)
 
     def run_start(self):
         """The time from the start of a process to its first answer."""
@@ -108,7 +115,7 @@ class Bench:
             for name in names:
                 microseconds = special.first_answer_microseconds(self.recipe('one', name), message)
                 milliseconds[name].append(microseconds / 1000)
-        self.figure('start', SPECIAL['start'], 'ms', milliseconds)
+        self.figure('start', milliseconds)
 
     def run_idle_websockets(self):
         """The memory of an idle WebSocket, each time in a new process."""
@@ -119,7 +126,7 @@ class Bench:
             for name, party in parties.items():
                 kilobytes[name].append(special.idle_socket_bytes(party) / 1000)
             self.starter.stop(list(parties.values()))
-        self.figure('idle-websockets', SPECIAL['idle-websockets'], 'KB', kilobytes)
+        self.figure('idle-websockets', kilobytes)
 
     def run_scenario(self, scenario, parties: dict, sizes: dict):
         names = self.names(scenario.parties)
@@ -210,9 +217,12 @@ def main():
         modules, descriptors = messages.generate(Path(directory, 'generated'))
         make = messages.Messages(modules)
         selected = select(scenarios(make), options.only)
+        titles = {**{scenario.name: scenario.title for scenario in selected}, **SPECIAL}
         if options.list:
-            titles = {**{scenario.name: scenario.title for scenario in selected}, **SPECIAL}
             print('\n'.join(f'{name:16} {title}' for name, title in titles.items()))
+            return
+        if options.table:
+            print(report.markdown(json.loads(options.table.read_text()), {**titles, **MEMORY}))
             return
         about = machine(options)
         jina = Path(os.environ['INTEROP_VENV'], 'bin', 'jina')

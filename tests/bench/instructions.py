@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,6 +23,7 @@ TOLERANCE = 0.03
 #: the start, the first connection and the end of the process.
 SMALL, LARGE = 500, 20
 STOP_SECONDS = 120
+PROFILE = 'callgrind.out'
 
 
 def loads(make: messages.Messages) -> dict:
@@ -53,7 +55,7 @@ def per_request(starter: Starter, binary: Path, executor, load, count: int, chec
 def instructions(starter: Starter, binary: Path, executor, load, requests: int, check_answer) -> int:
     """Runs Flowgate under callgrind for this number of requests; returns the instructions of the process."""
     recipe = starter.flowgate('callgrind', binary, [external('echo', executor)])
-    profile = starter.directory / 'callgrind.out'
+    profile = starter.directory / PROFILE
     command = ['valgrind', '--tool=callgrind', f'--callgrind-out-file={profile}', *recipe.command]
     party = starter.start(Recipe(recipe.name, command, recipe.ports, recipe.environment)).wait_ready()
     check_answer(party)
@@ -82,6 +84,7 @@ def main():
     parser = argparse.ArgumentParser(prog='tests/bench/instructions', description=__doc__.split(' Started')[0])
     parser.add_argument('--flowgate', type=Path, metavar='PATH', help='measure this binary instead of building one')
     parser.add_argument('--only', action='append', metavar='NAME')
+    parser.add_argument('--keep', type=Path, metavar='FOLDER', help='keep the profiles, for callgrind_annotate')
     parser.add_argument('--record', action='store_true', help=f'write the figures to {RECORDED.name}')
     options = parser.parse_args()
     binary = options.flowgate or Path(os.environ['BENCH_FLOWGATE'])
@@ -95,6 +98,9 @@ def main():
                 if options.only and name not in options.only:
                     continue
                 measured = per_request(starter, binary, executor, load, count, check_answer)
+                if options.keep:
+                    options.keep.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(Path(directory, PROFILE), options.keep / f'{PROFILE}.{name}')
                 is_acceptable &= compare(name, measured, recorded.get(name))
                 recorded[name] = round(measured)
     if options.record:

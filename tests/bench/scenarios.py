@@ -28,6 +28,8 @@ class Scenario:
     flow: str = 'one'
     #: Sends at half of the lowest rate that direct, Flowgate and Envoy reach in this scenario.
     half_rate_of: str = None
+    #: Whether requests follow one another, so that their time without a proxy can be subtracted.
+    is_sequential: bool = False
     parties: tuple = field(init=False)
 
     def __post_init__(self):
@@ -60,7 +62,7 @@ def scenarios(make: Messages) -> list:
             small, 4, 16, ('direct', 'flowgate', 'envoy'),
             half_rate_of='grpc-37b',
         ),
-        _grpc('grpc-one', 'gRPC, 37 B, one connection, one stream', small, 1, 1, ALL),
+        _grpc('grpc-one', 'gRPC, 37 B, one connection, one stream', small, 1, 1, ALL, is_sequential=True),
         _grpc('grpc-5k', 'gRPC, 5.6 KB, 4 x 16', medium, 4, 16, ALL),
         _grpc('grpc-312k', 'gRPC, 312 KB, 4 x 4', large, 4, 4, ALL),
         _http('http-32', 'HTTP JSON, one document, 32 connections', 32),

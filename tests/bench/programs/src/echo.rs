@@ -23,6 +23,9 @@ use answer::Answer;
 /// The method that carries the load. All others are answered by tonic.
 const DATA_METHOD: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
+/// The connections that a thread has not taken yet.
+const MAX_WAITING_CONNECTIONS: usize = 128;
+
 /// The same windows for all peers: large enough that flow control does not interrupt a message of the bench.
 const WINDOW_BYTES: u32 = 16 << 20;
 
@@ -38,13 +41,13 @@ pub fn serve(listener: &TcpListener, threads: usize) -> io::Result<()> {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        worker.send(stream).map_err(io::Error::other)?;
+        worker.blocking_send(stream).map_err(io::Error::other)?;
     }
     Ok(())
 }
 
-fn start_worker() -> io::Result<mpsc::UnboundedSender<TcpStream>> {
-    let (sender, mut streams) = mpsc::unbounded_channel();
+fn start_worker() -> io::Result<mpsc::Sender<TcpStream>> {
+    let (sender, mut streams) = mpsc::channel(MAX_WAITING_CONNECTIONS);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -23,7 +23,7 @@ const WINDOW_BYTES: u32 = 64 << 20;
 
 /// Sends all messages of `messages` and receives their answers.
 pub(super) async fn run(port: u16, mut messages: InFlight) -> Result<InFlight, ClientError> {
-    let (requests, mut queue) = mpsc::unbounded_channel::<Bytes>();
+    let (requests, mut queue) = mpsc::channel::<Bytes>(messages.max_in_flight());
     let frames = stream::poll_fn(move |context| queue.poll_recv(context));
     let frames = futures_util::StreamExt::map(frames, |message| {
         Ok::<_, std::convert::Infallible>(Frame::data(message))
@@ -47,12 +47,10 @@ pub(super) async fn run(port: u16, mut messages: InFlight) -> Result<InFlight, C
     Err("the stream ended before all answers had arrived".into())
 }
 
-fn send_next(
-    messages: &mut InFlight,
-    requests: &mpsc::UnboundedSender<Bytes>,
-) -> Result<(), ClientError> {
+fn send_next(messages: &mut InFlight, requests: &mpsc::Sender<Bytes>) -> Result<(), ClientError> {
     while let Some(message) = messages.next_message() {
-        requests.send(framed(&message)?)?;
+        // There is a place for each message in flight.
+        requests.try_send(framed(&message)?)?;
     }
     Ok(())
 }

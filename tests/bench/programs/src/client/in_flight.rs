@@ -74,6 +74,10 @@ impl InFlight {
         self.sent.get_mut(number)?.take()
     }
 
+    pub(super) const fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.latencies.len() == self.total
     }

@@ -38,9 +38,6 @@ struct Endpoints;
 impl JinaDiscoverEndpointsRpc for Endpoints {
     async fn endpoint_discovery(&self, _: Request<()>) -> Result<Response<EndpointsProto>, Status> {
         let endpoints = vec![DEFAULT_ENDPOINT.to_owned()];
-        Ok(Response::new(EndpointsProto {
-            endpoints,
-            ..EndpointsProto::default()
-        }))
+        Ok(Response::new(EndpointsProto { endpoints }))
     }
 }
