@@ -33,8 +33,8 @@ def table(scenario, parties: dict) -> str:
 
 
 def added(parties: dict) -> str:
-    """What each proxy adds to the time of a request, where requests follow one another."""
-    times = {name: 1e6 / found['rate']['median'] for name, found in parties.items()}
+    """What each proxy adds to the median time of a request, where requests follow one another."""
+    times = {name: found['p50']['median'] for name, found in parties.items()}
     texts = [f'{name} {time - times["direct"]:,.0f} us' for name, time in times.items() if name != 'direct']
     return f'added to direct: {", ".join(texts)}'
 
