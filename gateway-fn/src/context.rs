@@ -126,6 +126,11 @@ impl Trace {
         found.map(|(_, value)| value)
     }
 
+    /// Returns the headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+
     /// Returns the name and value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0

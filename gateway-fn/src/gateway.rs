@@ -1,6 +1,8 @@
 //! The Gateway: sends a request through the Flow's graph of Executors and returns the answer. It knows no client
 //! protocol.
 
+mod admission;
+
 mod discovery;
 
 mod drive;
@@ -23,16 +25,16 @@ use flowgate_proto::{
     with_causes,
 };
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
 
-use self::drive::Drive;
+use self::{
+    admission::{Admission, Place},
+    drive::Drive,
+};
 use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
@@ -52,9 +54,8 @@ struct Shared {
     known: Arc<KnownEndpoints>,
     /// The deployments, by the index of their node in the graph.
     deployments: Vec<Deployment>,
-    /// One permit for each request that may run at once.
-    admission: Arc<Semaphore>,
-    max_concurrent_requests: usize,
+    /// One place for each request that may run at once.
+    admission: Arc<Admission>,
     /// Whether discovery of the Executors' endpoints has started.
     discovering: AtomicBool,
     /// Requests of Flows with floating Executors, which outlive their answers.
@@ -77,11 +78,9 @@ impl Gateway {
         request: DataRequest,
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
-        let admission = Arc::clone(&self.0.admission);
-        let permit = admission
-            .try_acquire_owned()
-            .map_err(|_| self.overloaded())?;
-        self.run(permit, request, context).await
+        let place = self.0.admission.try_enter();
+        let place = place.ok_or_else(|| self.overloaded())?;
+        self.run(place, request, context).await
     }
 
     /// Does the same as [`Gateway::handle`] for one of many requests on a connection: if the Gateway is full, the
@@ -95,39 +94,35 @@ impl Gateway {
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
         // In a task, because a client that does not read its answers keeps its requests from being polled, and they
-        // must not hold their permits meanwhile.
+        // must not hold their places meanwhile.
         let gateway = self.clone();
         let task = tokio::spawn(async move {
-            let permit = gateway.wait_for_permit(context.deadline).await?;
-            gateway.run(permit, request, context).await
+            let place = gateway.wait_for_place(context.deadline).await?;
+            gateway.run(place, request, context).await
         });
         let result = AbortOnDropHandle::new(task).await;
         result.unwrap_or(Err(GatewayError::Internal))
     }
 
-    async fn wait_for_permit(
-        &self,
-        deadline: Option<Instant>,
-    ) -> Result<OwnedSemaphorePermit, GatewayError> {
-        let permit = Arc::clone(&self.0.admission).acquire_owned();
-        let permit = match deadline {
-            None => permit.await,
-            Some(deadline) => tokio::time::timeout_at(deadline, permit)
+    async fn wait_for_place(&self, deadline: Option<Instant>) -> Result<Place, GatewayError> {
+        let place = self.0.admission.enter();
+        match deadline {
+            None => Ok(place.await),
+            Some(deadline) => tokio::time::timeout_at(deadline, place)
                 .await
-                .map_err(|_| self.overloaded())?,
-        };
-        permit.map_err(|_| GatewayError::Internal)
+                .map_err(|_| self.overloaded()),
+        }
     }
 
     fn overloaded(&self) -> GatewayError {
         GatewayError::Overloaded {
-            limit: self.0.max_concurrent_requests,
+            limit: self.0.admission.limit(),
         }
     }
 
     async fn run(
         &self,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         request: DataRequest,
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
@@ -135,7 +130,7 @@ impl Gateway {
         let request_id = request.header.request_id.clone();
         let record = context.record.clone();
         // A panic fails only the request that caused it.
-        let driven = AssertUnwindSafe(self.drive(permit, request, context)).catch_unwind();
+        let driven = AssertUnwindSafe(self.drive(place, request, context)).catch_unwind();
         let result = driven.await.unwrap_or(Err(GatewayError::Internal));
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -145,13 +140,13 @@ impl Gateway {
 
     async fn drive(
         &self,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         request: DataRequest,
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
         let mut drive = Drive::begin(&self.0, request, context)?;
         if self.0.graph.has_floating_nodes() {
-            return drive.run_in_background(permit).await;
+            return drive.run_in_background(place).await;
         }
         drive.run_until_answered().await
     }

@@ -49,16 +49,6 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
-
-    /// Returns the gRPC encoding; `None` for no compression. Jina's gRPC peers do not support zstd and get gzip.
-    #[must_use]
-    pub const fn grpc_encoding(self) -> Option<tonic::codec::CompressionEncoding> {
-        match self {
-            Self::None => None,
-            Self::Gzip | Self::Zstd => Some(tonic::codec::CompressionEncoding::Gzip),
-            Self::Deflate => Some(tonic::codec::CompressionEncoding::Deflate),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::{
     DecodeError, Message as _,
     encoding::{self, WireType},
 };
 
 use crate::{
+    Chunks,
     docarray::{DocumentArrayProto, DocumentProto},
     wire,
 };
@@ -22,7 +23,7 @@ enum Content {
     #[default]
     Absent,
     /// An encoded `DataContentProto`.
-    Encoded(Bytes),
+    Encoded(Chunks),
     Decoded(Arc<Vec<DocumentProto>>),
 }
 
@@ -40,8 +41,20 @@ pub enum DocumentsError {
 }
 
 impl Documents {
-    pub(crate) const fn from_wire(wire: Bytes) -> Self {
-        Self(Content::Encoded(wire))
+    /// Adds an encoded `DataContentProto`. Protobuf merges a field that occurs twice; for encoded bytes that means to
+    /// concatenate them. After the first repetition the bytes are not shared and grow in place, so that a field that occurs
+    /// many times costs linear time and no memory for each repetition.
+    pub(crate) fn append(&mut self, wire: Chunks) {
+        let before = std::mem::take(self).into_wire();
+        if before.is_empty() {
+            self.0 = Content::Encoded(wire);
+            return;
+        }
+        let before = before.into_bytes().try_into_mut();
+        let mut joined = before.unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        wire.iter()
+            .for_each(|piece| joined.extend_from_slice(piece));
+        self.0 = Content::Encoded(joined.freeze().into());
     }
 
     /// Whether the request has the field at all.
@@ -100,14 +113,14 @@ impl Documents {
     }
 
     /// Returns the encoded `DataContentProto`, empty when absent.
-    pub(crate) fn into_wire(self) -> Bytes {
+    pub(crate) fn into_wire(self) -> Chunks {
         match self.0 {
-            Content::Absent => Bytes::new(),
+            Content::Absent => Chunks::default(),
             Content::Encoded(wire) => wire,
             Content::Decoded(documents) => {
                 let mut wire = Vec::with_capacity(content_len(&documents));
                 encode_content(&documents, &mut wire);
-                wire.into()
+                Bytes::from(wire).into()
             }
         }
     }
@@ -116,20 +129,33 @@ impl Documents {
     pub(crate) fn encode(&self, tag: u32, buf: &mut impl BufMut) {
         match &self.0 {
             Content::Absent => {}
-            Content::Encoded(wire) => encoding::bytes::encode(tag, wire, buf),
+            Content::Encoded(wire) => {
+                encode_key_and_len(tag, wire.len(), buf);
+                wire.iter().for_each(|piece| buf.put_slice(piece));
+            }
             Content::Decoded(documents) => {
-                encoding::encode_key(tag, WireType::LengthDelimited, buf);
-                encoding::encode_varint(content_len(documents) as u64, buf);
+                encode_key_and_len(tag, content_len(documents), buf);
                 encode_content(documents, buf);
             }
         }
+    }
+
+    /// Does the same as [`Documents::encode`] at the end of a message in pieces: bytes that came from the network are added
+    /// as they came, and what is before them in `buf` becomes a piece of its own.
+    pub(crate) fn encode_pieces(&self, tag: u32, buf: &mut BytesMut, pieces: &mut Chunks) {
+        let Content::Encoded(wire) = &self.0 else {
+            return self.encode(tag, buf);
+        };
+        encode_key_and_len(tag, wire.len(), buf);
+        pieces.push(buf.split().freeze());
+        wire.iter().for_each(|piece| pieces.push(piece.clone()));
     }
 
     /// Returns the number of bytes that [`Documents::encode`] writes.
     pub(crate) fn encoded_len(&self, tag: u32) -> usize {
         match &self.0 {
             Content::Absent => 0,
-            Content::Encoded(wire) => encoding::bytes::encoded_len(tag, wire),
+            Content::Encoded(wire) => encoding::key_len(tag) + delimited_len(wire.len()),
             Content::Decoded(documents) => {
                 encoding::key_len(tag) + delimited_len(content_len(documents))
             }
@@ -162,7 +188,7 @@ fn content_len(documents: &[DocumentProto]) -> usize {
 }
 
 /// Whether all documents of an encoded `DataContentProto` have an id.
-fn encoded_content_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
+fn encoded_content_has_ids(mut content: Chunks) -> Result<bool, DecodeError> {
     while let Some(field) = wire::next_field(&mut content)? {
         let (DOCS, Some(mut array)) = (field.number, field.bytes) else {
             continue;
@@ -180,7 +206,7 @@ fn encoded_content_has_ids(mut content: Bytes) -> Result<bool, DecodeError> {
 
 /// Whether an encoded document and the documents nested in it have ids. Levels too deep to be decoded are not
 /// inspected.
-fn encoded_document_has_ids(mut document: Bytes, depth: usize) -> Result<bool, DecodeError> {
+fn encoded_document_has_ids(mut document: Chunks, depth: usize) -> Result<bool, DecodeError> {
     let mut has_id = false;
     while let Some(field) = wire::next_field(&mut document)? {
         let Some(value) = field.bytes else { continue };
@@ -225,6 +251,11 @@ fn array_len(documents: &[DocumentProto]) -> usize {
 
 fn delimited_len(len: usize) -> usize {
     encoding::encoded_len_varint(len as u64) + len
+}
+
+fn encode_key_and_len(tag: u32, len: usize, buf: &mut impl BufMut) {
+    encoding::encode_key(tag, WireType::LengthDelimited, buf);
+    encoding::encode_varint(len as u64, buf);
 }
 
 fn encode_content(documents: &[DocumentProto], buf: &mut impl BufMut) {

@@ -7,7 +7,7 @@ use prost::{
 };
 use prost_types::{Struct, Value, value::Kind};
 
-use crate::{RESULTS_KEY, wire};
+use crate::{Chunks, RESULTS_KEY, wire};
 
 /// The parameters of a request, absent or encoded.
 ///
@@ -55,7 +55,7 @@ impl Parameters {
     /// When the bytes are not a `Struct`.
     pub fn keys(&self) -> Result<Vec<String>, DecodeError> {
         let mut keys = Vec::new();
-        let mut fields = self.wire.clone().unwrap_or_default();
+        let mut fields = Chunks::from(self.wire.clone().unwrap_or_default());
         while let Some(field) = wire::next_field(&mut fields)? {
             if let (1, Some(mut entry)) = (field.number, field.bytes) {
                 keys.push(read_entry_key(&mut entry)?);
@@ -119,7 +119,7 @@ impl From<Option<Struct>> for Parameters {
 }
 
 /// Reads the key of one entry of a protobuf map: its field 1, empty when it is missing.
-fn read_entry_key(entry: &mut Bytes) -> Result<String, DecodeError> {
+fn read_entry_key(entry: &mut Chunks) -> Result<String, DecodeError> {
     let mut key = String::new();
     while entry.has_remaining() {
         let (number, wire_type) = encoding::decode_key(entry)?;

@@ -10,8 +10,9 @@ use prost::{
 };
 
 use crate::{
-    Documents, Parameters,
+    Chunks, Documents, Parameters,
     jina::{HeaderProto, RouteProto},
+    wire,
 };
 
 const HEADER: u32 = 1;
@@ -45,11 +46,7 @@ impl DataRequest {
 /// Implemented by hand, because a derived message would decode every document.
 impl Message for DataRequest {
     fn encode_raw(&self, buf: &mut impl BufMut) {
-        encoding::message::encode(HEADER, &self.header, buf);
-        if let Some(parameters) = self.parameters.wire() {
-            encoding::bytes::encode(PARAMETERS, parameters, buf);
-        }
-        encoding::message::encode_repeated(ROUTES, &self.routes, buf);
+        self.encode_before_documents(buf);
         self.documents.encode(DATA, buf);
         buf.put_slice(&self.unknown_fields);
     }
@@ -83,9 +80,9 @@ impl Message for DataRequest {
                 Ok(())
             }
             DATA => {
-                let before = mem::take(&mut self.documents).into_wire();
-                let wire = merge_encoded(wire_type, before, buf, ctx)?;
-                self.documents = Documents::from_wire(wire);
+                let mut wire = Bytes::new();
+                encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+                self.documents.append(wire.into());
                 Ok(())
             }
             _ => self.append_unknown_field(tag, wire_type, buf, ctx),
@@ -97,7 +94,44 @@ impl Message for DataRequest {
     }
 }
 
+/// Messages that come and go in pieces.
 impl DataRequest {
+    /// Decodes a message. The documents stay the pieces in which they came.
+    ///
+    /// # Errors
+    /// When the bytes are not valid protobuf.
+    pub fn from_chunks(mut chunks: Chunks) -> Result<Self, DecodeError> {
+        let mut request = Self::default();
+        while chunks.has_remaining() {
+            let (tag, wire_type) = encoding::decode_key(&mut chunks)?;
+            if (tag, wire_type) == (DATA, WireType::LengthDelimited) {
+                request.documents.append(wire::take_delimited(&mut chunks)?);
+            } else {
+                request.merge_field(tag, wire_type, &mut chunks, DecodeContext::default())?;
+            }
+        }
+        Ok(request)
+    }
+
+    /// Encodes the message behind what is in `head`. Documents that came from the network follow as pieces, uncopied.
+    #[must_use]
+    pub fn into_chunks(self, mut head: BytesMut) -> Chunks {
+        let mut pieces = Chunks::default();
+        self.encode_before_documents(&mut head);
+        self.documents.encode_pieces(DATA, &mut head, &mut pieces);
+        head.put_slice(&self.unknown_fields);
+        pieces.push(head.freeze());
+        pieces
+    }
+
+    fn encode_before_documents(&self, buf: &mut impl BufMut) {
+        encoding::message::encode(HEADER, &self.header, buf);
+        if let Some(parameters) = self.parameters.wire() {
+            encoding::bytes::encode(PARAMETERS, parameters, buf);
+        }
+        encoding::message::encode_repeated(ROUTES, &self.routes, buf);
+    }
+
     fn append_unknown_field(
         &mut self,
         tag: u32,
@@ -187,6 +221,37 @@ mod tests {
         let read = DataRequest::decode(&wire[..]).expect("just written");
         assert_eq!(read, request);
         assert_eq!(read.encode_to_vec(), wire);
+    }
+
+    #[test]
+    fn documents_in_pieces_are_passed_on_as_they_came() {
+        let request = DataRequest {
+            documents: vec![document("a"), document(&"b".repeat(100))].into(),
+            parameters: Parameters::EMPTY,
+            unknown_fields: vec![0x48, 5],
+            ..Default::default()
+        };
+        let wire = Bytes::from(request.encode_to_vec());
+        let documents_len = request.documents.clone().into_wire().len();
+        for size in 1..=wire.len() {
+            let pieces = |bytes: &Bytes| -> Chunks {
+                let starts = (0..bytes.len()).step_by(size);
+                starts
+                    .map(|at| bytes.slice(at..bytes.len().min(at + size)))
+                    .collect()
+            };
+            let read = DataRequest::from_chunks(pieces(&wire)).expect("just written");
+            assert_eq!(read, request, "pieces of {size}");
+            assert!(read.documents.has_all_ids());
+            let mut written = read.into_chunks(BytesMut::from(&b"head"[..]));
+            assert_eq!(written.split_to(4).into_bytes(), "head");
+            let shared = written
+                .iter()
+                .filter(|piece| wire.as_ptr_range().contains(&piece.as_ptr()));
+            let shared: usize = shared.map(Bytes::len).sum();
+            assert_eq!(shared, documents_len, "not copied");
+            assert_eq!(written.into_bytes(), wire);
+        }
     }
 
     #[test]

@@ -258,7 +258,27 @@ fn fields(json: &Value) -> flowgate_proto::Struct {
 }
 
 #[tokio::test]
-async fn retryable_errors_of_an_executor_are_retried() {
+async fn by_default_only_a_call_that_was_not_run_is_retried() {
+    for (code, expected_calls) in [
+        (Code::Unavailable, 4),
+        (Code::DeadlineExceeded, 1),
+        (Code::Cancelled, 1),
+        (Code::Unknown, 1),
+        (Code::Internal, 1),
+    ] {
+        let executor = Recorder::start(JINA_RPCS).await;
+        let gateway = gateway("", &executor, "").await;
+        executor.fail_next(4, &Status::new(code, "not now"));
+        let status = send(&gateway, &request(Some("/"))).await.expect_err("down");
+        assert_eq!(status.code(), code, "{status}");
+        assert_eq!(executor.data_calls().len(), expected_calls, "{code:?}");
+        gateway.stop().await;
+        executor.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn retryable_errors_of_an_executor_are_retried_as_in_jina() {
     for code in [
         Code::Unavailable,
         Code::DeadlineExceeded,
@@ -267,7 +287,7 @@ async fn retryable_errors_of_an_executor_are_retried() {
         Code::Internal,
     ] {
         let executor = Recorder::start(JINA_RPCS).await;
-        let gateway = gateway("", &executor, "").await;
+        let gateway = gateway(", retry_policy: jina", &executor, "").await;
         // Jina's default: four attempts with up to three replicas.
         executor.fail_next(3, &Status::new(code, "not now"));
         let response = send(&gateway, &request(Some("/"))).await;

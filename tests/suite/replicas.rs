@@ -86,11 +86,13 @@ async fn no_request_is_lost_when_a_replica_stops() {
 }
 
 #[tokio::test]
-async fn no_request_is_lost_when_a_replica_is_killed_in_the_middle_of_them() {
+async fn no_request_is_lost_as_in_jina_when_a_replica_is_killed_in_the_middle_of_them() {
     let (one, other) = (Gate::closed(), Gate::closed());
     let running = ServedExecutor::start(one.executor(), "e").await;
     let killed = KillableExecutor::start(other.executor(), "e");
-    let gateway = ServedGateway::start(&yaml(&[running.port(), killed.port])).await;
+    let ports = [running.port(), killed.port];
+    let yaml = yaml(&ports).replace("port: 0", "port: 0, retry_policy: jina");
+    let gateway = ServedGateway::start(&yaml).await;
     let authority = gateway.authority(Protocol::Http);
     let requests: Vec<_> = (0..20)
         .map(|number| {
@@ -112,6 +114,32 @@ async fn no_request_is_lost_when_a_replica_is_killed_in_the_middle_of_them() {
         assert_eq!(response.json()["data"][0]["text"], number.to_string());
     }
     assert_eq!((one.completed(), other.completed()), (20, 0));
+    gateway.stop().await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_a_killed_replica_may_have_run_is_not_repeated() {
+    let (one, other) = (Gate::closed(), Gate::closed());
+    one.release(4);
+    let running = ServedExecutor::start(one.executor(), "e").await;
+    let killed = KillableExecutor::start(other.executor(), "e");
+    let gateway = ServedGateway::start(&yaml(&[killed.port, running.port()])).await;
+    let authority = gateway.authority(Protocol::Http);
+    let requests = (0..4).map(|_| {
+        let authority = authority.clone();
+        tokio::spawn(async move { post(&authority, &json!({"data": []})).await })
+    });
+    let requests: Vec<_> = requests.collect();
+    other.wait_for_requests(1).await;
+    killed.kill();
+    let responses = join_all(requests).await;
+    let statuses = responses
+        .into_iter()
+        .map(|response| response.expect("no panic").status);
+    let lost = statuses.filter(|status| *status == 503).count();
+    assert!(lost >= 1, "the killed replica's requests are reported");
+    assert_eq!(one.completed() + lost, 4, "and not repeated");
     gateway.stop().await;
     running.stop().await;
 }

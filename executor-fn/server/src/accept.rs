@@ -20,6 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::workers::Workers;
+
 /// The pause after a failed `accept`. The usual cause is that the process has no file descriptor left, and trying again
 /// at once would only spin.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -60,6 +62,29 @@ impl Incoming {
         }
     }
 
+    /// Does the same as [`Incoming::serve`], each connection on the worker that has the fewest.
+    pub async fn serve_on<F>(
+        self,
+        workers: &Workers,
+        stopping: CancellationToken,
+        tasks: TaskTracker,
+        serve: impl Fn(Connection) -> F + Clone + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        while let Some(Some(connection)) = stopping.run_until_cancelled(self.accept()).await {
+            let serve = serve.clone();
+            let Some(moved) = connection.leave_runtime() else {
+                continue;
+            };
+            workers.spawn(tasks.track_future(async move {
+                if let Some(connection) = moved.join_runtime() {
+                    serve(connection).await;
+                }
+            }));
+        }
+    }
+
     /// Returns the connections as a stream that never ends by itself.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
         stream::unfold(self, |incoming| async move {
@@ -80,7 +105,7 @@ impl Incoming {
                     return Some(Connection {
                         stream,
                         peer,
-                        _permit: permit,
+                        permit,
                     });
                 }
                 Err(error) => {
@@ -98,7 +123,8 @@ impl Incoming {
 pub struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    _permit: OwnedSemaphorePermit,
+    /// Held while the connection is open.
+    permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -107,6 +133,41 @@ impl Connection {
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
+}
+
+impl Connection {
+    /// Takes the connection out of the runtime that has accepted it. `None` if the operating system refuses, with the
+    /// reason in the log.
+    fn leave_runtime(self) -> Option<Moved> {
+        Some(Moved {
+            stream: logged(self.stream.into_std(), self.peer)?,
+            peer: self.peer,
+            permit: self.permit,
+        })
+    }
+}
+
+/// A connection on its way from one runtime to another.
+struct Moved {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Moved {
+    /// Puts the connection into the runtime in which this is called.
+    fn join_runtime(self) -> Option<Connection> {
+        Some(Connection {
+            stream: logged(TcpStream::from_std(self.stream), self.peer)?,
+            peer: self.peer,
+            permit: self.permit,
+        })
+    }
+}
+
+fn logged<T>(result: io::Result<T>, peer: SocketAddr) -> Option<T> {
+    let log = |error: &io::Error| tracing::warn!(%peer, error = %with_causes(error), "cannot serve a connection");
+    result.inspect_err(log).ok()
 }
 
 impl Connected for Connection {

@@ -5,5 +5,11 @@ mod accept;
 
 mod http;
 
+pub mod http2;
+
+mod preface;
+
+pub mod workers;
+
 pub use accept::{Connection, Incoming};
-pub use http::{Http, Http2, Versions};
+pub use http::Http;

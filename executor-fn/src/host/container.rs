@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use flowgate_server::{Http2, Incoming};
+use flowgate_server::{Incoming, http2::Http2};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;

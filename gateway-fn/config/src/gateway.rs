@@ -35,6 +35,8 @@ pub struct GatewayConfig {
     pub timeout_send: Option<Duration>,
     /// How often a failed call is retried.
     pub retries: Retries,
+    /// Which failed calls are retried.
+    pub retry_policy: RetryPolicy,
     /// How requests to Executors are compressed.
     pub compression: Compression,
     /// The settings of HTTP.
@@ -87,6 +89,28 @@ pub enum Retries {
     Default,
     /// This number of times.
     Exactly(u32),
+}
+
+/// Which failed calls to gRPC Executors are retried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryPolicy {
+    /// Calls that no Executor has run: no connection could be made, or the peer refused the call or answered UNAVAILABLE.
+    /// The default, because a call that has been sent may have run, and not every Executor may run twice for one request.
+    #[default]
+    Safe,
+    /// As in Jina 3.13: also calls that timed out or whose connection broke, and after CANCELLED, UNKNOWN and INTERNAL.
+    Jina,
+}
+
+impl RetryPolicy {
+    /// The name in the Flow file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Jina => "jina",
+        }
+    }
 }
 
 /// What HTTP serves in addition to the routes that are always there.
@@ -160,6 +184,7 @@ impl Default for GatewayConfig {
             prefetch: NonZeroUsize::new(1000),
             timeout_send: None,
             retries: Retries::Default,
+            retry_policy: RetryPolicy::Safe,
             compression: Compression::None,
             http: HttpConfig::default(),
             tls: None,

@@ -46,7 +46,7 @@ pub use executor::ExecutorConfig;
 pub use gateway::{
     ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
     HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
-    Retries, Signing, TlsFiles, WarmUp, WebSocketConfig,
+    Retries, RetryPolicy, Signing, TlsFiles, WarmUp, WebSocketConfig,
 };
 pub use gateway::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 

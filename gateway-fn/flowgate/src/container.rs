@@ -16,7 +16,10 @@ use std::{
 
 use executor_fn::introspect::HealthSwitch;
 use flowgate_config::{Config, GatewayConfig, Protocol, WarmUp};
-use flowgate_server::Incoming;
+use flowgate_server::{
+    Incoming,
+    workers::{self, Workers},
+};
 use gateway::gateway::{Gateway, Registry};
 use gateway::inbound::{
     CorsPolicy, Services, StartError, connect, grpc, grpc_web,
@@ -42,6 +45,7 @@ use self::{
 #[derive(Debug)]
 pub struct Container {
     gateway: Gateway,
+    workers: Arc<Workers>,
     listeners: Vec<Listener>,
     health: HealthSwitch,
     sessions: websocket::Sessions,
@@ -69,6 +73,9 @@ pub enum ContainerError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The worker threads cannot be started.
+    #[error("cannot start the worker threads: {0}")]
+    Threads(#[source] io::Error),
 }
 
 /// How a Gateway stopped.
@@ -98,6 +105,7 @@ impl Container {
         let sessions = websocket::Sessions::new(stopping.clone());
         let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
+        let workers = Workers::start(workers::default_count()).map_err(ContainerError::Threads)?;
         let mut listeners = Vec::new();
         for (port, protocols) in protocols_by_port(config) {
             let (socket, address) = bind(&config.gateway.host, port).await?;
@@ -113,6 +121,7 @@ impl Container {
         }
         Ok(Self {
             gateway: services.gateway,
+            workers: Arc::new(workers),
             listeners,
             health,
             sessions,
@@ -135,6 +144,7 @@ impl Container {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Shutdown {
         let Self {
             gateway,
+            workers,
             listeners,
             health,
             sessions,
@@ -144,7 +154,8 @@ impl Container {
         } = self;
         let connections = TaskTracker::new();
         for listener in listeners {
-            connections.spawn(listener.serve(stopping.clone(), connections.clone()));
+            let workers = Arc::clone(&workers);
+            connections.spawn(listener.serve(workers, stopping.clone(), connections.clone()));
         }
         // In the background, so that the first requests need not wait for it.
         let warm_up_gateway = gateway.clone();
@@ -197,13 +208,21 @@ fn router(
     sessions: &websocket::Sessions,
     stopping: &CancellationToken,
 ) -> (PortRouter, HealthSwitch) {
-    let (grpc::Routers { grpc, over_http }, health) = grpc::routers(services, config, stopping);
+    let (
+        grpc::Routers {
+            data_methods,
+            grpc,
+            over_http,
+        },
+        health,
+    ) = grpc::routers(services, config, stopping);
     let http = http::router(services, &config.http, &config.limits, Scripts::EMBEDDED);
     let cors = CorsPolicy::from(config.http.cors);
     let max_body_bytes = config.limits.max_message_bytes;
     let router = PortRouter {
         grpc_web: Some(grpc_web::router(over_http.clone(), cors)),
         connect: Some(connect::router(over_http, max_body_bytes, cors)),
+        data_methods: Some(data_methods),
         grpc: Some(grpc),
         http: Some(http),
         websocket: Some(websocket::router(services, config, sessions)),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flowgate_server::{Connection, Http, Http2, Incoming, Versions};
+use flowgate_server::{Connection, Http, Incoming};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming as RequestBody};
@@ -27,7 +27,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
     header_timeout: IDLE_TIMEOUT,
     first_request_timeout: None,
-    http2: Http2::default(),
 });
 
 /// A bound port that is not served yet.
@@ -64,7 +63,7 @@ impl Server {
             let (stopping, never) = (stopping.clone(), CancellationToken::new());
             async move {
                 let handler = move |request| handler(request, client);
-                let serving = HTTP.serve(connection, client, Versions::Http1, handler, never);
+                let serving = HTTP.serve(connection, client, handler, never);
                 stopping.run_until_cancelled(serving).await;
             }
         };

@@ -1,18 +1,18 @@
 //! Drives the walk of one request through the graph: makes the calls that are ready, reports their results to the walk,
 //! until the answer is complete, and finishes floating work after it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use executor_fn::Answer;
 use flowgate_flow::{
     graph::NodeId,
     walk::{Step, Walk},
 };
-use flowgate_proto::{DataRequest, Timestamp, with_causes};
+use flowgate_proto::{DataRequest, now, with_causes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::Shared;
+use super::{Shared, admission::Place};
 use crate::{
     context::Context,
     error::{CallError, GatewayError},
@@ -85,7 +85,7 @@ impl Drive {
     /// A client that disconnects still cancels the calls that only its answer waits for.
     pub(super) async fn run_in_background(
         mut self,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<DataRequest, GatewayError> {
         let (mut client, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
@@ -99,7 +99,7 @@ impl Drive {
                 let _ = client.send(result);
             }
             self.finish_floating_work().await;
-            drop(permit);
+            drop(place);
         });
         answer.await.unwrap_or(Err(GatewayError::Internal))
     }
@@ -220,8 +220,4 @@ async fn visit(
     let failed = result.as_ref().map_or(true, |answer| answer.is_error);
     context.record.end_visit(&visit, failed);
     result
-}
-
-fn now() -> Timestamp {
-    SystemTime::now().into()
 }

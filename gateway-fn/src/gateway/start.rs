@@ -8,11 +8,11 @@ use std::{
 use executor_fn::Identity;
 use flowgate_config::{Address, Config, ExecutorConfig, GatewayConfig, Retries};
 use flowgate_flow::{endpoints::KnownEndpoints, graph::NodeId};
-use tokio::sync::Semaphore;
+use http::HeaderMap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
-use super::{Gateway, Registry, Shared};
+use super::{Gateway, Registry, Shared, admission::Admission};
 use crate::outbound::{
     Clients, Deployment, GrpcDeployment, LambdaDeployment,
     grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
@@ -75,13 +75,11 @@ impl Gateway {
             }
             deployments.push(deployment);
         }
-        let max_concurrent_requests = config.gateway.limits.max_concurrent_requests;
         Ok(Self(Arc::new(Shared {
             graph: Arc::clone(&config.graph),
             known: Arc::new(known),
             deployments,
-            admission: Arc::new(Semaphore::new(max_concurrent_requests)),
-            max_concurrent_requests,
+            admission: Admission::new(config.gateway.limits.max_concurrent_requests),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
@@ -124,6 +122,7 @@ fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
     GrpcOptions {
         timeout: gateway.timeout_send,
         attempts: attempts(gateway),
+        retry_policy: gateway.retry_policy,
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,
@@ -188,7 +187,7 @@ fn in_process(
     Ok(Deployment::InProcess(executor.into_service(identity)))
 }
 
-fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, DeploymentError> {
+fn metadata(executor: &ExecutorConfig) -> Result<HeaderMap, DeploymentError> {
     let mut metadata = MetadataMap::new();
     for (key, value) in &executor.metadata {
         let invalid = || DeploymentError::Metadata {
@@ -200,5 +199,5 @@ fn metadata(executor: &ExecutorConfig) -> Result<MetadataMap, DeploymentError> {
         value.set_sensitive(true);
         metadata.insert(name, value);
     }
-    Ok(metadata)
+    Ok(metadata.into_headers())
 }

@@ -2,6 +2,8 @@
 
 mod call;
 
+mod data;
+
 mod timeout;
 
 use std::num::NonZeroUsize;
@@ -24,8 +26,11 @@ use flowgate_proto::{
         },
     },
 };
+use http::{Extensions, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
+
+pub use self::data::{DataMethod, DataMethods};
 
 use self::call::StreamingService;
 use super::Services;
@@ -42,7 +47,9 @@ const SERVICES: &[&str] = &[
 /// The same services with authentication for different protocols.
 #[derive(Clone, Debug)]
 pub struct Routers {
-    /// The services for gRPC.
+    /// The methods that carry data, for gRPC over HTTP/2.
+    pub data_methods: DataMethods,
+    /// The services for gRPC. Those methods are among them, for hosts that have no HTTP/2 connection.
     pub grpc: Router,
     /// The services for gRPC-Web and Connect: callers are authenticated if `auth` applies to gRPC or to HTTP.
     pub over_http: Router,
@@ -69,17 +76,14 @@ pub fn routers(
         status,
     } = services;
     let service = GatewayService(gateway.clone());
+    let streaming = StreamingService::new(gateway.clone(), max_in_flight, stopping.clone());
     let introspection = Introspection::new(SERVICES);
     let routes = Routes::default()
         .add_service(
-            JinaRpcServer::new(StreamingService::new(
-                gateway.clone(),
-                max_in_flight,
-                stopping.clone(),
-            ))
-            .accept_compressed(CompressionEncoding::Deflate)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(max_message_bytes),
+            JinaRpcServer::new(streaming.clone())
+                .accept_compressed(CompressionEncoding::Deflate)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(max_message_bytes),
         )
         .add_service(
             JinaSingleDataRequestRpcServer::new(service.clone())
@@ -99,6 +103,7 @@ pub fn routers(
         );
     let routes = introspection.add_to(routes).into_axum_router();
     let routers = Routers {
+        data_methods: DataMethods::new(gateway.clone(), streaming, auth.clone(), max_message_bytes),
         grpc: layer::protect_grpc(routes.clone(), auth),
         over_http: layer::protect_grpc_over_http(routes, auth),
     };
@@ -150,11 +155,14 @@ impl JinaInfoRpc for InfoService {
     }
 }
 
-/// Returns the context that the host added to the request, or else one with the trace in the metadata. The client's
-/// deadline applies in both cases.
 fn context<T>(request: &Request<T>) -> Context {
-    let headers = request.metadata().as_ref();
-    let mut context = Context::from_request(request.extensions(), headers);
+    context_of(request.extensions(), request.metadata().as_ref())
+}
+
+/// Returns the context that the host added to the request, or else one with the trace in the headers. The client's deadline
+/// applies in both cases.
+fn context_of(extensions: &Extensions, headers: &HeaderMap) -> Context {
+    let mut context = Context::from_request(extensions, headers);
     if let Some(limit) = timeout::parse(headers) {
         context.shorten_deadline(limit);
     }

@@ -1,8 +1,8 @@
 //! Serves the gRPC routes over gRPC-Web, binary and text, for clients and proxies that cannot use HTTP/2 trailers.
 
 use axum::{Router, extract::Request, middleware::Next, response::Response};
+use flowgate_grpc::GrpcWebLayer;
 use http::{HeaderValue, header};
-use tonic_web::GrpcWebLayer;
 
 use super::cors::{self, CorsPolicy};
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use flowgate_config::RetryPolicy;
 use tonic::metadata::MetadataMap;
 
 use crate::{
@@ -16,10 +17,32 @@ pub(super) struct AttemptError {
     /// The peer's own text, which may contain addresses or ARNs; gRPC's text if no peer answered.
     pub(super) detail: String,
     pub(super) trailers: Box<MetadataMap>,
-    /// Whether another attempt may succeed and does no harm.
-    pub(super) is_retryable: bool,
+    /// Whether another attempt may follow.
+    pub(super) retry: Retry,
     /// How long the peer asks to wait before the next attempt.
     pub(super) retry_after: Option<Duration>,
+}
+
+/// Whether another attempt may follow a failed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would fail in the same way, or do harm.
+    Never,
+    /// The Executor has not run the call.
+    Safe,
+    /// The Executor may have run the call. Jina makes another attempt anyway (Jina 3.13).
+    JinaOnly,
+}
+
+impl Retry {
+    /// Whether another attempt follows under this policy.
+    pub(super) fn is_allowed(self, policy: RetryPolicy) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Safe => true,
+            Self::JinaOnly => policy == RetryPolicy::Jina,
+        }
+    }
 }
 
 impl AttemptError {
@@ -28,7 +51,7 @@ impl AttemptError {
             failure,
             detail,
             trailers: Box::default(),
-            is_retryable: false,
+            retry: Retry::Never,
             retry_after: None,
         }
     }
@@ -58,7 +81,7 @@ impl AttemptError {
 
 impl Retryable for AttemptError {
     fn is_retryable(&self) -> bool {
-        self.is_retryable
+        self.retry == Retry::Safe
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -11,8 +11,9 @@ mod status;
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
 use executor_fn::{Answer, info::Traffic};
+use flowgate_config::RetryPolicy;
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 use self::{
     replicas::{Replica, Rotation},
@@ -24,7 +25,8 @@ use crate::{
     error::{CallError, CallFailure},
 };
 
-pub use channel::{ChannelError, TlsRoots};
+pub use channel::ChannelError;
+pub use flowgate_grpc::client::TlsRoots;
 
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct GrpcOptions {
     pub timeout: Option<Duration>,
     /// The number of attempts of one call. `None` is Jina's rule: one more than the replicas, and at least four.
     pub attempts: Option<NonZeroUsize>,
+    /// Which failed attempts are followed by another one.
+    pub retry_policy: RetryPolicy,
     /// The compression of requests; answers may be compressed in any way.
     pub compression: Compression,
     /// The largest answer in bytes, decompressed.
@@ -62,6 +66,7 @@ pub struct GrpcDeployment {
     name: String,
     rotation: Rotation,
     max_attempts: usize,
+    retry_policy: RetryPolicy,
     show_addresses: bool,
 }
 
@@ -73,17 +78,15 @@ impl GrpcDeployment {
     pub fn new(
         name: &str,
         addresses: &[GrpcAddress],
-        metadata: &MetadataMap,
+        metadata: &HeaderMap,
         options: &GrpcOptions,
     ) -> Result<Self, ChannelError> {
-        let replicas: Vec<Replica> = addresses
-            .iter()
-            .map(|address| Replica::new(address, metadata, options))
-            .collect::<Result<_, _>>()?;
+        let rotation = Rotation::new(addresses, metadata, options)?;
         Ok(Self {
             name: name.to_owned(),
-            max_attempts: super::max_attempts(options.attempts, replicas.len()),
-            rotation: Rotation::new(replicas),
+            max_attempts: super::max_attempts(options.attempts, rotation.len()),
+            rotation,
+            retry_policy: options.retry_policy,
             show_addresses: options.show_addresses,
         })
     }
@@ -103,7 +106,10 @@ impl GrpcDeployment {
             } else {
                 parts.clone()
             };
-            let result = replica.peer.process(sent, context).await;
+            let result = {
+                let _in_flight = replica.begin();
+                replica.peer.process(sent, context).await
+            };
             if result.is_err() && context.is_expired() {
                 return Err(CallError::deadline_exceeded(&self.name));
             }
@@ -148,7 +154,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn next_replica(&mut self) -> &'a Replica {
+    fn next_replica(&mut self) -> &'a Arc<Replica> {
         let replica = self.deployment.rotation.next(&self.tried);
         if !self.tried.contains(&replica.authority()) {
             self.tried.push(replica.authority());
@@ -165,7 +171,7 @@ impl<'a> Attempts<'a> {
     ) -> ControlFlow<Result<T, CallError>> {
         let error = match result {
             Ok(answer) => {
-                replica.mark_healthy();
+                replica.note_answer();
                 return ControlFlow::Break(Ok(answer));
             }
             Err(error) => error,
@@ -173,11 +179,11 @@ impl<'a> Attempts<'a> {
         let (executor, remaining) = (&self.deployment.name, self.remaining);
         tracing::debug!(executor, address = replica.authority(), %error, remaining, "attempt failed");
         match error.failure {
-            CallFailure::Unreachable => replica.mark_unhealthy(),
+            CallFailure::Unreachable => replica.leave_out(),
             CallFailure::TimedOut | CallFailure::DeadlineExceeded => {}
-            CallFailure::Status(_) | CallFailure::Invocation { .. } => replica.mark_healthy(),
+            CallFailure::Status(_) | CallFailure::Invocation { .. } => replica.note_answer(),
         }
-        if remaining > 0 && error.is_retryable {
+        if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());
         }
         let addresses = self.tried.iter().map(|&address| address.to_owned());

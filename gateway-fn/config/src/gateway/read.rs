@@ -8,8 +8,8 @@ use flowgate_proto::{
 };
 
 use super::{
-    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, TlsFiles, auth, function,
-    http, invoke, listeners,
+    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, RetryPolicy, TlsFiles, auth,
+    function, http, invoke, listeners,
 };
 use crate::{
     diagnostic::Report,
@@ -35,6 +35,7 @@ pub(crate) fn read(
         prefetch: prefetch(section, report),
         timeout_send: timeout_send(section, report),
         retries: retries(section, report),
+        retry_policy: retry_policy(section, report).unwrap_or_default(),
         compression: compression(section, report).unwrap_or_default(),
         http: http::read(section, report),
         tls: tls(section, report),
@@ -128,6 +129,17 @@ fn retries(section: &Section<'_>, report: &mut Report) -> Retries {
     number
         .and_then(|number| u32::try_from(number).ok())
         .map_or(Retries::Default, Retries::Exactly)
+}
+
+fn retry_policy(section: &Section<'_>, report: &mut Report) -> Option<RetryPolicy> {
+    let entry = section.find(&["retry_policy"])?;
+    let policies = [RetryPolicy::Safe, RetryPolicy::Jina];
+    let text = entry.node.text();
+    let named = |policy: &RetryPolicy| text.as_deref() == Some(policy.name());
+    policies
+        .into_iter()
+        .find(named)
+        .or_else(|| entry.invalid("safe or jina", report))
 }
 
 fn compression(section: &Section<'_>, report: &mut Report) -> Option<Compression> {

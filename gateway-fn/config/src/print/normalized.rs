@@ -39,6 +39,7 @@ struct NormalizedGateway<'a> {
     prefetch: usize,
     timeout_send: i64,
     retries: i64,
+    retry_policy: &'static str,
     compression: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'a str>,
@@ -216,6 +217,7 @@ impl<'a> NormalizedGateway<'a> {
                 Retries::Default => -1,
                 Retries::Exactly(number) => number.into(),
             },
+            retry_policy: gateway.retry_policy.name(),
             compression: gateway.compression.name(),
             title: http.title.as_deref(),
             description: http.description.as_deref(),

@@ -181,6 +181,12 @@ fn invalid_settings_are_errors() {
         "0 for no limit",
     );
     assert_error(
+        "jtype: Flow\ngateway:\n  retry_policy: always\n",
+        3,
+        "gateway.retry_policy",
+        "safe or jina",
+    );
+    assert_error(
         "jtype: Flow\ngateway:\n  retries: 1.5\n",
         3,
         "gateway.retries",

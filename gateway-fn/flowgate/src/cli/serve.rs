@@ -59,7 +59,7 @@ fn report_start_error(error: &ContainerError) -> Exit {
             Exit::PortTaken
         }
         ContainerError::Start(_) | ContainerError::Tls(_) => Exit::Usage,
-        ContainerError::Bind { .. } => Exit::Failed,
+        ContainerError::Bind { .. } | ContainerError::Threads(_) => Exit::Failed,
     }
 }
 

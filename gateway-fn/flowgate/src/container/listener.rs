@@ -9,7 +9,11 @@ use std::{
 
 use axum::{body::Body, http::Request};
 use flowgate_config::Protocol;
-use flowgate_server::{Connection, Http, Http2, Incoming, Versions};
+use flowgate_server::{
+    Connection, Http, Incoming,
+    http2::{Exchange, Http2},
+    workers::Workers,
+};
 use hyper::body::Incoming as RequestBody;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -38,13 +42,22 @@ pub(super) struct Acceptor {
 }
 
 impl Listener {
-    /// Accepts connections until `stopping` is cancelled; each is served as one of `tasks`.
-    pub(super) async fn serve(self, stopping: CancellationToken, tasks: TaskTracker) {
+    /// Accepts connections until `stopping` is cancelled; each is served on one of the workers, as one of `tasks`.
+    pub(super) async fn serve(
+        self,
+        workers: Arc<Workers>,
+        stopping: CancellationToken,
+        tasks: TaskTracker,
+    ) {
         let Self {
             incoming, acceptor, ..
         } = self;
-        let serve = |connection| acceptor.clone().serve(connection, stopping.clone());
-        incoming.serve(stopping.clone(), tasks, serve).await;
+        let stopping_of_connections = stopping.clone();
+        let serve = move |connection| {
+            let stopping = stopping_of_connections.clone();
+            acceptor.clone().serve(connection, stopping)
+        };
+        incoming.serve_on(&workers, stopping, tasks, serve).await;
     }
 }
 
@@ -74,11 +87,15 @@ async fn serve(
     router: Arc<PortRouter>,
     stopping: CancellationToken,
 ) {
-    let service = move |request: Request<RequestBody>| {
+    let http1 = {
         let router = Arc::clone(&router);
-        async move { router.handle(request.map(Body::new)).await }
+        move |request: Request<RequestBody>| {
+            let router = Arc::clone(&router);
+            async move { router.handle(request.map(Body::new)).await }
+        }
     };
-    HTTP.serve(stream, peer, Versions::Any, service, stopping)
+    let http2 = move |exchange: Exchange| Arc::clone(&router).exchange(exchange);
+    HTTP.serve_any(stream, peer, (http1, (&HTTP2, http2)), stopping)
         .await;
 }
 
@@ -89,8 +106,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
     header_timeout: HEADER_TIMEOUT,
     first_request_timeout: Some(HEADER_TIMEOUT),
-    http2: Http2::default(),
 });
+
+static HTTP2: LazyLock<Http2> = LazyLock::new(Http2::default);
 
 impl fmt::Debug for Listener {
     /// Leaves out the TLS acceptor, which contains the private key.

@@ -1,5 +1,7 @@
 //! Routes each request on a port to the protocol that it uses.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -7,12 +9,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use flowgate_config::Protocol;
-use gateway::inbound::ClientProtocol;
+use flowgate_server::http2::{self, Exchange};
+use gateway::inbound::{
+    ClientProtocol,
+    grpc::{DataMethod, DataMethods},
+};
 use tower::ServiceExt as _;
 
 /// The routes of each protocol that a port serves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PortRouter {
+    /// The methods of gRPC that carry data.
+    pub(super) data_methods: Option<DataMethods>,
+    /// The other methods of gRPC.
     pub(super) grpc: Option<Router>,
     pub(super) http: Option<Router>,
     /// The gRPC services for clients without HTTP/2, on gRPC and HTTP ports.
@@ -35,6 +44,7 @@ impl PortRouter {
         let has_websocket_only = has(Protocol::WebSocket) && !has(Protocol::Http);
         let keep_if = |router: &Option<Router>, is_kept| router.clone().filter(|_| is_kept);
         Self {
+            data_methods: self.data_methods.clone().filter(|_| has(Protocol::Grpc)),
             grpc: keep_if(&self.grpc, has(Protocol::Grpc)),
             http: keep_if(&self.http, has(Protocol::Http)),
             grpc_web: keep_if(&self.grpc_web, has_calls),
@@ -43,6 +53,21 @@ impl PortRouter {
             websocket_port_http: keep_if(&self.websocket_port_http, has_websocket_only),
             is_tls: self.is_tls,
         }
+    }
+
+    /// Answers a request over HTTP/2: a data method of gRPC on the short way, anything else by its routes.
+    pub(super) async fn exchange(self: Arc<Self>, exchange: Exchange) {
+        if let Some(methods) = &self.data_methods
+            && let Some(method) = DataMethod::of(&exchange.request)
+        {
+            return methods.serve(method, exchange).await;
+        }
+        let Exchange { request, respond } = exchange;
+        let method = request.method().clone();
+        let (head, body) = request.into_parts();
+        let body = Body::new(http2::RequestBody::new(body, &head.headers));
+        let response = self.handle(Request::from_parts(head, body)).await;
+        http2::respond(&method, response, respond).await;
     }
 
     /// Answers a request by the routes of its protocol.

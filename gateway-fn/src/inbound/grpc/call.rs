@@ -14,8 +14,9 @@ use flowgate_proto::{
     jina::{HeaderProto, jina_rpc_server::JinaRpc},
 };
 use futures_util::{Stream, StreamExt as _, stream};
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::context;
 use crate::{context::Context, error::ErrorCode, gateway::Gateway};
@@ -81,33 +82,52 @@ enum Outcome {
     Failed(Status),
 }
 
+/// The answers of a stream; an error is the last one.
+pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
+
+impl StreamingService {
+    /// Returns the answers to a stream of requests with these headers.
+    pub(super) fn answers(
+        &self,
+        requests: impl Stream<Item = Result<DataRequest, Status>> + Send + 'static,
+        headers: &HeaderMap,
+        context: Context,
+    ) -> Answers {
+        let service = self.clone();
+        let is_complete = Arc::new(AtomicBool::new(false));
+        let outcomes = requests
+            .chain(note_end(Arc::clone(&is_complete)))
+            .take_until(self.stopping.clone().cancelled_owned())
+            .map(move |request| service.clone().process(request, context.clone()));
+        let outcomes: Pin<Box<dyn Stream<Item = Outcome> + Send>> =
+            if wants_results_in_order(headers) {
+                Box::pin(outcomes.buffered(self.max_in_flight))
+            } else {
+                Box::pin(outcomes.buffer_unordered(self.max_in_flight))
+            };
+        Box::pin(
+            outcomes
+                .flat_map(to_messages)
+                .chain(shutdown_status(is_complete)),
+        )
+    }
+}
+
 #[tonic::async_trait]
 impl JinaRpc for StreamingService {
-    type CallStream = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
+    type CallStream = Answers;
 
     async fn call(
         &self,
         request: Request<Streaming<DataRequest>>,
-    ) -> Result<Response<Self::CallStream>, Status> {
-        let in_order = wants_results_in_order(request.metadata());
-        let (service, context) = (self.clone(), context(&request));
-        let is_complete = Arc::new(AtomicBool::new(false));
-        let outcomes = request
-            .into_inner()
-            .chain(note_end(Arc::clone(&is_complete)))
-            .take_until(self.stopping.clone().cancelled_owned())
-            .map(move |request| service.clone().process(request, context.clone()));
-        let outcomes: Pin<Box<dyn Stream<Item = Outcome> + Send>> = if in_order {
-            Box::pin(outcomes.buffered(self.max_in_flight))
-        } else {
-            Box::pin(outcomes.buffer_unordered(self.max_in_flight))
-        };
-        let answers: Self::CallStream = Box::pin(
-            outcomes
-                .flat_map(to_messages)
-                .chain(shutdown_status(is_complete)),
-        );
-        Ok(Response::new(answers))
+    ) -> Result<Response<Answers>, Status> {
+        let context = context(&request);
+        let (metadata, _, requests) = request.into_parts();
+        Ok(Response::new(self.answers(
+            requests,
+            metadata.as_ref(),
+            context,
+        )))
     }
 }
 
@@ -154,8 +174,8 @@ fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Statu
     stream::iter([Some(first), second]).filter_map(std::future::ready)
 }
 
-fn wants_results_in_order(metadata: &MetadataMap) -> bool {
-    metadata
+fn wants_results_in_order(headers: &HeaderMap) -> bool {
+    headers
         .get(RESULTS_IN_ORDER)
         .is_some_and(|value| value == "true")
 }

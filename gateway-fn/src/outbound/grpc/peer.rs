@@ -3,35 +3,30 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
 
+use bytes::{Bytes, BytesMut};
 use executor_fn::{Answer, info::Traffic};
+use flowgate_grpc::{
+    Encoding, PREFIX_BYTES,
+    client::{Call, Expect, Pool},
+    frame, frame_request,
+};
 use flowgate_proto::{
-    Compression, DataRequest, IS_ERROR_TRAILER,
-    jina::{
-        DataRequestListProto, jina_data_request_rpc_client::JinaDataRequestRpcClient,
-        jina_discover_endpoints_rpc_client::JinaDiscoverEndpointsRpcClient,
-        jina_rpc_client::JinaRpcClient,
-        jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient,
-    },
+    Chunks, DataRequest, IS_ERROR_TRAILER,
+    jina::{DataRequestListProto, EndpointsProto},
 };
-use futures_util::{future, stream};
+use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
-use tonic::{
-    Extensions, Request, Response, Status,
-    codec::CompressionEncoding,
-    metadata::{MetadataMap, MetadataValue},
-    transport::Channel,
-};
 
 use super::{
     ChannelError, GrpcAddress, GrpcOptions, channel,
-    status::{is_unimplemented, timed_out},
+    status::{is_unimplemented, timed_out, undecodable},
 };
-use crate::{context::Context, outbound::attempt::AttemptError};
+use crate::{context::Context, error::CallFailure, outbound::attempt::AttemptError};
 
 /// How long a peer may take to return its endpoints, so that a peer that never answers is asked again. As in Jina the
 /// deadline is not sent.
@@ -40,16 +35,20 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The peer at one address.
 #[derive(Debug)]
 pub(super) struct Peer {
-    channels: Vec<Channel>,
-    turn: AtomicUsize,
-    metadata: MetadataMap,
+    pool: Pool,
+    metadata: HeaderMap,
     timeout: Option<Duration>,
-    compression: Compression,
+    encoding: Option<Encoding>,
     max_message_bytes: usize,
     traffic: Arc<Traffic>,
     /// The [`CallMethod`] that the peer implements, or [`UNKNOWN`] before one has succeeded.
     method: AtomicU8,
 }
+
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+const STREAM: &str = "/jina.JinaRPC/Call";
+const LIST: &str = "/jina.JinaDataRequestRPC/process_data";
+const DISCOVERY: &str = "/jina.JinaDiscoverEndpointsRPC/endpoint_discovery";
 
 /// The gRPC method for one request: most peers implement `process_single_data`, a few only `Call` or `process_data`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,36 +63,18 @@ enum CallMethod {
 
 const UNKNOWN: u8 = 0;
 
-/// A client with the limits and the compression of the peer.
-macro_rules! client {
-    ($client:ident, $peer:expr) => {{
-        let client = $client::new($peer.channel())
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Deflate)
-            .max_decoding_message_size($peer.max_message_bytes)
-            .max_encoding_message_size(usize::MAX);
-        match $peer.compression.grpc_encoding() {
-            Some(encoding) => client.send_compressed(encoding),
-            None => client,
-        }
-    }};
-}
-
 impl Peer {
     pub(super) fn new(
         address: &GrpcAddress,
-        metadata: &MetadataMap,
+        metadata: &HeaderMap,
         options: &GrpcOptions,
     ) -> Result<Self, ChannelError> {
-        let channels = (0..options.connections.get())
-            .map(|_| channel::lazy(address, &options.roots))
-            .collect::<Result<_, _>>()?;
+        let address = channel::address(address, options)?;
         Ok(Self {
-            channels,
-            turn: AtomicUsize::new(0),
+            pool: Pool::new(address, options.connections),
             metadata: metadata.clone(),
             timeout: options.timeout,
-            compression: options.compression,
+            encoding: Encoding::of(options.compression),
             max_message_bytes: options.max_message_bytes,
             traffic: Arc::clone(&options.traffic),
             method: AtomicU8::new(UNKNOWN),
@@ -120,10 +101,26 @@ impl Peer {
 
     /// Returns the peer's endpoints. The call carries no metadata, as in Jina (Jina 3.13).
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, AttemptError> {
-        let mut client = JinaDiscoverEndpointsRpcClient::new(self.channel());
-        let call = tokio::time::timeout(DISCOVERY_TIMEOUT, client.endpoint_discovery(()));
-        let response = call.await.map_err(|_| timed_out())??;
-        Ok(response.into_inner().endpoints)
+        let call = Call {
+            path: DISCOVERY,
+            metadata: HeaderMap::new(),
+            message: frame(Chunks::default(), None),
+            encoding: None,
+            max_message_bytes: self.max_message_bytes,
+        };
+        let call = self.pool.call(call, Expect::Unary);
+        let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, call);
+        let answer = answer.await.map_err(|_| timed_out())??;
+        let endpoints = EndpointsProto::decode(answer.message).map_err(|_| undecodable())?;
+        Ok(endpoints.endpoints)
+    }
+
+    /// Whether the peer answers a call that does no work. One that does not know the method answers too.
+    pub(super) async fn is_answering(&self) -> bool {
+        match self.endpoints().await {
+            Ok(_) => true,
+            Err(error) => matches!(error.failure, CallFailure::Status(_)),
+        }
     }
 
     /// Tries one method after the other until the peer implements it, and remembers which it was. If the peer implements
@@ -165,18 +162,19 @@ impl Peer {
         request: DataRequest,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        match method {
-            CallMethod::Single => {
-                self.traffic.add_sent(request.encoded_len());
-                let metadata = self.metadata_for(Some(&request), context);
-                let call = self.request(metadata, request, context);
-                let mut client = client!(JinaSingleDataRequestRpcClient, self);
-                self.receive(client.process_single_data(call), context)
-                    .await
-            }
-            CallMethod::Stream => self.process_stream(request, context).await,
-            CallMethod::List => self.process_list(vec![request], context).await,
-        }
+        let (path, expect) = match method {
+            CallMethod::Single => (SINGLE, Expect::Unary),
+            // A stream of one request, and its first answer (Jina 3.13: a Gateway as an Executor).
+            CallMethod::Stream => (STREAM, Expect::First),
+            CallMethod::List => return self.process_list(vec![request], context).await,
+        };
+        let metadata = self.metadata_for(Some(&request), context);
+        let message = match self.encoding {
+            None => frame_request(request),
+            Some(encoding) => compressed(request.into_chunks(BytesMut::new()), encoding).await,
+        };
+        self.process_message(path, metadata, message, expect, context)
+            .await
     }
 
     async fn process_list(
@@ -186,82 +184,64 @@ impl Peer {
     ) -> Result<Answer, AttemptError> {
         let metadata = self.metadata_for(requests.first(), context);
         let list = DataRequestListProto { requests };
-        self.traffic.add_sent(list.encoded_len());
-        let call = self.request(metadata, list, context);
-        let mut client = client!(JinaDataRequestRpcClient, self);
-        self.receive(client.process_data(call), context).await
-    }
-
-    /// Sends a stream of one request and returns the first answer (Jina 3.13: a Gateway as an Executor).
-    async fn process_stream(
-        &self,
-        request: DataRequest,
-        context: &Context,
-    ) -> Result<Answer, AttemptError> {
-        self.traffic.add_sent(request.encoded_len());
-        let metadata = self.metadata_for(Some(&request), context);
-        let requests = stream::once(future::ready(request));
-        let call = self.request(metadata, requests, context);
-        let mut client = client!(JinaRpcClient, self);
-        let first = async {
-            let mut answers = client.call(call).await?.into_inner();
-            let first = answers.message().await?;
-            first
-                .map(Response::new)
-                .ok_or_else(|| Status::internal("the stream ended without an answer"))
+        let list = Chunks::from(Bytes::from(list.encode_to_vec()));
+        let message = match self.encoding {
+            None => frame(list, None),
+            Some(encoding) => compressed(list, encoding).await,
         };
-        self.receive(first, context).await
+        self.process_message(LIST, metadata, message, Expect::Unary, context)
+            .await
     }
 
-    async fn receive(
+    /// Sends a message in its gRPC frame and reads the answer.
+    async fn process_message(
         &self,
-        call: impl Future<Output = Result<Response<DataRequest>, Status>>,
+        path: &'static str,
+        mut metadata: HeaderMap,
+        message: Chunks,
+        expect: Expect,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        let response = match context.timeout(self.timeout) {
+        let timeout = context.timeout(self.timeout);
+        if let Some(timeout) = timeout {
+            metadata.insert("grpc-timeout", timeout_header(timeout));
+        }
+        self.traffic.add_sent(message.len() - PREFIX_BYTES);
+        let call = Call {
+            path,
+            metadata,
+            message,
+            encoding: self.encoding,
+            max_message_bytes: self.max_message_bytes,
+        };
+        let call = self.pool.call(call, expect);
+        let answer = match timeout {
             None => call.await?,
             Some(timeout) => tokio::time::timeout(timeout, call)
                 .await
                 .map_err(|_| timed_out())??,
         };
-        // tonic adds the trailers of a unary call to the initial metadata.
-        let is_error = response.metadata().contains_key(IS_ERROR_TRAILER);
-        let request = response.into_inner();
-        self.traffic.add_received(request.encoded_len());
+        let is_error = answer.trailers.contains_key(IS_ERROR_TRAILER);
+        self.traffic.add_received(answer.message.len());
+        let request = DataRequest::from_chunks(answer.message).map_err(|_| undecodable())?;
         Ok(Answer { request, is_error })
     }
 
     /// Returns `grpc_metadata` of the deployment, the trace, and the endpoint, by which a Head chooses its polling.
-    fn metadata_for(&self, request: Option<&DataRequest>, context: &Context) -> MetadataMap {
+    fn metadata_for(&self, request: Option<&DataRequest>, context: &Context) -> HeaderMap {
         let mut metadata = self.metadata.clone();
-        for (name, value) in context.trace.iter() {
-            if let (false, Ok(value)) =
-                (metadata.contains_key(name), MetadataValue::try_from(value))
-            {
-                metadata.insert(name, value);
+        for (name, value) in context.trace.headers() {
+            if !metadata.contains_key(name) {
+                metadata.insert(name, value.clone());
             }
         }
         let endpoint = request
             .and_then(DataRequest::exec_endpoint)
             .unwrap_or_default();
-        if let (false, Ok(value)) = (endpoint.is_empty(), MetadataValue::try_from(endpoint)) {
+        if let (false, Ok(value)) = (endpoint.is_empty(), HeaderValue::try_from(endpoint)) {
             metadata.insert("endpoint", value);
         }
         metadata
-    }
-
-    /// Returns the gRPC request with its metadata and, for the peer, its deadline.
-    fn request<T>(&self, metadata: MetadataMap, message: T, context: &Context) -> Request<T> {
-        let mut request = Request::from_parts(metadata, Extensions::new(), message);
-        if let Some(timeout) = context.timeout(self.timeout) {
-            request.set_timeout(timeout);
-        }
-        request
-    }
-
-    fn channel(&self) -> Channel {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.channels[turn % self.channels.len()].clone()
     }
 
     fn known_method(&self) -> Option<CallMethod> {
@@ -270,6 +250,49 @@ impl Peer {
             2 => Some(CallMethod::Stream),
             3 => Some(CallMethod::List),
             _ => None,
+        }
+    }
+}
+
+/// Compresses a message and puts it into its gRPC frame, a large one on a thread where it holds up nothing else.
+async fn compressed(message: Chunks, encoding: Encoding) -> Chunks {
+    if message.len() <= MAX_INLINE_BYTES {
+        return frame(message, Some(encoding));
+    }
+    let compressing = tokio::task::spawn_blocking(move || frame(message, Some(encoding)));
+    compressing.await.unwrap_or_default()
+}
+
+/// Up to this size a message is compressed at once, in less than a millisecond.
+const MAX_INLINE_BYTES: usize = 32 << 10;
+
+/// Returns the value of `grpc-timeout`: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`).
+fn timeout_header(timeout: Duration) -> HeaderValue {
+    const MAX: u128 = 99_999_999;
+    let units = [
+        (timeout.as_micros(), "u"),
+        (timeout.as_millis(), "m"),
+        (timeout.as_secs().into(), "S"),
+    ];
+    let fitting = units.into_iter().find(|(count, _)| *count <= MAX);
+    let (count, unit) = fitting.unwrap_or((MAX, "S"));
+    HeaderValue::try_from(format!("{count}{unit}")).unwrap_or(HeaderValue::from_static("99999999S"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_at_most_eight_digits() {
+        for (timeout, expected) in [
+            (Duration::ZERO, "0u"),
+            (Duration::from_micros(1500), "1500u"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::MAX, "99999999S"),
+        ] {
+            assert_eq!(timeout_header(timeout), expected);
         }
     }
 }

@@ -1,53 +1,98 @@
-//! Chooses the replica of a call: round robin, avoiding unhealthy replicas.
+//! Chooses the replica of a call: the one with the fewest calls in flight, in turn between equals. Replicas that cannot be
+//! reached or that answer nothing are left out until a probe succeeds.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 use super::{ChannelError, GrpcAddress, GrpcOptions, peer::Peer};
 
-/// The replicas of one deployment. All requests share one round robin (Jina 3.13).
+/// The replicas of one deployment, shared by all requests.
 #[derive(Debug)]
 pub(super) struct Rotation {
-    replicas: Vec<Replica>,
+    replicas: Vec<Arc<Replica>>,
     turn: AtomicUsize,
+    /// When any replica last answered, in milliseconds after `created`.
+    answered: Arc<AtomicU64>,
+    created: Instant,
 }
 
 impl Rotation {
+    /// # Errors
+    /// When an address is invalid, or TLS to it cannot be set up.
+    ///
     /// # Panics
-    /// Without a replica.
-    pub(super) fn new(replicas: Vec<Replica>) -> Self {
+    /// Without an address.
+    pub(super) fn new(
+        addresses: &[GrpcAddress],
+        metadata: &HeaderMap,
+        options: &GrpcOptions,
+    ) -> Result<Self, ChannelError> {
         assert!(
-            !replicas.is_empty(),
+            !addresses.is_empty(),
             "a deployment has at least one address"
         );
-        Self {
+        let created = Instant::now();
+        let answered = Arc::default();
+        let replica = |address: &GrpcAddress| -> Result<_, ChannelError> {
+            Ok(Arc::new(Replica {
+                authority: address.authority.clone(),
+                peer: Peer::new(address, metadata, options)?,
+                created,
+                answered_by_any: Arc::clone(&answered),
+                in_flight: AtomicUsize::new(0),
+                progress: AtomicU64::new(0),
+                probe_at: AtomicU64::new(0),
+            }))
+        };
+        let replicas = addresses.iter().map(replica).collect::<Result<_, _>>()?;
+        Ok(Self {
             replicas,
             turn: AtomicUsize::new(0),
-        }
+            answered,
+            created,
+        })
     }
 
-    /// Returns the next replica: if possible one that this call has not tried and that is healthy, else one that it has
-    /// not tried, else any.
-    pub(super) fn next(&self, tried: &[&str]) -> &Replica {
+    /// The number of replicas.
+    pub(super) const fn len(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// Returns the replica for an attempt: if possible one that this call has not tried and that is in use, else one that it
+    /// has not tried, else any.
+    pub(super) fn next(&self, tried: &[&str]) -> &Arc<Replica> {
         let count = self.replicas.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        if count == 1 {
+            return &self.replicas[0];
+        }
+        let now = millis(self.created.elapsed());
+        let answered = self.answered.load(Ordering::Relaxed);
         let in_turn = || (0..count).map(|step| &self.replicas[turn.wrapping_add(step) % count]);
-        let is_untried = |replica: &&Replica| !tried.contains(&replica.authority());
+        let is_untried = |replica: &&Arc<Replica>| !tried.contains(&replica.authority());
         in_turn()
             .filter(is_untried)
-            .find(|replica| replica.should_try())
+            .filter(|replica| replica.is_in_use(now, answered))
+            .min_by_key(|replica| replica.in_flight.load(Ordering::Relaxed))
             .or_else(|| in_turn().find(is_untried))
             .unwrap_or(&self.replicas[turn % count])
     }
 }
 
-/// How long calls avoid an unhealthy replica before one of them probes it: long enough that a burst of requests does not
-/// try it again and again, short enough that a restarted replica is back at once.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a replica is left out before it is probed, and between probes: long enough that a dead one is not tried again
+/// and again, short enough that a restarted one is back at once.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A replica with calls in flight that answers none of them for this long, while others answer, is left out. A shorter
+/// silence needs no rule, because a replica that does not answer soon has the most calls in flight.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// One replica of a deployment.
 #[derive(Debug)]
@@ -55,57 +100,100 @@ pub(super) struct Replica {
     authority: String,
     pub(super) peer: Peer,
     created: Instant,
-    /// Milliseconds after `created` until which the replica is avoided; 0 while it is healthy.
-    unhealthy_until: AtomicU64,
+    answered_by_any: Arc<AtomicU64>,
+    in_flight: AtomicUsize,
+    /// When the replica last answered, or got its first call after all were answered, in milliseconds after `created`.
+    progress: AtomicU64,
+    /// When the replica is probed next, in the same unit; 0 while it is in use.
+    probe_at: AtomicU64,
 }
 
-impl Replica {
-    pub(super) fn new(
-        address: &GrpcAddress,
-        metadata: &MetadataMap,
-        options: &GrpcOptions,
-    ) -> Result<Self, ChannelError> {
-        Ok(Self {
-            authority: address.authority.clone(),
-            peer: Peer::new(address, metadata, options)?,
-            created: Instant::now(),
-            unhealthy_until: AtomicU64::new(0),
-        })
-    }
+/// Counts a call while it is in flight.
+#[derive(Debug)]
+pub(super) struct InFlight<'a>(&'a Replica);
 
+impl Replica {
     pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Whether a call should use this replica. After [`RETRY_AFTER`] exactly one caller probes an unhealthy replica.
-    pub(super) fn should_try(&self) -> bool {
-        let until = self.unhealthy_until.load(Ordering::Relaxed);
-        let now = self.age_millis();
-        let next = now.saturating_add(millis(RETRY_AFTER));
-        until == 0
-            || (now >= until
-                && self
-                    .unhealthy_until
-                    .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok())
+    /// Counts a call until the result is dropped.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.progress.store(self.now(), Ordering::Relaxed);
+        }
+        InFlight(self)
     }
 
-    /// Notes that the replica could not be reached.
-    pub(super) fn mark_unhealthy(&self) {
-        let until = self.age_millis().saturating_add(millis(RETRY_AFTER));
-        self.unhealthy_until.store(until, Ordering::Relaxed);
+    /// Whether calls should use this replica. Starts the probe of one that is left out, when it is time.
+    fn is_in_use(self: &Arc<Self>, now: u64, answered_by_any: u64) -> bool {
+        let probe_at = self.probe_at.load(Ordering::Relaxed);
+        if probe_at == 0 {
+            if self.is_silent(now, answered_by_any) {
+                tracing::warn!(
+                    address = self.authority,
+                    "replica answers nothing: left out"
+                );
+                self.leave_out();
+                return false;
+            }
+            return true;
+        }
+        if now >= probe_at && self.postpone_probe(probe_at, now) {
+            let replica = Arc::clone(self);
+            tokio::spawn(async move { replica.probe().await });
+        }
+        false
     }
 
-    /// Notes that the replica answered.
-    pub(super) fn mark_healthy(&self) {
-        // Read first: a store would take the cache line from the other threads at every call.
-        if self.unhealthy_until.load(Ordering::Relaxed) != 0 {
-            self.unhealthy_until.store(0, Ordering::Relaxed);
+    fn is_silent(&self, now: u64, answered_by_any: u64) -> bool {
+        let progress = self.progress.load(Ordering::Relaxed);
+        self.in_flight.load(Ordering::Relaxed) > 0
+            && now.saturating_sub(progress) > millis(MAX_SILENCE)
+            && answered_by_any > progress
+    }
+
+    /// Sets the time of the next probe. `false` if another caller has done so.
+    fn postpone_probe(&self, from: u64, now: u64) -> bool {
+        let next = now.saturating_add(millis(PROBE_INTERVAL));
+        self.probe_at
+            .compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    async fn probe(&self) {
+        if self.peer.is_answering().await {
+            tracing::debug!(address = self.authority, "replica answers again");
+            self.note_answer();
         }
     }
 
-    fn age_millis(&self) -> u64 {
-        millis(self.created.elapsed())
+    /// Leaves the replica out, because it could not be reached or answers nothing.
+    pub(super) fn leave_out(&self) {
+        let next = self.now().saturating_add(millis(PROBE_INTERVAL));
+        self.probe_at.store(next, Ordering::Relaxed);
+    }
+
+    /// Notes that the replica answered.
+    pub(super) fn note_answer(&self) {
+        let now = self.now();
+        self.progress.store(now, Ordering::Relaxed);
+        self.answered_by_any.store(now, Ordering::Relaxed);
+        // Read first: a store would take the cache line from the other threads at every call.
+        if self.probe_at.load(Ordering::Relaxed) != 0 {
+            self.probe_at.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Never 0, which means "in use" for `probe_at`.
+    fn now(&self) -> u64 {
+        millis(self.created.elapsed()).max(1)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,11 @@ use aws_sdk_lambda::{
 use flowgate_proto::{causes, invoke::FunctionError};
 
 use super::error::InvokeError;
-use crate::{aws, error::CallFailure, outbound::attempt::AttemptError};
+use crate::{
+    aws,
+    error::CallFailure,
+    outbound::attempt::{AttemptError, Retry},
+};
 
 /// Classifies the payload that came with `FunctionError`, which is normally Lambda's error object. `request_bytes` is the
 /// size of the request.
@@ -61,7 +65,10 @@ fn with_detail(error: &InvokeError, mut detail: String) -> AttemptError {
         message: error.message(),
     };
     AttemptError {
-        is_retryable: error.is_retryable(),
+        retry: match error.is_retryable() {
+            true => Retry::Safe,
+            false => Retry::Never,
+        },
         ..AttemptError::new(failure, detail)
     }
 }

@@ -1,0 +1,323 @@
+//! Serves HTTP/2 on one connection, without a task or channel between a request and the connection.
+
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use flowgate_proto::with_causes;
+use futures_util::FutureExt as _;
+use h2::{
+    Ping, PingPong, Reason, RecvStream, SendStream,
+    server::{Builder, Connection, SendResponse},
+};
+use http::{HeaderMap, Method, Request, Response, header};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+/// The settings of HTTP/2 connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2 {
+    /// How often a connection is pinged.
+    pub keep_alive_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub keep_alive_timeout: Duration,
+    /// The largest number of concurrent requests on one connection.
+    pub max_concurrent_streams: u32,
+    /// Flow control window of a request, in bytes.
+    pub stream_window: u32,
+    /// Flow control window of a connection, in bytes.
+    pub connection_window: u32,
+    /// The largest frame that clients may send, in bytes.
+    pub max_frame: u32,
+    /// The largest headers of a request, in bytes.
+    pub max_headers: u32,
+}
+
+impl Default for Http2 {
+    /// A client that has disconnected without a close is noticed within about a minute. 1000 requests of a connection are
+    /// Jina's default `prefetch`. The windows have room for a few large documents, which would otherwise wait for a round
+    /// trip each. 16 KiB of headers are gRPC's default.
+    fn default() -> Self {
+        Self {
+            keep_alive_interval: Duration::from_secs(45),
+            keep_alive_timeout: Duration::from_secs(15),
+            max_concurrent_streams: 1000,
+            stream_window: 4 << 20,
+            connection_window: 16 << 20,
+            max_frame: 256 << 10,
+            max_headers: 16 << 10,
+        }
+    }
+}
+
+/// A request, and the way to answer it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request; its body arrives while it is read.
+    pub request: Request<RecvStream>,
+    /// Sends the response.
+    pub respond: SendResponse<Bytes>,
+}
+
+impl Http2 {
+    /// Serves a connection to its end, each request by `handler` in a task. Once `stopping` is cancelled, requests under way
+    /// are finished and no new ones are accepted. A connection without a first request ends after `first_request_timeout`.
+    pub(crate) async fn serve<I, H, F>(
+        &self,
+        stream: I,
+        peer: SocketAddr,
+        handler: H,
+        first_request_timeout: Option<Duration>,
+        stopping: CancellationToken,
+    ) where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        H: Fn(Exchange) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let handshake = self.builder().handshake::<_, Bytes>(stream);
+        let ended = match within(first_request_timeout, handshake).await {
+            None => return,
+            Some(Err(error)) => Err(error),
+            Some(Ok(connection)) => {
+                let accepting = self.accept(connection, handler, first_request_timeout, stopping);
+                accepting.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, error = %with_causes(&error), "connection ended");
+        }
+    }
+
+    async fn accept<I, H, F>(
+        &self,
+        mut connection: Connection<I, Bytes>,
+        handler: H,
+        first_request_timeout: Option<Duration>,
+        stopping: CancellationToken,
+    ) -> Result<(), h2::Error>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        H: Fn(Exchange) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut pinging = pin!(self.ping(connection.ping_pong()).fuse());
+        let mut stop = pin!(stopping.cancelled().fuse());
+        let mut first_request = pin!(
+            async {
+                match first_request_timeout {
+                    Some(timeout) => tokio::time::sleep(timeout).await,
+                    None => std::future::pending().await,
+                }
+            }
+            .fuse()
+        );
+        let mut has_request = false;
+        loop {
+            tokio::select! {
+                biased;
+                accepted = connection.accept() => match accepted {
+                    None => return Ok(()),
+                    Some(accepted) => {
+                        let (request, respond) = accepted?;
+                        has_request = true;
+                        tokio::spawn(handler(Exchange { request, respond }));
+                    }
+                },
+                () = &mut stop => connection.graceful_shutdown(),
+                () = &mut pinging => connection.abrupt_shutdown(Reason::NO_ERROR),
+                () = &mut first_request, if !has_request => return Ok(()),
+            }
+        }
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder
+            .initial_window_size(self.stream_window)
+            .initial_connection_window_size(self.connection_window)
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_frame_size(self.max_frame)
+            .max_header_list_size(self.max_headers);
+        builder
+    }
+
+    /// Pings until an answer does not come in time.
+    async fn ping(&self, pings: Option<PingPong>) {
+        let Some(mut pings) = pings else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(self.keep_alive_interval).await;
+            if pings.send_ping(Ping::opaque()).is_err() {
+                return std::future::pending().await;
+            }
+            let pong = poll_fn(|context| pings.poll_pong(context));
+            match tokio::time::timeout(self.keep_alive_timeout, pong).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return std::future::pending().await,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+async fn within<F: Future>(timeout: Option<Duration>, future: F) -> Option<F::Output> {
+    match timeout {
+        None => Some(future.await),
+        Some(timeout) => tokio::time::timeout(timeout, future).await.ok(),
+    }
+}
+
+/// The body of a request, for a service that reads HTTP bodies.
+#[derive(Debug)]
+pub struct RequestBody {
+    stream: RecvStream,
+    content_length: Option<u64>,
+    has_data: bool,
+}
+
+impl RequestBody {
+    /// Wraps the body of a request with these headers.
+    #[must_use]
+    pub fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH);
+        let content_length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Self {
+            has_data: !stream.is_end_stream(),
+            stream,
+            content_length,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.has_data {
+            match std::task::ready!(self.stream.poll_data(context)) {
+                Some(Ok(data)) => {
+                    let released = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(released.map(|()| Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.has_data = false,
+            }
+        }
+        let trailers = std::task::ready!(self.stream.poll_trailers(context));
+        Poll::Ready(
+            trailers
+                .transpose()
+                .map(|trailers| trailers.map(Frame::trailers)),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.content_length {
+            _ if self.is_end_stream() => SizeHint::with_exact(0),
+            Some(length) => SizeHint::with_exact(length),
+            None => SizeHint::new(),
+        }
+    }
+}
+
+/// Sends the response of a service to a request of this method, until the client has it or has left.
+pub async fn respond<B>(method: &Method, response: Response<B>, mut respond: SendResponse<Bytes>)
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    let (mut head, body) = response.into_parts();
+    remove_connection_headers(&mut head.headers);
+    let is_empty = body.is_end_stream() || method == Method::HEAD;
+    if let Some(length) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+        let length = length.into();
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(length);
+    }
+    let sent = respond.send_response(Response::from_parts(head, ()), is_empty);
+    if let (Ok(stream), false) = (sent, is_empty) {
+        send_body(stream, body).await;
+    }
+}
+
+/// Headers of HTTP/1 that HTTP/2 does not have (RFC 9113, section 8.2.2).
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    for name in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+async fn send_body<B>(mut stream: SendStream<Bytes>, body: B)
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    let mut body = pin!(body);
+    loop {
+        let frame = poll_fn(|context| {
+            // A client that has left needs no more of the body.
+            if stream.poll_reset(context).is_ready() {
+                return Poll::Ready(Err(()));
+            }
+            body.as_mut().poll_frame(context).map(Ok)
+        });
+        let Ok(frame) = frame.await else { return };
+        let sent = match frame {
+            None => stream.send_data(Bytes::new(), true),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(mut data) => send_data(&mut stream, data.copy_to_bytes(data.remaining())).await,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let _ = stream.send_trailers(trailers);
+                    return;
+                }
+            },
+            Some(Err(error)) => {
+                let error: Box<dyn Error + Send + Sync> = error.into();
+                tracing::debug!(error = %with_causes(&*error), "response cut off");
+                return stream.send_reset(Reason::INTERNAL_ERROR);
+            }
+        };
+        if sent.is_err() || stream_has_ended(&body, &mut stream) {
+            return;
+        }
+    }
+}
+
+/// Ends the stream if the body has ended, which saves an empty frame's wait for another poll.
+fn stream_has_ended<B: Body>(body: &Pin<&mut B>, stream: &mut SendStream<Bytes>) -> bool {
+    body.is_end_stream() && stream.send_data(Bytes::new(), true).is_ok()
+}
+
+/// Sends data as fast as the client takes it.
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let granted = match stream.capacity() {
+            0 => match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(granted) => granted?,
+                None => return Err(Reason::CANCEL.into()),
+            },
+            granted => granted,
+        };
+        stream.send_data(data.split_to(granted.min(data.len())), false)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! Calls unary gRPC methods at one address over pooled HTTP/2 connections.
+
+mod connect;
+
+mod connection;
+
+mod pool;
+
+mod tls;
+
+use bytes::Bytes;
+use flowgate_proto::Chunks;
+use h2::{RecvStream, client::ResponseFuture};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
+};
+use tonic::{Code, Status};
+
+use crate::{
+    compression::Encoding,
+    messages::{MessageError, Messages},
+    send::send,
+    status::{code_of, from_headers},
+};
+
+pub use connect::{Address, AddressError, ConnectError};
+pub use pool::Pool;
+pub use tls::{TlsError, TlsRoots, client_config};
+
+/// One call to make.
+#[derive(Debug)]
+pub struct Call {
+    /// The method, `/package.Service/method`.
+    pub path: &'static str,
+    /// The metadata, of which gRPC's own headers are overwritten.
+    pub metadata: HeaderMap,
+    /// The message in its gRPC frame.
+    pub message: Chunks,
+    /// How the message is compressed.
+    pub encoding: Option<Encoding>,
+    /// The largest message in the answer, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// The answer of a call that has succeeded.
+#[derive(Debug)]
+pub struct Answer {
+    /// The first message.
+    pub message: Chunks,
+    /// The trailing metadata, if it was read.
+    pub trailers: HeaderMap,
+}
+
+/// What is read of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// One message and the status after it.
+    Unary,
+    /// The first message of a stream.
+    First,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection could be made: the peer has seen nothing of the call.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The peer refused the call before it looked at it, for example because it is stopping.
+    #[error("the peer refused the call: {0}")]
+    Refused(h2::Error),
+    /// The connection broke after the call was sent: the peer may have run it.
+    #[error("the connection broke: {0}")]
+    Broken(h2::Error),
+    /// The peer answered with this status.
+    #[error("the peer answered {}: {}", .0.code(), .0.message())]
+    Status(Box<Status>),
+    /// The peer answered with something that this side does not take.
+    #[error("cannot read the answer: {}", .0.message())]
+    Unreadable(Box<Status>),
+}
+
+impl Pool {
+    /// Makes a call and reads its answer. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// When the call fails, or its answer cannot be read.
+    pub async fn call(&self, call: Call, expect: Expect) -> Result<Answer, CallError> {
+        let mut sender = self.connection().await?;
+        let Call {
+            path,
+            metadata,
+            message,
+            encoding,
+            max_message_bytes,
+        } = call;
+        let request = self.request(path, metadata, encoding);
+        let (response, stream) = sender.send_request(request, false).map_err(not_sent)?;
+        drop(sender);
+        let (headers, body) = exchange(response, stream, message).await?;
+        read_answer(headers, body, max_message_bytes, expect).await
+    }
+
+    fn request(
+        &self,
+        path: &'static str,
+        metadata: HeaderMap,
+        encoding: Option<Encoding>,
+    ) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.uri(PathAndQuery::from_static(path));
+        let headers = request.headers_mut();
+        *headers = metadata;
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert("grpc-accept-encoding", Encoding::ACCEPTED);
+        if let Some(encoding) = encoding {
+            headers.insert("grpc-encoding", encoding.header());
+        }
+        request
+    }
+}
+
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("flowgate/", env!("CARGO_PKG_VERSION")));
+
+/// Sends the message and waits for the head of the answer. A peer that answers before it has taken the whole message gets no
+/// more of it.
+async fn exchange(
+    mut response: ResponseFuture,
+    mut stream: h2::SendStream<Bytes>,
+    message: Chunks,
+) -> Result<(HeaderMap, RecvStream), CallError> {
+    let sending = send(&mut stream, message, true);
+    let response = tokio::select! {
+        biased;
+        // If the peer has reset the stream, the answer says why.
+        _sent = sending => (&mut response).await,
+        response = &mut response => response,
+    };
+    let (head, body) = response.map_err(failed)?.into_parts();
+    if head.status != StatusCode::OK && !head.headers.contains_key("grpc-status") {
+        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+    }
+    Ok((head.headers, body))
+}
+
+async fn read_answer(
+    headers: HeaderMap,
+    body: RecvStream,
+    max_message_bytes: usize,
+    expect: Expect,
+) -> Result<Answer, CallError> {
+    if body.is_end_stream() {
+        return Err(ended_without_message(from_headers(&headers)));
+    }
+    let mut messages = Messages::new(body, &headers, max_message_bytes);
+    let first = messages.next().await.map_err(unreadable)?;
+    if let (Expect::First, Some(message)) = (expect, &first) {
+        let (message, trailers) = (message.clone(), HeaderMap::new());
+        return Ok(Answer { message, trailers });
+    }
+    if first.is_some() && messages.next().await.map_err(unreadable)?.is_some() {
+        let status = Status::internal("the answer of a unary call has more than one message");
+        return Err(CallError::Unreadable(Box::new(status)));
+    }
+    let trailers = messages
+        .trailers()
+        .await
+        .map_err(failed)?
+        .unwrap_or_default();
+    match (from_headers_if_error(&trailers), first) {
+        (None, Some(message)) => Ok(Answer { message, trailers }),
+        (Some(status), _) => Err(CallError::Status(Box::new(status))),
+        (None, None) => Err(ended_without_message(
+            from_headers(&trailers).or_else(|| from_headers(&headers)),
+        )),
+    }
+}
+
+/// Returns the status in the trailers of a call unless it is OK. Trailers without a status count as an error.
+fn from_headers_if_error(trailers: &HeaderMap) -> Option<Status> {
+    if trailers
+        .get("grpc-status")
+        .is_some_and(|status| status == "0")
+    {
+        return None;
+    }
+    Some(
+        from_headers(trailers)
+            .unwrap_or_else(|| Status::unknown("the stream ended without a status")),
+    )
+}
+
+/// The error of a stream that ended without a message.
+fn ended_without_message(status: Option<Status>) -> CallError {
+    match status {
+        Some(status) if status.code() != Code::Ok => CallError::Status(Box::new(status)),
+        _ => CallError::Unreadable(Box::new(Status::internal(
+            "the stream ended without an answer",
+        ))),
+    }
+}
+
+/// The error of a request that could not be put on the connection.
+fn not_sent(error: h2::Error) -> CallError {
+    CallError::Refused(error)
+}
+
+/// The error of a stream on which the request was sent.
+fn failed(error: h2::Error) -> CallError {
+    let reason = error.reason();
+    if reason == Some(h2::Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR))
+    {
+        return CallError::Refused(error);
+    }
+    match reason {
+        // Reset by this side's library: what came cannot be taken, and the connection goes on.
+        Some(_) if error.is_reset() && !error.is_remote() => {
+            let text = format!(
+                "headers or trailers are larger than {} bytes, or invalid: {error}",
+                connection::MAX_HEADER_BYTES
+            );
+            CallError::Unreadable(Box::new(Status::internal(text)))
+        }
+        Some(reason) if error.is_reset() => {
+            let text = format!("the peer reset the stream: {reason}");
+            CallError::Status(Box::new(Status::new(code_of(reason), text)))
+        }
+        _ => CallError::Broken(error),
+    }
+}
+
+fn unreadable(error: MessageError) -> CallError {
+    match error {
+        MessageError::Stream(error) => failed(error),
+        error => CallError::Unreadable(Box::new(error.into())),
+    }
+}
+
+/// Returns the status for an answer that is not gRPC's ("HTTP to gRPC Status Code Mapping").
+fn status_of_http(status: StatusCode) -> Status {
+    let code = match status.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(
+        code,
+        format!("the peer answered with the HTTP status {status}"),
+    )
+}

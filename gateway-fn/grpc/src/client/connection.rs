@@ -1,0 +1,118 @@
+//! One HTTP/2 connection to a peer, driven by a task of its own until it ends.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong,
+    client::{Builder, Connection, SendRequest},
+};
+
+use super::connect::{Address, ConnectError, Stream};
+
+/// The largest headers and trailers that are taken, in bytes. gRPC servers send at most 16 KiB by default.
+pub(super) const MAX_HEADER_BYTES: u32 = 64 << 10;
+
+/// Flow control windows, so that large documents do not wait for a round trip each.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Large frames for large documents: each one costs a step of the connection's task.
+const MAX_FRAME_BYTES: u32 = 256 << 10;
+
+/// How often a connection is pinged at first. A gRPC server with default settings ends the connection of a client that
+/// pings more often; peers that are gone are noticed earlier by TCP's own probes.
+const PING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often the connections to a peer are pinged, shared by all of them: a peer that says `too_many_pings` gets half as
+/// many from then on.
+#[derive(Clone, Debug)]
+pub(super) struct PingPace(Arc<AtomicU32>);
+
+impl Default for PingPace {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU32::new(1)))
+    }
+}
+
+impl PingPace {
+    fn interval(&self) -> Duration {
+        PING_INTERVAL * self.0.load(Ordering::Relaxed)
+    }
+
+    fn slow_down(&self) {
+        let factor = self.0.load(Ordering::Relaxed);
+        self.0
+            .store(factor.saturating_mul(2).min(64), Ordering::Relaxed);
+    }
+}
+
+/// Opens a connection and starts its task.
+pub(super) async fn open(
+    address: &Address,
+    pace: PingPace,
+) -> Result<SendRequest<Bytes>, ConnectError> {
+    let stream = address.connect().await?;
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .enable_push(false);
+    let handshake = builder.handshake::<_, Bytes>(stream).await;
+    let (sender, connection) = handshake.map_err(|error| ConnectError::Http2(error.into()))?;
+    let authority = address.authority().clone();
+    tokio::spawn(async move {
+        if let Err(error) = drive(connection, &pace).await {
+            tracing::debug!(address = %authority, %error, "connection to executor ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// Reads and writes the connection until it ends, and pings it now and then.
+async fn drive(
+    mut connection: Connection<Box<dyn Stream>, Bytes>,
+    pace: &PingPace,
+) -> Result<(), h2::Error> {
+    let pings = connection.ping_pong();
+    let result = tokio::select! {
+        ended = &mut connection => ended,
+        () = ping(pings, pace) => Err(h2::Reason::NO_ERROR.into()),
+    };
+    if let Err(error) = &result
+        && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    {
+        pace.slow_down();
+    }
+    result
+}
+
+/// Pings until an answer does not come in time.
+async fn ping(pings: Option<PingPong>, pace: &PingPace) {
+    let Some(mut pings) = pings else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(pace.interval()).await;
+        if pings.send_ping(Ping::opaque()).is_err() {
+            // The connection has ended.
+            return std::future::pending().await;
+        }
+        let pong = poll_fn(|context| pings.poll_pong(context));
+        match tokio::time::timeout(PING_TIMEOUT, pong).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! gRPC over HTTP/2 for a proxy: messages stay in the frames in which they came, and no task or channel lies between a
+//! request and its connection.
+//!
+//! ```text
+//! client's stream -> messages -> (Gateway) -> send -> Executor's stream
+//! ```
+
+pub mod client;
+
+mod compression;
+
+mod messages;
+
+mod send;
+
+mod status;
+
+pub use compression::{Encoding, compress, decompress};
+pub use messages::{MessageError, Messages};
+pub use send::{PREFIX_BYTES, frame, frame_request, send};
+pub use status::{from_headers, to_trailers};
+
+pub use flowgate_server::http2::Exchange;
+pub use h2;
+
+/// Translates gRPC-Web, binary and text.
+pub use tonic_web::GrpcWebLayer;

@@ -1,0 +1,188 @@
+//! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
+
+use std::{future::poll_fn, io};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use flowgate_proto::Chunks;
+use h2::RecvStream;
+use http::{HeaderMap, HeaderValue};
+
+use crate::{
+    compression::{Encoding, decompress},
+    send::PREFIX_BYTES,
+};
+
+/// A smaller piece of an unfinished message is copied to the piece before it: a peer that sends a message byte by byte must
+/// not make each of them cost as much as a frame.
+const MIN_PIECE_BYTES: usize = 1 << 10;
+
+/// Up to this size a compressed message is decompressed at once; a larger one goes to a thread where it holds up no other
+/// connection.
+const MAX_INLINE_BYTES: usize = 32 << 10;
+
+/// The messages of one direction of a call.
+#[derive(Debug)]
+pub struct Messages {
+    body: RecvStream,
+    received: Chunks,
+    /// The end of `received`, if it came in small pieces.
+    tail: BytesMut,
+    encoding: Result<Option<Encoding>, HeaderValue>,
+    max_message_bytes: usize,
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The message is larger than the limit.
+    #[error("received a message of {size} bytes, more than the limit of {limit} bytes")]
+    TooLarge {
+        /// The announced size in bytes.
+        size: usize,
+        /// The largest size in bytes.
+        limit: usize,
+    },
+    /// The message is larger than the limit when it is decompressed.
+    #[error(
+        "received a message that is larger than the limit of {limit} bytes when it is decompressed"
+    )]
+    TooLargeDecompressed {
+        /// The largest size in bytes.
+        limit: usize,
+    },
+    /// The message is compressed in a way that is not supported.
+    #[error("received a message with the unsupported grpc-encoding {}; supported are gzip, deflate and identity", String::from_utf8_lossy(.0.as_bytes()).escape_debug())]
+    UnknownEncoding(HeaderValue),
+    /// The message is marked as compressed, but the call has no `grpc-encoding`.
+    #[error("received a compressed message without grpc-encoding")]
+    MissingEncoding,
+    /// The message cannot be decompressed.
+    #[error("received a message that cannot be decompressed: {0}")]
+    Decompress(io::Error),
+    /// The first byte of the frame is neither 0 nor 1.
+    #[error("received a gRPC frame that begins with the byte {0}; expected 0 or 1")]
+    InvalidFlag(u8),
+    /// The stream ended within a message.
+    #[error("the stream ended within a message")]
+    CutOff,
+    /// The stream or its connection failed.
+    #[error("the stream failed: {0}")]
+    Stream(#[from] h2::Error),
+}
+
+impl Messages {
+    /// Reads messages of at most `max_message_bytes` bytes, also when they are decompressed. `headers` name the compression.
+    #[must_use]
+    pub fn new(body: RecvStream, headers: &HeaderMap, max_message_bytes: usize) -> Self {
+        Self {
+            body,
+            received: Chunks::default(),
+            tail: BytesMut::new(),
+            encoding: encoding(headers),
+            max_message_bytes,
+        }
+    }
+
+    /// Returns the next message; `None` when the peer has ended its messages.
+    ///
+    /// # Errors
+    /// When the message cannot be read. Nothing more can be read then.
+    pub async fn next(&mut self) -> Result<Option<Chunks>, MessageError> {
+        if !self.receive(PREFIX_BYTES).await? {
+            return match self.received_len() {
+                0 => Ok(None),
+                _ => Err(MessageError::CutOff),
+            };
+        }
+        self.join_tail();
+        let flag = self.received.get_u8();
+        let size = self.received.get_u32() as usize;
+        if size > self.max_message_bytes {
+            let limit = self.max_message_bytes;
+            return Err(MessageError::TooLarge { size, limit });
+        }
+        if !self.receive(size).await? {
+            return Err(MessageError::CutOff);
+        }
+        self.join_tail();
+        let message = self.received.split_to(size);
+        match flag {
+            0 => Ok(Some(message)),
+            1 => self.decompress(message).await.map(Some),
+            flag => Err(MessageError::InvalidFlag(flag)),
+        }
+    }
+
+    /// Returns the trailers, once [`Messages::next`] has returned `None`.
+    ///
+    /// # Errors
+    /// When the stream or its connection fails.
+    pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
+        poll_fn(|context| self.body.poll_trailers(context)).await
+    }
+
+    /// Receives until `len` bytes are there. Returns `false` if the stream ends before.
+    async fn receive(&mut self, len: usize) -> Result<bool, MessageError> {
+        while self.received_len() < len {
+            let Some(piece) = poll_fn(|context| self.body.poll_data(context)).await else {
+                return Ok(false);
+            };
+            let piece = piece?;
+            self.body.flow_control().release_capacity(piece.len())?;
+            self.add(piece);
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        if piece.len() < MIN_PIECE_BYTES && self.received_len() > 0 {
+            self.tail.extend_from_slice(&piece);
+        } else {
+            self.join_tail();
+            self.received.push(piece);
+        }
+    }
+
+    fn join_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.received.push(self.tail.split().freeze());
+        }
+    }
+
+    fn received_len(&self) -> usize {
+        self.received.len() + self.tail.len()
+    }
+
+    async fn decompress(&self, message: Chunks) -> Result<Chunks, MessageError> {
+        let encoding = match &self.encoding {
+            Ok(Some(encoding)) => *encoding,
+            Ok(None) => return Err(MessageError::MissingEncoding),
+            Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
+        };
+        let limit = self.max_message_bytes;
+        let decompressed = if message.len() <= MAX_INLINE_BYTES {
+            decompress(encoding, message, limit)
+        } else {
+            let work = move || decompress(encoding, message, limit);
+            let result = tokio::task::spawn_blocking(work).await;
+            result.unwrap_or_else(|error| Err(io::Error::other(error)))
+        };
+        match decompressed {
+            Ok(message) => Ok(message.into()),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(MessageError::TooLargeDecompressed { limit })
+            }
+            Err(error) => Err(MessageError::Decompress(error)),
+        }
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, HeaderValue> {
+    match headers.get("grpc-encoding") {
+        None => Ok(None),
+        Some(value) if value == "identity" => Ok(None),
+        Some(value) => Encoding::named(value.as_bytes())
+            .map(Some)
+            .ok_or_else(|| value.clone()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Puts gRPC's frame around messages and sends them in pieces, as fast as the peer takes them.
+
+use std::future::poll_fn;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use flowgate_proto::{Chunks, DataRequest};
+use h2::SendStream;
+use prost::Message as _;
+
+use crate::compression::{Encoding, compress};
+
+/// The length of what precedes a message: one byte that says whether it is compressed, and its length in four bytes ("gRPC
+/// over HTTP2", "Length-Prefixed-Message").
+pub const PREFIX_BYTES: usize = 5;
+
+/// Up to this size a message is sent as one piece: copying is cheaper than another frame. From 16 KiB on HTTP/2 needs
+/// several frames anyway.
+const MAX_COPIED_BYTES: usize = 16 << 10;
+
+/// Up to this size a message is handed to the connection at once, without waiting until the peer's window has room: that is
+/// at most what a peer takes without having been asked (HTTP/2, section 6.5.2).
+const MAX_UNASKED_BYTES: usize = 64 << 10;
+
+/// Returns a message in its gRPC frame, compressed if an encoding is given.
+#[must_use]
+pub fn frame(message: Chunks, encoding: Option<Encoding>) -> Chunks {
+    if let Some(encoding) = encoding {
+        let compressed = compress(encoding, &message);
+        return framed(1, compressed.into());
+    }
+    framed(0, message)
+}
+
+/// Returns a data request or response in its gRPC frame: a small one as one piece, a large one with its documents uncopied.
+#[must_use]
+pub fn frame_request(request: DataRequest) -> Chunks {
+    let len = request.encoded_len();
+    if len <= MAX_COPIED_BYTES {
+        let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + len);
+        put_prefix(&mut buffer, 0, len);
+        request.encode_raw(&mut buffer);
+        return buffer.freeze().into();
+    }
+    let mut head = BytesMut::with_capacity(1 << 10);
+    put_prefix(&mut head, 0, len);
+    request.into_chunks(head)
+}
+
+fn framed(flag: u8, message: Chunks) -> Chunks {
+    let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+    put_prefix(&mut prefix, flag, message.len());
+    let mut frame = Chunks::from(prefix.freeze());
+    message.into_iter().for_each(|piece| frame.push(piece));
+    frame
+}
+
+fn put_prefix(buffer: &mut BytesMut, flag: u8, len: usize) {
+    buffer.put_u8(flag);
+    // Limits of messages are far below 4 GiB, which the configuration enforces.
+    buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+}
+
+/// Sends bytes on a stream and ends it if `ends`. A large message waits for the peer's window, piece by piece.
+///
+/// # Errors
+/// When the peer or the connection has ended the stream.
+pub async fn send(
+    stream: &mut SendStream<Bytes>,
+    message: Chunks,
+    ends: bool,
+) -> Result<(), h2::Error> {
+    let mut left = message.len();
+    let at_once = left <= MAX_UNASKED_BYTES;
+    for mut piece in message {
+        left -= piece.len();
+        while !at_once && !piece.is_empty() {
+            let granted = capacity(stream, piece.len()).await?;
+            let part = piece.split_to(granted.min(piece.len()));
+            let is_last = left == 0 && piece.is_empty();
+            stream.send_data(part, ends && is_last)?;
+        }
+        if at_once {
+            stream.send_data(piece, ends && left == 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the peer takes at least one of `wanted` bytes, and returns how many it takes.
+async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, h2::Error> {
+    stream.reserve_capacity(wanted);
+    if stream.capacity() > 0 {
+        return Ok(stream.capacity());
+    }
+    loop {
+        match poll_fn(|context| stream.poll_capacity(context)).await {
+            Some(Ok(0)) => {}
+            Some(granted) => return granted,
+            None => return Err(h2::Reason::CANCEL.into()),
+        }
+    }
+}

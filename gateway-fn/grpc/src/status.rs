@@ -1,0 +1,137 @@
+//! Translates between a gRPC status and the trailers that carry it.
+
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use tonic::{Code, Status, metadata::MetadataMap};
+
+use crate::messages::MessageError;
+
+/// The longest text of a status that is sent, in encoded bytes. With the rest of the trailers it stays below the 8 KiB that gRPC's
+/// own clients take by default; a longer text would make the whole call fail there.
+const MAX_TEXT_BYTES: usize = 4 << 10;
+
+const STATUS: &str = "grpc-status";
+const MESSAGE: &str = "grpc-message";
+
+/// Returns the status in a peer's trailers, or in its headers if it sent nothing else; `None` if they have none.
+#[must_use]
+pub fn from_headers(headers: &HeaderMap) -> Option<Status> {
+    let code = Code::from_bytes(headers.get(STATUS)?.as_bytes());
+    let text = headers.get(MESSAGE).map_or_else(String::new, |value| {
+        percent_decode(value.as_bytes())
+            .decode_utf8_lossy()
+            .into_owned()
+    });
+    let mut metadata = headers.clone();
+    for name in [STATUS, MESSAGE, "content-type"] {
+        metadata.remove(name);
+    }
+    Some(Status::with_metadata(
+        code,
+        text,
+        MetadataMap::from_headers(metadata),
+    ))
+}
+
+/// Returns the trailers that carry a status. Text that is too long is shortened.
+#[must_use]
+pub fn to_trailers(status: &Status) -> HeaderMap {
+    let mut trailers = status.metadata().clone().into_headers();
+    trailers.insert(STATUS, HeaderValue::from(status.code() as i32));
+    if let Some(text) = encode(status.message()) {
+        trailers.insert(MESSAGE, text);
+    }
+    trailers
+}
+
+impl From<MessageError> for Status {
+    /// The status of a call whose message cannot be read.
+    fn from(error: MessageError) -> Self {
+        let code = match &error {
+            MessageError::TooLarge { .. } | MessageError::TooLargeDecompressed { .. } => {
+                Code::ResourceExhausted
+            }
+            MessageError::UnknownEncoding(_) => Code::Unimplemented,
+            MessageError::MissingEncoding
+            | MessageError::Decompress(_)
+            | MessageError::InvalidFlag(_)
+            | MessageError::CutOff => Code::Internal,
+            MessageError::Stream(error) => error.reason().map_or(Code::Unavailable, code_of),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Returns the code for a stream that was reset ("gRPC over HTTP2", "Errors").
+#[must_use]
+pub(crate) fn code_of(reason: h2::Reason) -> Code {
+    match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
+/// The bytes that are encoded: what is not printable ASCII, and `%` ("gRPC over HTTP2", "Status-Message").
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Encodes a text, shortened if it is too long. An empty text is left out.
+fn encode(text: &str) -> Option<HeaderValue> {
+    if text.is_empty() {
+        return None;
+    }
+    // Each byte may become three.
+    let (shown, rest) = text.split_at(text.floor_char_boundary(MAX_TEXT_BYTES / 3));
+    let mut encoded = utf8_percent_encode(shown, ENCODED).to_string();
+    if !rest.is_empty() {
+        encoded.push_str("...");
+    }
+    HeaderValue::try_from(encoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_survives_the_trailers() {
+        for text in ["", "plain", "100 % of\nlines", "größer", "%zz%4"] {
+            let status = Status::new(Code::NotFound, text);
+            let read = from_headers(&to_trailers(&status)).expect("a status");
+            assert_eq!((read.code(), read.message()), (Code::NotFound, text));
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_shortened() {
+        let status = Status::new(Code::Unknown, "ü".repeat(100_000));
+        let trailers = to_trailers(&status);
+        assert!(trailers[MESSAGE].len() < MAX_TEXT_BYTES + 16);
+        assert!(
+            from_headers(&trailers)
+                .expect("a status")
+                .message()
+                .ends_with("ü...")
+        );
+    }
+
+    #[test]
+    fn metadata_is_kept_without_the_status_itself() {
+        let mut status = Status::new(Code::Internal, "text");
+        status.metadata_mut().insert(
+            "is-error",
+            tonic::metadata::MetadataValue::from_static("true"),
+        );
+        let read = from_headers(&to_trailers(&status)).expect("a status");
+        let names: Vec<_> = read
+            .metadata()
+            .as_ref()
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect();
+        assert_eq!(names, ["is-error"]);
+        assert!(from_headers(&HeaderMap::new()).is_none());
+    }
+}

@@ -1,0 +1,96 @@
+//! Limits how many requests are handled at once, with one atomic counter.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+/// The places for requests that may be handled at once.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limit: usize,
+    in_flight: AtomicUsize,
+    freed: Notify,
+}
+
+/// A request's place, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Admission>);
+
+impl Admission {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            in_flight: AtomicUsize::new(0),
+            freed: Notify::new(),
+        })
+    }
+
+    /// The number of places.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Takes a place if one is free.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let has_room = |in_flight: usize| (in_flight < self.limit).then_some(in_flight + 1);
+        self.in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, has_room)
+            .ok()
+            .map(|_| Place(Arc::clone(self)))
+    }
+
+    /// Waits for a free place.
+    pub(super) async fn enter(self: &Arc<Self>) -> Place {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // Before the look at the counter, so that no place is missed that becomes free in between.
+            freed.as_mut().enable();
+            if let Some(place) = self.try_enter() {
+                // A place that became free while nobody else was woken.
+                if self.in_flight.load(Ordering::Acquire) < self.limit {
+                    self.freed.notify_one();
+                }
+                return place;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // Requests wait only while all places are taken.
+        if before == self.0.limit {
+            self.0.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_requests_get_the_places_that_become_free() {
+        let admission = Admission::new(2);
+        let first = admission.try_enter().expect("free");
+        let second = admission.try_enter().expect("free");
+        assert!(admission.try_enter().is_none());
+        let waiting = join_all((0..4).map(|_| {
+            let admission = Arc::clone(&admission);
+            tokio::spawn(async move { drop(admission.enter().await) })
+        }));
+        tokio::task::yield_now().await;
+        // Both at once: the second to become free must wake a request too.
+        drop((first, second));
+        let ended = waiting.await;
+        assert!(ended.iter().all(Result::is_ok));
+        assert_eq!(admission.in_flight.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,228 @@
+//! Serves the gRPC methods that carry data directly on their HTTP/2 connection: the message that comes is the message that
+//! goes on.
+
+use std::{future::poll_fn, pin::pin};
+
+use flowgate_auth::Auth;
+use flowgate_config::Protocol;
+use flowgate_grpc::{
+    Exchange, Messages, frame_request,
+    h2::{RecvStream, SendStream, server::SendResponse},
+    send, to_trailers,
+};
+use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
+use futures_util::{Stream, StreamExt as _, stream};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use tonic::Status;
+use tracing::Instrument as _;
+
+use super::{call::StreamingService, context_of};
+use crate::{context::Context, gateway::Gateway};
+
+/// The methods that carry data, with the authentication of their callers.
+#[derive(Clone, Debug)]
+pub struct DataMethods {
+    gateway: Gateway,
+    streaming: StreamingService,
+    auth: Auth,
+    max_message_bytes: usize,
+}
+
+/// A method that carries data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataMethod {
+    /// `jina.JinaSingleDataRequestRPC/process_single_data`.
+    Single,
+    /// `jina.JinaRPC/Call`.
+    Call,
+}
+
+impl DataMethod {
+    /// Returns the method that a request calls, if it is one of these.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        let method = match request.uri().path() {
+            "/jina.JinaSingleDataRequestRPC/process_single_data" => Self::Single,
+            "/jina.JinaRPC/Call" => Self::Call,
+            _ => return None,
+        };
+        let content_type = request.headers().get(header::CONTENT_TYPE)?.as_bytes();
+        let is_grpc = matches!(
+            content_type,
+            b"application/grpc" | b"application/grpc+proto"
+        );
+        (is_grpc && request.method() == Method::POST).then_some(method)
+    }
+}
+
+type Body = bytes::Bytes;
+
+impl DataMethods {
+    pub(super) const fn new(
+        gateway: Gateway,
+        streaming: StreamingService,
+        auth: Auth,
+        max_message_bytes: usize,
+    ) -> Self {
+        Self {
+            gateway,
+            streaming,
+            auth,
+            max_message_bytes,
+        }
+    }
+
+    /// Answers a request. A client that leaves cancels it.
+    pub async fn serve(&self, method: DataMethod, exchange: Exchange) {
+        let Exchange {
+            request,
+            mut respond,
+        } = exchange;
+        let (head, body) = request.into_parts();
+        let serving = async {
+            if !self.auth.is_enabled() {
+                return self.answer(method, &head, body).await;
+            }
+            let path = head.uri.path();
+            let protocols = &[Protocol::Grpc];
+            let caller = self.auth.authenticate(&head.headers, protocols, path);
+            match caller.await {
+                Ok(caller) => {
+                    let answer = self.answer(method, &head, body);
+                    answer.instrument(caller.span()).await
+                }
+                Err(error) => Reply::Failed(error.grpc_status()),
+            }
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = serving => reply,
+            // Also if the connection is lost.
+            _reset = poll_fn(|context| respond.poll_reset(context)) => return,
+        };
+        reply.send(respond).await;
+    }
+
+    async fn answer(&self, method: DataMethod, head: &Parts, body: RecvStream) -> Reply {
+        let context = context_of(&head.extensions, &head.headers);
+        let messages = Messages::new(body, &head.headers, self.max_message_bytes);
+        match method {
+            DataMethod::Single => match self.answer_single(messages, context).await {
+                Ok(answer) => Reply::Single(answer),
+                Err(status) => Reply::Failed(status),
+            },
+            DataMethod::Call => {
+                let answers = self
+                    .streaming
+                    .answers(requests(messages), &head.headers, context);
+                Reply::Stream(answers)
+            }
+        }
+    }
+
+    async fn answer_single(
+        &self,
+        mut messages: Messages,
+        context: Context,
+    ) -> Result<Chunks, Status> {
+        let Some(message) = messages.next().await? else {
+            return Err(Status::internal("Missing request message."));
+        };
+        let answer = self.gateway.handle(decode(message)?, context).await;
+        answer
+            .map(frame_request)
+            .map_err(|error| error.grpc_status())
+    }
+}
+
+/// What is sent to the client.
+enum Reply {
+    /// One message in its frame.
+    Single(Chunks),
+    /// The answers of a stream, in their order.
+    Stream(super::call::Answers),
+    /// No message.
+    Failed(Status),
+}
+
+impl Reply {
+    async fn send(self, respond: SendResponse<Body>) {
+        match self {
+            Self::Single(message) => {
+                let Some(mut stream) = begin(respond) else {
+                    return;
+                };
+                if send(&mut stream, message, false).await.is_ok() {
+                    end(&mut stream, &Status::ok(""));
+                }
+            }
+            Self::Failed(status) => send_failure(respond, &status),
+            Self::Stream(answers) => {
+                let Some(stream) = begin(respond) else { return };
+                send_answers(stream, answers).await;
+            }
+        }
+    }
+}
+
+/// Sends the head of an answer that is not an error from the start.
+fn begin(mut respond: SendResponse<Body>) -> Option<SendStream<Body>> {
+    respond
+        .send_response(response(HeaderMap::new()), false)
+        .ok()
+}
+
+fn end(stream: &mut SendStream<Body>, status: &Status) {
+    // Fails only if the client has left.
+    let _ = stream.send_trailers(to_trailers(status));
+}
+
+/// Sends a status without a message, which is one frame ("gRPC over HTTP2", "Trailers-Only").
+fn send_failure(mut respond: SendResponse<Body>, status: &Status) {
+    let _ = respond.send_response(response(to_trailers(status)), true);
+}
+
+fn response(headers: HeaderMap) -> Response<()> {
+    let mut response = Response::new(());
+    *response.headers_mut() = headers;
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    response
+}
+
+/// Sends the answers of a stream until they end, the client leaves, or one is an error, which ends the stream.
+async fn send_answers(mut stream: SendStream<Body>, answers: super::call::Answers) {
+    let mut answers = pin!(answers);
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = answers.next() => next,
+            _reset = poll_fn(|context| stream.poll_reset(context)) => return,
+        };
+        let message = match next {
+            None => return end(&mut stream, &Status::ok("")),
+            Some(Err(status)) => return end(&mut stream, &status),
+            Some(Ok(answer)) => frame_request(answer),
+        };
+        if send(&mut stream, message, false).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The requests of a stream, up to the first one that cannot be read.
+fn requests(messages: Messages) -> impl Stream<Item = Result<DataRequest, Status>> + Send {
+    stream::unfold(Some(messages), |messages| async move {
+        let mut messages = messages?;
+        match messages.next().await {
+            Ok(None) => None,
+            Ok(Some(message)) => Some((decode(message), Some(messages))),
+            Err(error) => Some((Err(error.into()), None)),
+        }
+    })
+}
+
+fn decode(message: Chunks) -> Result<DataRequest, Status> {
+    DataRequest::from_chunks(message)
+        .map_err(|_| Status::unknown(format!("{DECODE_ERROR_PREFIX}'jina.DataRequestProto'")))
+}
