@@ -101,6 +101,9 @@ pub enum GatewayError {
         /// The value of `max_concurrent_requests`.
         limit: usize,
     },
+    /// The Gateway stopped before the request was finished.
+    #[error("the Gateway has stopped before the request was finished")]
+    Stopped,
     /// A failure of the Gateway itself.
     #[error("internal error of the Gateway")]
     Internal,
@@ -117,6 +120,7 @@ impl GatewayError {
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Stopped => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
     }
@@ -126,7 +130,7 @@ impl GatewayError {
     pub fn executor(&self) -> Option<&str> {
         match self {
             Self::Call(error) => Some(&error.deployment),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => None,
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => None,
         }
     }
 
@@ -155,7 +159,7 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Internal => self.to_string(),
+            Self::Overloaded { .. } | Self::Stopped | Self::Internal => self.to_string(),
         }
     }
 
@@ -168,7 +172,7 @@ impl GatewayError {
         }
         match self {
             Self::Call(error) => error.short_detail(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => detail,
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => detail,
         }
     }
 
@@ -177,7 +181,9 @@ impl GatewayError {
     pub fn trailers(&self) -> MetadataMap {
         match self {
             Self::Call(error) => error.shown_trailers(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => MetadataMap::new(),
+            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => {
+                MetadataMap::new()
+            }
         }
     }
 
@@ -215,7 +221,7 @@ impl GatewayError {
             Self::Call(_) => "InternalNetworkError",
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
-            Self::Overloaded { .. } | Self::Internal => "RuntimeError",
+            Self::Overloaded { .. } | Self::Stopped | Self::Internal => "RuntimeError",
         }
     }
 
@@ -225,9 +231,11 @@ impl GatewayError {
                 failure: CallFailure::Status(code),
                 ..
             }) => *code,
-            Self::Call(_) | Self::Walk(_) | Self::Overloaded { .. } | Self::Internal => {
-                self.code().grpc_code()
-            }
+            Self::Call(_)
+            | Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped
+            | Self::Internal => self.code().grpc_code(),
         }
     }
 }

@@ -63,6 +63,8 @@ struct Shared {
     /// The task that asks the Executors for their endpoints.
     background: TaskTracker,
     stopping: CancellationToken,
+    /// Cancelled when the requests in flight must end at once.
+    aborting: CancellationToken,
 }
 
 impl Gateway {
@@ -131,7 +133,11 @@ impl Gateway {
         let record = context.record.clone();
         // A panic fails only the request that caused it.
         let driven = AssertUnwindSafe(self.drive(place, request, context)).catch_unwind();
-        let result = driven.await.unwrap_or(Err(GatewayError::Internal));
+        let result = tokio::select! {
+            biased;
+            result = driven => result.unwrap_or(Err(GatewayError::Internal)),
+            () = self.0.aborting.cancelled() => Err(GatewayError::Stopped),
+        };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
             log(error, &request_id);
@@ -203,6 +209,11 @@ impl Gateway {
         self.0.background.close();
         self.0.background.wait().await;
         self.floating_done().await;
+    }
+
+    /// Ends all requests in flight with an error.
+    pub fn abort(&self) {
+        self.0.aborting.cancel();
     }
 
     /// The number of floating and background tasks that are running.

@@ -1,6 +1,6 @@
 //! Shutdown: requests in flight and floating work are finished within a deadline, and idle connections do not delay it.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use bytes::Bytes;
 use flowgate::container::Shutdown;
@@ -10,9 +10,13 @@ use flowgate_tests::{
     flow::{ServedGateway, eventually},
     gate::Gate,
 };
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, future::join_all};
 use serde_json::json;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_tungstenite::tungstenite::Message;
 use tonic::{Code, metadata::MetadataMap};
@@ -76,7 +80,85 @@ async fn requests_beyond_the_deadline_are_cut_off() {
     let request = tokio::spawn(async move { post(&authority, &json!({"data": []})).await });
     gate.wait_for_requests(1).await;
     assert_eq!(gateway.stop().await, Shutdown::CutOff);
-    request.abort();
+    let response = request.await.expect("a response");
+    assert_eq!(response.status, 503, "{:?}", response.body);
+}
+
+const REQUEST: &[u8] = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                         content-length: 12\r\n\r\n{\"data\": []}";
+
+/// Reads one connection to its end.
+async fn read_all(mut connection: TcpStream) -> String {
+    let mut response = String::new();
+    let read = connection.read_to_string(&mut response).await;
+    read.expect("an answer and an orderly close");
+    response
+}
+
+#[tokio::test]
+async fn requests_that_have_arrived_before_the_stop_are_answered() {
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0}}\n{GREET}"
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::Http);
+    // This thread runs the Gateway's listener too: it accepts none of these before the stop.
+    let connections: Vec<_> = (0..50)
+        .map(|_| {
+            let connection = std::net::TcpStream::connect(&authority).expect("queued");
+            (&connection).write_all(REQUEST).expect("sent");
+            connection.set_nonblocking(true).expect("a socket");
+            TcpStream::from_std(connection).expect("a socket")
+        })
+        .collect();
+    gateway.begin_stop();
+    for response in join_all(connections.into_iter().map(read_all)).await {
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+    stop_at_once(gateway).await;
+}
+
+#[tokio::test]
+async fn a_request_on_an_idle_connection_is_answered_just_after_the_stop() {
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0}}\n{GREET}"
+    ))
+    .await;
+    let connecting = TcpStream::connect(gateway.authority(Protocol::Http));
+    let mut connection = connecting.await.expect("listening");
+    connection.write_all(REQUEST).await.expect("sent");
+    let mut first = [0; 12];
+    connection.read_exact(&mut first).await.expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 200");
+    gateway.begin_stop();
+    connection.write_all(REQUEST).await.expect("sent");
+    let rest = read_all(connection).await;
+    let second = rest.split("HTTP/1.1 200").nth(1);
+    assert!(
+        second.is_some_and(|answer| answer.contains("connection: close")),
+        "{rest}"
+    );
+    stop_at_once(gateway).await;
+}
+
+#[tokio::test]
+async fn connections_are_accepted_during_the_delay() {
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: [http, grpc], port: [0, 0], shutdown_delay: 600000, shutdown_timeout: 600000}}\n{GREET}"
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::Http);
+    let health = HealthClient::new(channel(&gateway));
+    gateway.begin_stop();
+    eventually("health checks fail", || {
+        let mut health = health.clone();
+        async move {
+            let checked = health.check(check_of("")).await.expect("an answer");
+            checked.into_inner().status() == ServingStatus::NotServing
+        }
+    })
+    .await;
+    assert_eq!(post(&authority, &json!({"data": []})).await.status, 200);
 }
 
 #[tokio::test]

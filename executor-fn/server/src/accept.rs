@@ -72,17 +72,40 @@ impl Incoming {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        while let Some(Some(connection)) = stopping.run_until_cancelled(self.accept()).await {
+        let start = |moved: Moved| {
             let serve = serve.clone();
-            let Some(moved) = connection.leave_runtime() else {
-                continue;
-            };
             workers.spawn(tasks.track_future(async move {
                 if let Some(connection) = moved.join_runtime() {
                     serve(connection).await;
                 }
             }));
+        };
+        while let Some(Some(connection)) = stopping.run_until_cancelled(self.accept()).await {
+            connection.leave_runtime().into_iter().for_each(start);
         }
+        self.take_waiting().into_iter().for_each(start);
+    }
+
+    /// Closes the socket, and returns the connections that wait in the system's queue: their clients have been told that
+    /// they are connected, and closing the socket alone would reset them.
+    fn take_waiting(self) -> Vec<Moved> {
+        let Ok(socket) = self.socket.into_std() else {
+            return Vec::new();
+        };
+        let mut waiting = Vec::new();
+        // Without a free permit the rest is reset, as it would be if the queue were full.
+        while let Ok(permit) = Arc::clone(&self.limit).try_acquire_owned()
+            && let Ok((stream, peer)) = socket.accept()
+        {
+            if stream.set_nonblocking(true).is_ok() {
+                waiting.push(Moved {
+                    stream,
+                    peer,
+                    permit,
+                });
+            }
+        }
+        waiting
     }
 
     /// Returns the connections as a stream that never ends by itself.

@@ -14,7 +14,7 @@ use std::{
 
 use flowgate_proto::with_causes;
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
@@ -59,7 +59,7 @@ impl Http {
             tokio::select! {
                 detected = preface::detect(stream) => detected.ok(),
                 () = self.first_request_timeout() => None,
-                () = stopping.cancelled() => None,
+                () = linger_after(&stopping) => None,
             }
         };
         // Without a first byte there is nothing to serve.
@@ -90,10 +90,17 @@ impl Http {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let has_request = Arc::new(AtomicBool::new(false));
-        let first = Arc::clone(&has_request);
+        let (first, is_stopping) = (Arc::clone(&has_request), stopping.clone());
         let service = service_fn(move |request| {
             first.store(true, Ordering::Relaxed);
-            service(request).map(Ok::<_, std::convert::Infallible>)
+            let is_stopping = is_stopping.clone();
+            service(request).map(move |mut response| {
+                if is_stopping.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -101,7 +108,7 @@ impl Http {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let mut stop = pin!(stopping.cancelled().fuse());
+        let mut stop = pin!(linger_after(&stopping).fuse());
         let mut first_request = pin!(self.first_request_timeout().fuse());
         let ended = loop {
             tokio::select! {
@@ -123,6 +130,15 @@ impl Http {
             None => std::future::pending().await,
         }
     }
+}
+
+/// How long an idle connection stays open after a stop. A request may be on its way, or in a socket that has not been read:
+/// closing at once would lose it. Its response then says `connection: close`.
+const LINGER: Duration = Duration::from_millis(500);
+
+async fn linger_after(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(LINGER).await;
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// How long requests in flight may take to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
     pub shutdown_timeout: Duration,
+    /// How long new connections are still accepted after SIGTERM, as a part of `shutdown_timeout`, while health checks fail
+    /// already. 5 s by default in Kubernetes, which goes on sending connections until every node knows that the pod is
+    /// about to end; 0 elsewhere.
+    pub shutdown_delay: Duration,
     /// A PEM file of root certificates for `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for Jina's own gRPC. The
     /// system's certificate store by default.
     pub tls_roots: Option<PathBuf>,
@@ -190,6 +194,7 @@ impl Default for GatewayConfig {
             tls: None,
             limits: Limits::default(),
             shutdown_timeout: Duration::from_secs(25),
+            shutdown_delay: Duration::ZERO,
             tls_roots: None,
             internal_addresses_in_errors: true,
             invoke: InvokeConfig::default(),

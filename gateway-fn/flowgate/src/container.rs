@@ -10,6 +10,7 @@ pub(crate) mod tls;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +29,7 @@ use gateway::inbound::{
 };
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -51,6 +52,7 @@ pub struct Container {
     sessions: websocket::Sessions,
     stopping: CancellationToken,
     shutdown_timeout: Duration,
+    shutdown_delay: Duration,
     warm_up: WarmUp,
 }
 
@@ -127,6 +129,7 @@ impl Container {
             sessions,
             stopping,
             shutdown_timeout: config.gateway.shutdown_timeout,
+            shutdown_delay: config.gateway.shutdown_delay,
             warm_up: config.gateway.invoke.warm_up,
         })
     }
@@ -139,8 +142,8 @@ impl Container {
         })
     }
 
-    /// Serves until `stop` completes. Then it fails health checks, closes the listeners, and finishes requests and floating
-    /// work within the Flow's `shutdown_timeout`.
+    /// Serves until `stop` completes. Then it fails health checks, accepts connections for the Flow's `shutdown_delay` more,
+    /// closes the listeners, and finishes requests and floating work within the Flow's `shutdown_timeout`.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Shutdown {
         let Self {
             gateway,
@@ -150,6 +153,7 @@ impl Container {
             sessions,
             stopping,
             shutdown_timeout,
+            shutdown_delay,
             warm_up,
         } = self;
         let connections = TaskTracker::new();
@@ -162,8 +166,14 @@ impl Container {
         let warm_up_task = tokio::spawn(async move { warm_up_gateway.warm_up(warm_up).await });
         let _abort_on_return = AbortOnDropHandle::new(warm_up_task);
         stop.await;
-        tracing::info!(?shutdown_timeout, "stopping: finishing requests in flight");
+        tracing::info!(
+            ?shutdown_timeout,
+            ?shutdown_delay,
+            "stopping: finishing requests in flight"
+        );
         health.set_not_serving();
+        let deadline = Instant::now() + shutdown_timeout;
+        tokio::time::sleep(shutdown_delay.min(shutdown_timeout)).await;
         stopping.cancel();
         gateway.flush_batches();
         connections.close();
@@ -172,12 +182,16 @@ impl Container {
             sessions.wait_until_closed().await;
             gateway.shutdown().await;
         };
-        if tokio::time::timeout(shutdown_timeout, drained)
+        let mut drained = pin!(drained);
+        if tokio::time::timeout_at(deadline, &mut drained)
             .await
             .is_ok()
         {
             return Shutdown::Drained;
         }
+        // Requests end with an error now; the clients shall get it.
+        gateway.abort();
+        let _ = tokio::time::timeout(ABORT_TIMEOUT, drained).await;
         tracing::warn!(
             connections = connections.len(),
             websockets = sessions.len(),
@@ -187,6 +201,9 @@ impl Container {
         Shutdown::CutOff
     }
 }
+
+/// How long the errors of aborted requests may take to reach the clients.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Warns if API keys and tokens travel unencrypted over a network.
 fn warn_if_auth_without_tls(config: &GatewayConfig) {

@@ -84,6 +84,7 @@ impl Gateway {
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
         })))
     }
 }

@@ -43,6 +43,9 @@ pub(crate) fn read(
         shutdown_timeout: section
             .milliseconds("shutdown_timeout", 0..=MAX_MILLISECONDS, report)
             .unwrap_or_else(|| GatewayConfig::default().shutdown_timeout),
+        shutdown_delay: section
+            .milliseconds("shutdown_delay", 0..=MAX_MILLISECONDS, report)
+            .unwrap_or_else(|| default_shutdown_delay(env)),
         tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
             .filter(|path| !path.is_empty())
             .map(Into::into),
@@ -90,6 +93,14 @@ pub(crate) fn default_host(env: &dyn Fn(&str) -> Option<String>) -> String {
     env("JINA_DEFAULT_HOST")
         .filter(|host| !host.is_empty())
         .unwrap_or_else(|| ANYWHERE.to_owned())
+}
+
+fn default_shutdown_delay(env: &dyn Fn(&str) -> Option<String>) -> Duration {
+    // Kubernetes sets this variable in every container.
+    match env("KUBERNETES_SERVICE_HOST") {
+        Some(_) => Duration::from_secs(5),
+        None => Duration::ZERO,
+    }
 }
 
 fn prefetch(section: &Section<'_>, report: &mut Report) -> Option<NonZeroUsize> {

@@ -80,7 +80,10 @@ async fn serve_until_stopped(container: Container, stop: impl Future<Output = ()
     tokio::select! {
         shutdown = container.serve(first) => match shutdown {
             Shutdown::Drained => tracing::info!("stopped"),
-            Shutdown::CutOff => tracing::warn!("stopped with unfinished work"),
+            Shutdown::CutOff => {
+                print_error("stopped with unfinished work: shutdown_timeout has passed");
+                return Exit::Failed;
+            }
         },
         () = second => {
             print_error("second signal: stopped with unfinished work");
