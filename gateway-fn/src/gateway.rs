@@ -106,6 +106,17 @@ impl Gateway {
         result.unwrap_or(Err(GatewayError::Internal))
     }
 
+    /// Checks that another request could be handled now, before its body is read.
+    ///
+    /// # Errors
+    /// When the Gateway is full.
+    pub fn check_room(&self) -> Result<(), GatewayError> {
+        match self.0.admission.is_full() {
+            true => Err(self.overloaded()),
+            false => Ok(()),
+        }
+    }
+
     async fn wait_for_place(&self, deadline: Option<Instant>) -> Result<Place, GatewayError> {
         let place = self.0.admission.enter();
         match deadline {

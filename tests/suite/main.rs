@@ -2,6 +2,8 @@
 
 mod auth;
 
+mod budget;
+
 mod conditions;
 
 mod golden;

@@ -131,6 +131,11 @@ async fn a_request_on_an_idle_connection_is_answered_just_after_the_stop() {
     connection.read_exact(&mut first).await.expect("an answer");
     assert_eq!(&first, b"HTTP/1.1 200");
     gateway.begin_stop();
+    let authority = gateway.authority(Protocol::Http);
+    eventually("the port is closed", || async {
+        TcpStream::connect(&authority).await.is_err()
+    })
+    .await;
     connection.write_all(REQUEST).await.expect("sent");
     let rest = read_all(connection).await;
     let second = rest.split("HTTP/1.1 200").nth(1);

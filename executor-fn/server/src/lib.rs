@@ -3,6 +3,8 @@
 
 mod accept;
 
+pub mod budget;
+
 mod http;
 
 pub mod http2;

@@ -169,6 +169,10 @@ pub struct Limits {
     /// Requests in flight; further ones are rejected, to be retried. 10 000 by default: ten streams at the default
     /// `prefetch`. At most a million.
     pub max_concurrent_requests: usize,
+    /// Bytes of all requests and answers that the Gateway holds at once; further requests are rejected, to be retried. `None`
+    /// is 40 % of the memory of the machine or its cgroup: a body exists twice for a moment, and documents that must be
+    /// decoded are larger than their bytes.
+    pub max_bytes_in_flight: Option<usize>,
     /// Open connections; further ones wait to be accepted. 10 000 by default, well below the usual limit of open files.
     /// At most a million.
     pub max_connections: usize,
@@ -223,6 +227,7 @@ impl Default for Limits {
         Self {
             max_message_bytes: 256 << 20,
             max_concurrent_requests: 10_000,
+            max_bytes_in_flight: None,
             max_connections: 10_000,
             connections_per_replica: TWO,
         }

@@ -17,10 +17,13 @@ mod status;
 
 pub use compression::{Encoding, compress, decompress};
 pub use messages::{MessageError, Messages};
-pub use send::{PREFIX_BYTES, frame, frame_request, send};
+pub use send::{PREFIX_BYTES, frame, frame_request, send, send_in_turn};
 pub use status::{from_headers, to_trailers};
 
-pub use flowgate_server::http2::Exchange;
+pub use flowgate_server::{
+    budget::{Budget, Held, OverBudget, available_memory},
+    http2::Exchange,
+};
 pub use h2;
 
 /// Translates gRPC-Web, binary and text.

@@ -1,9 +1,10 @@
 //! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
 
-use std::{future::poll_fn, io};
+use std::{future::poll_fn, io, sync::Arc};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use flowgate_proto::Chunks;
+use flowgate_server::budget::{Budget, Held, OverBudget};
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
 
@@ -29,6 +30,8 @@ pub struct Messages {
     tail: BytesMut,
     encoding: Result<Option<Encoding>, HeaderValue>,
     max_message_bytes: usize,
+    /// The bytes of the message that is read.
+    held: Option<Held>,
 }
 
 /// Why a message cannot be read.
@@ -50,6 +53,9 @@ pub enum MessageError {
         /// The largest size in bytes.
         limit: usize,
     },
+    /// All requests together hold too many bytes.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The message is compressed in a way that is not supported.
     #[error("received a message with the unsupported grpc-encoding {}; supported are gzip, deflate and identity", String::from_utf8_lossy(.0.as_bytes()).escape_debug())]
     UnknownEncoding(HeaderValue),
@@ -80,7 +86,20 @@ impl Messages {
             tail: BytesMut::new(),
             encoding: encoding(headers),
             max_message_bytes,
+            held: None,
         }
+    }
+
+    /// Takes the bytes of messages from this budget.
+    #[must_use]
+    pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
+        self.held = Some(budget.account());
+        self
+    }
+
+    /// Returns the bytes of the last message from the budget. They count until this is dropped.
+    pub fn take_held(&mut self) -> Option<Held> {
+        self.held.as_mut().map(Held::take)
     }
 
     /// Returns the next message; `None` when the peer has ended its messages.
@@ -100,6 +119,10 @@ impl Messages {
         if size > self.max_message_bytes {
             let limit = self.max_message_bytes;
             return Err(MessageError::TooLarge { size, limit });
+        }
+        if let Some(held) = &self.held {
+            held.budget()
+                .check(size.saturating_sub(self.received.len()))?;
         }
         if !self.receive(size).await? {
             return Err(MessageError::CutOff);
@@ -128,6 +151,9 @@ impl Messages {
                 return Ok(false);
             };
             let piece = piece?;
+            if let Some(held) = &mut self.held {
+                held.add(piece.len())?;
+            }
             self.body.flow_control().release_capacity(piece.len())?;
             self.add(piece);
         }
@@ -153,7 +179,7 @@ impl Messages {
         self.received.len() + self.tail.len()
     }
 
-    async fn decompress(&self, message: Chunks) -> Result<Chunks, MessageError> {
+    async fn decompress(&mut self, message: Chunks) -> Result<Chunks, MessageError> {
         let encoding = match &self.encoding {
             Ok(Some(encoding)) => *encoding,
             Ok(None) => return Err(MessageError::MissingEncoding),
@@ -168,7 +194,12 @@ impl Messages {
             result.unwrap_or_else(|error| Err(io::Error::other(error)))
         };
         match decompressed {
-            Ok(message) => Ok(message.into()),
+            Ok(message) => {
+                if let Some(held) = &mut self.held {
+                    held.add(message.len())?;
+                }
+                Ok(message.into())
+            }
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 Err(MessageError::TooLargeDecompressed { limit })
             }

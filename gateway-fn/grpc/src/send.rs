@@ -1,6 +1,6 @@
 //! Puts gRPC's frame around messages and sends them in pieces, as fast as the peer takes them.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flowgate_proto::{Chunks, DataRequest};
@@ -60,31 +60,53 @@ fn put_prefix(buffer: &mut BytesMut, flag: u8, len: usize) {
     buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
 }
 
-/// Sends bytes on a stream and ends it if `ends`. A large message waits for the peer's window, piece by piece.
+/// Sends the only message of a stream, and ends the stream if `ends`. A large message waits for the peer's window, piece by
+/// piece.
 ///
 /// # Errors
-/// When the peer or the connection has ended the stream.
+/// When the peer or the connection has ended the stream, or the peer takes nothing for [`MAX_STALL`].
 pub async fn send(
     stream: &mut SendStream<Bytes>,
     message: Chunks,
     ends: bool,
 ) -> Result<(), h2::Error> {
+    if message.len() > MAX_UNASKED_BYTES {
+        return send_in_turn(stream, message, ends).await;
+    }
     let mut left = message.len();
-    let at_once = left <= MAX_UNASKED_BYTES;
+    for piece in message {
+        left -= piece.len();
+        stream.send_data(piece, ends && left == 0)?;
+    }
+    Ok(())
+}
+
+/// Sends one of many messages of a stream. Each waits for the peer's window, so that a peer that reads none of them makes
+/// none pile up.
+///
+/// # Errors
+/// The same as [`send`].
+pub async fn send_in_turn(
+    stream: &mut SendStream<Bytes>,
+    message: Chunks,
+    ends: bool,
+) -> Result<(), h2::Error> {
+    let mut left = message.len();
     for mut piece in message {
         left -= piece.len();
-        while !at_once && !piece.is_empty() {
+        while !piece.is_empty() {
             let granted = capacity(stream, piece.len()).await?;
             let part = piece.split_to(granted.min(piece.len()));
             let is_last = left == 0 && piece.is_empty();
             stream.send_data(part, ends && is_last)?;
         }
-        if at_once {
-            stream.send_data(piece, ends && left == 0)?;
-        }
     }
     Ok(())
 }
+
+/// How long a peer may take nothing of a message before its stream is reset: longer than networks stall, and short enough
+/// that peers which never read do not hold memory.
+const MAX_STALL: Duration = Duration::from_secs(60);
 
 /// Waits until the peer takes at least one of `wanted` bytes, and returns how many it takes.
 async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, h2::Error> {
@@ -92,11 +114,18 @@ async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize
     if stream.capacity() > 0 {
         return Ok(stream.capacity());
     }
-    loop {
-        match poll_fn(|context| stream.poll_capacity(context)).await {
-            Some(Ok(0)) => {}
-            Some(granted) => return granted,
-            None => return Err(h2::Reason::CANCEL.into()),
+    let granted = async {
+        loop {
+            match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(Ok(0)) => {}
+                Some(granted) => return granted,
+                None => return Err(h2::Reason::CANCEL.into()),
+            }
         }
-    }
+    };
+    let granted = tokio::time::timeout(MAX_STALL, granted).await;
+    granted.unwrap_or_else(|_| {
+        stream.send_reset(h2::Reason::CANCEL);
+        Err(h2::Reason::CANCEL.into())
+    })
 }

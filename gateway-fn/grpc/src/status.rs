@@ -48,9 +48,9 @@ impl From<MessageError> for Status {
     /// The status of a call whose message cannot be read.
     fn from(error: MessageError) -> Self {
         let code = match &error {
-            MessageError::TooLarge { .. } | MessageError::TooLargeDecompressed { .. } => {
-                Code::ResourceExhausted
-            }
+            MessageError::TooLarge { .. }
+            | MessageError::TooLargeDecompressed { .. }
+            | MessageError::OverBudget(_) => Code::ResourceExhausted,
             MessageError::UnknownEncoding(_) => Code::Unimplemented,
             MessageError::MissingEncoding
             | MessageError::Decompress(_)

@@ -33,6 +33,11 @@ impl Admission {
         self.limit
     }
 
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= self.limit
+    }
+
     /// Takes a place if one is free.
     pub(super) fn try_enter(self: &Arc<Self>) -> Option<Place> {
         let has_room = |in_flight: usize| (in_flight < self.limit).then_some(in_flight + 1);

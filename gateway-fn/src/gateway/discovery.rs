@@ -19,7 +19,10 @@ impl Gateway {
     /// Starts discovery with the first request, as Jina does (Jina 3.13). An Executor is not skipped before it
     /// has answered.
     pub(super) fn start_discovery(&self) {
-        if self.0.discovering.swap(true, Ordering::Relaxed) {
+        // Read first: a store would take the cache line from the other threads at every request.
+        if self.0.discovering.load(Ordering::Relaxed)
+            || self.0.discovering.swap(true, Ordering::Relaxed)
+        {
             return;
         }
         for (id, _) in self.0.graph.nodes() {

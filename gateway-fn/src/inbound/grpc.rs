@@ -6,7 +6,7 @@ mod data;
 
 mod timeout;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::Router;
 use executor_fn::introspect::{HealthSwitch, Introspection};
@@ -74,6 +74,7 @@ pub fn routers(
         gateway,
         auth,
         status,
+        budget,
     } = services;
     let service = GatewayService(gateway.clone());
     let streaming = StreamingService::new(gateway.clone(), max_in_flight, stopping.clone());
@@ -103,7 +104,13 @@ pub fn routers(
         );
     let routes = introspection.add_to(routes).into_axum_router();
     let routers = Routers {
-        data_methods: DataMethods::new(gateway.clone(), streaming, auth.clone(), max_message_bytes),
+        data_methods: DataMethods::new(
+            gateway.clone(),
+            streaming,
+            auth.clone(),
+            Arc::clone(budget),
+            max_message_bytes,
+        ),
         grpc: layer::protect_grpc(routes.clone(), auth),
         over_http: layer::protect_grpc_over_http(routes, auth),
     };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use flowgate_auth::{Auth, AuthSetupError};
-use flowgate_config::Config;
+use flowgate_config::{Config, Limits};
+use flowgate_grpc::{Budget, available_memory};
 
 use crate::{
     gateway::{DeploymentError, Gateway, Registry},
@@ -20,6 +21,8 @@ pub struct Services {
     pub auth: Auth,
     /// Answers `/status`.
     pub status: GatewayStatus,
+    /// Bounds the bytes that are held at once.
+    pub budget: Arc<Budget>,
 }
 
 /// Why this process cannot serve a valid Flow.
@@ -52,6 +55,20 @@ impl Services {
             gateway: Gateway::new(config, registry, clients)?,
             auth: Auth::new(&config.gateway.auth)?,
             status: GatewayStatus::new(config, Arc::clone(&clients.traffic), process),
+            budget: budget(&config.gateway.limits),
         })
     }
+}
+
+/// Percent of the memory for bodies.
+const MEMORY_PERCENT: usize = 40;
+
+/// For a system that does not say how much memory it has.
+const DEFAULT_MEMORY: usize = 2 << 30;
+
+fn budget(limits: &Limits) -> Arc<Budget> {
+    Budget::new(limits.max_bytes_in_flight.unwrap_or_else(|| {
+        let memory = available_memory().unwrap_or(DEFAULT_MEMORY);
+        memory / 100 * MEMORY_PERCENT
+    }))
 }

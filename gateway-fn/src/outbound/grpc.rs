@@ -2,6 +2,8 @@
 
 mod channel;
 
+mod outgoing;
+
 mod peer;
 
 mod replicas;
@@ -12,10 +14,12 @@ use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
 use executor_fn::{Answer, info::Traffic};
 use flowgate_config::RetryPolicy;
+use flowgate_grpc::Encoding;
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use http::HeaderMap;
 
 use self::{
+    outgoing::Outgoing,
     replicas::{Replica, Rotation},
     status::is_unimplemented,
 };
@@ -65,6 +69,7 @@ pub struct GrpcAddress {
 pub struct GrpcDeployment {
     name: String,
     rotation: Rotation,
+    encoding: Option<Encoding>,
     max_attempts: usize,
     retry_policy: RetryPolicy,
     show_addresses: bool,
@@ -86,6 +91,7 @@ impl GrpcDeployment {
             name: name.to_owned(),
             max_attempts: super::max_attempts(options.attempts, rotation.len()),
             rotation,
+            encoding: Encoding::of(options.compression),
             retry_policy: options.retry_policy,
             show_addresses: options.show_addresses,
         })
@@ -96,19 +102,13 @@ impl GrpcDeployment {
         parts: Vec<DataRequest>,
         context: &Context,
     ) -> Result<Answer, CallError> {
+        let message = Outgoing::new(parts, self.encoding).await;
         let mut attempts = Attempts::of(self);
-        let mut parts = parts;
         loop {
             let replica = attempts.next_replica();
-            // The last attempt takes the request; only earlier ones need a copy.
-            let sent = if attempts.remaining == 0 {
-                std::mem::take(&mut parts)
-            } else {
-                parts.clone()
-            };
             let result = {
                 let _in_flight = replica.begin();
-                replica.peer.process(sent, context).await
+                replica.peer.process(&message, context).await
             };
             if result.is_err() && context.is_expired() {
                 return Err(CallError::deadline_exceeded(&self.name));

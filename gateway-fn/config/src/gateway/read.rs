@@ -227,6 +227,7 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
         ..Limits::default()
     };
     let read = |limits: &Section<'_>, report: &mut Report| {
+        let max_bytes_in_flight = limits.count("max_bytes_in_flight", i64::MAX, report);
         let mut count = |name, max, default| limits.count(name, max, report).unwrap_or(default);
         let connections_per_replica = count(
             "connections_per_replica",
@@ -244,6 +245,7 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
                 MAX_CONCURRENCY,
                 default.max_concurrent_requests,
             ),
+            max_bytes_in_flight,
             max_connections: count("max_connections", MAX_CONCURRENCY, default.max_connections),
             connections_per_replica: NonZeroUsize::new(connections_per_replica)
                 .unwrap_or(default.connections_per_replica),

@@ -78,6 +78,8 @@ struct NormalizedEndpoint<'a> {
 struct NormalizedLimits {
     max_message_bytes: usize,
     max_concurrent_requests: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes_in_flight: Option<usize>,
     max_connections: usize,
     connections_per_replica: usize,
 }
@@ -257,6 +259,7 @@ impl From<Limits> for NormalizedLimits {
         Self {
             max_message_bytes: limits.max_message_bytes,
             max_concurrent_requests: limits.max_concurrent_requests,
+            max_bytes_in_flight: limits.max_bytes_in_flight,
             max_connections: limits.max_connections,
             connections_per_replica: limits.connections_per_replica.get(),
         }

@@ -9,12 +9,14 @@ use std::{
     task::Poll,
 };
 
+use flowgate_grpc::Held;
 use flowgate_proto::{
     DataRequest,
     jina::{HeaderProto, jina_rpc_server::JinaRpc},
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -47,14 +49,19 @@ impl StreamingService {
         }
     }
 
-    async fn process(self, request: Result<DataRequest, Status>, context: Context) -> Outcome {
-        let request = match request {
+    async fn process(self, request: Result<Counted, Status>, context: Context) -> Outcome {
+        let Counted { request, mut held } = match request {
             Ok(request) => request,
             Err(status) => return Outcome::Failed(status),
         };
         let request_id = request.header.request_id.clone();
         match self.gateway.handle_in_turn(request, context).await {
-            Ok(answer) => Outcome::Answer(answer),
+            Ok(request) => {
+                if let Some(held) = &mut held {
+                    held.set(request.encoded_len());
+                }
+                Outcome::Answer(Counted { request, held })
+            }
             Err(error) => match error.code() {
                 ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Outcome::Unreachable {
                     request_id,
@@ -72,7 +79,7 @@ impl StreamingService {
     reason = "most requests succeed, and a box would cost each of them an allocation"
 )]
 enum Outcome {
-    Answer(DataRequest),
+    Answer(Counted),
     /// An Executor was unreachable or too slow.
     Unreachable {
         request_id: String,
@@ -82,14 +89,29 @@ enum Outcome {
     Failed(Status),
 }
 
+/// A request or an answer of a stream, and its bytes from the budget.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) request: DataRequest,
+    pub(super) held: Option<Held>,
+}
+
+impl From<DataRequest> for Counted {
+    /// Counts nothing, for hosts that bound the bytes in another way.
+    fn from(request: DataRequest) -> Self {
+        let held = None;
+        Self { request, held }
+    }
+}
+
 /// The answers of a stream; an error is the last one.
-pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
+pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<Counted, Status>> + Send>>;
 
 impl StreamingService {
     /// Returns the answers to a stream of requests with these headers.
     pub(super) fn answers(
         &self,
-        requests: impl Stream<Item = Result<DataRequest, Status>> + Send + 'static,
+        requests: impl Stream<Item = Result<Counted, Status>> + Send + 'static,
         headers: &HeaderMap,
         context: Context,
     ) -> Answers {
@@ -115,24 +137,23 @@ impl StreamingService {
 
 #[tonic::async_trait]
 impl JinaRpc for StreamingService {
-    type CallStream = Answers;
+    type CallStream = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
 
     async fn call(
         &self,
         request: Request<Streaming<DataRequest>>,
-    ) -> Result<Response<Answers>, Status> {
+    ) -> Result<Response<Self::CallStream>, Status> {
         let context = context(&request);
         let (metadata, _, requests) = request.into_parts();
-        Ok(Response::new(self.answers(
-            requests,
-            metadata.as_ref(),
-            context,
-        )))
+        let requests = requests.map(|request| request.map(Counted::from));
+        let answers = self.answers(requests, metadata.as_ref(), context);
+        let answers = answers.map(|answer| answer.map(|answer| answer.request));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
 /// An empty stream that notes that the client has ended its requests.
-fn note_end(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<DataRequest, Status>> {
+fn note_end(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<Counted, Status>> {
     stream::poll_fn(move |_| {
         is_complete.store(true, Ordering::Relaxed);
         Poll::Ready(None)
@@ -141,9 +162,7 @@ fn note_end(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<DataReque
 
 /// Ends the answers with UNAVAILABLE if the Gateway stopped reading before the client had ended its requests: a status of
 /// OK would mean that all of them were answered.
-fn shutdown_status(
-    is_complete: Arc<AtomicBool>,
-) -> impl Stream<Item = Result<DataRequest, Status>> {
+fn shutdown_status(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<Counted, Status>> {
     let status = async move {
         let is_cut_off = !is_complete.load(Ordering::Relaxed);
         is_cut_off.then(|| Err(Status::unavailable("the Gateway is shutting down")))
@@ -153,7 +172,7 @@ fn shutdown_status(
 
 /// Returns what to send for an outcome. A failed request ends the stream; if an Executor was unreachable, an empty message
 /// with the request's id comes first (Jina 3.13).
-fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Status>> {
+fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<Counted, Status>> {
     let (first, second) = match outcome {
         Outcome::Answer(answer) => (Ok(answer), None),
         Outcome::Failed(status) => (Err(status), None),
@@ -162,13 +181,11 @@ fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<DataRequest, Statu
                 request_id,
                 ..Default::default()
             };
-            (
-                Ok(DataRequest {
-                    header,
-                    ..Default::default()
-                }),
-                Some(Err(status)),
-            )
+            let empty = DataRequest {
+                header,
+                ..Default::default()
+            };
+            (Ok(empty.into()), Some(Err(status)))
         }
     };
     stream::iter([Some(first), second]).filter_map(std::future::ready)

@@ -1,14 +1,14 @@
 //! Serves the gRPC methods that carry data directly on their HTTP/2 connection: the message that comes is the message that
 //! goes on.
 
-use std::{future::poll_fn, pin::pin};
+use std::{future::poll_fn, pin::pin, sync::Arc};
 
 use flowgate_auth::Auth;
 use flowgate_config::Protocol;
 use flowgate_grpc::{
-    Exchange, Messages, frame_request,
+    Budget, Exchange, Held, Messages, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
-    send, to_trailers,
+    send, send_in_turn, to_trailers,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
 use futures_util::{Stream, StreamExt as _, stream};
@@ -16,7 +16,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::P
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{call::StreamingService, context_of};
+use super::{
+    call::{Answers, Counted, StreamingService},
+    context_of,
+};
 use crate::{context::Context, gateway::Gateway};
 
 /// The methods that carry data, with the authentication of their callers.
@@ -25,6 +28,7 @@ pub struct DataMethods {
     gateway: Gateway,
     streaming: StreamingService,
     auth: Auth,
+    budget: Arc<Budget>,
     max_message_bytes: usize,
 }
 
@@ -62,12 +66,14 @@ impl DataMethods {
         gateway: Gateway,
         streaming: StreamingService,
         auth: Auth,
+        budget: Arc<Budget>,
         max_message_bytes: usize,
     ) -> Self {
         Self {
             gateway,
             streaming,
             auth,
+            budget,
             max_message_bytes,
         }
     }
@@ -106,9 +112,10 @@ impl DataMethods {
     async fn answer(&self, method: DataMethod, head: &Parts, body: RecvStream) -> Reply {
         let context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
+        let messages = messages.with_budget(&self.budget);
         match method {
             DataMethod::Single => match self.answer_single(messages, context).await {
-                Ok(answer) => Reply::Single(answer),
+                Ok((answer, held)) => Reply::Single(answer, held),
                 Err(status) => Reply::Failed(status),
             },
             DataMethod::Call => {
@@ -124,23 +131,31 @@ impl DataMethods {
         &self,
         mut messages: Messages,
         context: Context,
-    ) -> Result<Chunks, Status> {
+    ) -> Result<(Chunks, Option<Held>), Status> {
+        // A request that cannot be handled is not read.
+        self.gateway
+            .check_room()
+            .map_err(|error| error.grpc_status())?;
         let Some(message) = messages.next().await? else {
             return Err(Status::internal("Missing request message."));
         };
+        let mut held = messages.take_held();
         let answer = self.gateway.handle(decode(message)?, context).await;
-        answer
-            .map(frame_request)
-            .map_err(|error| error.grpc_status())
+        let answer = answer.map_err(|error| error.grpc_status())?;
+        let answer = frame_request(answer);
+        if let Some(held) = &mut held {
+            held.set(answer.len());
+        }
+        Ok((answer, held))
     }
 }
 
 /// What is sent to the client.
 enum Reply {
-    /// One message in its frame.
-    Single(Chunks),
+    /// One message in its frame, and its bytes from the budget.
+    Single(Chunks, Option<Held>),
     /// The answers of a stream, in their order.
-    Stream(super::call::Answers),
+    Stream(Answers),
     /// No message.
     Failed(Status),
 }
@@ -148,7 +163,7 @@ enum Reply {
 impl Reply {
     async fn send(self, respond: SendResponse<Body>) {
         match self {
-            Self::Single(message) => {
+            Self::Single(message, _held) => {
                 let Some(mut stream) = begin(respond) else {
                     return;
                 };
@@ -191,8 +206,9 @@ fn response(headers: HeaderMap) -> Response<()> {
 }
 
 /// Sends the answers of a stream until they end, the client leaves, or one is an error, which ends the stream.
-async fn send_answers(mut stream: SendStream<Body>, answers: super::call::Answers) {
+async fn send_answers(mut stream: SendStream<Body>, answers: Answers) {
     let mut answers = pin!(answers);
+    let mut _held = None;
     loop {
         let next = tokio::select! {
             biased;
@@ -202,21 +218,28 @@ async fn send_answers(mut stream: SendStream<Body>, answers: super::call::Answer
         let message = match next {
             None => return end(&mut stream, &Status::ok("")),
             Some(Err(status)) => return end(&mut stream, &status),
-            Some(Ok(answer)) => frame_request(answer),
+            Some(Ok(Counted { request, held })) => {
+                _held = held;
+                frame_request(request)
+            }
         };
-        if send(&mut stream, message, false).await.is_err() {
+        if send_in_turn(&mut stream, message, false).await.is_err() {
             return;
         }
     }
 }
 
 /// The requests of a stream, up to the first one that cannot be read.
-fn requests(messages: Messages) -> impl Stream<Item = Result<DataRequest, Status>> + Send {
+fn requests(messages: Messages) -> impl Stream<Item = Result<Counted, Status>> + Send {
     stream::unfold(Some(messages), |messages| async move {
         let mut messages = messages?;
         match messages.next().await {
             Ok(None) => None,
-            Ok(Some(message)) => Some((decode(message), Some(messages))),
+            Ok(Some(message)) => {
+                let held = messages.take_held();
+                let request = decode(message).map(|request| Counted { request, held });
+                Some((request, Some(messages)))
+            }
             Err(error) => Some((Err(error.into()), None)),
         }
     })

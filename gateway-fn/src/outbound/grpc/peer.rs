@@ -8,22 +8,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use executor_fn::{Answer, info::Traffic};
 use flowgate_grpc::{
     Encoding, PREFIX_BYTES,
     client::{Call, Expect, Pool},
-    frame, frame_request,
+    frame,
 };
-use flowgate_proto::{
-    Chunks, DataRequest, IS_ERROR_TRAILER,
-    jina::{DataRequestListProto, EndpointsProto},
-};
+use flowgate_proto::{Chunks, DataRequest, IS_ERROR_TRAILER, jina::EndpointsProto};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
 
 use super::{
     ChannelError, GrpcAddress, GrpcOptions, channel,
+    outgoing::Outgoing,
     status::{is_unimplemented, timed_out, undecodable},
 };
 use crate::{context::Context, error::CallFailure, outbound::attempt::AttemptError};
@@ -81,21 +78,21 @@ impl Peer {
         })
     }
 
-    /// Sends the parts of one request.
+    /// Sends one request.
     pub(super) async fn process(
         &self,
-        parts: Vec<DataRequest>,
+        message: &Outgoing,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        match <[DataRequest; 1]>::try_from(parts) {
-            Err(parts) => self.process_list(parts, context).await,
-            Ok([request]) => match self.known_method() {
-                Some(method) => {
-                    let result = self.process_by(method, request, context).await;
-                    result.inspect_err(|error| self.forget_unimplemented(error))
-                }
-                None => self.find_method(request, context).await,
-            },
+        if message.has_several_parts() {
+            return self.process_by(CallMethod::List, message, context).await;
+        }
+        match self.known_method() {
+            Some(method) => {
+                let result = self.process_by(method, message, context).await;
+                result.inspect_err(|error| self.forget_unimplemented(error))
+            }
+            None => self.find_method(message, context).await,
         }
     }
 
@@ -127,11 +124,11 @@ impl Peer {
     /// none, the next request tries again: a proxy in front of it may not know it yet.
     async fn find_method(
         &self,
-        request: DataRequest,
+        message: &Outgoing,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
         for method in [CallMethod::Single, CallMethod::Stream] {
-            match self.process_by(method, request.clone(), context).await {
+            match self.process_by(method, message, context).await {
                 Err(error) if is_unimplemented(&error.failure) => {}
                 Err(error) => return Err(error),
                 Ok(answer) => {
@@ -140,7 +137,7 @@ impl Peer {
                 }
             }
         }
-        let answer = self.process_by(CallMethod::List, request, context).await?;
+        let answer = self.process_by(CallMethod::List, message, context).await?;
         self.remember(CallMethod::List);
         Ok(answer)
     }
@@ -159,49 +156,20 @@ impl Peer {
     async fn process_by(
         &self,
         method: CallMethod,
-        request: DataRequest,
+        message: &Outgoing,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
         let (path, expect) = match method {
             CallMethod::Single => (SINGLE, Expect::Unary),
             // A stream of one request, and its first answer (Jina 3.13: a Gateway as an Executor).
             CallMethod::Stream => (STREAM, Expect::First),
-            CallMethod::List => return self.process_list(vec![request], context).await,
+            CallMethod::List => (LIST, Expect::Unary),
         };
-        let metadata = self.metadata_for(Some(&request), context);
-        let message = match self.encoding {
-            None => frame_request(request),
-            Some(encoding) => compressed(request.into_chunks(BytesMut::new()), encoding).await,
+        let mut metadata = self.metadata_for(message.endpoint(), context);
+        let message = match method {
+            CallMethod::Single | CallMethod::Stream => message.frame(),
+            CallMethod::List => message.list_frame().await,
         };
-        self.process_message(path, metadata, message, expect, context)
-            .await
-    }
-
-    async fn process_list(
-        &self,
-        requests: Vec<DataRequest>,
-        context: &Context,
-    ) -> Result<Answer, AttemptError> {
-        let metadata = self.metadata_for(requests.first(), context);
-        let list = DataRequestListProto { requests };
-        let list = Chunks::from(Bytes::from(list.encode_to_vec()));
-        let message = match self.encoding {
-            None => frame(list, None),
-            Some(encoding) => compressed(list, encoding).await,
-        };
-        self.process_message(LIST, metadata, message, Expect::Unary, context)
-            .await
-    }
-
-    /// Sends a message in its gRPC frame and reads the answer.
-    async fn process_message(
-        &self,
-        path: &'static str,
-        mut metadata: HeaderMap,
-        message: Chunks,
-        expect: Expect,
-        context: &Context,
-    ) -> Result<Answer, AttemptError> {
         let timeout = context.timeout(self.timeout);
         if let Some(timeout) = timeout {
             metadata.insert("grpc-timeout", timeout_header(timeout));
@@ -228,18 +196,15 @@ impl Peer {
     }
 
     /// Returns `grpc_metadata` of the deployment, the trace, and the endpoint, by which a Head chooses its polling.
-    fn metadata_for(&self, request: Option<&DataRequest>, context: &Context) -> HeaderMap {
+    fn metadata_for(&self, endpoint: Option<&HeaderValue>, context: &Context) -> HeaderMap {
         let mut metadata = self.metadata.clone();
         for (name, value) in context.trace.headers() {
             if !metadata.contains_key(name) {
                 metadata.insert(name, value.clone());
             }
         }
-        let endpoint = request
-            .and_then(DataRequest::exec_endpoint)
-            .unwrap_or_default();
-        if let (false, Ok(value)) = (endpoint.is_empty(), HeaderValue::try_from(endpoint)) {
-            metadata.insert("endpoint", value);
+        if let Some(endpoint) = endpoint {
+            metadata.insert("endpoint", endpoint.clone());
         }
         metadata
     }
@@ -253,18 +218,6 @@ impl Peer {
         }
     }
 }
-
-/// Compresses a message and puts it into its gRPC frame, a large one on a thread where it holds up nothing else.
-async fn compressed(message: Chunks, encoding: Encoding) -> Chunks {
-    if message.len() <= MAX_INLINE_BYTES {
-        return frame(message, Some(encoding));
-    }
-    let compressing = tokio::task::spawn_blocking(move || frame(message, Some(encoding)));
-    compressing.await.unwrap_or_default()
-}
-
-/// Up to this size a message is compressed at once, in less than a millisecond.
-const MAX_INLINE_BYTES: usize = 32 << 10;
 
 /// Returns the value of `grpc-timeout`: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`).
 fn timeout_header(timeout: Duration) -> HeaderValue {

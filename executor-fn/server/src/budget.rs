@@ -1,0 +1,162 @@
+//! Bounds the bytes of all requests and answers that a process holds at once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// The bytes that may be held at once: bodies that arrive, requests that wait, answers that are not read.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+/// Bytes that are held, until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+/// The memory that this process may use, in bytes: of its cgroup, else of the machine. `None` if the system does not say.
+#[must_use]
+pub fn available_memory() -> Option<usize> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let number = |text: String| text.trim().parse::<usize>().ok();
+    let cgroup2 = read("/sys/fs/cgroup/memory.max").and_then(number);
+    let cgroup1 = || read("/sys/fs/cgroup/memory/memory.limit_in_bytes").and_then(number);
+    let machine = read("/proc/meminfo").as_deref().and_then(total_memory);
+    // Without a limit, version 1 of cgroups reports a number larger than any memory.
+    cgroup2.or_else(cgroup1).into_iter().chain(machine).min()
+}
+
+/// Returns `MemTotal` of `/proc/meminfo`, which is in KiB.
+fn total_memory(meminfo: &str) -> Option<usize> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// The budget has no room for more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the Gateway holds too many bytes of other requests (limit {limit}); try again later")]
+pub struct OverBudget {
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+impl Budget {
+    /// Allows this many bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Returns an account that holds nothing yet.
+    #[must_use]
+    pub fn account(self: &Arc<Self>) -> Held {
+        Held {
+            budget: Arc::clone(self),
+            bytes: 0,
+        }
+    }
+
+    /// Checks that `bytes` more would fit, without holding them: what a client announces takes no room from others.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn check(&self, bytes: usize) -> Result<(), OverBudget> {
+        match self.used.load(Ordering::Relaxed).saturating_add(bytes) > self.limit {
+            true => Err(OverBudget { limit: self.limit }),
+            false => Ok(()),
+        }
+    }
+
+    /// The bytes that are held.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+impl Held {
+    /// The budget that the bytes are taken from.
+    #[must_use]
+    pub const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Holds `bytes` more.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn add(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.budget.check(bytes)?;
+        self.set(self.bytes + bytes);
+        Ok(())
+    }
+
+    /// Holds exactly `bytes`, also if they do not fit: an answer that is there must be held.
+    pub fn set(&mut self, bytes: usize) {
+        let used = &self.budget.used;
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => used.fetch_add(more, Ordering::Relaxed),
+            None => used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
+    /// Moves all bytes to another account.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_the_machine_is_read() {
+        let meminfo = "MemTotal:       24689244 kB\nMemFree:         1000 kB\n";
+        assert_eq!(total_memory(meminfo), Some(24_689_244 << 10));
+        assert_eq!(total_memory("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn bytes_are_held_until_their_account_is_dropped() {
+        let budget = Budget::new(100);
+        let (mut one, mut two) = (budget.account(), budget.account());
+        one.add(60).expect("room");
+        assert_eq!(two.add(41), Err(OverBudget { limit: 100 }));
+        two.add(40).expect("room");
+        two.set(70);
+        assert_eq!(budget.used(), 130);
+        let moved = two.take();
+        drop(two);
+        assert_eq!(budget.used(), 130);
+        drop(moved);
+        assert_eq!(budget.used(), 60);
+        one.set(10);
+        budget.check(90).expect("room");
+        budget.check(91).expect_err("one too many");
+        drop(one);
+        assert_eq!(budget.used(), 0);
+    }
+}
