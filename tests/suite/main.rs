@@ -6,6 +6,8 @@ mod budget;
 
 mod conditions;
 
+mod executor_tls;
+
 mod golden;
 
 mod golden_grpc;

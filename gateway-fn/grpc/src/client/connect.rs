@@ -70,6 +70,9 @@ pub enum ConnectError {
     /// The peer does not speak HTTP/2.
     #[error("the peer does not speak gRPC: {0}")]
     Http2(Arc<h2::Error>),
+    /// The peer closed the connection before it answered.
+    #[error("the peer closed the connection at once")]
+    Closed,
     /// The peer took too long.
     #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
     TimedOut,

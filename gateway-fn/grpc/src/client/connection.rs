@@ -14,6 +14,7 @@ use h2::{
     Ping, PingPong,
     client::{Builder, Connection, SendRequest},
 };
+use tokio::sync::oneshot;
 
 use super::connect::{Address, ConnectError, Stream};
 
@@ -55,7 +56,8 @@ impl PingPace {
     }
 }
 
-/// Opens a connection and starts its task.
+/// Opens a connection and starts its task. The peer has then answered a ping: before that, a peer that speaks another
+/// protocol looks like one that has taken a call.
 pub(super) async fn open(
     address: &Address,
     pace: PingPace,
@@ -71,23 +73,37 @@ pub(super) async fn open(
     let handshake = builder.handshake::<_, Bytes>(stream).await;
     let (sender, connection) = handshake.map_err(|error| ConnectError::Http2(error.into()))?;
     let authority = address.authority().clone();
-    tokio::spawn(async move {
-        if let Err(error) = drive(connection, &pace).await {
+    let (answered, first_answer) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let result = drive(connection, answered, &pace).await;
+        if let Err(error) = &result {
             tracing::debug!(address = %authority, %error, "connection to executor ended");
         }
+        result
     });
-    Ok(sender)
+    match tokio::time::timeout(PING_TIMEOUT, first_answer).await {
+        Ok(Ok(())) => Ok(sender),
+        Ok(Err(_)) => Err(match task.await {
+            Ok(Err(error)) => ConnectError::Http2(error.into()),
+            Ok(Ok(())) | Err(_) => ConnectError::Closed,
+        }),
+        Err(_) => {
+            task.abort();
+            Err(ConnectError::TimedOut)
+        }
+    }
 }
 
-/// Reads and writes the connection until it ends, and pings it now and then.
+/// Reads and writes the connection until it ends, and pings it at the start and now and then.
 async fn drive(
     mut connection: Connection<Box<dyn Stream>, Bytes>,
+    answered: oneshot::Sender<()>,
     pace: &PingPace,
 ) -> Result<(), h2::Error> {
     let pings = connection.ping_pong();
     let result = tokio::select! {
         ended = &mut connection => ended,
-        () = ping(pings, pace) => Err(h2::Reason::NO_ERROR.into()),
+        () = ping(pings, answered, pace) => Err(h2::Reason::NO_ERROR.into()),
     };
     if let Err(error) = &result
         && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
@@ -97,13 +113,13 @@ async fn drive(
     result
 }
 
-/// Pings until an answer does not come in time.
-async fn ping(pings: Option<PingPong>, pace: &PingPace) {
+/// Pings until an answer does not come in time. Reports the first answer.
+async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &PingPace) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;
     };
+    let mut answered = Some(answered);
     loop {
-        tokio::time::sleep(pace.interval()).await;
         if pings.send_ping(Ping::opaque()).is_err() {
             // The connection has ended.
             return std::future::pending().await;
@@ -114,5 +130,10 @@ async fn ping(pings: Option<PingPong>, pace: &PingPace) {
             Ok(Err(_)) => return std::future::pending().await,
             Err(_) => return,
         }
+        if let Some(answered) = answered.take() {
+            // Fails if no call waits for the connection any more.
+            let _ = answered.send(());
+        }
+        tokio::time::sleep(pace.interval()).await;
     }
 }

@@ -46,7 +46,9 @@ fn connect_detail(error: &ConnectError) -> String {
         ConnectError::Resolve { .. } | ConnectError::Tcp { .. } | ConnectError::TimedOut => {
             UNREACHABLE.to_owned()
         }
-        ConnectError::Tls(_) | ConnectError::Http2(_) => format!("{UNREACHABLE}: {error}"),
+        ConnectError::Tls(_) | ConnectError::Http2(_) | ConnectError::Closed => {
+            format!("{UNREACHABLE}: {error}")
+        }
     }
 }
 
