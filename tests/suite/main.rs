@@ -2,6 +2,8 @@
 
 mod auth;
 
+mod bad_answers;
+
 mod budget;
 
 mod conditions;

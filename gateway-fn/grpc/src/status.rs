@@ -33,10 +33,21 @@ pub fn from_headers(headers: &HeaderMap) -> Option<Status> {
     ))
 }
 
-/// Returns the trailers that carry a status. Text that is too long is shortened.
+/// The most metadata that is sent beside a status, in bytes, for the same reason.
+const MAX_METADATA_BYTES: usize = 3 << 10;
+
+/// Returns the trailers that carry a status. Text that is too long is shortened, and metadata that is too large is left out.
 #[must_use]
 pub fn to_trailers(status: &Status) -> HeaderMap {
-    let mut trailers = status.metadata().clone().into_headers();
+    let mut trailers = HeaderMap::new();
+    let mut left = MAX_METADATA_BYTES;
+    for (name, value) in status.metadata().as_ref() {
+        let size = name.as_str().len() + value.len();
+        if let Some(rest) = left.checked_sub(size) {
+            left = rest;
+            trailers.append(name, value.clone());
+        }
+    }
     trailers.insert(STATUS, HeaderValue::from(status.code() as i32));
     if let Some(text) = encode(status.message()) {
         trailers.insert(MESSAGE, text);
@@ -115,6 +126,17 @@ mod tests {
                 .message()
                 .ends_with("ü...")
         );
+    }
+
+    #[test]
+    fn large_metadata_is_left_out() {
+        let mut status = Status::new(Code::Internal, "text");
+        for (name, size) in [("large", 10_000), ("small", 10)] {
+            let value = "x".repeat(size).parse().expect("metadata");
+            status.metadata_mut().insert(name, value);
+        }
+        let read = from_headers(&to_trailers(&status)).expect("a status");
+        assert!(read.metadata().get("large").is_none() && read.metadata().get("small").is_some());
     }
 
     #[test]

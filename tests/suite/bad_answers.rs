@@ -1,0 +1,144 @@
+//! Answers of an Executor that the Gateway cannot take, or that never come: each is the error of its own call only.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use executor_fn::{Executor, Reply};
+use flowgate_config::Protocol;
+use flowgate_proto::{DataRequest, docarray::DocumentProto};
+use flowgate_tests::{
+    client::{RawGrpc, post},
+    flow::{ServedExecutor, ServedGateway},
+    gate::Gate,
+    recorder::{Recorder, Rpc},
+};
+use prost::Message as _;
+use serde_json::json;
+use tonic::{Code, Request, Status, metadata::MetadataValue};
+
+fn yaml(ports: &[u16], limits: &str) -> String {
+    format!(
+        "jtype: Flow\ngateway: {{protocol: [grpc, http], port: [0, 0]{limits}}}\n\
+         executors:\n  - {{name: e, external: true, host: localhost, port: {ports:?}}}\n"
+    )
+}
+
+async fn send(gateway: &ServedGateway, text: &str) -> Result<DataRequest, Status> {
+    let document = DocumentProto {
+        id: text.to_owned(),
+        ..Default::default()
+    };
+    let request = DataRequest {
+        documents: vec![document].into(),
+        ..Default::default()
+    };
+    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let path = "/jina.JinaSingleDataRequestRPC/process_single_data";
+    let message = Request::new(request.encode_to_vec().into());
+    let answer = client.unary(path, message).await?.into_inner();
+    Ok(DataRequest::decode(answer).expect("a message"))
+}
+
+#[tokio::test]
+async fn an_error_with_large_trailers_keeps_its_code() {
+    let executor = Recorder::start(&[Rpc::Single]).await;
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], "")).await;
+    let mut status = Status::new(Code::NotFound, "nothing here");
+    let large = MetadataValue::try_from("x".repeat(20_000)).expect("metadata");
+    status.metadata_mut().insert("large", large);
+    executor.fail_next(1, &status);
+    let error = send(&gateway, "a").await.expect_err("not found");
+    assert_eq!(error.code(), Code::NotFound, "{error}");
+    assert!(error.message().starts_with("nothing here"), "{error}");
+    assert_eq!(executor.data_calls().len(), 1, "not repeated");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
+async fn trailers_beyond_the_limit_are_not_an_unreachable_executor() {
+    let executor = Recorder::start(&[Rpc::Single]).await;
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], "")).await;
+    let mut status = Status::new(Code::NotFound, "nothing here");
+    let large = MetadataValue::try_from("x".repeat(200_000)).expect("metadata");
+    status.metadata_mut().insert("large", large);
+    executor.fail_next(1, &status);
+    let error = send(&gateway, "a").await.expect_err("too large");
+    assert_eq!(error.code(), Code::Internal, "{error}");
+    assert!(error.message().contains("headers or trailers"), "{error}");
+    assert_eq!(executor.data_calls().len(), 1, "not repeated");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_text_of_an_executor_is_shortened() {
+    let executor = Recorder::start(&[Rpc::Single]).await;
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], "")).await;
+    executor.fail_next(1, &Status::new(Code::NotFound, "long ".repeat(5_000)));
+    let error = send(&gateway, "a").await.expect_err("not found");
+    assert_eq!(error.code(), Code::NotFound, "{error}");
+    assert!(error.message().starts_with("long long"), "{error}");
+    assert!(error.message().len() < 4096);
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_fails_only_its_own_call() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let executor = Executor::new("Large").on_default(move |request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut documents = request.into_documents();
+            if documents[0].id == "large" {
+                documents[0].id = "x".repeat(20_000);
+            }
+            Ok(Reply::from(documents))
+        }
+    });
+    let executor = ServedExecutor::start(executor, "e").await;
+    let limits = ", limits: {max_message_bytes: 10000}";
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], limits)).await;
+    let (large, small) = tokio::join!(send(&gateway, "large"), send(&gateway, "small"));
+    let error = large.expect_err("too large");
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("10000"), "{error}");
+    small.expect("an answer");
+    assert_eq!(calls.load(Ordering::Relaxed), 2, "not repeated");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_gets_no_more_than_its_share_in_flight() {
+    let (hanging, running) = (Gate::closed(), Gate::closed());
+    let (hung, ran) = (
+        ServedExecutor::start(hanging.executor(), "e").await,
+        ServedExecutor::start(running.executor(), "e").await,
+    );
+    running.release(1000);
+    let gateway = ServedGateway::start(&yaml(&[hung.port(), ran.port()], "")).await;
+    let authority = gateway.authority(Protocol::Http);
+    let request = || {
+        let authority = authority.clone();
+        tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status })
+    };
+    // The replicas take turns: one of the first two requests waits for the replica that hangs.
+    let first = [request(), request()];
+    hanging.wait_for_requests(1).await;
+    for _ in 0..50 {
+        assert_eq!(request().await.expect("no panic"), 200);
+    }
+    assert_eq!(running.completed(), 51);
+    hanging.release(1);
+    for request in first {
+        assert_eq!(request.await.expect("no panic"), 200);
+    }
+    gateway.stop().await;
+    hung.stop().await;
+    ran.stop().await;
+}
