@@ -11,6 +11,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 use executor_fn::{Answer, Service, info::Traffic};
 use flowgate_config::InvokeConfig;
 use flowgate_proto::DataRequest;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::lambda::LambdaClient;
 use crate::{context::Context, error::CallError};
@@ -25,6 +27,9 @@ pub struct Clients {
     pub lambda: Arc<LambdaClient>,
     /// Counts the bytes of requests and answers.
     pub traffic: Arc<Traffic>,
+    /// Runs the Executors in this process, whose handlers may compute for long, apart from the threads that serve
+    /// connections; `None` runs them where the request is.
+    pub executor_runtime: Option<Handle>,
 }
 
 impl Clients {
@@ -34,6 +39,7 @@ impl Clients {
         Self {
             lambda: Arc::new(LambdaClient::new(config)),
             traffic: Arc::default(),
+            executor_runtime: None,
         }
     }
 }
@@ -46,7 +52,7 @@ pub enum Deployment {
     /// One or more Lambda functions that take turns.
     Lambda(LambdaDeployment),
     /// An Executor that is compiled into this process.
-    InProcess(Service),
+    InProcess(InProcessDeployment),
 }
 
 impl Deployment {
@@ -63,7 +69,7 @@ impl Deployment {
             Self::Grpc(deployment) => deployment.call(parts, context).await,
             // Boxed, because the SDK's futures are large and calls to other Executors should not have that size.
             Self::Lambda(deployment) => Box::pin(deployment.call(parts, context)).await,
-            Self::InProcess(service) => call_in_process(service, parts, context).await,
+            Self::InProcess(deployment) => deployment.call(parts, context).await,
         }
     }
 
@@ -71,7 +77,7 @@ impl Deployment {
     pub fn flush_batches(&self) {
         match self {
             Self::Grpc(_) | Self::Lambda(_) => {}
-            Self::InProcess(service) => service.flush_batches(),
+            Self::InProcess(deployment) => deployment.service.flush_batches(),
         }
     }
 
@@ -83,23 +89,50 @@ impl Deployment {
         match self {
             Self::Grpc(deployment) => deployment.endpoints().await,
             Self::Lambda(deployment) => Box::pin(deployment.endpoints()).await,
-            Self::InProcess(service) => Ok(service.endpoints()),
+            Self::InProcess(deployment) => Ok(deployment.endpoints()),
         }
     }
 }
 
-async fn call_in_process(
-    service: &Service,
-    parts: Vec<DataRequest>,
-    context: &Context,
-) -> Result<Answer, CallError> {
-    let answer = service.process(parts);
-    let Some(deadline) = context.deadline else {
-        return Ok(answer.await);
-    };
-    tokio::time::timeout_at(deadline, answer)
-        .await
-        .map_err(|_| CallError::deadline_exceeded(service.deployment()))
+/// An Executor that is compiled into this process.
+#[derive(Debug)]
+pub struct InProcessDeployment {
+    service: Service,
+    runtime: Option<Handle>,
+}
+
+impl InProcessDeployment {
+    /// Runs the Executor on this runtime, or where its requests are.
+    #[must_use]
+    pub const fn new(service: Service, runtime: Option<Handle>) -> Self {
+        Self { service, runtime }
+    }
+
+    /// The endpoints that the Executor binds.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.service.endpoints()
+    }
+
+    async fn call(&self, parts: Vec<DataRequest>, context: &Context) -> Result<Answer, CallError> {
+        let answer = self.process(parts);
+        let Some(deadline) = context.deadline else {
+            return answer.await;
+        };
+        let in_time = tokio::time::timeout_at(deadline, answer).await;
+        in_time.unwrap_or_else(|_| Err(CallError::deadline_exceeded(self.service.deployment())))
+    }
+
+    async fn process(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
+        let Some(runtime) = &self.runtime else {
+            return Ok(self.service.process(parts).await);
+        };
+        let service = self.service.clone();
+        let task = runtime.spawn(async move { service.process(parts).await });
+        // A panic of the handler is an answer: this task ends early only with the process.
+        let answer = AbortOnDropHandle::new(task).await;
+        answer.map_err(|_| CallError::deadline_exceeded(self.service.deployment()))
+    }
 }
 
 /// Returns how many attempts a call may take: the setting, otherwise Jina's `max(3, replicas) + 1` (Jina

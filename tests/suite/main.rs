@@ -39,3 +39,5 @@ mod streaming;
 mod tls;
 
 mod websocket;
+
+mod workers;

@@ -29,7 +29,7 @@ use gateway::inbound::{
 };
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, runtime::Handle, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -99,7 +99,9 @@ impl Container {
         registry: &Registry,
         process: ProcessInfo,
     ) -> Result<Self, ContainerError> {
-        let clients = Clients::new(&config.gateway.invoke);
+        let mut clients = Clients::new(&config.gateway.invoke);
+        // This runtime does nothing else while the workers serve.
+        clients.executor_runtime = Some(Handle::current());
         let services = Services::new(config, registry, &clients, process)?;
         warn_if_auth_without_tls(&config.gateway);
         let stopping = CancellationToken::new();

@@ -9,12 +9,13 @@ use executor_fn::Identity;
 use flowgate_config::{Address, Config, ExecutorConfig, GatewayConfig, Retries};
 use flowgate_flow::{endpoints::KnownEndpoints, graph::NodeId};
 use http::HeaderMap;
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 use super::{Gateway, Registry, Shared, admission::Admission};
 use crate::outbound::{
-    Clients, Deployment, GrpcDeployment, LambdaDeployment,
+    Clients, Deployment, GrpcDeployment, InProcessDeployment, LambdaDeployment,
     grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
     lambda::LambdaOptions,
 };
@@ -66,12 +67,13 @@ impl Gateway {
         let options = Options {
             grpc: grpc_options(&config.gateway, clients),
             lambda: lambda_options(&config.gateway, clients),
+            executor_runtime: clients.executor_runtime.clone(),
         };
         let mut deployments = Vec::with_capacity(config.executors.len());
         for (index, executor) in config.executors.iter().enumerate() {
             let deployment = deployment(executor, registry, &options)?;
-            if let Deployment::InProcess(service) = &deployment {
-                known.record(NodeId(index), service.endpoints());
+            if let Deployment::InProcess(deployment) = &deployment {
+                known.record(NodeId(index), deployment.endpoints());
             }
             deployments.push(deployment);
         }
@@ -93,6 +95,7 @@ impl Gateway {
 struct Options {
     grpc: GrpcOptions,
     lambda: LambdaOptions,
+    executor_runtime: Option<Handle>,
 }
 
 fn lambda_options(gateway: &GatewayConfig, clients: &Clients) -> LambdaOptions {
@@ -152,7 +155,7 @@ fn deployment(
                     tls: *tls,
                 });
             }
-            Address::InProcess { name: uses } => return in_process(name, uses, registry),
+            Address::InProcess { name: uses } => return in_process(name, uses, registry, options),
             Address::Lambda { function } => functions.push(function.as_str()),
         }
     }
@@ -173,6 +176,7 @@ fn in_process(
     deployment: &str,
     uses: &str,
     registry: &Registry,
+    options: &Options,
 ) -> Result<Deployment, DeploymentError> {
     let executor = registry
         .make(uses)
@@ -185,7 +189,11 @@ fn in_process(
         deployment: deployment.to_owned(),
         runtime: format!("{deployment}/rep-0"),
     };
-    Ok(Deployment::InProcess(executor.into_service(identity)))
+    let service = executor.into_service(identity);
+    let runtime = options.executor_runtime.clone();
+    Ok(Deployment::InProcess(InProcessDeployment::new(
+        service, runtime,
+    )))
 }
 
 fn metadata(executor: &ExecutorConfig) -> Result<HeaderMap, DeploymentError> {
