@@ -7,7 +7,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use flowgate_proto::{
     DataRequest,
-    docarray::{DocumentProto, document_proto::Content},
+    docarray::{
+        DenseNdArrayProto, DocumentProto, NdArrayProto, document_proto::Content, nd_array_proto,
+    },
     generate_id,
     json::{self, EndpointFrom},
 };
@@ -28,7 +30,7 @@ fn bench_messages(criterion: &mut Criterion) {
     let sizes = [
         ("37B", request(vec![document("document0", "hello world 0")])),
         ("5.6KB", request(texts())),
-        ("312KB", read(&embeddings_body())),
+        ("312KB", request(embeddings())),
     ];
     let mut group = criterion.benchmark_group("decode_encode");
     for (name, request) in sizes {
@@ -93,7 +95,28 @@ fn texts() -> Vec<DocumentProto> {
         .collect()
 }
 
-/// 100 documents of 768 floats with all their digits, as a model returns them.
+/// 100 documents of 768 floats of 4 bytes.
+fn embeddings() -> Vec<DocumentProto> {
+    let dense = DenseNdArrayProto {
+        buffer: vec![1; DIMENSIONS * 4].into(),
+        shape: vec![DIMENSIONS as u32],
+        dtype: "<f4".to_owned(),
+    };
+    let embedding = NdArrayProto {
+        cls_name: "numpy".to_owned(),
+        content: Some(nd_array_proto::Content::Dense(dense)),
+        ..NdArrayProto::default()
+    };
+    (0..100)
+        .map(|_| DocumentProto {
+            id: generate_id(),
+            embedding: Some(embedding.clone()),
+            ..DocumentProto::default()
+        })
+        .collect()
+}
+
+/// The same as JSON, with all digits of the floats, as a model returns them.
 fn embeddings_body() -> Vec<u8> {
     let documents: Vec<_> = (0..100)
         .map(|number| {
