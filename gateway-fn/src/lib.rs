@@ -6,7 +6,8 @@
 //! curl localhost:8080/post -d '{"data":[{"text":"hi"}]}'
 //! ```
 //!
-//! 1. `flowgate/src/container.rs` has bound the port (package `flowgate`), and `flowgate_server` accepts the connection.
+//! 1. `flowgate/src/container.rs` has bound the port (package `flowgate`). `flowgate_server` accepts the connection and gives
+//!    it to a worker thread, on which the request stays.
 //! 2. `flowgate/src/container/router.rs` sees by the request's head that it is plain HTTP, and passes it to the router of
 //!    [`inbound::http`].
 //! 3. `src/inbound/http.rs` checks the caller ([`flowgate_auth`]) and finds the route; `src/inbound/http/data.rs` decodes
@@ -18,6 +19,9 @@
 //! 6. `src/outbound.rs` makes the call: by gRPC to the next replica, by Lambda invocation, or to an Executor in this
 //!    process.
 //! 7. When all awaited calls are answered, `flow/src/walk/response.rs` builds the answer, and it goes back the same way.
+//!
+//! A gRPC request takes a shorter way in: `src/inbound/grpc/data.rs` reads it from the frames of HTTP/2 in step 2, and hands
+//! it to step 4.
 //!
 //! On AWS Lambda steps 1 and 2 are in [`host::lambda`]: one event is one request.
 //!
