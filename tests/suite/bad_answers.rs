@@ -120,16 +120,16 @@ async fn a_replica_that_hangs_gets_no_more_than_its_share_in_flight() {
         ServedExecutor::start(hanging.executor(), "e").await,
         ServedExecutor::start(running.executor(), "e").await,
     );
-    running.release(1000);
     let gateway = ServedGateway::start(&yaml(&[hung.port(), ran.port()], "")).await;
     let authority = gateway.authority(Protocol::Http);
     let request = || {
         let authority = authority.clone();
         tokio::spawn(async move { post(&authority, &json!({"data": []})).await.status })
     };
-    // The replicas take turns: one of the first two requests waits for the replica that hangs.
+    // While both hold a request each, neither has fewer in flight.
     let first = [request(), request()];
-    hanging.wait_for_requests(1).await;
+    tokio::join!(hanging.wait_for_requests(1), running.wait_for_requests(1));
+    running.release(1000);
     for _ in 0..50 {
         assert_eq!(request().await.expect("no panic"), 200);
     }
