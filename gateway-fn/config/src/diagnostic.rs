@@ -84,6 +84,41 @@ impl Place {
     }
 }
 
+/// A setting with its place in the Flow, for errors that appear only when the setting is used, as when a file cannot be
+/// read. Two of them are equal if their values are.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    value: T,
+    file: String,
+    place: Place,
+}
+
+impl<T> Placed<T> {
+    /// Returns the setting.
+    pub const fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Returns an error about this setting, with its line and key.
+    pub fn error(&self, found: impl Into<String>, expected: impl Into<String>) -> Diagnostic {
+        diagnostic(&self.file, &self.place, found.into(), expected.into())
+    }
+
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Placed<U> {
+        Placed {
+            value: change(self.value),
+            file: self.file,
+            place: self.place,
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Placed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
 /// Collects the errors and warnings of one Flow while it is read.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -126,6 +161,15 @@ impl Report {
     ) {
         self.warnings
             .add(|| diagnostic(&self.file, place, found.into(), expected.into()));
+    }
+
+    /// Returns a setting with its place, for errors that appear later.
+    pub(super) fn placed<T>(&self, place: Place, value: T) -> Placed<T> {
+        Placed {
+            value,
+            file: self.file.clone(),
+            place,
+        }
     }
 
     /// The number of errors so far. A check that depends on earlier ones compares it before and after them.

@@ -16,11 +16,16 @@ mod listeners;
 
 mod read;
 
+pub(super) mod tls;
+
+pub(super) mod uvicorn;
+
 pub use auth::{ApiKeyConfig, ApiKeySource, AuthConfig, JwksSource, JwtConfig, OpenRoutes};
 pub use auth::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 pub use function::{FunctionConfig, WebSocketConfig};
 pub use invoke::{InvokeConfig, Signing, WarmUp};
 pub(super) use read::{default_host, read};
+pub use tls::{ClientCertificates, Password, TlsConfig, TlsVersions};
 
 /// The `gateway` of a Flow, with what it takes from `with`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +46,8 @@ pub struct GatewayConfig {
     pub compression: Compression,
     /// The settings of HTTP.
     pub http: HttpConfig,
-    /// The server's certificate; with one, every listener uses TLS.
-    pub tls: Option<TlsFiles>,
+    /// TLS to clients, of every listener; by default they use plain text.
+    pub tls: Option<TlsConfig>,
     /// Upper bounds of one Gateway process.
     pub limits: Limits,
     /// How long requests in flight may take to finish after SIGTERM. 25 s by default: Kubernetes kills after 30 s.
@@ -149,15 +154,6 @@ pub struct ExposedEndpoint {
     pub summary: Option<String>,
     /// Groups in the OpenAPI description; `Customized` by default.
     pub tags: Vec<String>,
-}
-
-/// The paths of PEM files, which are read at start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate with its chain.
-    pub certfile: PathBuf,
-    /// Its private key.
-    pub keyfile: PathBuf,
 }
 
 /// Upper bounds of one Gateway process.

@@ -41,12 +41,13 @@ mod tests;
 
 pub use address::{Address, AddressError};
 pub use arguments::{ArgumentError, GatewayArgs};
-pub use diagnostic::{ConfigErrors, Diagnostic};
+pub use diagnostic::{ConfigErrors, Diagnostic, Placed};
 pub use executor::ExecutorConfig;
 pub use gateway::{
-    ApiKeyConfig, ApiKeySource, AuthConfig, ExposedEndpoint, FunctionConfig, GatewayConfig,
-    HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes, Protocol,
-    Retries, RetryPolicy, Signing, TlsFiles, WarmUp, WebSocketConfig,
+    ApiKeyConfig, ApiKeySource, AuthConfig, ClientCertificates, ExposedEndpoint, FunctionConfig,
+    GatewayConfig, HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes,
+    Password, Protocol, Retries, RetryPolicy, Signing, TlsConfig, TlsVersions, WarmUp,
+    WebSocketConfig,
 };
 pub use gateway::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};
 

@@ -13,6 +13,7 @@ use self::normalized::NormalizedFlow;
 use super::{
     diagnostic::{ConfigErrors, Place, Report},
     flow_file::{self, Sections},
+    gateway::uvicorn,
     node::{Key, Node, Value},
     scalar::Typing,
     section::{Layer, Section},
@@ -168,6 +169,7 @@ fn write_name(flow: &mut Json, values: &Layer<'_>, references: &Layer<'_>) {
 fn write_gateway(gateway: &mut Map<String, Json>, pairs: &[Pair<'_>]) {
     for pair in pairs.iter().filter(|pair| pair.is_from_environment()) {
         match (pair.name.as_str(), gateway.get_mut(&pair.name)) {
+            ("uvicorn_kwargs", _) => write_uvicorn(gateway, pair),
             (_, Some(printed)) => write_reference(printed, pair.value, pair.reference),
             // It decides the protocol, and another value of it may decide for another one.
             ("uses", None) if pair.is_own => {
@@ -183,6 +185,31 @@ fn write_gateway(gateway: &mut Map<String, Json>, pairs: &[Pair<'_>]) {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Replaces the options of TLS, which are printed as keys of the Gateway where it has them.
+fn write_uvicorn(gateway: &mut Map<String, Json>, pair: &Pair<'_>) {
+    let (values, references) = (
+        uvicorn::options(pair.value),
+        uvicorn::options(pair.reference),
+    );
+    let entries = values.into_iter().flatten();
+    let is_combined = gateway.get("ssl_certfile") == gateway.get("ssl_keyfile");
+    for ((key, value), (_, reference)) in entries.zip(references.into_iter().flatten()) {
+        let name = key.normalized();
+        if let Some(printed) = gateway.get_mut(&name) {
+            write_reference(printed, &value, &reference);
+        } else if let Some(printed) = gateway
+            .get_mut("uvicorn_kwargs")
+            .and_then(|options| options.get_mut(&name))
+        {
+            write_reference(printed, &value, &reference);
+        }
+        if is_combined && name == "ssl_certfile" {
+            let certfile = gateway.get(&name).cloned().unwrap_or_default();
+            gateway.insert("ssl_keyfile".to_owned(), certfile);
         }
     }
 }

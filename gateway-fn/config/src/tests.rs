@@ -24,6 +24,8 @@ mod never_panics;
 
 mod print;
 
+mod tls;
+
 mod variable_errors;
 
 mod warnings;

@@ -40,6 +40,7 @@ pub use tls::TlsError;
 use self::{
     listener::{Acceptor, Listener},
     router::PortRouter,
+    tls::{Reloader, Tls},
 };
 
 /// A Gateway whose ports are bound, but which does not serve yet.
@@ -54,6 +55,7 @@ pub struct Container {
     shutdown_timeout: Duration,
     shutdown_delay: Duration,
     warm_up: WarmUp,
+    reloader: Reloader,
 }
 
 /// Why a Gateway cannot start.
@@ -108,7 +110,7 @@ impl Container {
         let permits = Incoming::limit(config.gateway.limits.max_connections);
         let sessions = websocket::Sessions::new(stopping.clone());
         let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
-        let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let workers = Workers::start(workers::default_count()).map_err(ContainerError::Threads)?;
         let mut listeners = Vec::new();
         for (port, protocols) in protocols_by_port(config) {
@@ -118,7 +120,7 @@ impl Container {
                 address,
                 acceptor: Acceptor {
                     router: Arc::new(router.for_protocols(&protocols)),
-                    tls: tls.clone(),
+                    tls: tls.as_ref().map(Tls::acceptor),
                 },
                 protocols,
             });
@@ -133,6 +135,7 @@ impl Container {
             shutdown_timeout: config.gateway.shutdown_timeout,
             shutdown_delay: config.gateway.shutdown_delay,
             warm_up: config.gateway.invoke.warm_up,
+            reloader: Reloader::new(tls),
         })
     }
 
@@ -157,6 +160,7 @@ impl Container {
             shutdown_timeout,
             shutdown_delay,
             warm_up,
+            reloader,
         } = self;
         let connections = TaskTracker::new();
         for listener in listeners {
@@ -166,7 +170,8 @@ impl Container {
         // In the background, so that the first requests need not wait for it.
         let warm_up_gateway = gateway.clone();
         let warm_up_task = tokio::spawn(async move { warm_up_gateway.warm_up(warm_up).await });
-        let _abort_on_return = AbortOnDropHandle::new(warm_up_task);
+        let _abort_on_return =
+            [warm_up_task, tokio::spawn(reloader.run())].map(AbortOnDropHandle::new);
         stop.await;
         tracing::info!(
             ?shutdown_timeout,

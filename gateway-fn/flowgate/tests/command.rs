@@ -3,6 +3,9 @@
 #[path = "command/local.rs"]
 mod local;
 
+#[path = "command/tls.rs"]
+mod tls;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -29,8 +32,13 @@ struct Served {
 
 impl Served {
     fn start(flow: &str) -> Self {
+        Self::start_with(flow, &[])
+    }
+
+    fn start_with(flow: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
             .env("FLOWGATE_FLOW", flow)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -188,18 +196,14 @@ fn a_function_is_pinged_by_invoking_it() {
 #[test]
 fn executors_and_files_of_this_process_are_checked_too() {
     let unknown = "executors:\n  - {name: a, uses: 'inproc://nobody'}\n";
-    let no_file = "gateway: {ssl_certfile: /no/cert.pem, ssl_keyfile: /no/key.pem}\n";
+    let no_file = "gateway: {auth: {api_keys: [{name: a, file: /no/keys}]}}\n";
     for (name, part, message) in [
         (
             "unknown.yml",
             unknown,
             "no executor \"nobody\" is compiled in",
         ),
-        (
-            "no_file.yml",
-            no_file,
-            "cannot read the PEM file /no/cert.pem",
-        ),
+        ("no_file.yml", no_file, "/no/keys"),
     ] {
         let flow = file(name, &format!("jtype: Flow\n{part}"));
         let path = flow.to_str().expect("UTF-8");

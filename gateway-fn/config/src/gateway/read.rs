@@ -8,12 +8,11 @@ use flowgate_proto::{
 };
 
 use super::{
-    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, RetryPolicy, TlsFiles, auth,
-    function, http, invoke, listeners,
+    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, RetryPolicy, auth, function,
+    http, invoke, listeners, tls,
 };
 use crate::{
     diagnostic::Report,
-    node::{Node, Value},
     section::{Commas, Layer, Section},
 };
 
@@ -38,7 +37,7 @@ pub(crate) fn read(
         retry_policy: retry_policy(section, report).unwrap_or_default(),
         compression: compression(section, report).unwrap_or_default(),
         http: http::read(section, report),
-        tls: tls(section, report),
+        tls: tls::read(section, report),
         limits: limits(section, max_message_bytes, report),
         shutdown_timeout: section
             .milliseconds("shutdown_timeout", 0..=MAX_MILLISECONDS, report)
@@ -164,29 +163,6 @@ fn compression(section: &Section<'_>, report: &mut Report) -> Option<Compression
     })
 }
 
-fn tls(section: &Section<'_>, report: &mut Report) -> Option<TlsFiles> {
-    let certfile = section.text(&["ssl_certfile"], report);
-    let keyfile = section.text(&["ssl_keyfile"], report);
-    let (given, missing) = match (certfile, keyfile) {
-        (Some(certfile), Some(keyfile)) => {
-            return Some(TlsFiles {
-                certfile: certfile.into(),
-                keyfile: keyfile.into(),
-            });
-        }
-        (Some(_), None) => ("ssl_certfile", "ssl_keyfile"),
-        (None, Some(_)) => ("ssl_keyfile", "ssl_certfile"),
-        (None, None) => return None,
-    };
-    let place = section.find(&[given])?.place;
-    report.error(
-        &place,
-        format!("{given} without {missing}"),
-        "both keys, or neither for no TLS",
-    );
-    None
-}
-
 /// Returns the default for the largest message. A Lambda function returns bounded payloads and has little memory, so
 /// there it is ten payloads (a compressed payload may decompress to that, and several nodes may add to it), but no more
 /// than the share of the memory that an Executor's function gives its requests.
@@ -298,26 +274,6 @@ fn warn_of_unsupported(section: &Section<'_>, report: &mut Report) {
         {
             report.warn(&entry.place, format!("{name} turned on"), reason);
         }
-    }
-    if let Some(entry) = section.find(&["uvicorn_kwargs"])
-        && !is_empty(entry.node)
-    {
-        report.warn(
-            &entry.place,
-            "uvicorn_kwargs",
-            "none: this Gateway does not use uvicorn, so they have no effect",
-        );
-    }
-}
-
-/// Whether options are empty; Jina's exports write that as the text `{}`.
-fn is_empty(options: &Node) -> bool {
-    match &options.value {
-        Value::Map(entries) => entries.is_empty(),
-        Value::List(items) => items.iter().all(is_empty),
-        Value::Text(text) => text == "{}",
-        Value::Null => true,
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => false,
     }
 }
 

@@ -13,6 +13,10 @@ use crate::{
     WarmUp, WebSocketConfig,
 };
 
+mod tls;
+
+use self::tls::NormalizedUvicorn;
+
 /// What is printed in place of a literal secret.
 pub const REDACTED: &str = "<redacted>";
 
@@ -55,6 +59,8 @@ struct NormalizedGateway<'a> {
     ssl_certfile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssl_keyfile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uvicorn_kwargs: Option<NormalizedUvicorn<'a>>,
     limits: NormalizedLimits,
     shutdown_timeout: u64,
     shutdown_delay: u64,
@@ -204,7 +210,6 @@ impl<'a> NormalizedGateway<'a> {
         let listeners = &gateway.listeners;
         let http = &gateway.http;
         let tls = gateway.tls.as_ref();
-        let path = |path: &Path| path.display().to_string();
         Self {
             host: &gateway.host,
             protocol: listeners
@@ -229,8 +234,11 @@ impl<'a> NormalizedGateway<'a> {
             no_crud_endpoints: !http.crud_endpoints,
             expose_graphql_endpoint: http.graphql,
             expose_endpoints: http.exposed.iter().map(endpoint).collect(),
-            ssl_certfile: tls.map(|files| path(&files.certfile)),
-            ssl_keyfile: tls.map(|files| path(&files.keyfile)),
+            ssl_certfile: tls.map(|tls| path(tls.certfile.value())),
+            ssl_keyfile: tls.map(|tls| path(tls.keyfile.value())),
+            uvicorn_kwargs: tls
+                .map(NormalizedUvicorn::from)
+                .filter(|options| *options != NormalizedUvicorn::default()),
             limits: NormalizedLimits::from(gateway.limits),
             shutdown_timeout: milliseconds(gateway.shutdown_timeout),
             shutdown_delay: milliseconds(gateway.shutdown_delay),
@@ -402,6 +410,10 @@ fn as_map<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

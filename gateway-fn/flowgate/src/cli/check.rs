@@ -11,7 +11,7 @@ use gateway::inbound::Services;
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
 
-use crate::container::tls;
+use crate::container::tls::Tls;
 
 /// Arguments of `flowgate check`.
 #[derive(Args, Debug)]
@@ -49,10 +49,19 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
         print_error(&format!("{}: {}", args.flow, with_causes(&*error)));
         return Exit::Usage;
     }
-    for warning in &loaded.warnings {
+    let mut warnings = loaded.warnings;
+    match loaded.config.gateway.tls.as_ref().map(Tls::load) {
+        Some(Ok(tls)) => warnings.extend(tls.expiry_warning()),
+        Some(Err(error)) => {
+            print_config_errors(&error.0);
+            return Exit::Usage;
+        }
+        None => {}
+    }
+    for warning in &warnings {
         eprintln!("{}{warning}", if args.strict { "" } else { "warning: " });
     }
-    if args.strict && !loaded.warnings.is_empty() {
+    if args.strict && !warnings.is_empty() {
         return Exit::Usage;
     }
     if args.print {
@@ -75,7 +84,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
     Exit::Clean
 }
 
-/// Checks what depends on this process and machine: built-in Executors, and the files that the Flow names.
+/// Checks what depends on this process and machine: built-in Executors, and the files with keys of callers.
 fn check_startable(config: &Config) -> Result<(), Box<dyn Error>> {
     let clients = Clients::new(&config.gateway.invoke);
     Services::new(
@@ -84,8 +93,5 @@ fn check_startable(config: &Config) -> Result<(), Box<dyn Error>> {
         &clients,
         ProcessInfo::default(),
     )?;
-    if let Some(files) = &config.gateway.tls {
-        tls::acceptor(files)?;
-    }
     Ok(())
 }

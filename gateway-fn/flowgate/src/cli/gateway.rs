@@ -28,7 +28,8 @@ The arguments with an effect, as in Jina 3.13:
   --protocol P [P ...], --port N [N ...], --host ADDRESS
   --timeout-send MS, --retries N, --prefetch N, --compression NAME
   --title TEXT, --description TEXT, --cors, --no-debug-endpoints, --no-crud-endpoints,
-  --expose-endpoints JSON, --ssl-certfile PATH, --ssl-keyfile PATH
+  --expose-endpoints JSON, --ssl-certfile PATH, --ssl-keyfile PATH,
+  --uvicorn-kwargs KEY:VALUE [KEY:VALUE ...] with the keys that start with ssl_
 Jina's other arguments are accepted and have no effect; unknown ones are warned about, as in Jina.";
 
 pub(super) async fn run(command: &GatewayCommand) -> Exit {

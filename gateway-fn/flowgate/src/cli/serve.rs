@@ -6,7 +6,7 @@ use clap::Args;
 use flowgate_config::Loaded;
 use flowgate_proto::with_causes;
 use gateway::gateway::Registry;
-use gateway::host::program::{Exit, env, load_flow, print_error};
+use gateway::host::program::{Exit, env, load_flow, print_config_errors, print_error};
 use gateway::status::ProcessInfo;
 use tokio::sync::oneshot;
 
@@ -53,7 +53,10 @@ pub(super) async fn serve(loaded: Loaded) -> Exit {
 
 /// Prints why a Gateway cannot start and returns the exit status.
 fn report_start_error(error: &ContainerError) -> Exit {
-    print_error(&with_causes(error));
+    match error {
+        ContainerError::Tls(error) => print_config_errors(&error.0),
+        _ => print_error(&with_causes(error)),
+    }
     match error {
         ContainerError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Exit::PortTaken
