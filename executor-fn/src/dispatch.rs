@@ -311,6 +311,7 @@ fn decode(requests: &[DataRequest]) -> Result<DecodedRequests, DispatchError> {
             .first()
             .map_or_else(|| decode_error().into(), undecodable),
         DocumentsError::Pickled => Error::new("UnpicklingError", error.to_string()).into(),
+        DocumentsError::TooLarge(_) => Error::new("MemoryError", error.to_string()).into(),
     })
 }
 

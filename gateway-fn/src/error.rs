@@ -3,9 +3,12 @@
 mod call;
 
 use flowgate_flow::walk::WalkError;
-use flowgate_proto::jina::{
-    StatusProto,
-    status_proto::{ExceptionProto, StatusCode},
+use flowgate_proto::{
+    DocumentsError, LimitExceeded,
+    jina::{
+        StatusProto,
+        status_proto::{ExceptionProto, StatusCode},
+    },
 };
 use tonic::metadata::MetadataMap;
 
@@ -104,6 +107,9 @@ pub enum GatewayError {
     /// The Gateway stopped before the request was finished.
     #[error("the Gateway has stopped before the request was finished")]
     Stopped,
+    /// The request, or an Executor's answer, would exceed a limit when it is decoded.
+    #[error(transparent)]
+    TooLarge(#[from] LimitExceeded),
     /// A failure of the Gateway itself.
     #[error("internal error of the Gateway")]
     Internal,
@@ -116,6 +122,17 @@ impl GatewayError {
         match self {
             Self::Call(error) => error.failure.code(),
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
+            Self::TooLarge(_)
+            | Self::Walk(
+                WalkError::Documents {
+                    source: DocumentsError::TooLarge(_),
+                    ..
+                }
+                | WalkError::ExecutorDocuments {
+                    source: DocumentsError::TooLarge(_),
+                    ..
+                },
+            ) => ErrorCode::TooLarge,
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
@@ -130,7 +147,11 @@ impl GatewayError {
     pub fn executor(&self) -> Option<&str> {
         match self {
             Self::Call(error) => Some(&error.deployment),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => None,
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped
+            | Self::TooLarge(_)
+            | Self::Internal => None,
         }
     }
 
@@ -159,7 +180,9 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Stopped | Self::Internal => self.to_string(),
+            Self::Overloaded { .. } | Self::Stopped | Self::TooLarge(_) | Self::Internal => {
+                self.to_string()
+            }
         }
     }
 
@@ -172,7 +195,11 @@ impl GatewayError {
         }
         match self {
             Self::Call(error) => error.short_detail(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => detail,
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped
+            | Self::TooLarge(_)
+            | Self::Internal => detail,
         }
     }
 
@@ -181,9 +208,11 @@ impl GatewayError {
     pub fn trailers(&self) -> MetadataMap {
         match self {
             Self::Call(error) => error.shown_trailers(),
-            Self::Walk(_) | Self::Overloaded { .. } | Self::Stopped | Self::Internal => {
-                MetadataMap::new()
-            }
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped
+            | Self::TooLarge(_)
+            | Self::Internal => MetadataMap::new(),
         }
     }
 
@@ -221,6 +250,7 @@ impl GatewayError {
             Self::Call(_) => "InternalNetworkError",
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
+            Self::TooLarge(_) => "MemoryError",
             Self::Overloaded { .. } | Self::Stopped | Self::Internal => "RuntimeError",
         }
     }
@@ -235,6 +265,7 @@ impl GatewayError {
             | Self::Walk(_)
             | Self::Overloaded { .. }
             | Self::Stopped
+            | Self::TooLarge(_)
             | Self::Internal => self.code().grpc_code(),
         }
     }

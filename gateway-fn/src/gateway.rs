@@ -20,7 +20,7 @@ use std::{
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
 use flowgate_proto::{
-    DRY_RUN_ENDPOINT, DataRequest, Documents, generate_id,
+    DRY_RUN_ENDPOINT, DataRequest, DecodeLimits, Documents, generate_id,
     jina::{HeaderProto, StatusProto},
     with_causes,
 };
@@ -56,6 +56,8 @@ struct Shared {
     deployments: Vec<Deployment>,
     /// One place for each request that may run at once.
     admission: Arc<Admission>,
+    /// What a request, or an Executor's answer, may become when it is decoded.
+    decode_limits: DecodeLimits,
     /// Whether discovery of the Executors' endpoints has started.
     discovering: AtomicBool,
     /// Requests of Flows with floating Executors, which outlive their answers.
@@ -227,10 +229,23 @@ impl Gateway {
         self.0.aborting.cancel();
     }
 
+    /// What a request may become when it is decoded.
+    pub(crate) fn decode_limits(&self) -> DecodeLimits {
+        self.0.decode_limits
+    }
+
     /// The number of floating and background tasks that are running.
     #[must_use]
     pub fn background_tasks(&self) -> usize {
         self.0.background.len() + self.0.floating.len()
+    }
+}
+
+impl Shared {
+    /// Whether an Executor in this process decodes the documents of requests.
+    fn decodes_documents(&self) -> bool {
+        let mut deployments = self.deployments.iter();
+        deployments.any(|deployment| matches!(deployment, Deployment::InProcess(_)))
     }
 }
 

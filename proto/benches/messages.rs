@@ -6,7 +6,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use flowgate_proto::{
-    DataRequest,
+    DataRequest, DecodeLimits,
     docarray::{
         DenseNdArrayProto, DocumentProto, NdArrayProto, document_proto::Content, nd_array_proto,
     },
@@ -70,8 +70,8 @@ fn bench_json(criterion: &mut Criterion) {
 }
 
 fn read(body: &[u8]) -> DataRequest {
-    let parsed = json::parse(body).expect("JSON");
-    json::read_request(&parsed, EndpointFrom::Body).expect("a request")
+    let parsed = json::parse_request(body, DecodeLimits::default()).expect("JSON");
+    json::read_request(parsed, EndpointFrom::Body).expect("a request")
 }
 
 fn request(documents: Vec<DocumentProto>) -> DataRequest {
@@ -110,7 +110,7 @@ fn embeddings() -> Vec<DocumentProto> {
     (0..100)
         .map(|_| DocumentProto {
             id: generate_id(),
-            embedding: Some(embedding.clone()),
+            embedding: Some(Box::new(embedding.clone())),
             ..DocumentProto::default()
         })
         .collect()

@@ -43,6 +43,18 @@ enum Kind {
 }
 
 impl Dtype {
+    /// `<f4`
+    pub(crate) const LITTLE_F32: Self = Self {
+        kind: Kind::Float(4),
+        order: Order::Little,
+    };
+
+    /// `<f8`
+    pub(crate) const LITTLE_F64: Self = Self {
+        kind: Kind::Float(8),
+        order: Order::Little,
+    };
+
     /// Parses a name such as `<f4` or `float32`. Returns `None` for unsupported types: complex numbers,
     /// dates, objects.
     #[must_use]

@@ -9,14 +9,15 @@ use prost::{
 };
 
 use crate::{
-    Chunks,
+    Chunks, DecodeLimits, LimitExceeded,
     docarray::{DocumentArrayProto, DocumentProto},
+    document_count::check_documents,
     wire,
 };
 
 /// `DataRequestProto.data`. A clone shares the bytes or the list.
 #[derive(Clone, Debug, Default)]
-pub struct Documents(Content);
+pub struct Documents(Content, DecodeLimits);
 
 #[derive(Clone, Debug, Default)]
 enum Content {
@@ -38,6 +39,9 @@ pub enum DocumentsError {
         "the documents are a Python pickle (docs_bytes), which Flowgate can forward but not read"
     )]
     Pickled,
+    /// Decoding would exceed a limit.
+    #[error(transparent)]
+    TooLarge(LimitExceeded),
 }
 
 impl Documents {
@@ -55,6 +59,22 @@ impl Documents {
         wire.iter()
             .for_each(|piece| joined.extend_from_slice(piece));
         self.0 = Content::Encoded(joined.freeze().into());
+    }
+
+    /// Sets the limits of decoding; without this call the default limits apply.
+    pub const fn set_limits(&mut self, limits: DecodeLimits) {
+        self.1 = limits;
+    }
+
+    /// Checks the limits without decoding.
+    ///
+    /// # Errors
+    /// When the documents exceed a limit.
+    pub fn check_limits(&self) -> Result<(), LimitExceeded> {
+        match &self.0 {
+            Content::Absent | Content::Decoded(_) => Ok(()),
+            Content::Encoded(wire) => check_documents(wire, self.1),
+        }
     }
 
     /// Whether the request has the field at all.
@@ -77,13 +97,14 @@ impl Documents {
     /// Decodes the documents; an absent field gives an empty list.
     ///
     /// # Errors
-    /// When the bytes are malformed or a pickle.
+    /// When the bytes are malformed or a pickle, or the documents exceed the limits.
     pub fn decode(&self) -> Result<Arc<Vec<DocumentProto>>, DocumentsError> {
         let wire = match &self.0 {
             Content::Absent => return Ok(Arc::default()),
             Content::Decoded(documents) => return Ok(Arc::clone(documents)),
             Content::Encoded(wire) => wire.clone(),
         };
+        check_documents(&wire, self.1).map_err(DocumentsError::TooLarge)?;
         match DataContentProto::decode(wire)?.documents {
             None => Ok(Arc::default()),
             Some(ContentField::Docs(array)) => Ok(Arc::new(array.docs)),
@@ -266,7 +287,7 @@ fn encode_content(documents: &[DocumentProto], buf: &mut impl BufMut) {
 
 impl From<Vec<DocumentProto>> for Documents {
     fn from(documents: Vec<DocumentProto>) -> Self {
-        Self(Content::Decoded(Arc::new(documents)))
+        Self(Content::Decoded(Arc::new(documents)), DecodeLimits::DEFAULT)
     }
 }
 

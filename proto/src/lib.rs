@@ -14,7 +14,11 @@ mod codec;
 
 mod compression;
 
+mod decode_limits;
+
 mod document;
+
+mod document_count;
 
 pub mod invoke;
 
@@ -60,6 +64,9 @@ pub use causes::{causes, with_causes};
 pub use chunks::Chunks;
 pub use codec::{DECODE_ERROR_PREFIX, JinaCodec};
 pub use compression::{Compression, UnknownCompression};
+pub use decode_limits::{
+    DECODED_BYTES_PER_MESSAGE_BYTE, DEFAULT_MAX_DOCUMENTS, DecodeLimits, LimitExceeded,
+};
 pub use document::{normalize, normalize_all};
 pub use documents::{Documents, DocumentsError, assign_missing_ids};
 pub use r#gen::{docarray, jina};

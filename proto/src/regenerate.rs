@@ -18,6 +18,14 @@ fn committed_code_matches_the_protos() {
     fs::create_dir_all(&out_dir).expect("the target directory is writable");
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
+    // Large messages that most documents do not have: inline they would make every document as large.
+    for field in [
+        "DocumentProto.content.tensor",
+        "DocumentProto.embedding",
+        "NdArrayProto.content.sparse",
+    ] {
+        config.boxed(format!(".docarray.{field}"));
+    }
     tonic_prost_build::configure()
         .build_transport(false)
         .btree_map(".")

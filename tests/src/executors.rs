@@ -58,13 +58,14 @@ pub fn multi() -> Executor {
             each(request, |document, _| {
                 #[expect(clippy::cast_precision_loss, reason = "texts of the recordings are short")]
                 let length = text_of(document).len() as f32;
-                document.embedding = Some(tensor::from_slice(&[length, 1.5, -2.0]));
+                document.embedding = Some(Box::new(tensor::from_slice(&[length, 1.5, -2.0])));
             })
         })
         .on("/tensor_list", |request| {
             each(request, |document, _| {
                 let buffer = [1_i64, 2, 3, 4].iter().flat_map(|value| value.to_le_bytes()).collect();
-                document.content = Some(Content::Tensor(nested_list(buffer, vec![2, 2])));
+                let array = nested_list(buffer, vec![2, 2]);
+                document.content = Some(Content::Tensor(Box::new(array)));
             })
         })
         .on("/matches", |request| each(request, add_relatives))
@@ -106,7 +107,7 @@ pub fn order(name: &'static str) -> Executor {
                 set_text(document, format!("{}+{name}", text_of(document)));
                 match name {
                     "b" => document.weight = 0.5,
-                    "c" => document.embedding = Some(tensor::from_slice(&[1.0, 2.0])),
+                    "c" => document.embedding = Some(Box::new(tensor::from_slice(&[1.0, 2.0]))),
                     _ => {}
                 }
             }

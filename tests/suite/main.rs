@@ -8,6 +8,8 @@ mod budget;
 
 mod conditions;
 
+mod decode_limits;
+
 mod executor_tls;
 
 mod golden;

@@ -215,14 +215,14 @@ async fn documents_that_a_handler_creates_are_normalized() {
 #[tokio::test]
 async fn implied_zeros_do_not_exhaust_the_memory() {
     let claims = |id: &str| DocumentProto {
-        embedding: Some(flowgate_proto::docarray::NdArrayProto {
+        embedding: Some(Box::new(flowgate_proto::docarray::NdArrayProto {
             content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto {
                 shape: vec![1 << 20],
                 ..DenseNdArrayProto::default()
             })),
             cls_name: "numpy".to_owned(),
             ..Default::default()
-        }),
+        })),
         ..document(id)
     };
     let buffer_bytes = |documents: &[DocumentProto]| -> usize {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use flowgate_proto::{DEFAULT_MAX_DOCUMENTS, DecodeLimits};
 use flowgate_server::{Incoming, http2::Http2};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ pub struct ServeOptions {
     pub identity: Option<Identity>,
     /// The largest message accepted, in bytes, as sent and after decompression.
     pub max_message_bytes: usize,
+    /// Documents of one message, chunks and matches included; more are answered RESOURCE_EXHAUSTED, as is a message that
+    /// would take more than four times `max_message_bytes` when it is decoded.
+    pub max_documents: usize,
     /// Concurrent requests on one connection; the client holds back further ones.
     pub max_concurrent_streams: u32,
     /// Concurrent requests on all connections; further ones are answered RESOURCE_EXHAUSTED.
@@ -48,6 +52,7 @@ impl Default for ServeOptions {
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             identity: None,
             max_message_bytes: 256 << 20,
+            max_documents: DEFAULT_MAX_DOCUMENTS,
             max_concurrent_streams: 1024,
             max_concurrent_requests: 10_000,
             max_connections: 10_000,
@@ -108,6 +113,10 @@ async fn server(
 ) -> Result<(), ServeError> {
     let limits = Limits {
         max_message_bytes: options.max_message_bytes,
+        decode_limits: DecodeLimits {
+            max_documents: options.max_documents,
+            ..DecodeLimits::for_messages(options.max_message_bytes)
+        },
         max_concurrent_requests: options.max_concurrent_requests,
     };
     let routes = introspection.add_to(routes(service, limits));

@@ -2,12 +2,15 @@
 
 mod data;
 
-use flowgate_proto::jina::{
-    EndpointsProto, JinaInfoProto,
-    jina_discover_endpoints_rpc_server::{
-        JinaDiscoverEndpointsRpc, JinaDiscoverEndpointsRpcServer,
+use flowgate_proto::{
+    DecodeLimits,
+    jina::{
+        EndpointsProto, JinaInfoProto,
+        jina_discover_endpoints_rpc_server::{
+            JinaDiscoverEndpointsRpc, JinaDiscoverEndpointsRpcServer,
+        },
+        jina_info_rpc_server::{JinaInfoRpc, JinaInfoRpcServer},
     },
-    jina_info_rpc_server::{JinaInfoRpc, JinaInfoRpcServer},
 };
 use tonic::{Response, Status, codec::CompressionEncoding, service::Routes};
 
@@ -29,6 +32,8 @@ pub(crate) const ADVERTISED_SERVICES: &[&str] = &[
 pub(crate) struct Limits {
     /// The largest message accepted, in bytes, as sent and after decompression.
     pub(crate) max_message_bytes: usize,
+    /// What a message may become when it is decoded.
+    pub(crate) decode_limits: DecodeLimits,
     /// Concurrent requests with documents, until their answers are sent. Other calls are not limited: health has to be
     /// answered under any load.
     pub(crate) max_concurrent_requests: usize,
@@ -37,10 +42,10 @@ pub(crate) struct Limits {
 /// Returns the routes of the four services.
 pub(crate) fn routes(service: &Service, limits: Limits) -> Routes {
     let admission = Admission::new(limits.max_concurrent_requests);
-    let max_bytes = limits.max_message_bytes;
+    let (max_bytes, decoding) = (limits.max_message_bytes, limits.decode_limits);
     let process_single_data =
-        DataRpc::<ProcessSingleData>::new(service.clone(), max_bytes, admission.clone());
-    let process_data = DataRpc::<ProcessData>::new(service.clone(), max_bytes, admission);
+        DataRpc::<ProcessSingleData>::new(service.clone(), max_bytes, decoding, admission.clone());
+    let process_data = DataRpc::<ProcessData>::new(service.clone(), max_bytes, decoding, admission);
     Routes::default()
         .add_service(process_single_data)
         .add_service(process_data)

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use flowgate_proto::Compression;
+use flowgate_proto::{Compression, DecodeLimits};
 
 mod auth;
 
@@ -162,6 +162,13 @@ pub struct Limits {
     /// Bytes of one message, also after decompression. 256 MiB by default, because memory is limited (Jina has no limit);
     /// 60 MiB in a Lambda function, 200 MiB in one that streams its answers. At most 4 GiB - 1, gRPC's own limit.
     pub max_message_bytes: usize,
+    /// Documents of one request or one Executor's answer, including chunks and matches, where they are decoded: JSON,
+    /// conditions, joins, Executors in this process. 250 000 by default: 2500 times the request size of Jina's client,
+    /// and less than 150 MB for as many empty documents. At most 2^32 - 1.
+    pub max_documents: usize,
+    /// Estimated bytes of memory of one request or answer where it is decoded. Four times `max_message_bytes` by default:
+    /// numbers in JSON, which have two bytes or more as text, are decoded to eight. At most 2^40.
+    pub max_decoded_bytes: usize,
     /// Requests in flight; further ones are rejected, to be retried. 10 000 by default: ten streams at the default
     /// `prefetch`. At most a million.
     pub max_concurrent_requests: usize,
@@ -218,10 +225,24 @@ impl Default for HttpConfig {
     }
 }
 
+impl Limits {
+    /// What a request or an answer may become when it is decoded.
+    #[must_use]
+    pub const fn decode_limits(&self) -> DecodeLimits {
+        DecodeLimits {
+            max_documents: self.max_documents,
+            max_decoded_bytes: self.max_decoded_bytes,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let decoding = DecodeLimits::default();
         Self {
             max_message_bytes: 256 << 20,
+            max_documents: decoding.max_documents,
+            max_decoded_bytes: decoding.max_decoded_bytes,
             max_concurrent_requests: 10_000,
             max_bytes_in_flight: None,
             max_connections: 10_000,

@@ -41,9 +41,13 @@ struct ConcurrentCalls {
 impl Drive {
     pub(super) fn begin(
         shared: &Arc<Shared>,
-        request: DataRequest,
+        mut request: DataRequest,
         context: Context,
     ) -> Result<Self, GatewayError> {
+        request.set_decode_limits(shared.decode_limits)?;
+        if shared.decodes_documents() {
+            request.documents.check_limits()?;
+        }
         let walk = Walk::start(
             Arc::clone(&shared.graph),
             Arc::clone(&shared.known),
@@ -179,10 +183,22 @@ impl Drive {
 
     /// Reports the result of a call to the walk. The failure of a floating Executor is only logged.
     fn apply(&mut self, id: NodeId, result: Result<Answer, CallError>) -> Result<(), GatewayError> {
+        let limits = self.shared.decode_limits;
         let node = &self.shared.graph[id];
         let executor = &node.name;
         match result {
-            Ok(Answer { request, is_error }) => {
+            Ok(Answer {
+                mut request,
+                is_error,
+            }) => {
+                match request.set_decode_limits(limits) {
+                    Err(error) if node.is_awaited => return Err(error.into()),
+                    Err(error) => {
+                        tracing::warn!(executor, %error, "floating executor's answer is too large");
+                        return Ok(());
+                    }
+                    Ok(()) => {}
+                }
                 if is_error && !node.is_awaited {
                     let status = request.header.status.as_ref();
                     let status = status.map(|status| status.description.as_str());

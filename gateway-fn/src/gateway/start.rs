@@ -82,6 +82,7 @@ impl Gateway {
             known: Arc::new(known),
             deployments,
             admission: Admission::new(config.gateway.limits.max_concurrent_requests),
+            decode_limits: config.gateway.limits.decode_limits(),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),
             background: TaskTracker::new(),

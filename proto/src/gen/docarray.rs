@@ -58,7 +58,7 @@ pub mod nd_array_proto {
         #[prost(message, tag = "1")]
         Dense(super::DenseNdArrayProto),
         #[prost(message, tag = "2")]
-        Sparse(super::SparseNdArrayProto),
+        Sparse(::prost::alloc::boxed::Box<super::SparseNdArrayProto>),
     }
 }
 impl ::prost::Name for NdArrayProto {
@@ -118,8 +118,8 @@ pub struct DocumentProto {
     pub chunks: ::prost::alloc::vec::Vec<DocumentProto>,
     #[prost(message, repeated, tag = "15")]
     pub matches: ::prost::alloc::vec::Vec<DocumentProto>,
-    #[prost(message, optional, tag = "16")]
-    pub embedding: ::core::option::Option<NdArrayProto>,
+    #[prost(message, optional, boxed, tag = "16")]
+    pub embedding: ::core::option::Option<::prost::alloc::boxed::Box<NdArrayProto>>,
     #[prost(message, optional, tag = "17")]
     pub tags: ::core::option::Option<::prost_types::Struct>,
     #[prost(btree_map = "string, message", tag = "18")]
@@ -144,7 +144,7 @@ pub mod document_proto {
         #[prost(bytes, tag = "2")]
         Blob(::prost::bytes::Bytes),
         #[prost(message, tag = "3")]
-        Tensor(super::NdArrayProto),
+        Tensor(::prost::alloc::boxed::Box<super::NdArrayProto>),
         #[prost(string, tag = "4")]
         Text(::prost::alloc::string::String),
     }

@@ -17,6 +17,10 @@ use crate::Compression;
 /// zstd's own default: about as fast as gzip's lowest level, with smaller output.
 const ZSTD_LEVEL: i32 = 3;
 
+/// The largest window of a zstd frame, 8 MiB, as RFC 9659 requires of senders. The decoder allocates the window that the
+/// frame asks for before it has any data.
+const MAX_ZSTD_WINDOW_LOG: u32 = 23;
+
 pub(super) fn encode(message: &[u8], compression: Compression) -> io::Result<String> {
     if compression == Compression::None {
         return Ok(STANDARD.encode(message));
@@ -79,11 +83,10 @@ pub fn decompress(
         }
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(&*bytes);
-            read_to_limit(
-                &mut decoder.map_err(invalid(compression))?,
-                compression,
-                limit,
-            )
+            let mut decoder = decoder.map_err(invalid(compression))?;
+            let set = decoder.window_log_max(MAX_ZSTD_WINDOW_LOG);
+            set.map_err(invalid(compression))?;
+            read_to_limit(&mut decoder, compression, limit)
         }
     }
 }

@@ -115,6 +115,23 @@ fn a_body_that_decompresses_beyond_the_limit_is_rejected() {
     }
 }
 
+/// A zstd frame with one empty block, which asks for a window of 2^`log` bytes (RFC 8878, section 3.1.1).
+fn frame_with_window(log: u8) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3];
+    frame.extend([1, 0, 0]);
+    frame
+}
+
+#[test]
+fn a_zstd_frame_cannot_ask_for_a_large_window() {
+    let read = |log| decompress(frame_with_window(log), Compression::Zstd, 100);
+    assert!(matches!(read(23), Ok(empty) if empty.is_empty()));
+    assert!(matches!(
+        read(27),
+        Err(PayloadError::InvalidCompression { .. })
+    ));
+}
+
 #[test]
 fn concatenated_streams_are_decompressed_and_other_trailing_bytes_rejected() {
     for compression in [Compression::Gzip, Compression::Zstd] {

@@ -12,12 +12,14 @@ use crate::python;
 /// Converts to a string. Numbers and booleans are formatted as by Python.
 pub(super) fn string(value: &Json) -> Result<String, ValueError> {
     Ok(match value {
-        Json::String(text) | Json::BigInt(text) => text.clone(),
+        Json::String(text) | Json::BigInt(text) => text.as_ref().to_owned(),
         Json::Bool(true) => "True".to_owned(),
         Json::Bool(false) => "False".to_owned(),
         Json::Int(n) => n.to_string(),
         Json::Float(x) => python::format_float(*x),
-        Json::Null | Json::List(_) | Json::Object(_) => return Err(ValueError::NotAString),
+        Json::Null | Json::List(_) | Json::Ints(_) | Json::Floats(_) | Json::Object(_) => {
+            return Err(ValueError::NotAString);
+        }
     })
 }
 
@@ -84,7 +86,9 @@ pub(super) fn float64(value: &Json) -> Result<f64, ValueError> {
         Json::String(text) => without_underscores(text.trim())
             .and_then(|number| number.parse().ok())
             .ok_or(ValueError::NotAFloat),
-        Json::Null | Json::List(_) | Json::Object(_) => Err(ValueError::NotAFloat),
+        Json::Null | Json::List(_) | Json::Ints(_) | Json::Floats(_) | Json::Object(_) => {
+            Err(ValueError::NotAFloat)
+        }
     }
 }
 
@@ -109,7 +113,7 @@ pub(super) fn float32(value: &Json) -> Result<f32, ValueError> {
 
 /// An object, or a list of pairs that Python's `dict()` accepts.
 pub(super) enum Mapping<'a> {
-    Object(&'a [(String, Json)]),
+    Object(&'a [(Box<str>, Json)]),
     Pairs(Vec<Pair<'a>>),
 }
 
@@ -125,6 +129,8 @@ impl<'a> Mapping<'a> {
                     .map(Self::Pairs)
                     .ok_or(ValueError::NotADict)
             }
+            // A number is no pair, and these lists have at least one.
+            Json::Ints(_) | Json::Floats(_) => Err(ValueError::NotADict),
             Json::String(text) if text.is_empty() => Ok(Self::Object(&[])),
             _ => Err(ValueError::NotADict),
         }
@@ -144,7 +150,10 @@ impl<'a> Mapping<'a> {
 
     pub(super) fn get(&self, key: &str) -> Option<&Json> {
         match self {
-            Self::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            Self::Object(entries) => {
+                let found = entries.iter().find(|(k, _)| **k == *key);
+                found.map(|(_, v)| v)
+            }
             Self::Pairs(pairs) => {
                 let found = pairs.iter().find(|(k, _)| k.as_str() == Some(key));
                 found.map(|(_, v)| v.as_ref())
@@ -157,7 +166,7 @@ impl<'a> Mapping<'a> {
         match self {
             Self::Object(entries) => entries
                 .iter()
-                .map(|(key, value)| (Ok(Cow::Borrowed(key.as_str())), value))
+                .map(|(key, value)| (Ok(Cow::Borrowed(&**key)), value))
                 .collect(),
             Self::Pairs(pairs) => pairs
                 .iter()
@@ -205,12 +214,20 @@ fn last_wins(pairs: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
 /// Converts what `dict()` accepts as a pair: anything with two items of which the first can be a key.
 fn parse_pair(item: &Json) -> Option<Pair<'_>> {
     match item {
-        Json::List(items) => match items.as_slice() {
-            [Json::List(_) | Json::Object(_), _] => None,
+        Json::List(items) => match &**items {
+            [key, _] if key.items().is_some() || matches!(key, Json::Object(_)) => None,
             [key, value] => Some((Cow::Borrowed(key), Cow::Borrowed(value))),
             _ => None,
         },
-        Json::Object(entries) => match entries.as_slice() {
+        Json::Ints(items) => match **items {
+            [key, value] => Some((Cow::Owned(Json::Int(key)), Cow::Owned(Json::Int(value)))),
+            _ => None,
+        },
+        Json::Floats(items) => match **items {
+            [key, value] => Some((Cow::Owned(Json::Float(key)), Cow::Owned(Json::Float(value)))),
+            _ => None,
+        },
+        Json::Object(entries) => match &**entries {
             [(key, _), (value, _)] => Some((owned_string(key), owned_string(value))),
             _ => None,
         },
@@ -228,5 +245,5 @@ fn parse_pair(item: &Json) -> Option<Pair<'_>> {
 }
 
 fn owned_string(text: &str) -> Cow<'static, Json> {
-    Cow::Owned(Json::String(text.to_owned()))
+    Cow::Owned(Json::String(text.into()))
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::SyntaxError;
+use crate::decode_limits::{Budget, LimitExceeded};
 
 /// One entry of `detail`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -101,6 +102,14 @@ pub(super) enum ValueError {
     InvalidArray(String),
     /// Array elements that are not numbers, booleans or strings.
     UnsupportedElements,
+    /// The documents exceed a limit. The request is not read further.
+    TooLarge(LimitExceeded),
+}
+
+impl From<LimitExceeded> for ValueError {
+    fn from(error: LimitExceeded) -> Self {
+        Self::TooLarge(error)
+    }
 }
 
 impl ValueError {
@@ -132,6 +141,7 @@ impl ValueError {
             Self::UnsupportedElements => {
                 "array elements must be numbers, booleans or strings".to_owned()
             }
+            Self::TooLarge(exceeded) => exceeded.to_string(),
         }
     }
 
@@ -149,7 +159,10 @@ impl ValueError {
             Self::AboveMaximum(_) => "value_error.number.not_le",
             Self::InvalidTime => "value_error.datetime",
             Self::InvalidBase64(_) => "value_error.base64",
-            Self::IntegerTooLarge | Self::TooDeep(_) | Self::InvalidArray(_) => "value_error",
+            Self::IntegerTooLarge
+            | Self::TooDeep(_)
+            | Self::InvalidArray(_)
+            | Self::TooLarge(_) => "value_error",
         }
     }
 
@@ -210,15 +223,40 @@ impl<'a> Path<'a> {
 /// times as large as its request.
 const MAX_FIELD_ERRORS: usize = 1000;
 
-/// The errors found in a request or a response. [`FieldErrors::add`] drops those after the first [`MAX_FIELD_ERRORS`]; `data`
-/// is read in two ways, whose errors are appended.
-#[derive(Default)]
+/// The errors found in a request or a response, and what is left of the limits for reading it. [`FieldErrors::add`] drops
+/// the errors after the first [`MAX_FIELD_ERRORS`]; `data` is read in two ways, whose errors are appended.
 pub(super) struct FieldErrors {
     entries: Vec<FieldError>,
+    budget: Budget,
+    exceeded: Option<LimitExceeded>,
 }
 
 impl FieldErrors {
+    pub(super) const fn new(budget: Budget) -> Self {
+        Self {
+            entries: Vec::new(),
+            budget,
+            exceeded: None,
+        }
+    }
+
+    /// The limit that the documents exceed. What has been read is then incomplete.
+    pub(super) const fn exceeded(&self) -> Option<LimitExceeded> {
+        self.exceeded
+    }
+
+    pub(super) const fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    pub(super) const fn budget_mut(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
     pub(super) fn add(&mut self, path: &Path<'_>, error: &ValueError) {
+        if let ValueError::TooLarge(exceeded) = error {
+            self.exceeded.get_or_insert(*exceeded);
+        }
         if self.entries.len() < MAX_FIELD_ERRORS {
             self.entries.push(FieldError {
                 loc: path.loc(),
@@ -236,6 +274,7 @@ impl FieldErrors {
 
     pub(super) fn append(&mut self, mut others: Self) {
         self.entries.append(&mut others.entries);
+        self.exceeded = self.exceeded.or(others.exceeded);
     }
 
     pub(super) const fn len(&self) -> usize {

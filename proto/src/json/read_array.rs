@@ -1,14 +1,21 @@
 //! Converts nested JSON lists to a dense array, with the element type that numpy would choose.
 
-use super::{Json, coerce, field_error::ValueError};
+use std::borrow::Cow;
+
+use super::{Json, coerce, field_error::ValueError, value::Items};
 use crate::{
     array::MAX_DIMENSIONS,
+    decode_limits::Budget,
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
 };
 
 /// The largest array of strings. Each element takes as many bytes as the longest, so that a small request
 /// could otherwise need any amount of memory.
 const MAX_STRING_ARRAY_BYTES: usize = 64 << 20;
+
+/// The memory of one element while an array of mixed types is encoded: the element, its text if it is a string, and its
+/// bytes.
+const ELEMENT_BYTES: usize = 64;
 
 /// How string elements are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,24 +27,25 @@ pub(super) enum StringElements {
     AsNumbers,
 }
 
-/// Converts nested lists to an array, as `numpy.array` does.
+/// Converts nested lists to an array, as `numpy.array` does. Takes the memory that the array needs in addition to the
+/// lists from the budget.
 ///
 /// # Errors
-/// When the value is not a list, the lists have different shapes, or an element is not a number, boolean
-/// or string.
+/// When the value is not a list, the lists have different shapes, an element is not a number, boolean or string, or the
+/// array is too large.
 pub(super) fn read_array(
     value: &Json,
     strings: StringElements,
+    budget: &mut Budget,
 ) -> Result<NdArrayProto, ValueError> {
-    if !matches!(value, Json::List(_)) && strings == StringElements::AsStrings {
+    if value.items().is_none() && strings == StringElements::AsStrings {
         return Err(ValueError::NotAnArray(python_class(value)));
     }
     let shape = detect_shape(value)?;
-    let mut elements = Vec::new();
-    collect_elements(value, shape.len(), &mut elements);
-    let strings_are_numbers =
-        strings == StringElements::AsNumbers && elements.iter().all(|e| !is_other_string(e));
-    let (dtype, buffer) = encode(&elements, strings_are_numbers)?;
+    let (dtype, buffer) = match encode_numbers(value, &shape) {
+        Some(numbers) => numbers,
+        None => encode_elements(value, shape.len(), strings, budget)?,
+    };
     Ok(NdArrayProto {
         cls_name: "numpy".to_owned(),
         parameters: None,
@@ -50,6 +58,59 @@ pub(super) fn read_array(
     })
 }
 
+/// Encodes lists of numbers that are all of one kind. Returns `None` for any other lists.
+fn encode_numbers(value: &Json, shape: &[usize]) -> Option<(String, Vec<u8>)> {
+    let count: usize = shape.iter().product();
+    let mut buffer = Vec::with_capacity(count.checked_mul(8)?);
+    if append_doubles(value, &mut buffer) {
+        return Some(("<f8".to_owned(), buffer));
+    }
+    buffer.clear();
+    append_integers(value, &mut buffer).then(|| ("<i8".to_owned(), buffer))
+}
+
+/// Appends the doubles of nested lists. Returns `false` when there are other values.
+fn append_doubles(value: &Json, buffer: &mut Vec<u8>) -> bool {
+    match value {
+        Json::Floats(items) => {
+            buffer.extend(items.iter().flat_map(|x| x.to_le_bytes()));
+            true
+        }
+        Json::List(items) if !items.is_empty() => {
+            items.iter().all(|item| append_doubles(item, buffer))
+        }
+        _ => false,
+    }
+}
+
+/// Appends the integers of nested lists. Returns `false` when there are other values.
+fn append_integers(value: &Json, buffer: &mut Vec<u8>) -> bool {
+    match value {
+        Json::Ints(items) => {
+            buffer.extend(items.iter().flat_map(|n| n.to_le_bytes()));
+            true
+        }
+        Json::List(items) if !items.is_empty() => {
+            items.iter().all(|item| append_integers(item, buffer))
+        }
+        _ => false,
+    }
+}
+
+/// Encodes elements of any types. Returns the name of the type that numpy chooses for them, and the bytes.
+fn encode_elements(
+    value: &Json,
+    dimensions: usize,
+    strings: StringElements,
+    budget: &mut Budget,
+) -> Result<(String, Vec<u8>), ValueError> {
+    let mut elements = Vec::new();
+    collect_elements(value, dimensions, &mut elements, budget)?;
+    let strings_are_numbers =
+        strings == StringElements::AsNumbers && elements.iter().all(|e| !is_other_string(e));
+    encode(&elements, strings_are_numbers, budget)
+}
+
 const fn python_class(value: &Json) -> &'static str {
     match value {
         Json::Null => "NoneType",
@@ -57,7 +118,7 @@ const fn python_class(value: &Json) -> &'static str {
         Json::Int(_) | Json::BigInt(_) => "int",
         Json::Float(_) => "float",
         Json::String(_) => "str",
-        Json::List(_) => "list",
+        Json::List(_) | Json::Ints(_) | Json::Floats(_) => "list",
         Json::Object(_) => "dict",
     }
 }
@@ -66,9 +127,12 @@ const fn python_class(value: &Json) -> &'static str {
 fn detect_shape(value: &Json) -> Result<Vec<usize>, ValueError> {
     let mut shape = Vec::new();
     let mut first = Some(value);
-    while let Some(Json::List(items)) = first {
+    while let Some(items) = first.and_then(Json::items) {
         shape.push(items.len());
-        first = items.first();
+        first = match items {
+            Items::Values(items) => items.first(),
+            Items::Ints(_) | Items::Floats(_) => None,
+        };
     }
     if shape.len() > MAX_DIMENSIONS {
         return Err(ValueError::InvalidArray(format!(
@@ -83,15 +147,19 @@ fn detect_shape(value: &Json) -> Result<Vec<usize>, ValueError> {
 
 /// Returns the first dimension whose length differs within `value`, which is nested `depth` deep.
 fn find_ragged_dimension(value: &Json, depth: usize, shape: &[usize]) -> Option<usize> {
-    match (value, shape.get(depth)) {
-        (Json::List(items), Some(&len)) if items.len() == len => {
-            let inner = items
-                .iter()
-                .map(|i| find_ragged_dimension(i, depth + 1, shape));
-            inner.flatten().min()
-        }
-        (Json::List(_), _) | (_, Some(_)) => Some(depth),
-        (_, None) => None,
+    match (value.items(), shape.get(depth)) {
+        (Some(items), Some(&len)) if items.len() == len => match items {
+            Items::Values(items) => {
+                let inner = items
+                    .iter()
+                    .map(|i| find_ragged_dimension(i, depth + 1, shape));
+                inner.flatten().min()
+            }
+            // Numbers where the first item is a list.
+            Items::Ints(_) | Items::Floats(_) => (depth + 1 < shape.len()).then_some(depth + 1),
+        },
+        (Some(_), _) | (None, Some(_)) => Some(depth),
+        (None, None) => None,
     }
 }
 
@@ -106,15 +174,25 @@ fn ragged_error(regular: &[usize]) -> ValueError {
     ))
 }
 
-fn collect_elements<'a>(value: &'a Json, depth: usize, elements: &mut Vec<&'a Json>) {
-    match value {
-        Json::List(items) if depth > 0 => {
+fn collect_elements<'a>(
+    value: &'a Json,
+    depth: usize,
+    elements: &mut Vec<Cow<'a, Json>>,
+    budget: &mut Budget,
+) -> Result<(), ValueError> {
+    match value.items() {
+        Some(Items::Values(items)) if depth > 1 => {
             for item in items {
-                collect_elements(item, depth - 1, elements);
+                collect_elements(item, depth - 1, elements, budget)?;
             }
         }
-        other => elements.push(other),
+        Some(items) if depth > 0 => {
+            budget.take_bytes(items.len().saturating_mul(ELEMENT_BYTES))?;
+            elements.extend(items);
+        }
+        _ => elements.push(Cow::Borrowed(value)),
     }
+    Ok(())
 }
 
 /// Whether the element is a string other than the name of a number.
@@ -125,22 +203,28 @@ fn is_other_string(element: &Json) -> bool {
 }
 
 /// Encodes the elements in the type that numpy chooses for them. Returns the type's name and the bytes.
-fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<u8>), ValueError> {
+fn encode(
+    elements: &[Cow<'_, Json>],
+    strings_are_numbers: bool,
+    budget: &mut Budget,
+) -> Result<(String, Vec<u8>), ValueError> {
     let any = |predicate: fn(&Json) -> bool| elements.iter().any(|e| predicate(e));
-    if any(|e| matches!(e, Json::Null | Json::List(_) | Json::Object(_))) {
+    if any(|e| matches!(e, Json::Null | Json::Object(_)) || e.items().is_some()) {
         return Err(ValueError::UnsupportedElements);
     }
     if elements.is_empty() {
         return Ok(("<f8".to_owned(), Vec::new()));
     }
     if !strings_are_numbers && any(|e| matches!(e, Json::String(_))) {
-        return encode_strings(elements);
+        return encode_strings(elements, budget);
     }
     if any(|e| matches!(e, Json::BigInt(_)) && as_u64(e).is_none()) {
         return Err(ValueError::UnsupportedElements);
     }
     if !any(|e| !matches!(e, Json::Bool(_))) {
-        let bytes = elements.iter().map(|e| u8::from(**e == Json::Bool(true)));
+        let bytes = elements
+            .iter()
+            .map(|e| u8::from(matches!(**e, Json::Bool(true))));
         return Ok(("|b1".to_owned(), bytes.collect()));
     }
     if let Some(bytes) = encode_all(elements, |e| as_i64(e).map(i64::to_le_bytes)) {
@@ -157,7 +241,10 @@ fn encode(elements: &[&Json], strings_are_numbers: bool) -> Result<(String, Vec<
 }
 
 /// Encodes all elements. Returns `None` when `bytes` does for one of them.
-fn encode_all(elements: &[&Json], bytes: impl Fn(&Json) -> Option<[u8; 8]>) -> Option<Vec<u8>> {
+fn encode_all(
+    elements: &[Cow<'_, Json>],
+    bytes: impl Fn(&Json) -> Option<[u8; 8]>,
+) -> Option<Vec<u8>> {
     let mut buffer = Vec::with_capacity(elements.len() * 8);
     for element in elements {
         buffer.extend_from_slice(&bytes(element)?);
@@ -183,7 +270,10 @@ fn as_u64(element: &Json) -> Option<u64> {
 }
 
 /// Encodes strings as numpy's `<U`: UTF-32, each padded with zeros to the length of the longest.
-fn encode_strings(elements: &[&Json]) -> Result<(String, Vec<u8>), ValueError> {
+fn encode_strings(
+    elements: &[Cow<'_, Json>],
+    budget: &mut Budget,
+) -> Result<(String, Vec<u8>), ValueError> {
     let texts: Result<Vec<String>, ValueError> =
         elements.iter().map(|e| coerce::string(e)).collect();
     let texts = texts?;
@@ -192,7 +282,9 @@ fn encode_strings(elements: &[&Json]) -> Result<(String, Vec<u8>), ValueError> {
     let width = longest.unwrap_or_default().max(1);
     let size = texts.len().checked_mul(width * 4);
     let size = size.filter(|&size| size <= MAX_STRING_ARRAY_BYTES);
-    let mut buffer = vec![0; size.ok_or_else(strings_too_large)?];
+    let size = size.ok_or_else(strings_too_large)?;
+    budget.take_bytes(size)?;
+    let mut buffer = vec![0; size];
     for (text, slot) in texts.iter().zip(buffer.chunks_exact_mut(width * 4)) {
         for (character, bytes) in text.chars().zip(slot.chunks_exact_mut(4)) {
             bytes.copy_from_slice(&u32::from(character).to_le_bytes());

@@ -12,7 +12,10 @@ use super::{
     read_array::{StringElements, read_array},
     read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
-use crate::docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content};
+use crate::{
+    docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content},
+    document_count::DOCUMENT_BYTES,
+};
 
 /// The writer of the JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,19 @@ pub(super) enum JsonSource {
 
 /// How many messages enclose a top-level document: request, content, array.
 const ENCLOSING_MESSAGES: usize = 3;
+
+/// Reads one document of the list in a client's request. An invalid value is omitted and reported in `errors`.
+pub(super) fn read_client_document(
+    value: &Json,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) -> Option<DocumentProto> {
+    let mut reader = Reader {
+        source: JsonSource::Client,
+        errors,
+    };
+    reader.read_document(value, MAX_MESSAGE_DEPTH - ENCLOSING_MESSAGES, path)
+}
 
 /// Reads a list of documents. Invalid values are omitted and reported in `errors`.
 pub(super) fn read_documents(
@@ -64,7 +80,7 @@ impl Reader<'_> {
         depth_left: usize,
         path: &Path<'_>,
     ) -> Vec<DocumentProto> {
-        let Json::List(items) = value else {
+        let Some(items) = value.items() else {
             let error = if *value == Json::Null {
                 ValueError::NullNotAllowed
             } else {
@@ -73,10 +89,14 @@ impl Reader<'_> {
             self.errors.add(path, &error);
             return Vec::new();
         };
-        let items = items.iter().enumerate();
-        items
-            .filter_map(|(i, item)| self.read_document(item, depth_left, &path.index(i)))
-            .collect()
+        let mut documents = Vec::new();
+        for (i, item) in items.into_iter().enumerate() {
+            documents.extend(self.read_document(&item, depth_left, &path.index(i)));
+            if self.errors.exceeded().is_some() {
+                break;
+            }
+        }
+        documents
     }
 
     fn read_document(
@@ -91,6 +111,8 @@ impl Reader<'_> {
             value => Mapping::with_string_keys(value),
         };
         let values = self.errors.check(path, values)?;
+        let taken = self.errors.budget_mut().take_document(DOCUMENT_BYTES);
+        self.errors.check(path, taken.map_err(ValueError::from))?;
         let depth_left = depth_left - 1;
         let before = self.errors.len();
         let fields = Fields {
@@ -139,7 +161,7 @@ impl Reader<'_> {
             tags,
             offset: offset.unwrap_or_default(),
             location,
-            embedding,
+            embedding: embedding.map(Box::new),
             modality: self.read_text(from, "modality"),
             evaluations: self.read_scores(from, "evaluations"),
             scores: self.read_scores(from, "scores"),
@@ -169,7 +191,9 @@ impl Reader<'_> {
             JsonSource::Client => StringElements::AsStrings,
             JsonSource::Gateway => StringElements::AsNumbers,
         };
-        self.read_field(from, key, |value| read_array(value, strings))
+        let value = from.get(key)?;
+        let array = read_array(value, strings, self.errors.budget_mut());
+        self.errors.check(&from.path.key(key), array)
     }
 
     fn read_location(&mut self, from: &Fields<'_>) -> Vec<f32> {
@@ -177,15 +201,15 @@ impl Reader<'_> {
             return Vec::new();
         };
         let path = from.path.key("location");
-        let Json::List(items) = value else {
+        let Some(items) = value.items() else {
             self.errors.add(&path, &ValueError::NotAList);
             return Vec::new();
         };
-        let numbers = items.iter().enumerate();
+        let numbers = items.into_iter().enumerate();
         numbers
             .filter_map(|(i, item)| {
                 self.errors
-                    .check(&path.index(i), not_null(item, coerce::float32))
+                    .check(&path.index(i), not_null(&item, coerce::float32))
             })
             .collect()
     }
@@ -260,7 +284,7 @@ fn select_content(
     tensor: Option<NdArrayProto>,
 ) -> Option<Content> {
     match (text, blob, tensor) {
-        (_, _, Some(tensor)) => Some(Content::Tensor(tensor)),
+        (_, _, Some(tensor)) => Some(Content::Tensor(Box::new(tensor))),
         (_, Some(blob), _) => Some(Content::Blob(blob)),
         (Some(text), ..) => Some(Content::Text(text)),
         (None, None, None) => None,

@@ -2,16 +2,25 @@
 //! order and the words of FastAPI and pydantic 1.10.
 
 use super::{
-    FieldError, Json, coerce,
+    FieldError, Json, RequestBody, coerce,
     coerce::Mapping,
     field_error::{FieldErrors, Path, ValueError},
     read_document::{JsonSource, read_documents},
     read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
 use crate::{
-    DataRequest, Documents, Struct, docarray::DocumentProto, document, generate_id,
+    DataRequest, Documents, LimitExceeded, Struct, docarray::DocumentProto, document, generate_id,
     jina::HeaderProto,
 };
+
+/// Why a body is not a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadError {
+    /// All errors in the body, each with its path from `body`: 422.
+    Invalid(Vec<FieldError>),
+    /// The documents exceed a limit: 413.
+    TooLarge(LimitExceeded),
+}
 
 /// Where a request's exec endpoint comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,36 +38,43 @@ pub enum EndpointFrom<'a> {
 /// For a missing body pass [`Json::Null`].
 ///
 /// # Errors
-/// All errors in the body, each with its path from `body`.
+/// When the body is invalid or exceeds a limit.
 pub fn read_request(
-    body: &Json,
+    body: impl Into<RequestBody>,
     endpoint: EndpointFrom<'_>,
-) -> Result<DataRequest, Vec<FieldError>> {
-    let mut errors = FieldErrors::default();
-    let request = match body {
+) -> Result<DataRequest, ReadError> {
+    let RequestBody {
+        json,
+        documents,
+        budget,
+    } = body.into();
+    let mut errors = FieldErrors::new(budget);
+    let request = match &json {
         Json::Null => {
             errors.add(&Path::BODY, &ValueError::Missing);
             None
         }
         body => errors
             .check(&Path::BODY, Mapping::with_string_keys(body))
-            .map(|fields| build_request(&fields, endpoint, &mut errors)),
+            .map(|fields| build_request(&fields, documents, endpoint, &mut errors)),
     };
-    match request {
-        Some(request) if errors.is_empty() => Ok(request),
-        _ => Err(errors.into_vec()),
+    match (request, errors.exceeded()) {
+        (_, Some(exceeded)) => Err(ReadError::TooLarge(exceeded)),
+        (Some(request), None) if errors.is_empty() => Ok(request),
+        _ => Err(ReadError::Invalid(errors.into_vec())),
     }
 }
 
 fn build_request(
     fields: &Mapping<'_>,
+    documents: Option<Vec<DocumentProto>>,
     endpoint: EndpointFrom<'_>,
     errors: &mut FieldErrors,
 ) -> DataRequest {
-    let documents = fields
-        .get("data")
-        .filter(|data| **data != Json::Null)
-        .and_then(|data| read_data(data, &Path::BODY.key("data"), errors));
+    let documents = documents.or_else(|| {
+        let data = fields.get("data").filter(|data| **data != Json::Null)?;
+        read_data(data, &Path::BODY.key("data"), errors)
+    });
     let target_executor = read_target_executor(fields, errors);
     let parameters = read_parameters(fields, errors);
     let exec_endpoint = match endpoint {
@@ -122,14 +138,17 @@ fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors) -> String 
 /// Reads `data`: a list of documents, or an object with such a list under `docs`. When it is neither, the
 /// errors of both forms are reported.
 fn read_data(data: &Json, path: &Path<'_>, errors: &mut FieldErrors) -> Option<Vec<DocumentProto>> {
-    let mut list_errors = FieldErrors::default();
+    let mut list_errors = FieldErrors::new(errors.budget());
     let list = read_documents(data, JsonSource::Client, path, &mut list_errors);
     if list_errors.is_empty() {
+        *errors.budget_mut() = list_errors.budget();
         return Some(list);
     }
-    let mut object_errors = FieldErrors::default();
+    drop(list);
+    let mut object_errors = FieldErrors::new(errors.budget());
     let object = read_named_lists(data, path, &mut object_errors);
     if object_errors.is_empty() {
+        *errors.budget_mut() = object_errors.budget();
         return object;
     }
     errors.append(list_errors);

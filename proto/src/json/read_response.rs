@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     DataRequest, Documents, Struct, Timestamp,
+    decode_limits::{Budget, DecodeLimits},
     jina::{HeaderProto, RouteProto, StatusProto, status_proto::ExceptionProto},
 };
 
@@ -22,7 +23,7 @@ use crate::{
 /// All values of a wrong type, each with its path from `body`.
 pub fn read_response(response: &Json) -> Result<DataRequest, Vec<FieldError>> {
     let mut reader = Reader {
-        errors: FieldErrors::default(),
+        errors: FieldErrors::new(Budget::new(DecodeLimits::default())),
     };
     let response = reader.read_response(response);
     if reader.errors.is_empty() {
@@ -169,19 +170,17 @@ impl Reader {
         read: impl Fn(&mut Self, &Json, &Path<'_>) -> Option<T>,
     ) -> Vec<T> {
         let path = from.path.key(key);
-        match from.get(key) {
-            None => Vec::new(),
-            Some(Json::List(items)) => {
-                let items = items.iter().enumerate();
-                items
-                    .filter_map(|(i, item)| read(self, item, &path.index(i)))
-                    .collect()
-            }
-            Some(_) => {
-                self.errors.add(&path, &ValueError::NotAList);
-                Vec::new()
-            }
-        }
+        let Some(value) = from.get(key) else {
+            return Vec::new();
+        };
+        let Some(items) = value.items() else {
+            self.errors.add(&path, &ValueError::NotAList);
+            return Vec::new();
+        };
+        let items = items.into_iter().enumerate();
+        items
+            .filter_map(|(i, item)| read(self, &item, &path.index(i)))
+            .collect()
     }
 }
 

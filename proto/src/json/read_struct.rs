@@ -42,24 +42,23 @@ fn read_value(value: &Json, depth_left: usize) -> Result<Value, ValueError> {
         Json::Int(_) | Json::BigInt(_) | Json::Float(_) => {
             Kind::NumberValue(coerce::float64(value)?)
         }
-        Json::String(text) => Kind::StringValue(text.clone()),
-        Json::List(items) => {
+        Json::String(text) => Kind::StringValue(text.as_ref().to_owned()),
+        Json::List(_) | Json::Ints(_) | Json::Floats(_) => {
             let depth_left = depth_left
                 .checked_sub(1)
                 .ok_or(ValueError::TooDeep(MAX_MESSAGE_DEPTH))?;
-            let values: Result<_, _> = items
-                .iter()
-                .map(|item| read_value(item, depth_left))
-                .collect();
+            let items = value.items().into_iter().flatten();
+            let values: Result<_, ValueError> =
+                items.map(|item| read_value(&item, depth_left)).collect();
             Kind::ListValue(prost_types::ListValue { values: values? })
         }
         Json::Object(entries) => {
             let depth_left = depth_left
                 .checked_sub(2)
                 .ok_or(ValueError::TooDeep(MAX_MESSAGE_DEPTH))?;
-            let fields: Result<_, _> = entries
+            let fields: Result<_, ValueError> = entries
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), read_value(value, depth_left)?)))
+                .map(|(key, value)| Ok((key.as_ref().to_owned(), read_value(value, depth_left)?)))
                 .collect();
             Kind::StructValue(Struct { fields: fields? })
         }

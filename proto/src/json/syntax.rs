@@ -2,64 +2,34 @@
 
 use std::{
     collections::HashSet,
-    fmt,
     str::{self, Utf8Error},
 };
 
-use super::Json;
+use super::{Json, SyntaxError, SyntaxErrorKind, request_body::RequestBody};
+use crate::decode_limits::{Budget, DecodeLimits, LimitExceeded};
+
+mod list;
+
+mod number;
+
+mod request;
 
 mod string;
+
+use self::list::{List, take};
 
 /// How deep lists and objects may be nested. Python stops near 1000; a protobuf message, into which the
 /// values are converted, can contain 33 nested objects.
 const MAX_DEPTH: usize = 256;
 
-/// How many digits an integer may have, as in Python.
-const MAX_DIGITS: usize = 4300;
+/// The memory of an entry of an object: the entry itself, and what it becomes in a map.
+const ENTRY_BYTES: usize = 3 * size_of::<(Box<str>, Json)>();
 
-/// An error in JSON text, with the message of Python's `JSONDecodeError`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// The message without the position.
-    pub message: String,
-    /// The position: the number of characters (not bytes) before it.
-    pub pos: usize,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
-    /// The kind of error.
-    pub kind: SyntaxErrorKind,
-}
+/// The memory of an allocation in addition to its content.
+const ALLOCATION_BYTES: usize = 16;
 
-/// The kinds of [`SyntaxError`], which have different HTTP responses in Jina.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyntaxErrorKind {
-    /// Invalid JSON: 422 with [`FieldError::from_syntax_error`](super::FieldError::from_syntax_error).
-    Grammar,
-    /// Not UTF-8, nested too deep, or an integer that is too long: 400 `There was an error parsing the body`.
-    Unreadable,
-}
-
-impl fmt::Display for SyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            message,
-            pos,
-            line,
-            column,
-            kind,
-        } = self;
-        match kind {
-            SyntaxErrorKind::Grammar => {
-                write!(f, "{message}: line {line} column {column} (char {pos})")
-            }
-            SyntaxErrorKind::Unreadable => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for SyntaxError {}
+/// Objects with up to this many entries are searched for repeated keys without a set of the keys.
+const FEW_ENTRIES: usize = 24;
 
 /// Parses text that consists of one JSON value.
 ///
@@ -69,11 +39,21 @@ impl std::error::Error for SyntaxError {}
 /// # Errors
 /// When the text is not valid JSON, not UTF-8, or nested more than 256 levels deep.
 pub fn parse(text: &[u8]) -> Result<Json, SyntaxError> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = str::from_utf8(text).map_err(|e| utf8_error(text, e))?;
-    let mut parser = Parser { text, offset: 0 };
+    let mut parser = Parser::new(text, DecodeLimits::default())?;
     parser
         .parse_document()
+        .map_err(|error| parser.locate(&error))
+}
+
+/// Parses the body of a client's request, by the rules of [`parse`]. Valid documents of its `data` are converted one by
+/// one as they are parsed, so that no tree of all of them is built.
+///
+/// # Errors
+/// As [`parse`], and when the body exceeds the limits.
+pub fn parse_request(text: &[u8], limits: DecodeLimits) -> Result<RequestBody, SyntaxError> {
+    let mut parser = Parser::new(text, limits)?;
+    parser
+        .parse_request()
         .map_err(|error| parser.locate(&error))
 }
 
@@ -81,6 +61,10 @@ struct Parser<'a> {
     text: &'a str,
     /// The position in bytes.
     offset: usize,
+    /// The limits for the whole text.
+    limits: DecodeLimits,
+    /// What the values parsed so far have left of the limits.
+    budget: Budget,
 }
 
 /// An error at a byte offset, before line and column are determined.
@@ -108,9 +92,28 @@ impl ParseError {
             kind: SyntaxErrorKind::Unreadable,
         }
     }
+
+    const fn exceeded(error: LimitExceeded) -> Self {
+        Self {
+            message: "",
+            offset: 0,
+            kind: SyntaxErrorKind::TooLarge(error),
+        }
+    }
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(text: &'a [u8], limits: DecodeLimits) -> Result<Self, SyntaxError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = str::from_utf8(text).map_err(|e| utf8_error(text, e))?;
+        Ok(Self {
+            text,
+            offset: 0,
+            limits,
+            budget: Budget::new(limits),
+        })
+    }
+
     fn parse_document(&mut self) -> Parsed<Json> {
         self.skip_whitespace();
         let value = self.parse_value(0)?;
@@ -126,7 +129,7 @@ impl Parser<'_> {
             return Err(ParseError::unreadable("nested too deep", self.offset));
         }
         match self.peek() {
-            Some(b'"') => self.parse_string().map(Json::String),
+            Some(b'"') => self.parse_string().map(|text| Json::String(text.into())),
             Some(b'{') => self.parse_object(depth),
             Some(b'[') => self.parse_list(depth),
             _ => self.parse_literal(),
@@ -138,43 +141,51 @@ impl Parser<'_> {
         self.skip_whitespace();
         let mut entries = Vec::new();
         if self.eat(b'}') {
-            return Ok(Json::Object(entries));
+            return Ok(Json::Object(entries.into()));
         }
         loop {
             entries.push(self.parse_entry(depth)?);
             self.skip_whitespace();
             if self.eat(b'}') {
-                return Ok(Json::Object(keep_last_of_each_key(entries)));
+                return Ok(Json::Object(keep_last_of_each_key(entries).into()));
             }
             self.expect(b',', "Expecting ',' delimiter")?;
             self.skip_whitespace();
         }
     }
 
-    fn parse_entry(&mut self, depth: usize) -> Parsed<(String, Json)> {
+    fn parse_entry(&mut self, depth: usize) -> Parsed<(Box<str>, Json)> {
+        let key = self.parse_key()?;
+        Ok((key, self.parse_value(depth + 1)?))
+    }
+
+    /// Parses a key with its colon, and takes the memory of the entry from the budget.
+    fn parse_key(&mut self) -> Parsed<Box<str>> {
         if self.peek() != Some(b'"') {
             let message = "Expecting property name enclosed in double quotes";
             return Err(ParseError::new(message, self.offset));
         }
+        take(ENTRY_BYTES, &mut self.budget)?;
         let key = self.parse_string()?;
         self.skip_whitespace();
         self.expect(b':', "Expecting ':' delimiter")?;
         self.skip_whitespace();
-        Ok((key, self.parse_value(depth + 1)?))
+        Ok(key.into())
     }
 
     fn parse_list(&mut self, depth: usize) -> Parsed<Json> {
         self.offset += 1;
         self.skip_whitespace();
-        let mut items = Vec::new();
+        let mut items = List::new();
         if self.eat(b']') {
-            return Ok(Json::List(items));
+            return Ok(items.into_json());
         }
         loop {
-            items.push(self.parse_value(depth + 1)?);
+            let item = self.parse_value(depth + 1)?;
+            items.push(item, &mut self.budget)?;
             self.skip_whitespace();
             if self.eat(b']') {
-                return Ok(Json::List(items));
+                return Ok(items.into_json());
             }
             self.expect(b',', "Expecting ',' delimiter")?;
             self.skip_whitespace();
@@ -205,40 +216,6 @@ impl Parser<'_> {
         Err(ParseError::new("Expecting value", self.offset))
     }
 
-    fn parse_number(&mut self) -> Parsed<Json> {
-        let bytes = self.text.as_bytes();
-        let start = self.offset;
-        let first = start + usize::from(bytes[start] == b'-');
-        let mut end = match bytes.get(first) {
-            Some(b'0') => first + 1,
-            Some(b'1'..=b'9') => end_of_digits(bytes, first),
-            _ => return Err(ParseError::new("Expecting value", start)),
-        };
-        let integer_end = end;
-        if bytes.get(end) == Some(&b'.') {
-            // A point without digits is not part of the number but extra data after it.
-            end = end_of_some_digits(bytes, end + 1).unwrap_or(end);
-        }
-        if matches!(bytes.get(end), Some(b'e' | b'E')) {
-            let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-            end = end_of_some_digits(bytes, end + 1 + sign).unwrap_or(end);
-        }
-        self.offset = end;
-        let text = &self.text[start..end];
-        if end > integer_end {
-            return Ok(Json::Float(text.parse().unwrap_or(f64::NAN)));
-        }
-        if integer_end - first > MAX_DIGITS {
-            return Err(ParseError::unreadable(
-                "an integer has too many digits",
-                start,
-            ));
-        }
-        Ok(text
-            .parse()
-            .map_or_else(|_| Json::BigInt(text.to_owned()), Json::Int))
-    }
-
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.offset).copied()
     }
@@ -266,7 +243,10 @@ impl Parser<'_> {
         let before = self.text.get(..error.offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         SyntaxError {
-            message: error.message.to_owned(),
+            message: match error.kind {
+                SyntaxErrorKind::TooLarge(exceeded) => exceeded.to_string(),
+                _ => error.message.to_owned(),
+            },
             pos: before.chars().count(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
@@ -275,27 +255,23 @@ impl Parser<'_> {
     }
 }
 
-/// Returns the end of the digits that begin at `start`.
-fn end_of_digits(bytes: &[u8], start: usize) -> usize {
-    let digits = bytes[start..].iter().take_while(|b| b.is_ascii_digit());
-    start + digits.count()
-}
-
-/// Returns the end of the digits that begin at `start`, if there is at least one.
-fn end_of_some_digits(bytes: &[u8], start: usize) -> Option<usize> {
-    bytes
-        .get(start)?
-        .is_ascii_digit()
-        .then(|| end_of_digits(bytes, start))
-}
+/// An entry of an object.
+type Entry = (Box<str>, Json);
 
 /// Removes all but the last entry of each key.
-fn keep_last_of_each_key(mut entries: Vec<(String, Json)>) -> Vec<(String, Json)> {
+fn keep_last_of_each_key(mut entries: Vec<Entry>) -> Vec<Entry> {
+    if entries.len() <= FEW_ENTRIES {
+        // The usual object has few keys, and none twice.
+        let mut keys = entries.iter().enumerate();
+        if keys.all(|(at, (key, _))| entries[..at].iter().all(|(earlier, _)| earlier != key)) {
+            return entries;
+        }
+    }
     let mut seen = HashSet::with_capacity(entries.len());
     let is_last: Vec<bool> = entries
         .iter()
         .rev()
-        .map(|(key, _)| seen.insert(key.as_str()))
+        .map(|(key, _)| seen.insert(&**key))
         .collect();
     if seen.len() < entries.len() {
         let mut is_last = is_last.into_iter().rev();

@@ -6,6 +6,7 @@ use crate::DataRequest;
 
 mod arrays;
 mod lenient;
+mod limits;
 mod recordings;
 mod round_trip;
 
@@ -19,7 +20,7 @@ fn text<'a>(row: &'a Json, key: &str) -> &'a str {
 
 fn rows(recording: &str) -> Vec<Json> {
     match json(recording) {
-        Json::List(rows) => rows,
+        Json::List(rows) => rows.into(),
         other => panic!("a list was expected: {other:?}"),
     }
 }
@@ -45,20 +46,20 @@ fn comparable(value: Json, unordered: bool) -> Json {
             let mut entries: Vec<_> = entries
                 .into_iter()
                 .map(|(key, value)| {
-                    let unordered = unordered || UNORDERED.contains(&key.as_str());
+                    let unordered = unordered || UNORDERED.contains(&&*key);
                     (key, comparable(value, unordered))
                 })
                 .collect();
             if unordered {
                 entries.sort_by(|a, b| a.0.cmp(&b.0));
             }
-            Json::Object(entries)
+            Json::Object(entries.into())
         }
         Json::List(items) => {
             let items = items.into_iter().map(|item| comparable(item, unordered));
             Json::List(items.collect())
         }
-        Json::String(text) if is_id(&text) => Json::String("<id>".to_owned()),
+        Json::String(text) if is_id(&text) => Json::String("<id>".into()),
         other => other,
     }
 }

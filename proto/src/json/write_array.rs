@@ -84,10 +84,7 @@ fn write_nested(shape: &[u32], bytes: &[u8], element_type: Dtype, out: &mut Writ
         [] => write_element(&element_type.read(bytes), out),
         [_] => {
             out.open_list();
-            for bytes in bytes.chunks_exact(element_type.size()) {
-                out.write_separator();
-                write_element(&element_type.read(bytes), out);
-            }
+            write_row(bytes, element_type, out);
             out.close_list();
         }
         [len, inner @ ..] => {
@@ -97,6 +94,22 @@ fn write_nested(shape: &[u32], bytes: &[u8], element_type: Dtype, out: &mut Writ
                 write_nested(inner, part, element_type, out);
             }
             out.close_list();
+        }
+    }
+}
+
+/// Writes the elements of the innermost dimension. The floats of embeddings are read without the enum around each.
+fn write_row(bytes: &[u8], element_type: Dtype, out: &mut Writer) {
+    if element_type == Dtype::LITTLE_F32 {
+        let (items, _) = bytes.as_chunks();
+        out.write_doubles(items.iter().map(|item| f32::from_le_bytes(*item).into()));
+    } else if element_type == Dtype::LITTLE_F64 {
+        let (items, _) = bytes.as_chunks();
+        out.write_doubles(items.iter().map(|item| f64::from_le_bytes(*item)));
+    } else {
+        for bytes in bytes.chunks_exact(element_type.size()) {
+            out.write_separator();
+            write_element(&element_type.read(bytes), out);
         }
     }
 }

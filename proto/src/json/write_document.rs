@@ -22,7 +22,7 @@ pub(super) fn write_documents(
 fn write_document(document: &DocumentProto, out: &mut Writer) -> Result<(), WriteError> {
     let (blob, tensor, text) = match &document.content {
         Some(Content::Blob(blob)) => (Some(blob), None, ""),
-        Some(Content::Tensor(tensor)) => (None, Some(tensor), ""),
+        Some(Content::Tensor(tensor)) => (None, Some(&**tensor), ""),
         Some(Content::Text(text)) => (None, None, text.as_str()),
         None => (None, None, ""),
     };
@@ -40,7 +40,12 @@ fn write_document(document: &DocumentProto, out: &mut Writer) -> Result<(), Writ
         write_struct_or_null("tags", document.tags.as_ref(), out)?;
         write_float_field("offset", document.offset, out);
         write_location(&document.location, out)?;
-        write_array_field("embedding", document.embedding.as_ref(), &document.id, out)?;
+        write_array_field(
+            "embedding",
+            document.embedding.as_deref(),
+            &document.id,
+            out,
+        )?;
         write_text_field("modality", &document.modality, out);
         write_scores("evaluations", &document.evaluations, out)?;
         write_scores("scores", &document.scores, out)?;

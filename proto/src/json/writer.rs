@@ -163,8 +163,21 @@ impl Writer {
     }
 
     pub(super) fn write_integer(&mut self, n: impl Into<i128>) {
-        self.bytes
-            .extend_from_slice(n.into().to_string().as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut self.bytes, &n.into());
+    }
+
+    /// Writes the items of a list of doubles.
+    pub(super) fn write_doubles(&mut self, items: impl ExactSizeIterator<Item = f64>) {
+        // Most doubles are written with 17 digits, a sign or a zero, and a point; then follows a comma.
+        self.bytes.reserve(items.len().saturating_mul(20));
+        for (n, item) in items.enumerate() {
+            if n > 0 {
+                self.bytes.push(b',');
+                self.write_space();
+            }
+            self.write_double(item);
+        }
     }
 
     /// Writes a double as Python does.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use flowgate_proto::{
-    DECODE_ERROR_PREFIX, DataRequest, IS_ERROR_TRAILER,
+    DECODE_ERROR_PREFIX, DataRequest, DecodeLimits, IS_ERROR_TRAILER,
     jina::{
         DataRequestListProto, jina_data_request_rpc_server, jina_single_data_request_rpc_server,
     },
@@ -33,6 +33,7 @@ use crate::{Answer, Service};
 pub(super) struct DataRpc<M> {
     service: Service,
     max_message_bytes: usize,
+    decode_limits: DecodeLimits,
     admission: Admission,
     method: PhantomData<fn() -> M>,
 }
@@ -122,11 +123,13 @@ impl<M> DataRpc<M> {
     pub(super) const fn new(
         service: Service,
         max_message_bytes: usize,
+        decode_limits: DecodeLimits,
         admission: Admission,
     ) -> Self {
         Self {
             service,
             max_message_bytes,
+            decode_limits,
             admission,
             method: PhantomData,
         }
@@ -135,8 +138,12 @@ impl<M> DataRpc<M> {
 
 impl<M> Clone for DataRpc<M> {
     fn clone(&self) -> Self {
-        let admission = self.admission.clone();
-        Self::new(self.service.clone(), self.max_message_bytes, admission)
+        Self::new(
+            self.service.clone(),
+            self.max_message_bytes,
+            self.decode_limits,
+            self.admission.clone(),
+        )
     }
 }
 
@@ -184,15 +191,32 @@ impl<M: Method> UnaryService<Bytes> for DataRpc<M> {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let service = self.service.clone();
+        let limits = self.decode_limits;
         Box::pin(async move {
             let answer = match M::decode(request.into_inner()) {
-                Ok(requests) => service.process(requests).await,
+                Ok(mut requests) => {
+                    set_limits(&mut requests, limits)?;
+                    service.process(requests).await
+                }
                 Err(Undecodable::ErrorAnswer) => service.undecodable(),
                 Err(Undecodable::Status(status)) => return Err(status),
             };
             Ok(into_response(answer))
         })
     }
+}
+
+/// Sets the limits of the requests' documents.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED, when a request exceeds them.
+fn set_limits(requests: &mut [DataRequest], limits: DecodeLimits) -> Result<(), Status> {
+    for request in requests {
+        let checked = request.set_decode_limits(limits);
+        let checked = checked.and_then(|()| request.documents.check_limits());
+        checked.map_err(|exceeded| Status::resource_exhausted(exceeded.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The extension of a response that gets the trailer `is-error`.

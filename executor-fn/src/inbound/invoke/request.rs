@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use flowgate_proto::{
-    Compression, DataRequest,
+    Compression, DataRequest, DecodeLimits, LimitExceeded,
     invoke::{Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError},
-    json::{self, EndpointFrom, FieldError, Loc},
+    json::{self, EndpointFrom, FieldError, Loc, ReadError, SyntaxErrorKind},
     with_causes,
 };
 use prost::Message as _;
@@ -66,7 +66,7 @@ impl InvokeRequest {
                 Err(payload_error(&PayloadError::TooLarge { limit: max_bytes }))
             }
             Payload::Json(text) => Ok(Self {
-                call: DecodedCall::Json(Box::new(decode_json(text)?)),
+                call: DecodedCall::Json(Box::new(decode_json(text, max_bytes)?)),
                 deadline: None,
                 trace: BTreeMap::new(),
             }),
@@ -81,7 +81,13 @@ impl InvokeRequest {
         let call = match invocation.call {
             Call::Process => {
                 let requests = invocation.decode_requests(max_bytes);
-                let requests = requests.map_err(|error| payload_error(&error))?;
+                let mut requests = requests.map_err(|error| payload_error(&error))?;
+                let limits = DecodeLimits::for_messages(max_bytes);
+                for request in &mut requests {
+                    let checked = request.set_decode_limits(limits);
+                    let checked = checked.and_then(|()| request.documents.check_limits());
+                    checked.map_err(|exceeded| too_large(&exceeded))?;
+                }
                 DecodedCall::Process(requests, encoding)
             }
             Call::Endpoints => DecodedCall::Endpoints(encoding),
@@ -149,11 +155,24 @@ fn payload_error(error: &PayloadError) -> FunctionError {
     function_error(error.kind(), with_causes(error))
 }
 
-fn decode_json(text: &str) -> Result<DataRequest, FunctionError> {
+fn decode_json(text: &str, max_bytes: usize) -> Result<DataRequest, FunctionError> {
     let bad_payload = |text| function_error(FunctionErrorKind::BadPayload, text);
-    let parsed = json::parse(text.as_bytes()).map_err(|error| bad_payload(error.to_string()))?;
-    json::read_request(&parsed, EndpointFrom::Body)
-        .map_err(|errors| bad_payload(list_errors(&errors)))
+    let limits = DecodeLimits::for_messages(max_bytes);
+    let parsed =
+        json::parse_request(text.as_bytes(), limits).map_err(|error| match error.kind {
+            SyntaxErrorKind::TooLarge(exceeded) => too_large(&exceeded),
+            SyntaxErrorKind::Grammar | SyntaxErrorKind::Unreadable => {
+                bad_payload(error.to_string())
+            }
+        })?;
+    json::read_request(parsed, EndpointFrom::Body).map_err(|error| match error {
+        ReadError::Invalid(errors) => bad_payload(list_errors(&errors)),
+        ReadError::TooLarge(exceeded) => too_large(&exceeded),
+    })
+}
+
+fn too_large(exceeded: &LimitExceeded) -> FunctionError {
+    function_error(FunctionErrorKind::RequestTooLarge, exceeded.to_string())
 }
 
 /// Lists errors with their paths: `body.data.0.text: str type expected; ...`

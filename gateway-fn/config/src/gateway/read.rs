@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::{
-    Compression,
+    Compression, DecodeLimits,
     limits::{MAX_INVOKE_PAYLOAD_BYTES, MAX_STREAMED_RESPONSE_BYTES},
 };
 
@@ -198,8 +198,10 @@ fn default_max_message_bytes(
 const MEMORY_PERCENT: usize = 12;
 
 fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) -> Limits {
+    let max_message_bytes = grpc_limit(section, max_message_bytes, report);
     let default = Limits {
-        max_message_bytes: grpc_limit(section, max_message_bytes, report),
+        max_message_bytes,
+        max_decoded_bytes: DecodeLimits::for_messages(max_message_bytes).max_decoded_bytes,
         ..Limits::default()
     };
     let read = |limits: &Section<'_>, report: &mut Report| {
@@ -210,11 +212,19 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
             MAX_CONNECTIONS_PER_REPLICA,
             default.connections_per_replica.get(),
         );
+        let max_message_bytes = count(
+            "max_message_bytes",
+            MAX_MESSAGE_BYTES,
+            default.max_message_bytes,
+        );
+        let decoding = DecodeLimits::for_messages(max_message_bytes);
         Limits {
-            max_message_bytes: count(
-                "max_message_bytes",
-                MAX_MESSAGE_BYTES,
-                default.max_message_bytes,
+            max_message_bytes,
+            max_documents: count("max_documents", MAX_DOCUMENTS, decoding.max_documents),
+            max_decoded_bytes: count(
+                "max_decoded_bytes",
+                MAX_DECODED_BYTES,
+                decoding.max_decoded_bytes,
             ),
             max_concurrent_requests: count(
                 "max_concurrent_requests",
@@ -283,6 +293,12 @@ const ANYWHERE: &str = "0.0.0.0";
 
 /// gRPC sends the length of a message in four bytes.
 const MAX_MESSAGE_BYTES: i64 = u32::MAX as i64;
+
+/// Two bytes of a message are the smallest document, so that no message has more.
+const MAX_DOCUMENTS: i64 = u32::MAX as i64;
+
+/// A tebibyte: no machine has as much for one request.
+const MAX_DECODED_BYTES: i64 = 1 << 40;
 
 /// A process has no memory and open files for more.
 const MAX_CONCURRENCY: i64 = 1_000_000;

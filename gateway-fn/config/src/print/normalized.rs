@@ -83,6 +83,8 @@ struct NormalizedEndpoint<'a> {
 #[derive(Serialize)]
 struct NormalizedLimits {
     max_message_bytes: usize,
+    max_documents: usize,
+    max_decoded_bytes: usize,
     max_concurrent_requests: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes_in_flight: Option<usize>,
@@ -266,6 +268,8 @@ impl From<Limits> for NormalizedLimits {
     fn from(limits: Limits) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
+            max_documents: limits.max_documents,
+            max_decoded_bytes: limits.max_decoded_bytes,
             max_concurrent_requests: limits.max_concurrent_requests,
             max_bytes_in_flight: limits.max_bytes_in_flight,
             max_connections: limits.max_connections,

@@ -268,6 +268,8 @@ fn times_that_are_too_long_and_misspelled_limits_are_errors() {
 fn limits_have_upper_bounds() {
     for (name, most) in [
         ("max_message_bytes", 4_294_967_295_i64),
+        ("max_documents", 4_294_967_295),
+        ("max_decoded_bytes", 1 << 40),
         ("max_concurrent_requests", 1_000_000),
         ("max_connections", 1_000_000),
         ("connections_per_replica", 64),

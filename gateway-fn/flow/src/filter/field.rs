@@ -237,7 +237,7 @@ impl Attribute {
             Self::Metadata => object(document.metadata.as_ref()),
             Self::Offset => Operand::Number(document.offset.into()),
             Self::Location => Operand::Numbers(&document.location),
-            Self::Embedding => tensor(document.embedding.as_ref()),
+            Self::Embedding => tensor(document.embedding.as_deref()),
             Self::Modality => Operand::Text(&document.modality),
             Self::Evaluations => Operand::Scores(&document.evaluations),
             Self::Scores => Operand::Scores(&document.scores),

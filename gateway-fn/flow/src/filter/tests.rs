@@ -113,10 +113,10 @@ fn a_key_of_digits_is_a_key() {
 #[test]
 fn a_tensor_can_be_compared_with_null() {
     let tensor = DocumentProto {
-        embedding: Some(NdArrayProto {
+        embedding: Some(Box::new(NdArrayProto {
             content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto::default())),
             ..Default::default()
-        }),
+        })),
         ..Default::default()
     };
     let is_null = compile(&json!({"embedding": {"$eq": null}}));

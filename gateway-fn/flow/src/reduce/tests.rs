@@ -53,8 +53,8 @@ fn text(id: &str, text: &str, tags: &[&str]) -> DocumentProto {
 }
 
 /// The embedding that c adds to each document.
-fn embedding() -> Option<NdArrayProto> {
-    Some(NdArrayProto {
+fn embedding() -> Option<Box<NdArrayProto>> {
+    let array = NdArrayProto {
         cls_name: "numpy".to_owned(),
         parameters: None,
         content: Some(nd_array_proto::Content::Dense(DenseNdArrayProto {
@@ -62,7 +62,8 @@ fn embedding() -> Option<NdArrayProto> {
             shape: vec![2],
             dtype: "<f4".to_owned(),
         })),
-    })
+    };
+    Some(Box::new(array))
 }
 
 /// Recording `grpc/28-join_b_first`, before j adds its tag and text.

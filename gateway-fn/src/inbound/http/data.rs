@@ -2,8 +2,8 @@
 
 use axum::{extract::Request, response::Response};
 use flowgate_proto::{
-    DataRequest,
-    json::{self, EndpointFrom},
+    DataRequest, DecodeLimits, DocumentsError,
+    json::{self, EndpointFrom, ReadError, WriteError},
     with_causes,
 };
 use http::StatusCode;
@@ -24,29 +24,46 @@ pub(super) async fn post(
 ) -> Result<Response, Rejection> {
     let context = Context::from_request(request.extensions(), request.headers());
     let body = body::read(request, limit).await?;
-    let request = read(&body, endpoint)?;
+    let limits = gateway.decode_limits();
+    let request = read(&body, endpoint, limits)?;
     let request_id = request.header.request_id.clone();
     match gateway.handle(request, context).await {
         Ok(answer) => write(&answer, request_id),
-        Err(error) => Err(reject(&error, request_id, &body, endpoint)),
+        Err(error) => Err(reject(&error, request_id, |id, detail| {
+            echo(&body, endpoint, limits, id, detail)
+        })),
     }
 }
 
-fn read(body: &[u8], endpoint: &ExecEndpoint) -> Result<DataRequest, Rejection> {
-    let parsed = json::parse(body).map_err(|error| Rejection::syntax(&error, body))?;
+fn read(
+    body: &[u8],
+    endpoint: &ExecEndpoint,
+    limits: DecodeLimits,
+) -> Result<DataRequest, Rejection> {
+    let parsed =
+        json::parse_request(body, limits).map_err(|error| Rejection::syntax(&error, body))?;
     let from = match endpoint {
         ExecEndpoint::FromBody => EndpointFrom::Body,
         ExecEndpoint::Fixed(exec_endpoint) => EndpointFrom::Path(exec_endpoint),
     };
-    json::read_request(&parsed, from).map_err(Rejection::Invalid)
+    json::read_request(parsed, from).map_err(|error| match error {
+        ReadError::Invalid(errors) => Rejection::Invalid(errors),
+        ReadError::TooLarge(exceeded) => Rejection::TooLarge(exceeded),
+    })
 }
 
 fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
     json::write_http(answer).map(json_reply).map_err(|error| {
+        let (status, detail) = match &error {
+            WriteError::Documents(DocumentsError::TooLarge(exceeded)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, exceeded.to_string())
+            }
+            error => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        };
         tracing::error!(request_id, error = %with_causes(&error), "writing the answer failed");
         Rejection::Failed {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            detail: error.to_string(),
+            status,
+            detail,
             request_id,
         }
     })
@@ -55,13 +72,12 @@ fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection
 fn reject(
     error: &GatewayError,
     request_id: String,
-    body: &[u8],
-    endpoint: &ExecEndpoint,
+    echo: impl FnOnce(String, &str) -> Result<Vec<u8>, Rejection>,
 ) -> Rejection {
     let (status, detail) = (error.http_status(), error.detail());
     match error.code() {
         ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => {
-            let echo = echo(body, endpoint, request_id, &detail);
+            let echo = echo(request_id, &detail);
             echo.map_or_else(
                 |rejection| rejection,
                 |echo| Rejection::Unreachable { status, echo },
@@ -87,10 +103,11 @@ fn reject(
 fn echo(
     body: &[u8],
     endpoint: &ExecEndpoint,
+    limits: DecodeLimits,
     request_id: String,
     detail: &str,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut request = read(body, endpoint)?;
+    let mut request = read(body, endpoint, limits)?;
     request.header.request_id = request_id;
     Ok(json::write_failed_request(&request, detail))
 }

@@ -1,7 +1,10 @@
 //! Writes rejected and failed requests as FastAPI does: a status and a JSON body.
 
 use axum::response::{IntoResponse, Response};
-use flowgate_proto::json::{FieldError, Loc, SyntaxError, SyntaxErrorKind};
+use flowgate_proto::{
+    LimitExceeded,
+    json::{FieldError, Loc, SyntaxError, SyntaxErrorKind},
+};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -20,6 +23,8 @@ pub(super) enum Rejection {
     BodyTooLarge {
         limit: usize,
     },
+    /// The documents exceed a limit.
+    TooLarge(LimitExceeded),
     /// The `content-encoding` is not supported.
     UnsupportedEncoding {
         encoding: String,
@@ -68,6 +73,7 @@ impl Rejection {
     /// The body is not valid JSON.
     pub(super) fn syntax(error: &SyntaxError, body: &[u8]) -> Self {
         match (error.kind, std::str::from_utf8(body)) {
+            (SyntaxErrorKind::TooLarge(exceeded), _) => Self::TooLarge(exceeded),
             (SyntaxErrorKind::Grammar, Ok(text)) => {
                 Self::Invalid(vec![FieldError::from_syntax_error(error, truncate(text))])
             }
@@ -94,6 +100,7 @@ impl IntoResponse for Rejection {
                 let detail = format!("the body is larger than the limit of {limit} bytes");
                 reply(StatusCode::PAYLOAD_TOO_LARGE, &detail)
             }
+            Self::TooLarge(exceeded) => reply(StatusCode::PAYLOAD_TOO_LARGE, &exceeded.to_string()),
             Self::UnsupportedEncoding { encoding } => unsupported_encoding(&encoding),
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,

@@ -2,9 +2,9 @@
 
 use axum::extract::ws::{CloseFrame, Message};
 use flowgate_proto::{
-    DataRequest,
+    DataRequest, DecodeLimits, DocumentsError,
     jina::StatusProto,
-    json::{self, JsonStyle},
+    json::{self, JsonStyle, WriteError},
 };
 use prost::Message as _;
 use tokio_tungstenite::tungstenite;
@@ -17,9 +17,9 @@ use crate::error::MAX_CLOSE_REASON_BYTES;
 
 impl Subprotocol {
     /// Reads a frame from the client.
-    pub(super) fn read(self, frame: &Message) -> Result<Input, Close> {
+    pub(super) fn read(self, frame: &Message, limits: DecodeLimits) -> Result<Input, Close> {
         match (self, frame) {
-            (Self::Json, Message::Text(text)) => subprotocol::read_json(text.as_bytes()),
+            (Self::Json, Message::Text(text)) => subprotocol::read_json(text.as_bytes(), limits),
             (Self::Bytes, Message::Binary(bytes)) => subprotocol::read_bytes(bytes),
             (Self::Json, Message::Binary(_)) => Err(Close::wrong_frame_type(
                 "binary frame in a JSON session: offer the subprotocol `bytes` to send protobuf",
@@ -38,7 +38,12 @@ impl Subprotocol {
             Self::Bytes => Ok(Message::Binary(answer.encode_to_vec().into())),
             Self::Json => json::write_websocket(answer)
                 .map(|text| Message::Text(text.into()))
-                .map_err(|error| Close::internal(&error.to_string())),
+                .map_err(|error| match error {
+                    WriteError::Documents(DocumentsError::TooLarge(exceeded)) => {
+                        Close::too_large(&exceeded.to_string())
+                    }
+                    error => Close::internal(&error.to_string()),
+                }),
         }
     }
 

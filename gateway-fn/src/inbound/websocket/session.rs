@@ -123,7 +123,7 @@ impl Session {
             Some(Ok(_)) if work.pending_close.is_some() => return Ok(None),
             Some(Ok(frame)) => frame,
         };
-        match self.subprotocol.read(&frame) {
+        match self.subprotocol.read(&frame, self.gateway.decode_limits()) {
             Ok(Input::Request(request)) => work.waiting = Some(*request),
             Ok(Input::End) => work.pending_close = Some(Close::normal()),
             Ok(Input::Ignored) => {}

@@ -1,8 +1,8 @@
 //! Reads requests from messages of the subprotocols `json` and `bytes`, for the container's sockets and for API Gateway's.
 
 use flowgate_proto::{
-    DataRequest,
-    json::{self, EndpointFrom, FieldError, Json, Loc},
+    DataRequest, DecodeLimits,
+    json::{self, EndpointFrom, FieldError, Json, Loc, ReadError, RequestBody, SyntaxErrorKind},
 };
 use http::HeaderValue;
 use prost::Message as _;
@@ -39,30 +39,36 @@ impl Subprotocol {
 }
 
 /// Reads a JSON message.
-pub(crate) fn read_json(text: &[u8]) -> Result<Input, Close> {
-    read_body(&parse(text)?)
+pub(crate) fn read_json(text: &[u8], limits: DecodeLimits) -> Result<Input, Close> {
+    read_body(parse(text, limits)?)
 }
 
 /// Parses the text of a JSON message.
-pub(crate) fn parse(text: &[u8]) -> Result<Json, Close> {
-    json::parse(text).map_err(|error| Close::unreadable(&format!("invalid JSON: {error}")))
+pub(crate) fn parse(text: &[u8], limits: DecodeLimits) -> Result<RequestBody, Close> {
+    json::parse_request(text, limits).map_err(|error| match error.kind {
+        SyntaxErrorKind::TooLarge(exceeded) => Close::too_large(&exceeded.to_string()),
+        SyntaxErrorKind::Grammar | SyntaxErrorKind::Unreadable => {
+            Close::unreadable(&format!("invalid JSON: {error}"))
+        }
+    })
 }
 
 /// Reads a JSON message that has been parsed.
-pub(crate) fn read_body(body: &Json) -> Result<Input, Close> {
-    let Json::Object(members) = body else {
+pub(crate) fn read_body(body: RequestBody) -> Result<Input, Close> {
+    let Json::Object(members) = body.json() else {
         return Ok(Input::Ignored);
     };
     if members.is_empty() {
         return Ok(Input::End);
     }
     // Jina requires the key, so that a client that forgets `data` does not send a request without documents.
-    if body.get("data").is_none() {
+    if body.json().get("data").is_none() {
         return Err(Close::invalid("data: field required"));
     }
     match json::read_request(body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
-        Err(errors) => Err(Close::invalid(
+        Err(ReadError::TooLarge(exceeded)) => Err(Close::too_large(&exceeded.to_string())),
+        Err(ReadError::Invalid(errors)) => Err(Close::invalid(
             &errors.first().map(describe).unwrap_or_default(),
         )),
     }

@@ -1,6 +1,6 @@
 //! Parses a JSON string with its escapes, as Python's scanner does.
 
-use super::{ParseError, Parsed, Parser};
+use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 
 impl Parser<'_> {
     /// Parses a string, whose opening quote is next.
@@ -10,6 +10,9 @@ impl Parser<'_> {
         let mut text = String::new();
         loop {
             let end = self.find_plain_end()?;
+            // Twice, because a document has a copy of it.
+            let bytes = 2 * (end - self.offset + ALLOCATION_BYTES);
+            take(bytes, &mut self.budget)?;
             text.push_str(&self.text[self.offset..end]);
             self.offset = end + 1;
             match self.text.as_bytes().get(end) {

@@ -12,7 +12,7 @@ use crate::{
 fn with_array(array: NdArrayProto) -> DataRequest {
     let document = DocumentProto {
         id: "a".to_owned(),
-        content: Some(DocumentContent::Tensor(array)),
+        content: Some(DocumentContent::Tensor(Box::new(array))),
         ..Default::default()
     };
     DataRequest {
@@ -88,7 +88,8 @@ fn unsigned_integers_keep_their_digits() {
         .into_iter()
         .flat_map(u64::to_le_bytes)
         .collect();
-    let expected = Json::List(vec![Json::BigInt(u64::MAX.to_string()), Json::Int(1)]);
+    let items = [Json::BigInt(u64::MAX.to_string().into()), Json::Int(1)];
+    let expected = Json::List(items.into());
     let answer = numpy("<u8", &[2], &bytes);
     assert_eq!(first_document(&answer).get("tensor"), Some(&expected));
 }
@@ -148,11 +149,11 @@ fn sparse(class: &str, indices: &[i64], values: &[f32], shape: &[u32]) -> DataRe
     };
     with_array(NdArrayProto {
         cls_name: class.to_owned(),
-        content: Some(Content::Sparse(SparseNdArrayProto {
+        content: Some(Content::Sparse(Box::new(SparseNdArrayProto {
             indices: Some(dense("<i8", &[], &indices)),
             values: Some(dense("<f4", &[], &values)),
             shape: shape.to_vec(),
-        })),
+        }))),
         parameters: Some(Struct {
             fields: [("sparse_format".to_owned(), format)].into(),
         }),
@@ -207,10 +208,10 @@ fn the_zeros_filled_in_for_one_request_are_limited() {
         .collect();
     crate::normalize_all(&mut documents);
     let filled = documents.iter().filter(|document| match &document.content {
-        Some(DocumentContent::Tensor(NdArrayProto {
-            content: Some(Content::Dense(dense)),
-            ..
-        })) => !dense.buffer.is_empty(),
+        Some(DocumentContent::Tensor(array)) => match &array.content {
+            Some(Content::Dense(dense)) => !dense.buffer.is_empty(),
+            _ => false,
+        },
         _ => false,
     });
     assert_eq!(filled.count(), 2, "of 8 MiB each");

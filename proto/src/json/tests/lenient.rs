@@ -3,12 +3,23 @@
 
 use super::*;
 use crate::{
-    Timestamp,
+    DecodeLimits, Timestamp,
     jina::{JinaInfoProto, RouteProto, StatusProto, status_proto::ExceptionProto},
 };
 
 fn read(body: &str) -> Result<DataRequest, Vec<FieldError>> {
-    read_request(&json(body), EndpointFrom::Body)
+    let whole = invalid(read_request(json(body), EndpointFrom::Body));
+    let parsed = parse_request(body.as_bytes(), DecodeLimits::default()).expect("JSON");
+    let converted = invalid(read_request(parsed, EndpointFrom::Body));
+    assert_eq!(whole.as_ref().err(), converted.as_ref().err());
+    converted
+}
+
+fn invalid<T>(result: Result<T, ReadError>) -> Result<T, Vec<FieldError>> {
+    result.map_err(|error| match error {
+        ReadError::Invalid(errors) => errors,
+        ReadError::TooLarge(exceeded) => panic!("{exceeded}"),
+    })
 }
 
 /// Returns `loc`, joined with dots, and the type of each error.
@@ -164,7 +175,7 @@ fn at_most_a_thousand_errors_are_reported_for_each_form_of_data() {
 
 #[test]
 fn a_lone_surrogate_is_replaced() {
-    assert_eq!(json(r#""a\ud800b""#), Json::String("a\u{fffd}b".to_owned()));
+    assert_eq!(json(r#""a\ud800b""#), Json::String("a\u{fffd}b".into()));
 }
 
 #[test]
@@ -182,7 +193,7 @@ fn bytes_that_are_not_utf8_are_unreadable() {
 #[test]
 fn the_endpoint_of_a_route_overrides_the_body() {
     let body = json(r#"{"exec_endpoint":[],"execEndpoint":null}"#);
-    let request = read_request(&body, EndpointFrom::Path("/index")).expect("valid");
+    let request = read_request(body, EndpointFrom::Path("/index")).expect("valid");
     assert_eq!(request.exec_endpoint(), Some("/index"));
 }
 

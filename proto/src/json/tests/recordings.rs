@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
 
 use super::*;
-use crate::{DataRequest, docarray::DocumentArrayProto, normalize_all};
+use crate::{DataRequest, DecodeLimits, docarray::DocumentArrayProto, normalize_all};
 
 /// Responses of the vectors `http/*` and `ws/*`, by their names.
 const ANSWERS: &str = include_str!("../testdata/answers.json");
@@ -55,10 +55,11 @@ fn bodies_are_accepted_and_rejected_as_recorded() {
 
 /// Returns the response of a Flow without Executors.
 fn respond(body: &str) -> Json {
-    let errors = match parse(body.as_bytes()) {
-        Ok(value) => match read_request(&value, EndpointFrom::Body) {
+    let errors = match parse_request(body.as_bytes(), DecodeLimits::default()) {
+        Ok(body) => match read_request(body, EndpointFrom::Body) {
             Ok(request) => return echo(&request),
-            Err(errors) => errors,
+            Err(ReadError::Invalid(errors)) => errors,
+            Err(ReadError::TooLarge(exceeded)) => panic!("{exceeded}"),
         },
         Err(error) => vec![without_doc(FieldError::from_syntax_error(&error, body))],
     };
@@ -77,12 +78,13 @@ fn echo(request: &DataRequest) -> Json {
     let written = write_http(request).expect("a request that was read can be written");
     let written = parse(&written).expect("what we write is JSON");
     let endpoint = written.get("header").and_then(|h| h.get("execEndpoint"));
-    let get = |key: &str| (key.to_owned(), written.get(key).expect(key).clone());
-    Json::Object(vec![
-        ("execEndpoint".to_owned(), endpoint.expect("a key").clone()),
+    let get = |key: &str| (key.into(), written.get(key).expect(key).clone());
+    let entries = [
+        ("execEndpoint".into(), endpoint.expect("a key").clone()),
         get("parameters"),
         get("data"),
-    ])
+    ];
+    Json::Object(entries.into())
 }
 
 #[test]
@@ -132,15 +134,18 @@ fn syntax_errors_have_the_positions_of_python() {
             panic!("expected a pair");
         };
         let body = row[0].as_str().expect("a text");
+        let parsed = parse_request(body.as_bytes(), DecodeLimits::default());
+        assert_eq!(parsed.err(), parse(body.as_bytes()).err());
         let actual = parse(body.as_bytes()).map_or_else(
             |error| {
                 let number = |n: usize| Json::Int(n as i64);
-                Json::List(vec![
-                    Json::String(error.message),
+                let items = [
+                    Json::String(error.message.into()),
                     number(error.pos),
                     number(error.line),
                     number(error.column),
-                ])
+                ];
+                Json::List(items.into())
             },
             |_| Json::Null,
         );

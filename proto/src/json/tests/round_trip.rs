@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 use crate::{
-    DataRequest, Kind, Struct, Timestamp, Value,
+    DataRequest, DecodeLimits, Kind, Struct, Timestamp, Value,
     docarray::{
         DenseNdArrayProto, DocumentProto, NamedScoreProto, NdArrayProto, SparseNdArrayProto,
         document_proto::Content, nd_array_proto,
@@ -32,8 +32,8 @@ proptest! {
     fn documents_of_a_response_are_read_as_a_request(response in response()) {
         let written = parse(&write_http(&response).expect("no arrays")).expect("JSON");
         let data = written.get("data").expect("documents").clone();
-        let body = Json::Object(vec![("data".to_owned(), data)]);
-        let request = read_request(&body, EndpointFrom::Body).expect("valid");
+        let body = Json::Object([("data".into(), data)].into());
+        let request = read_request(body, EndpointFrom::Body).expect("valid");
         let mut sent = response.documents.into_vec().expect("decoded");
         sent.iter_mut().for_each(without_empty_scores);
         prop_assert_eq!(request.documents.into_vec().expect("decoded"), sent);
@@ -43,7 +43,7 @@ proptest! {
     fn arrays_survive_a_round_trip(array in array()) {
         let document = DocumentProto {
             id: "a".to_owned(),
-            embedding: Some(array),
+            embedding: Some(Box::new(array)),
             ..Default::default()
         };
         let response = DataRequest { documents: vec![document].into(), ..Default::default() };
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn any_array_is_written_or_rejected(array in any_array()) {
         let document = DocumentProto {
-            content: Some(Content::Tensor(array)),
+            content: Some(Content::Tensor(Box::new(array))),
             ..Default::default()
         };
         let response = DataRequest { documents: vec![document].into(), ..Default::default() };
@@ -75,17 +75,19 @@ proptest! {
     #[test]
     fn any_text_like_json_is_read_or_rejected(text in r#"[\[\]{}",:0-9eE.+\-\\u\n NIatrue\u{e9}]{0,60}"#) {
         if let Ok(value) = parse(text.as_bytes()) {
-            let _ = read_request(&value, EndpointFrom::Body);
             let _ = read_response(&value);
+            let parsed = parse_request(text.as_bytes(), DecodeLimits::default()).expect("JSON");
+            let converted = read_request(parsed, EndpointFrom::Body);
+            prop_assert_eq!(read_request(value, EndpointFrom::Body).err(), converted.err());
         }
     }
 
     #[test]
     fn any_value_is_a_request_or_rejected(value in any_json()) {
         for key in ["data", "parameters", "header", "routes", "exec_endpoint"] {
-            let body = Json::Object(vec![(key.to_owned(), value.clone())]);
+            let body = Json::Object([(key.into(), value.clone())].into());
             let _ = read_response(&body);
-            if let Ok(request) = read_request(&body, EndpointFrom::Body) {
+            if let Ok(request) = read_request(body, EndpointFrom::Body) {
                 write_http(&request).expect("a request that was read can be written");
             }
         }
@@ -382,7 +384,7 @@ fn any_array() -> impl Strategy<Value = NdArrayProto> {
     });
     let content = prop_oneof![
         any_dense().prop_map(nd_array_proto::Content::Dense),
-        sparse.prop_map(nd_array_proto::Content::Sparse),
+        sparse.prop_map(|sparse| nd_array_proto::Content::Sparse(Box::new(sparse))),
     ];
     let class = proptest::sample::select(vec!["numpy", "list", "torch", "tensorflow", "", "x"]);
     (class, option::of(content)).prop_map(|(class, content)| NdArrayProto {
@@ -398,8 +400,11 @@ fn any_json() -> impl Strategy<Value = Json> {
         any::<bool>().prop_map(Json::Bool),
         any::<i64>().prop_map(Json::Int),
         any::<f64>().prop_map(Json::Float),
-        "-?[1-9][0-9]{20,40}".prop_map(Json::BigInt),
-        prop_oneof![any::<String>(), ".{2}", "-?[0-9_.]{0,5}"].prop_map(Json::String),
+        "-?[1-9][0-9]{20,40}".prop_map(|digits| Json::BigInt(digits.into())),
+        prop_oneof![any::<String>(), ".{2}", "-?[0-9_.]{0,5}"]
+            .prop_map(|text| Json::String(text.into())),
+        vec(any::<i64>(), 1..4).prop_map(|items| Json::Ints(items.into())),
+        vec(any::<f64>(), 1..4).prop_map(|items| Json::Floats(items.into())),
     ];
     let keys = proptest::sample::select(vec![
         "id",
@@ -422,8 +427,9 @@ fn any_json() -> impl Strategy<Value = Json> {
     ]);
     leaf.prop_recursive(4, 32, 4, move |inner| {
         prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Json::List),
-            vec((keys.clone().prop_map(str::to_owned), inner), 0..4).prop_map(Json::Object),
+            vec(inner.clone(), 0..4).prop_map(|items| Json::List(items.into())),
+            vec((keys.clone().prop_map(Box::from), inner), 0..4)
+                .prop_map(|entries| Json::Object(entries.into())),
         ]
     })
 }

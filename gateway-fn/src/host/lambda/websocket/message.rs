@@ -6,7 +6,7 @@
 //! unambiguous.
 
 use base64::Engine as _;
-use flowgate_proto::{json::Json, limits};
+use flowgate_proto::{DecodeLimits, json::Json, limits};
 
 use super::{encode::BASE64, event::Event};
 use crate::inbound::websocket::{
@@ -90,17 +90,20 @@ impl Message {
         if text.is_empty() {
             return Err(Close::unreadable("the message is empty"));
         }
-        let body = subprotocol::parse(text.as_bytes())?;
-        let is_ping_action = body.get("action").and_then(Json::as_str) == Some("ping");
+        // API Gateway's limit for a message bounds its documents far below the default limits.
+        let body = subprotocol::parse(text.as_bytes(), DecodeLimits::default())?;
+        let json = body.json();
+        let is_ping_action = json.get("action").and_then(Json::as_str) == Some("ping");
         // A request may carry an `action` that chose its route.
-        if (is_ping_action || self.is_ping_route) && body.get("data").is_none() {
+        if (is_ping_action || self.is_ping_route) && json.get("data").is_none() {
             return Ok(Content::Ping(r#"{"action":"pong"}"#));
         }
-        let mut input = subprotocol::read_body(&body)?;
+        let id = clients_request_id(json).map(str::to_owned);
+        let mut input = subprotocol::read_body(body)?;
         if let Input::Request(request) = &mut input
-            && let Some(id) = clients_request_id(&body)
+            && let Some(id) = id
         {
-            id.clone_into(&mut request.header.request_id);
+            request.header.request_id = id;
         }
         Ok(Content::Input(input))
     }
