@@ -200,6 +200,8 @@ impl prost::Name for DataRequest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::docarray::DocumentProto;
 
@@ -251,6 +253,36 @@ mod tests {
             let shared: usize = shared.map(Bytes::len).sum();
             assert_eq!(shared, documents_len, "not copied");
             assert_eq!(written.into_bytes(), wire);
+        }
+    }
+
+    proptest! {
+        /// Whatever bytes come, cut in whatever way, they are read as when they come in one piece.
+        #[test]
+        fn pieces_are_read_as_the_whole(
+            wire in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..200),
+                // Mostly valid: fields with small numbers, and lengths that mostly hold.
+                proptest::collection::vec((1_u8..6, proptest::collection::vec(0_u8..32, 0..20)), 0..8)
+                    .prop_map(|fields| {
+                        let field = |(number, value): (u8, Vec<u8>)| {
+                            [vec![number << 3 | 2, u8::try_from(value.len()).unwrap_or_default()], value].concat()
+                        };
+                        fields.into_iter().flat_map(field).collect()
+                    }),
+            ],
+            size in 1_usize..50,
+        ) {
+            let pieces = wire.chunks(size).map(Bytes::copy_from_slice).collect();
+            let whole = DataRequest::decode(&wire[..]);
+            let read = DataRequest::from_chunks(pieces);
+            prop_assert_eq!(read.is_ok(), whole.is_ok());
+            if let (Ok(read), Ok(whole)) = (read, whole) {
+                prop_assert_eq!(read.documents.has_all_ids(), whole.documents.has_all_ids());
+                let written = read.clone().into_chunks(BytesMut::new()).into_bytes();
+                prop_assert_eq!(&written[..], &whole.encode_to_vec()[..]);
+                prop_assert_eq!(written.len(), read.encoded_len());
+            }
         }
     }
 

@@ -131,7 +131,8 @@ impl Http2 {
                     }
                 },
                 () = &mut stop => connection.graceful_shutdown(),
-                () = &mut pinging => connection.abrupt_shutdown(Reason::NO_ERROR),
+                // The client is gone: there is no other end to say goodbye to.
+                () = &mut pinging => return Ok(()),
                 () = &mut first_request, if !has_request => return Ok(()),
             }
         }

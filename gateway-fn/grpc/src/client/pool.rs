@@ -7,6 +7,7 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -47,8 +48,16 @@ enum Slot {
     Closed,
     /// One task opens the connection; calls that need it wait for the same result.
     Opening(Opening),
-    Open(SendRequest<Bytes>),
+    Open {
+        sender: SendRequest<Bytes>,
+        last_used: SystemTime,
+    },
 }
+
+/// A connection that was not used for this long is replaced. What is between the two ends may have forgotten it (balancers
+/// do after some minutes), or the process was frozen as a Lambda function: a call on it would break, and could not be
+/// repeated. By the time of day, because no other clock runs while a function is frozen.
+const MAX_IDLE: Duration = Duration::from_secs(60);
 
 impl Pool {
     /// Prepares about `connections` connections, at least one for each worker thread that calls. None is opened yet.
@@ -83,7 +92,7 @@ impl Pool {
         let result = opening.await;
         let mut slot = lock(slot);
         if matches!(&*slot, Slot::Opening(_)) {
-            *slot = result.clone().map_or(Slot::Closed, Slot::Open);
+            *slot = result.clone().map_or(Slot::Closed, Slot::open);
         }
         result
     }
@@ -91,12 +100,17 @@ impl Pool {
     /// Returns the open connection, or else the result of opening one, which has begun.
     fn open(&self, slot: &Mutex<Slot>) -> Result<SendRequest<Bytes>, Opening> {
         let mut slot = lock(slot);
-        match &*slot {
-            Slot::Open(sender) => {
+        match &mut *slot {
+            Slot::Open { sender, last_used } => {
                 let mut sender = sender.clone();
                 // A connection that has ended says so when it is polled.
                 let ready = poll_fn(|context| sender.poll_ready(context)).now_or_never();
-                if let Some(Ok(())) = ready {
+                let now = SystemTime::now();
+                let idle = now.duration_since(*last_used).unwrap_or_default();
+                if let Some(Ok(())) = ready
+                    && idle < MAX_IDLE
+                {
+                    *last_used = now;
                     return Ok(sender);
                 }
             }
@@ -126,6 +140,13 @@ impl Pool {
                 turn: AtomicUsize::new(0),
             }
         })
+    }
+}
+
+impl Slot {
+    fn open(sender: SendRequest<Bytes>) -> Self {
+        let last_used = SystemTime::now();
+        Self::Open { sender, last_used }
     }
 }
 
