@@ -1,11 +1,21 @@
 //! Sets up a program's log: text on a terminal, JSON on Lambda, filtered by `FLOWGATE_LOG` or Jina's `JINA_LOG_LEVEL`.
+//! Errors and names that come from peers may contain anything, so control characters are escaped in every line.
+
+mod escape;
 
 use std::io::IsTerminal as _;
 
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::{
-    filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
+
+use self::escape::{EscapedFields, EscapedJson};
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +44,40 @@ pub fn start(format: Format, env: &dyn Fn(&str) -> Option<String>) {
         print_warning(&warning);
     }
     let log = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer()
-        .with_ansi(use_colours(std::io::stderr().is_terminal(), env))
-        .with_writer(std::io::stderr);
     // Fails when a log is already set up, by a test for example; that one stays.
     let _ = match format {
-        Format::Human => log.with(lines).try_init(),
-        Format::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false);
-            log.with(lines).try_init()
+        Format::Human => {
+            let is_coloured = use_colours(std::io::stderr().is_terminal(), env);
+            log.with(text_lines(std::io::stderr, is_coloured))
+                .try_init()
         }
+        Format::Json => log.with(json_lines(std::io::stderr)).try_init(),
     };
+}
+
+fn text_lines<S>(
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    is_coloured: bool,
+) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fmt::layer()
+        .with_ansi(is_coloured)
+        .fmt_fields(EscapedFields)
+        .with_writer(writer)
+}
+
+fn json_lines<S>(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fmt::layer()
+        .with_ansi(false)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_writer(EscapedJson(writer))
 }
 
 /// Whether to colour log lines: on a terminal, unless `JINA_LOG_NO_COLOR` or `NO_COLOR` is set.
