@@ -92,20 +92,31 @@ impl Gateway {
     ///
     /// # Errors
     /// The same as [`Gateway::handle`]; a full Gateway is an error only when the deadline passes first.
-    pub async fn handle_in_turn(
+    pub fn handle_in_turn(
         &self,
         request: DataRequest,
         context: Context,
-    ) -> Result<DataRequest, GatewayError> {
+    ) -> impl Future<Output = Result<DataRequest, GatewayError>> + Send + use<> {
+        let gateway = self.clone();
+        // At once, so that the next `fair_share` counts this request.
+        let place = self.0.admission.try_enter();
         // In a task, because a client that does not read its answers keeps its requests from being polled, and they
         // must not hold their places meanwhile.
-        let gateway = self.clone();
-        let task = tokio::spawn(async move {
-            let place = gateway.wait_for_place(context.deadline).await?;
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let place = match place {
+                Some(place) => place,
+                None => gateway.wait_for_place(context.deadline).await?,
+            };
             gateway.run(place, request, context).await
-        });
-        let result = AbortOnDropHandle::new(task).await;
-        result.unwrap_or(Err(GatewayError::Internal))
+        }));
+        task.map(|result| result.unwrap_or(Err(GatewayError::Internal)))
+    }
+
+    /// Returns how many requests one connection may have in flight now: a share of the places that are free, so that however
+    /// many requests some connections send, there are places for others.
+    #[must_use]
+    pub fn fair_share(&self) -> usize {
+        self.0.admission.fair_share()
     }
 
     /// Checks that another request could be handled now, before its body is read.

@@ -7,6 +7,8 @@ pub mod executors;
 
 pub mod flow;
 
+pub mod frames;
+
 pub mod gate;
 
 pub mod golden;

@@ -42,4 +42,8 @@ mod tls;
 
 mod websocket;
 
+mod websocket_frames;
+
+mod websocket_limits;
+
 mod workers;

@@ -7,10 +7,16 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
+/// The requests that every connection may have in flight, so that a Gateway with a small limit does not serve its clients
+/// one request at a time.
+const MIN_FAIR_SHARE: usize = 8;
+
 /// The places for requests that may be handled at once.
 #[derive(Debug)]
 pub(super) struct Admission {
     limit: usize,
+    /// The percentage of the free places that one connection may take.
+    connection_share: usize,
     in_flight: AtomicUsize,
     freed: Notify,
 }
@@ -20,9 +26,10 @@ pub(super) struct Admission {
 pub(super) struct Place(Arc<Admission>);
 
 impl Admission {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize, connection_share: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
+            connection_share,
             in_flight: AtomicUsize::new(0),
             freed: Notify::new(),
         })
@@ -36,6 +43,17 @@ impl Admission {
     /// Whether all places are taken.
     pub(super) fn is_full(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) >= self.limit
+    }
+
+    /// Returns how many places one connection may hold now.
+    pub(super) fn fair_share(&self) -> usize {
+        if self.connection_share >= 100 {
+            return self.limit;
+        }
+        let free = self
+            .limit
+            .saturating_sub(self.in_flight.load(Ordering::Relaxed));
+        (free.saturating_mul(self.connection_share) / 100).max(MIN_FAIR_SHARE)
     }
 
     /// Takes a place if one is free.
@@ -83,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_requests_get_the_places_that_become_free() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 100);
         let first = admission.try_enter().expect("free");
         let second = admission.try_enter().expect("free");
         assert!(admission.try_enter().is_none());
@@ -97,5 +115,17 @@ mod tests {
         let ended = waiting.await;
         assert!(ended.iter().all(Result::is_ok));
         assert_eq!(admission.in_flight.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_connection_may_hold_a_share_of_the_free_places() {
+        let admission = Admission::new(400, 10);
+        assert_eq!(admission.fair_share(), 40);
+        let places: Vec<_> = (0..300).map(|_| admission.try_enter()).collect();
+        assert_eq!(admission.fair_share(), 10);
+        let more: Vec<_> = (0..100).map(|_| admission.try_enter()).collect();
+        assert_eq!(admission.fair_share(), MIN_FAIR_SHARE);
+        drop((places, more));
+        assert_eq!(Admission::new(400, 100).fair_share(), 400);
     }
 }

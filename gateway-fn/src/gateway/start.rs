@@ -77,11 +77,12 @@ impl Gateway {
             }
             deployments.push(deployment);
         }
+        let limits = config.gateway.limits;
         Ok(Self(Arc::new(Shared {
             graph: Arc::clone(&config.graph),
             known: Arc::new(known),
             deployments,
-            admission: Admission::new(config.gateway.limits.max_concurrent_requests),
+            admission: Admission::new(limits.max_concurrent_requests, limits.connection_share),
             decode_limits: config.gateway.limits.decode_limits(),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),

@@ -1,27 +1,33 @@
 //! Serves WebSocket clients with Jina's two subprotocols, `json` and `bytes`.
 
+mod call;
+
 pub(crate) mod close;
 
 mod frame;
+
+mod pace;
 
 mod session;
 
 pub(crate) mod subprotocol;
 
-use std::num::NonZeroUsize;
+mod work;
 
 use axum::{
     Router,
-    extract::{State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header},
     response::Response,
-    routing::get,
+    routing::any,
 };
 use flowgate_auth::layer;
 use flowgate_config::GatewayConfig;
+use flowgate_websocket::Upgraded;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{session::Session, subprotocol::Subprotocol};
+use self::{pace::MinPace, session::Session, subprotocol::Subprotocol, work::WorkLimits};
 use super::Services;
 use crate::gateway::Gateway;
 
@@ -67,12 +73,16 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
     let handshake = Handshake {
         gateway: services.gateway.clone(),
         sessions: sessions.clone(),
-        prefetch: config.prefetch,
+        limits: WorkLimits {
+            prefetch: config.prefetch,
+            max_unread_bytes: config.limits.max_unread_bytes,
+        },
+        min_pace: MinPace::DEFAULT,
         max_message_bytes: config.limits.max_message_bytes,
     };
     let routes = Router::new()
-        .route("/", get(data))
-        .route("/dry_run", get(dry_run))
+        .route("/", any(data))
+        .route("/dry_run", any(dry_run))
         .fallback(async || StatusCode::FORBIDDEN)
         .with_state(handshake);
     layer::protect_websocket(routes, &services.auth)
@@ -83,60 +93,51 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
 struct Handshake {
     gateway: Gateway,
     sessions: Sessions,
-    prefetch: Option<NonZeroUsize>,
+    limits: WorkLimits,
+    min_pace: MinPace,
     max_message_bytes: usize,
 }
 
-async fn data(
-    State(handshake): State<Handshake>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    handshake.accept(&headers, upgrade, Session::serve_data)
+async fn data(State(handshake): State<Handshake>, request: Request) -> Response {
+    handshake.accept(request, Session::serve_data)
 }
 
-async fn dry_run(
-    State(handshake): State<Handshake>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    handshake.accept(&headers, upgrade, Session::serve_dry_run)
+async fn dry_run(State(handshake): State<Handshake>, request: Request) -> Response {
+    handshake.accept(request, Session::serve_dry_run)
 }
 
 impl Handshake {
     /// Answers the handshake without naming a subprotocol, as Jina does: its Python client offers `bytes` only as a signal
     /// and expects no choice.
     fn accept<S>(
-        &self,
-        headers: &HeaderMap,
-        upgrade: WebSocketUpgrade,
-        serve: impl FnOnce(Session) -> S + Send + 'static,
+        self,
+        mut request: Request,
+        serve: impl FnOnce(Session<Upgraded>) -> S + Send + 'static,
     ) -> Response
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let subprotocol = Subprotocol::from_header(headers.get(header::SEC_WEBSOCKET_PROTOCOL));
-        let Self {
-            gateway,
-            sessions,
-            prefetch,
-            max_message_bytes,
-        } = self.clone();
-        let token = sessions.open.token();
-        upgrade
-            .max_message_size(max_message_bytes)
-            .max_frame_size(max_message_bytes)
-            .on_upgrade(async move |socket| {
-                let stopping = sessions.stopping.clone();
-                serve(Session {
+        let (response, upgrade) = match flowgate_websocket::accept(&mut request) {
+            Ok(accepted) => accepted,
+            Err(error) => return error.response().map(Body::from),
+        };
+        let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+        let subprotocol = Subprotocol::from_header(offered);
+        let token = self.sessions.open.token();
+        tokio::spawn(async move {
+            if let Some(socket) = upgrade.into_socket(self.max_message_bytes).await {
+                let session = Session {
                     socket,
                     subprotocol,
-                    gateway,
-                    prefetch,
-                    stopping,
-                })
-                .await;
-                drop(token);
-            })
+                    gateway: self.gateway,
+                    limits: self.limits,
+                    min_pace: self.min_pace,
+                    stopping: self.sessions.stopping,
+                };
+                serve(session).await;
+            }
+            drop(token);
+        });
+        response.map(|()| Body::empty())
     }
 }

@@ -232,6 +232,12 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
                 default.max_concurrent_requests,
             ),
             max_bytes_in_flight,
+            connection_share: count("connection_share", 100, default.connection_share),
+            max_unread_bytes: count(
+                "max_unread_bytes",
+                MAX_MESSAGE_BYTES,
+                default.max_unread_bytes,
+            ),
             max_connections: count("max_connections", MAX_CONCURRENCY, default.max_connections),
             connections_per_replica: NonZeroUsize::new(connections_per_replica)
                 .unwrap_or(default.connections_per_replica),

@@ -88,6 +88,8 @@ struct NormalizedLimits {
     max_concurrent_requests: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes_in_flight: Option<usize>,
+    connection_share: usize,
+    max_unread_bytes: usize,
     max_connections: usize,
     connections_per_replica: usize,
 }
@@ -272,6 +274,8 @@ impl From<Limits> for NormalizedLimits {
             max_decoded_bytes: limits.max_decoded_bytes,
             max_concurrent_requests: limits.max_concurrent_requests,
             max_bytes_in_flight: limits.max_bytes_in_flight,
+            connection_share: limits.connection_share,
+            max_unread_bytes: limits.max_unread_bytes,
             max_connections: limits.max_connections,
             connections_per_replica: limits.connections_per_replica.get(),
         }

@@ -271,6 +271,8 @@ fn limits_have_upper_bounds() {
         ("max_documents", 4_294_967_295),
         ("max_decoded_bytes", 1 << 40),
         ("max_concurrent_requests", 1_000_000),
+        ("connection_share", 100),
+        ("max_unread_bytes", 4_294_967_295),
         ("max_connections", 1_000_000),
         ("connections_per_replica", 64),
     ] {

@@ -1,25 +1,23 @@
-//! Translates between axum's WebSocket frames and the messages of the two subprotocols.
+//! Translates between messages of a WebSocket and the requests and answers of the two subprotocols.
 
-use axum::extract::ws::{CloseFrame, Message};
 use flowgate_proto::{
     DataRequest, DecodeLimits, DocumentsError,
     jina::StatusProto,
     json::{self, JsonStyle, WriteError},
 };
+use flowgate_websocket::{Message, ReceiveError};
 use prost::Message as _;
-use tokio_tungstenite::tungstenite;
 
 use super::{
     close::Close,
     subprotocol::{self, Input, Subprotocol},
 };
-use crate::error::MAX_CLOSE_REASON_BYTES;
 
 impl Subprotocol {
-    /// Reads a frame from the client.
-    pub(super) fn read(self, frame: &Message, limits: DecodeLimits) -> Result<Input, Close> {
-        match (self, frame) {
-            (Self::Json, Message::Text(text)) => subprotocol::read_json(text.as_bytes(), limits),
+    /// Reads a message from the client.
+    pub(super) fn read(self, message: &Message, limits: DecodeLimits) -> Result<Input, Close> {
+        match (self, message) {
+            (Self::Json, Message::Text(text)) => subprotocol::read_json(text, limits),
             (Self::Bytes, Message::Binary(bytes)) => subprotocol::read_bytes(bytes),
             (Self::Json, Message::Binary(_)) => Err(Close::wrong_frame_type(
                 "binary frame in a JSON session: offer the subprotocol `bytes` to send protobuf",
@@ -27,7 +25,7 @@ impl Subprotocol {
             (Self::Bytes, Message::Text(_)) => Err(Close::wrong_frame_type(
                 "text frame in a session of the subprotocol `bytes`",
             )),
-            // axum answers pings, and the session handles close frames before it calls this.
+            // The session handles control frames before it calls this.
             (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Ok(Input::Ignored),
         }
     }
@@ -56,26 +54,18 @@ impl Subprotocol {
     }
 }
 
-/// Maps the errors of reading a frame. A client that has disconnected never receives the close frame.
-impl From<axum::Error> for Close {
-    fn from(error: axum::Error) -> Self {
-        let error = error.into_inner();
-        match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(error)) => Self::too_large(&error.to_string()),
-            Some(tungstenite::Error::Utf8(_)) => {
-                Self::unreadable("the text frame is not valid UTF-8")
-            }
-            _ => Self::protocol_error(&error.to_string()),
+impl From<ReceiveError> for Close {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Protocol(reason) => Self::protocol_error(reason),
+            ReceiveError::InvalidText => Self::unreadable(&error.to_string()),
+            ReceiveError::TooLarge { .. } => Self::too_large(&error.to_string()),
         }
     }
 }
 
-impl From<Close> for Message {
-    fn from(Close { code, mut reason }: Close) -> Self {
-        reason.truncate(reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES));
-        Self::Close(Some(CloseFrame {
-            code,
-            reason: reason.into(),
-        }))
+impl From<Close> for flowgate_websocket::Close {
+    fn from(Close { code, reason }: Close) -> Self {
+        Self { code, reason }
     }
 }

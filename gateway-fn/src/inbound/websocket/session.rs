@@ -1,189 +1,297 @@
-//! Serves one WebSocket from handshake to close: reads frames and sends answers as they complete.
+//! Serves one WebSocket from handshake to close: reads messages and sends answers as they complete.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use flowgate_proto::{DataRequest, Documents};
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, interval_at};
+use flowgate_websocket::{Disconnected, Message, Received, Socket};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    call::{self, Begun, Outcome, payload_bytes},
     close::Close,
-    subprotocol::{Input, Subprotocol},
+    pace::{MinPace, Pace},
+    subprotocol::Subprotocol,
+    work::{Work, WorkLimits},
 };
-use crate::{context::Context, error::GatewayError, gateway::Gateway};
+use crate::gateway::Gateway;
 
-/// How long a client may take to answer a close frame before the connection is dropped.
+/// How long a client may take to answer a close frame, or to close after its own, before the connection is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client is read on after a message that is too large or cannot be read, so that the close frame arrives. As
+/// long as an HTTP/1 connection lingers.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The interval between pings. A client that sends nothing for two intervals, not even a pong, has disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
 
-/// How long a client may take to receive a frame before it is treated as disconnected.
-const SEND_TIMEOUT: Duration = Duration::from_secs(90);
+/// The most answers that are collected before they are sent together.
+const MAX_BATCH: usize = 32;
 
 /// An open WebSocket.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) socket: WebSocket,
+pub(super) struct Session<I> {
+    pub(super) socket: Socket<I>,
     pub(super) subprotocol: Subprotocol,
     pub(super) gateway: Gateway,
-    /// The limit of requests in flight; one more is read and waits.
-    pub(super) prefetch: Option<NonZeroUsize>,
+    pub(super) limits: WorkLimits,
+    pub(super) min_pace: MinPace,
     pub(super) stopping: CancellationToken,
 }
 
-type Call = BoxFuture<'static, Result<DataRequest, GatewayError>>;
-
-/// The client has disconnected, so no close frame is sent.
-struct Disconnected;
-
-/// The requests of a session that have no answer yet.
-#[derive(Default)]
-struct Work {
-    calls: FuturesUnordered<Call>,
-    /// A request above the limit. No more frames are read until it starts.
-    waiting: Option<DataRequest>,
-    /// How to close once every request is answered; set when the input has ended.
-    pending_close: Option<Close>,
+/// How a session ends.
+enum Ending {
+    /// The client has disconnected, so no close frame is sent.
+    Disconnected,
+    /// The client does not read its answers, so it would not read a close frame either.
+    TooSlow,
+    /// The client has sent a close frame.
+    ByClient(Received),
+    /// The client has sent something that is not a valid frame.
+    Invalid(Received, Close),
+    /// The session is over for another reason.
+    Close(Close),
 }
 
-impl Session {
+/// Since when a client has been silent, and when to ask whether it is still there.
+struct Liveness {
+    last_activity: Instant,
+    pings: Interval,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     /// Serves requests until the client ends its input or disconnects, or a request fails.
-    pub(super) async fn serve_data(mut self) {
-        if let Ok(close) = self.serve().await {
-            self.close(close).await;
+    pub(super) async fn serve_data(self) {
+        self.run(Work::new()).await;
+    }
+
+    /// Sends the outcome of a dry run without waiting for a message.
+    pub(super) async fn serve_dry_run(self) {
+        let dry_run = call::begin_dry_run(&self.gateway, self.subprotocol);
+        self.run(Work::only(dry_run)).await;
+    }
+
+    async fn run(mut self, work: Work) {
+        let mut pace = Pace::new(self.min_pace);
+        let mut ending = self.serve(work, &mut pace).await;
+        if let Ending::Close(close) = ending {
+            ending = self.drain(close, &mut pace).await;
+        }
+        let (close, last, timeout) = match ending {
+            Ending::Disconnected => return,
+            Ending::TooSlow => {
+                let unread_bytes = self.socket.unsent_bytes();
+                tracing::info!(
+                    unread_bytes,
+                    "WebSocket dropped: the client does not read its answers"
+                );
+                return;
+            }
+            Ending::ByClient(last) => {
+                let answer = match &last {
+                    Received::Close(close) => close.clone(),
+                    Received::Message(_) | Received::Alive | Received::Invalid(_) => None,
+                };
+                // Nobody waits for answers any more.
+                self.socket.discard_unsent();
+                (answer, Some(last), CLOSE_TIMEOUT)
+            }
+            Ending::Invalid(last, close) => (Some(close.into()), Some(last), LINGER_TIMEOUT),
+            Ending::Close(close) => (Some(close.into()), None, CLOSE_TIMEOUT),
+        };
+        let Self {
+            socket, stopping, ..
+        } = self;
+        let stop = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+        };
+        let is_closed = tokio::select! {
+            is_closed = socket.close(close, last.as_ref(), timeout) => is_closed,
+            () = stop => false,
+        };
+        if !is_closed {
+            tracing::debug!("the client did not close its side of the WebSocket in time");
         }
     }
 
-    /// Sends the outcome of a dry run without waiting for a frame.
-    pub(super) async fn serve_dry_run(mut self) {
-        let close = match self
-            .gateway
-            .try_dry_run(Documents::default(), Context::default())
-            .await
-        {
-            Ok(status) => match self.send(self.subprotocol.write_status(&status)).await {
-                Ok(()) => Close::normal(),
-                Err(Disconnected) => return,
-            },
-            Err(error) => Close::from(&error),
-        };
-        self.close(close).await;
-    }
-
-    async fn serve(&mut self) -> Result<Close, Disconnected> {
-        let mut work = Work::default();
-        let mut last_activity = Instant::now();
-        let mut pings = interval_at(last_activity + PING_INTERVAL, PING_INTERVAL);
+    /// Serves until the session ends. What is in flight then is cancelled.
+    async fn serve(&mut self, mut work: Work, pace: &mut Pace) -> Ending {
+        let mut liveness = Liveness::new();
         loop {
-            self.start_waiting(&mut work);
-            if let Some(close) = work.close_if_idle() {
-                return Ok(close);
+            if let Err(ending) = self.start_waiting(&mut work) {
+                return ending;
             }
-            tokio::select! {
+            if let Some(close) = work.close_if_idle() {
+                return Ending::Close(close);
+            }
+            let max_unsent_bytes = work.has_room().then_some(self.limits.max_unread_bytes / 2);
+            let step = tokio::select! {
                 Some(outcome) = work.calls.next() => {
-                    if let Some(close) = self.send_answer(outcome).await? {
-                        return Ok(close);
-                    }
-                    // A client that receives answers is connected, even if it sends nothing.
-                    last_activity = Instant::now();
+                    // A client that gets answers is connected, even if it sends nothing.
+                    liveness.note_activity();
+                    self.take_outcomes(outcome, &mut work)
                 }
-                frame = self.socket.recv(), if work.waiting.is_none() => {
-                    last_activity = Instant::now();
-                    if let Some(close) = self.receive(frame, &mut work)? {
-                        return Ok(close);
-                    }
+                received = self.socket.receive(max_unsent_bytes) => {
+                    liveness.note_activity();
+                    receive(received, &mut work)
                 }
                 () = self.stopping.cancelled(), if work.pending_close.is_none() => {
-                    work.pending_close = Some(Close::going_away());
+                    work.end_input(Close::going_away());
+                    Ok(())
                 }
-                _ = pings.tick() => {
-                    if work.waiting.is_none() && last_activity.elapsed() >= 2 * PING_INTERVAL {
-                        return Err(Disconnected);
+                _ = liveness.pings.tick() => {
+                    // A client that is held up, or has yet to read what came before a ping, cannot be expected to answer.
+                    let is_held_up = !work.has_room() || self.socket.unsent_bytes() > 0;
+                    liveness.check(is_held_up).map(|()| self.ping())
+                }
+                () = pace.tick() => {
+                    self.check_pace(pace)
+                }
+            };
+            if let Err(ending) = step {
+                return ending;
+            }
+        }
+    }
+
+    /// Sends the answers that are queued, for as long as the client reads them.
+    async fn drain(&mut self, close: Close, pace: &mut Pace) -> Ending {
+        let max_unsent_bytes = Some(self.limits.max_unread_bytes / 2);
+        loop {
+            let step = tokio::select! {
+                drained = self.socket.drain(max_unsent_bytes) => match drained {
+                    Ok(None) => return Ending::Close(close),
+                    Ok(Some(Received::Message(_) | Received::Alive)) => Ok(()),
+                    Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
+                    Ok(Some(last @ Received::Invalid(error))) => {
+                        Err(Ending::Invalid(last, Close::from(error)))
                     }
-                    self.send(Message::Ping(Bytes::new())).await?;
-                }
+                    Err(Disconnected) => Err(Ending::Disconnected),
+                },
+                () = pace.tick() => self.check_pace(pace),
+            };
+            if let Err(ending) = step {
+                return ending;
             }
         }
     }
 
-    /// Handles a frame. After the end of input, frames are still read, to answer pings and to notice a disconnect, but
-    /// data in them is ignored.
-    fn receive(
-        &self,
-        frame: Option<Result<Message, axum::Error>>,
-        work: &mut Work,
-    ) -> Result<Option<Close>, Disconnected> {
-        let frame = match frame {
-            None | Some(Ok(Message::Close(_))) => return Err(Disconnected),
-            Some(Err(error)) => return Ok(Some(Close::from(error))),
-            Some(Ok(_)) if work.pending_close.is_some() => return Ok(None),
-            Some(Ok(frame)) => frame,
-        };
-        match self.subprotocol.read(&frame, self.gateway.decode_limits()) {
-            Ok(Input::Request(request)) => work.waiting = Some(*request),
-            Ok(Input::End) => work.pending_close = Some(Close::normal()),
-            Ok(Input::Ignored) => {}
-            Err(close) => return Ok(Some(close)),
-        }
-        Ok(None)
-    }
-
-    /// Starts the waiting request if the limit allows it.
-    fn start_waiting(&self, work: &mut Work) {
-        let has_room = self
-            .prefetch
-            .is_none_or(|limit| work.calls.len() < limit.get());
-        if let Some(request) = work.waiting.take_if(|_| has_room) {
-            let gateway = self.gateway.clone();
-            work.calls.push(
-                async move { gateway.handle_in_turn(request, Context::default()).await }.boxed(),
-            );
+    fn check_pace(&self, pace: &mut Pace) -> Result<(), Ending> {
+        match pace.is_too_slow(self.socket.sent_bytes(), self.socket.unsent_bytes()) {
+            true => Err(Ending::TooSlow),
+            false => Ok(()),
         }
     }
 
-    /// Sends an answer, or returns how to close if the request failed.
-    async fn send_answer(
-        &mut self,
-        outcome: Result<DataRequest, GatewayError>,
-    ) -> Result<Option<Close>, Disconnected> {
-        let frame = match outcome {
-            Ok(answer) => self.subprotocol.write(&answer),
-            Err(error) => Err(Close::from(&error)),
-        };
-        match frame {
-            Ok(frame) => self.send(frame).await.map(|()| None),
-            Err(close) => Ok(Some(close)),
+    /// Queues a ping, unless answers wait: then the client is not idle.
+    fn ping(&mut self) {
+        if self.socket.unsent_bytes() == 0 {
+            self.socket.push(Message::Ping(Bytes::new()));
         }
     }
 
-    async fn send(&mut self, frame: Message) -> Result<(), Disconnected> {
-        let sent = tokio::time::timeout(SEND_TIMEOUT, self.socket.send(frame)).await;
-        sent.map_err(|_| Disconnected)?.map_err(|_| Disconnected)
-    }
-
-    /// Sends a close frame and waits for the client's close frame; dropping the socket at once could lose the frame.
-    async fn close(mut self, close: Close) {
-        let handshake = async {
-            if self.send(close.into()).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.recv().await {}
+    /// Starts the messages that wait, as far as the limits allow it.
+    fn start_waiting(&mut self, work: &mut Work) -> Result<(), Ending> {
+        loop {
+            let (share, unread_bytes) = (self.gateway.fair_share(), self.socket.unsent_bytes());
+            let Some(message) = work.next_message(self.limits, share, unread_bytes) else {
+                return Ok(());
+            };
+            match call::begin(&self.gateway, self.subprotocol, message) {
+                Begun::Call(call) => work.calls.push(call),
+                Begun::Done(outcome) => self.take_outcome(outcome, work)?,
             }
-        };
-        if tokio::time::timeout(CLOSE_TIMEOUT, handshake)
-            .await
-            .is_err()
-        {
-            tracing::debug!("the client did not answer the close frame");
+        }
+    }
+
+    /// Takes the outcome of a call, and those of others that are ready too: their answers are sent together.
+    fn take_outcomes(&mut self, first: Outcome, work: &mut Work) -> Result<(), Ending> {
+        self.take_outcome(first, work)?;
+        for _ in 1..MAX_BATCH {
+            match work.calls.next().now_or_never() {
+                Some(Some(outcome)) => self.take_outcome(outcome, work)?,
+                Some(None) | None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome, work: &mut Work) -> Result<(), Ending> {
+        match outcome {
+            Outcome::Answer(answer) => {
+                work.note_answer(payload_bytes(&answer));
+                self.socket.push(answer);
+                self.check_unread()
+            }
+            Outcome::Ignored => Ok(()),
+            Outcome::End => {
+                work.end_input_here(Close::normal());
+                Ok(())
+            }
+            Outcome::Failed(close) => Err(Ending::Close(close)),
+        }
+    }
+
+    /// Ends the session if too many bytes of answers wait. A single answer may be larger.
+    fn check_unread(&mut self) -> Result<(), Ending> {
+        let limit = self.limits.max_unread_bytes;
+        if self.socket.unsent_bytes() <= limit || self.socket.unsent_frames() <= 1 {
+            return Ok(());
+        }
+        self.socket.discard_unsent();
+        Err(Ending::Close(Close::invalid(&format!(
+            "more than {limit} bytes of answers wait to be read (max_unread_bytes)"
+        ))))
+    }
+}
+
+/// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
+/// disconnect, but data in them is ignored.
+fn receive(received: Result<Received, Disconnected>, work: &mut Work) -> Result<(), Ending> {
+    match received {
+        Err(Disconnected) => Err(Ending::Disconnected),
+        Ok(Received::Alive) => Ok(()),
+        Ok(Received::Message(message)) => {
+            work.enqueue(message);
+            Ok(())
+        }
+        Ok(last @ Received::Close(_)) => Err(Ending::ByClient(last)),
+        Ok(last @ Received::Invalid(error)) => Err(Ending::Invalid(last, Close::from(error))),
+    }
+}
+
+impl Liveness {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut pings = interval_at(now + PING_INTERVAL, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            last_activity: now,
+            pings,
+        }
+    }
+
+    fn note_activity(&mut self) {
+        self.last_activity = Instant::now();
+    }
+
+    /// Ends the session of a client that has been silent for too long, unless it is held up.
+    fn check(&mut self, is_held_up: bool) -> Result<(), Ending> {
+        if is_held_up {
+            self.note_activity();
+        }
+        match self.last_activity.elapsed() < 2 * PING_INTERVAL {
+            true => Ok(()),
+            false => Err(Ending::Disconnected),
         }
     }
 }
 
-impl Work {
-    fn close_if_idle(&mut self) -> Option<Close> {
-        let is_idle = self.calls.is_empty() && self.waiting.is_none();
-        self.pending_close.take_if(|_| is_idle)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Handles one message of a client: reads the request, sends it through the Flow, and writes the answer.
+
+use flowgate_proto::{DataRequest, Documents};
+use flowgate_websocket::Message;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use prost::Message as _;
+
+use super::{
+    close::Close,
+    subprotocol::{Input, Subprotocol},
+};
+use crate::{context::Context, gateway::Gateway};
+
+/// Messages up to this size are read and written by the thread that serves the connection; JSON of this size takes about
+/// half a millisecond. Larger ones go to the blocking pool, so that other connections need not wait.
+const MAX_INLINE_BYTES: usize = 64 << 10;
+
+/// What a message leads to.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The answer to its request.
+    Answer(Message),
+    /// The message had no meaning.
+    Ignored,
+    /// The client sends no more requests.
+    End,
+    /// The session must be closed.
+    Failed(Close),
+}
+
+/// A message that is being handled.
+pub(super) type Call = BoxFuture<'static, Outcome>;
+
+/// Whether a message needs more than a moment.
+pub(super) enum Begun {
+    /// It has been handled.
+    Done(Outcome),
+    /// It is being handled.
+    Call(Call),
+}
+
+/// Begins to handle a message.
+pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Message) -> Begun {
+    let limits = gateway.decode_limits();
+    if payload_bytes(&message) <= MAX_INLINE_BYTES {
+        return match subprotocol.read(&message, limits) {
+            Ok(Input::Request(request)) => {
+                Begun::Call(answer(gateway, subprotocol, *request).boxed())
+            }
+            other => Begun::Done(outcome_without_request(other)),
+        };
+    }
+    let gateway = gateway.clone();
+    let call = async move {
+        let read = tokio::task::spawn_blocking(move || subprotocol.read(&message, limits));
+        match read.await.unwrap_or_else(|_| Err(internal_error())) {
+            Ok(Input::Request(request)) => answer(&gateway, subprotocol, *request).await,
+            other => outcome_without_request(other),
+        }
+    };
+    Begun::Call(call.boxed())
+}
+
+/// Begins a dry run, whose answer is its status.
+pub(super) fn begin_dry_run(gateway: &Gateway, subprotocol: Subprotocol) -> Call {
+    let gateway = gateway.clone();
+    let dry_run = async move {
+        let status = gateway.try_dry_run(Documents::default(), Context::default());
+        match status.await {
+            Ok(status) => Outcome::Answer(subprotocol.write_status(&status)),
+            Err(error) => Outcome::Failed(Close::from(&error)),
+        }
+    };
+    dry_run.boxed()
+}
+
+fn outcome_without_request(input: Result<Input, Close>) -> Outcome {
+    match input {
+        Ok(Input::Request(_) | Input::Ignored) => Outcome::Ignored,
+        Ok(Input::End) => Outcome::End,
+        Err(close) => Outcome::Failed(close),
+    }
+}
+
+/// Sends a request through the Flow; begins before the future is polled.
+fn answer(
+    gateway: &Gateway,
+    subprotocol: Subprotocol,
+    request: DataRequest,
+) -> impl Future<Output = Outcome> + Send + use<> {
+    let answered = gateway.handle_in_turn(request, Context::default());
+    async move {
+        match answered.await {
+            Ok(answer) => write(subprotocol, answer).await,
+            Err(error) => Outcome::Failed(Close::from(&error)),
+        }
+    }
+}
+
+async fn write(subprotocol: Subprotocol, answer: DataRequest) -> Outcome {
+    let is_slow = subprotocol == Subprotocol::Json && answer.encoded_len() > MAX_INLINE_BYTES;
+    let written = match is_slow {
+        false => subprotocol.write(&answer),
+        true => tokio::task::spawn_blocking(move || subprotocol.write(&answer))
+            .await
+            .unwrap_or_else(|_| Err(internal_error())),
+    };
+    written.map_or_else(Outcome::Failed, Outcome::Answer)
+}
+
+/// A panic while a message was read or written ends only its session.
+fn internal_error() -> Close {
+    Close::internal("internal error of the Gateway")
+}
+
+/// The bytes of a message's payload.
+pub(super) const fn payload_bytes(message: &Message) -> usize {
+    match message {
+        Message::Text(payload)
+        | Message::Binary(payload)
+        | Message::Ping(payload)
+        | Message::Pong(payload) => payload.len(),
+        Message::Close(_) => 0,
+    }
+}

@@ -1,0 +1,222 @@
+//! Tests sessions over a connection in memory with a small buffer, so that a client that does not read holds up answers at
+//! once. Time is paused: it passes when nothing else can happen.
+
+use std::num::NonZeroUsize;
+
+use executor_fn::{Executor, Reply};
+use flowgate_config::Config;
+use flowgate_proto::docarray::DocumentProto;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::*;
+use crate::{gateway::Registry, outbound::Clients};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A session on a Flow with one Executor, and its client.
+fn session(uses: &str, limits: WorkLimits) -> (DuplexStream, Session<DuplexStream>) {
+    let yaml = format!("jtype: Flow\nexecutors:\n  - {{name: e, uses: 'inproc://{uses}'}}\n");
+    let loaded = Config::from_yaml(&yaml, "test.yml", &|_| None).expect("a Flow");
+    let registry = Registry::default()
+        .with("large", || answers_of(200_000))
+        .with("hang", || {
+            Executor::new("Hang").on_default(async |_| {
+                std::future::pending::<()>().await;
+                Ok(Reply::unchanged())
+            })
+        });
+    let clients = Clients::new(&loaded.config.gateway.invoke);
+    let (client, server) = tokio::io::duplex(64);
+    let session = Session {
+        socket: Socket::new(server, 1 << 20),
+        subprotocol: Subprotocol::Json,
+        gateway: Gateway::new(&loaded.config, &registry, &clients).expect("it can be served"),
+        limits,
+        min_pace: MinPace {
+            timeout: TIMEOUT,
+            bytes_per_second: 100,
+        },
+        stopping: CancellationToken::new(),
+    };
+    (client, session)
+}
+
+fn answers_of(bytes: usize) -> Executor {
+    let document = DocumentProto {
+        id: "x".repeat(bytes),
+        ..DocumentProto::default()
+    };
+    Executor::new("Large").on_default(move |_| {
+        let answer = Reply::documents(vec![document.clone()]);
+        async { Ok(answer) }
+    })
+}
+
+const UNLIMITED: WorkLimits = WorkLimits {
+    prefetch: None,
+    max_unread_bytes: 1 << 30,
+};
+
+/// A client's frame whose mask is zero.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
+    [&[first, 0x80 | 126], &length[..], &[0; 4], payload].concat()
+}
+
+fn request(bytes: usize) -> Vec<u8> {
+    let text = format!(r#"{{"data": [{{"text": "{}"}}]}}"#, "x".repeat(bytes));
+    frame(0x81, text.as_bytes())
+}
+
+const END: &[u8] = &[0x81, 0x82, 0, 0, 0, 0, b'{', b'}'];
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_is_dropped() {
+    let (mut client, session) = session("pass_through", UNLIMITED);
+    let start = Instant::now();
+    let serving = tokio::spawn(session.serve_data());
+    client
+        .write_all(&request(1000))
+        .await
+        .expect("the session reads");
+    serving.await.expect("no panic");
+    assert_eq!(start.elapsed(), 2 * TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_gets_its_answers() {
+    let (mut client, session) = session("pass_through", UNLIMITED);
+    let serving = tokio::spawn(session.serve_data());
+    client
+        .write_all(&request(50_000))
+        .await
+        .expect("the session reads");
+    client.write_all(END).await.expect("the session reads");
+    let mut received = Vec::new();
+    // At 200 bytes in a second, twice the least, this takes minutes.
+    while !received.ends_with(&[0x88, 2, 3, 0xe8]) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut some = [0; 60];
+        let bytes = client.read(&mut some).await.expect("an open connection");
+        assert!(bytes > 0, "closed after {} bytes", received.len());
+        received.extend_from_slice(&some[..bytes]);
+    }
+    assert!(received.len() > 50_000);
+    drop(client);
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unread_answers_are_bounded() {
+    let limits = WorkLimits {
+        max_unread_bytes: 1 << 18,
+        ..UNLIMITED
+    };
+    let (mut client, session) = session("large", limits);
+    let serving = tokio::spawn(session.serve_data());
+    for _ in 0..3 {
+        client
+            .write_all(&request(1))
+            .await
+            .expect("the session reads");
+    }
+    let mut received = Vec::new();
+    client
+        .read_to_end(&mut received)
+        .await
+        .expect("the session ends");
+    // The answer of which the client had received a part, if there is one, and the close frame.
+    assert!(received.len() < 210_000, "{}", received.len());
+    let reason = b"\x03\xf0more than 262144 bytes of answers wait to be read (max_unread_bytes)";
+    assert!(received.ends_with(reason));
+    drop(client);
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_is_answered_however_large_the_answers_are() {
+    let limits = WorkLimits {
+        max_unread_bytes: 1000,
+        ..UNLIMITED
+    };
+    let (client, session) = session("large", limits);
+    let serving = tokio::spawn(session.serve_data());
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let mut received = Vec::new();
+    let writing = async {
+        for _ in 0..5 {
+            writer
+                .write_all(&request(1))
+                .await
+                .expect("the session reads");
+        }
+        writer.write_all(END).await.expect("the session reads");
+    };
+    let (read, ()) = tokio::join!(reader.read_to_end(&mut received), writing);
+    read.expect("the session ends");
+    assert!(received.len() > 5 * 200_000);
+    assert!(received.ends_with(&[0x88, 2, 3, 0xe8]));
+    drop((reader, writer));
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_while_requests_wait_for_their_turn() {
+    let limits = WorkLimits {
+        prefetch: NonZeroUsize::new(1),
+        ..UNLIMITED
+    };
+    let (mut client, session) = session("hang", limits);
+    let _serving = tokio::spawn(session.serve_data());
+    for _ in 0..20 {
+        client
+            .write_all(&request(1000))
+            .await
+            .expect("the session reads");
+    }
+    client
+        .write_all(&frame(0x89, b"?"))
+        .await
+        .expect("the session reads");
+    let mut pong = [0; 3];
+    client.read_exact(&mut pong).await.expect("a pong");
+    assert_eq!(pong, [0x8a, 1, b'?']);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_dropped_after_two_pings() {
+    let (mut client, session) = session("pass_through", UNLIMITED);
+    let serving = tokio::spawn(session.serve_data());
+    let start = Instant::now();
+    let mut ping = [0; 2];
+    client.read_exact(&mut ping).await.expect("a ping");
+    assert_eq!(ping, [0x89, 0]);
+    // A pong is a sign of life.
+    client
+        .write_all(&frame(0x8a, b""))
+        .await
+        .expect("the session reads");
+    let mut pings = Vec::new();
+    client.read_to_end(&mut pings).await.expect("an end");
+    assert_eq!(pings, [0x89, 0]);
+    assert_eq!(start.elapsed(), 3 * PING_INTERVAL);
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_client_that_goes_on_after_an_error() {
+    let (mut client, session) = session("pass_through", UNLIMITED);
+    let stopping = session.stopping.clone();
+    let serving = tokio::spawn(session.serve_data());
+    client
+        .write_all(&[0xff; 60])
+        .await
+        .expect("the session reads");
+    let mut frame = [0; 2];
+    client.read_exact(&mut frame).await.expect("a close frame");
+    assert_eq!(frame[0], 0x88);
+    let stop = Instant::now();
+    stopping.cancel();
+    serving.await.expect("no panic");
+    assert_eq!(stop.elapsed(), CLOSE_TIMEOUT);
+}

@@ -1,0 +1,204 @@
+//! The requests of a session that have no answer yet, and how many it may have.
+
+use std::{collections::VecDeque, num::NonZeroUsize};
+
+use flowgate_websocket::Message;
+use futures_util::stream::FuturesUnordered;
+
+use super::{
+    call::{Call, payload_bytes},
+    close::Close,
+};
+
+/// Bytes of messages that may wait for their turn. Reading on behind them finds the pings of a client that sends more
+/// requests than it may have in flight.
+const MAX_WAITING_BYTES: usize = 64 << 10;
+
+/// What a message costs beside its payload.
+const MESSAGE_OVERHEAD_BYTES: usize = 128;
+
+/// The size of an answer before there has been one.
+const FIRST_ANSWER_BYTES: usize = 64 << 10;
+
+/// How much one session may have in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WorkLimits {
+    /// The most requests in flight; `None` is no limit.
+    pub(super) prefetch: Option<NonZeroUsize>,
+    /// The most bytes of answers that wait for the client to read them. No request starts whose answer is expected to
+    /// exceed half of it.
+    pub(super) max_unread_bytes: usize,
+}
+
+/// The requests of a session.
+pub(super) struct Work {
+    pub(super) calls: FuturesUnordered<Call>,
+    /// Messages above the limit.
+    waiting: VecDeque<Message>,
+    waiting_bytes: usize,
+    /// How to close once every request is answered; set when the input has ended.
+    pub(super) pending_close: Option<Close>,
+    /// About the size of the next answer: at least the last one's, and a little less than the largest one of late.
+    answer_bytes: usize,
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            pending_close: None,
+            answer_bytes: FIRST_ANSWER_BYTES,
+        }
+    }
+
+    /// Takes a call and no further input.
+    pub(super) fn only(call: Call) -> Self {
+        let mut work = Self::new();
+        work.calls.push(call);
+        work.pending_close = Some(Close::normal());
+        work
+    }
+
+    /// Whether one more message may wait.
+    pub(super) const fn has_room(&self) -> bool {
+        self.waiting_bytes < MAX_WAITING_BYTES
+    }
+
+    /// Queues a message, unless the input has ended.
+    pub(super) fn enqueue(&mut self, message: Message) {
+        if self.pending_close.is_none() {
+            self.waiting_bytes += payload_bytes(&message) + MESSAGE_OVERHEAD_BYTES;
+            self.waiting.push_back(message);
+        }
+    }
+
+    /// Returns the next message, if it may start: `fair_share` is the Gateway's limit, and `unread_bytes` are waiting for the
+    /// client to read them. One request may always be in flight.
+    pub(super) fn next_message(
+        &mut self,
+        limits: WorkLimits,
+        fair_share: usize,
+        unread_bytes: usize,
+    ) -> Option<Message> {
+        let next_bytes = payload_bytes(self.waiting.front()?);
+        let in_flight = self.calls.len();
+        let max = limits
+            .prefetch
+            .map_or(fair_share, |prefetch| prefetch.get().min(fair_share));
+        let answer_bytes = self.answer_bytes.max(next_bytes);
+        let expected = answer_bytes
+            .saturating_mul(in_flight + 1)
+            .saturating_add(unread_bytes);
+        let max_bytes = limits.max_unread_bytes / 2;
+        let may_start = match in_flight {
+            0 => unread_bytes <= max_bytes,
+            _ => in_flight < max && expected <= max_bytes,
+        };
+        if !may_start {
+            return None;
+        }
+        self.answer_bytes = answer_bytes;
+        let message = self.waiting.pop_front()?;
+        self.waiting_bytes -= payload_bytes(&message) + MESSAGE_OVERHEAD_BYTES;
+        if self.waiting.is_empty() {
+            // An idle session holds no memory for a burst that has passed.
+            self.waiting = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    /// Notes the size of an answer. A large one counts for the next ones, but less each time.
+    pub(super) fn note_answer(&mut self, bytes: usize) {
+        self.answer_bytes = bytes.max(self.answer_bytes - self.answer_bytes / 8);
+    }
+
+    /// Ends the input with what has been read.
+    pub(super) fn end_input(&mut self, close: Close) {
+        if self.pending_close.is_none() {
+            self.pending_close = Some(close);
+        }
+    }
+
+    /// Ends the input, and drops what came behind its end.
+    pub(super) fn end_input_here(&mut self, close: Close) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.end_input(close);
+    }
+
+    /// Returns how to close if the input has ended and all requests are answered.
+    pub(super) fn close_if_idle(&mut self) -> Option<Close> {
+        let is_idle = self.calls.is_empty() && self.waiting.is_empty();
+        self.pending_close.take_if(|_| is_idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const LIMITS: WorkLimits = WorkLimits {
+        prefetch: NonZeroUsize::new(5),
+        max_unread_bytes: 1 << 30,
+    };
+
+    /// Starts what may start of ten messages, and returns how many are in flight.
+    fn start(limits: WorkLimits, fair_share: usize, unread_bytes: usize) -> usize {
+        let mut work = Work::new();
+        for _ in 0..10 {
+            work.enqueue(Message::Binary(vec![0; 1000].into()));
+        }
+        while work
+            .next_message(limits, fair_share, unread_bytes)
+            .is_some()
+        {
+            work.calls.push(std::future::pending().boxed());
+        }
+        work.calls.len()
+    }
+
+    #[test]
+    fn requests_in_flight_are_limited_by_prefetch_and_by_the_fair_share() {
+        assert_eq!(start(LIMITS, 8, 0), 5);
+        assert_eq!(start(LIMITS, 3, 0), 3);
+        let unlimited = WorkLimits {
+            prefetch: None,
+            ..LIMITS
+        };
+        assert_eq!(start(unlimited, 8, 0), 8);
+    }
+
+    #[test]
+    fn no_request_starts_whose_answer_might_be_one_too_many() {
+        let limits = |max_unread_bytes| WorkLimits {
+            max_unread_bytes,
+            ..LIMITS
+        };
+        let twice = 2 * FIRST_ANSWER_BYTES;
+        assert_eq!(start(limits(3 * twice), 8, 0), 3);
+        assert_eq!(start(limits(3 * twice), 8, FIRST_ANSWER_BYTES), 2);
+        // One request may be in flight however small the limit is, but not behind unread answers.
+        assert_eq!(start(limits(10), 8, 0), 1);
+        assert_eq!(start(limits(10), 8, 6), 0);
+    }
+
+    #[test]
+    fn a_large_answer_counts_for_the_next_ones_and_less_each_time() {
+        let mut work = Work::new();
+        work.note_answer(8000);
+        assert_eq!(
+            work.answer_bytes,
+            FIRST_ANSWER_BYTES - FIRST_ANSWER_BYTES / 8
+        );
+        work.note_answer(1 << 20);
+        assert_eq!(work.answer_bytes, 1 << 20);
+        for _ in 0..100 {
+            work.note_answer(8000);
+        }
+        assert_eq!(work.answer_bytes, 8000);
+    }
+}

@@ -1,0 +1,311 @@
+//! Reads a client's frames from bytes as they arrive, in pieces of any size, and puts messages together.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use crate::message::{Close, Message, ReceiveError};
+
+/// The most bytes of a frame's head: two, a length of eight and a mask of four.
+const MAX_HEAD_BYTES: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+const MAX_CONTROL_BYTES: u64 = 125;
+
+/// Room that is made for a message at once. A larger one doubles what it has received, so that a length in a head alone
+/// takes no memory.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// Reads frames. It holds memory only while a message is arriving.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message_bytes: usize,
+    head: [u8; MAX_HEAD_BYTES],
+    head_bytes: usize,
+    /// The frame whose payload is arriving.
+    frame: Option<Frame>,
+    /// The message whose frames are arriving.
+    message: Option<Partial>,
+    control: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    is_final: bool,
+    remaining: u64,
+    /// The mask, turned so that its first byte belongs to the next byte of the payload.
+    mask: [u8; 4],
+}
+
+/// The beginning of a message.
+#[derive(Debug)]
+struct Partial {
+    is_text: bool,
+    payload: BytesMut,
+    /// How much of a text has been found to be UTF-8.
+    checked: usize,
+}
+
+impl Decoder {
+    /// Starts before the first frame. A message of more bytes is an error, from the head of the frame that exceeds them.
+    #[must_use]
+    pub fn new(max_message_bytes: usize) -> Self {
+        Self {
+            max_message_bytes,
+            head: [0; MAX_HEAD_BYTES],
+            head_bytes: 0,
+            frame: None,
+            message: None,
+            control: BytesMut::new(),
+        }
+    }
+
+    /// Reads from `input`, which is advanced, to the end of the next message or control frame. Returns `None` when the
+    /// input ends first.
+    ///
+    /// # Errors
+    /// When a frame violates the protocol, a text is not UTF-8 or a message exceeds the limit. Nothing can be read then.
+    pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ReceiveError> {
+        loop {
+            if self.frame.is_none() {
+                if !self.take_head(input) {
+                    return Ok(None);
+                }
+                self.begin_frame()?;
+            }
+            if !self.take_payload(input)? {
+                return Ok(None);
+            }
+            if let Some(message) = self.end_frame()? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Collects the head of a frame; returns whether it is whole.
+    fn take_head(&mut self, input: &mut &[u8]) -> bool {
+        loop {
+            let wanted = self.wanted_head_bytes();
+            if self.head_bytes == wanted {
+                self.head_bytes = 0;
+                return true;
+            }
+            let room = &mut self.head[self.head_bytes..wanted];
+            let bytes = room.len().min(input.len());
+            if bytes == 0 {
+                return false;
+            }
+            input.copy_to_slice(&mut room[..bytes]);
+            self.head_bytes += bytes;
+        }
+    }
+
+    fn wanted_head_bytes(&self) -> usize {
+        if self.head_bytes < 2 {
+            return 2;
+        }
+        let length = match self.head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
+        2 + length + mask
+    }
+
+    /// Checks a whole head, and what it says about the message.
+    fn begin_frame(&mut self) -> Result<(), ReceiveError> {
+        let frame = Frame::read(&self.head)?;
+        match (frame.opcode, &mut self.message) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
+            (Opcode::Continuation, None) => {
+                return Err(ReceiveError::Protocol(
+                    "the continuation frame continues no message",
+                ));
+            }
+            (Opcode::Text | Opcode::Binary, Some(_)) => {
+                return Err(ReceiveError::Protocol(
+                    "a message begins before the last one has ended",
+                ));
+            }
+            (Opcode::Continuation, Some(message)) => {
+                frame.check_size(message.payload.len(), self.max_message_bytes)?;
+            }
+            (opcode @ (Opcode::Text | Opcode::Binary), message @ None) => {
+                frame.check_size(0, self.max_message_bytes)?;
+                *message = Some(Partial {
+                    is_text: opcode == Opcode::Text,
+                    payload: BytesMut::new(),
+                    checked: 0,
+                });
+            }
+        }
+        self.frame = Some(frame);
+        Ok(())
+    }
+
+    /// Takes the payload as far as it has arrived; returns whether the frame is whole.
+    fn take_payload(&mut self, input: &mut &[u8]) -> Result<bool, ReceiveError> {
+        let Some(frame) = &mut self.frame else {
+            return Ok(false);
+        };
+        match (frame.opcode, &mut self.message) {
+            (Opcode::Continuation | Opcode::Text | Opcode::Binary, Some(message)) => {
+                frame.unmask(input, &mut message.payload);
+                message.check_text(false)?;
+            }
+            _ => frame.unmask(input, &mut self.control),
+        }
+        Ok(frame.remaining == 0)
+    }
+
+    /// Returns the message that ends with the current frame.
+    fn end_frame(&mut self) -> Result<Option<Message>, ReceiveError> {
+        let Some(frame) = self.frame.take() else {
+            return Ok(None);
+        };
+        let message = match frame.opcode {
+            Opcode::Ping => Message::Ping(self.take_control()),
+            Opcode::Pong => Message::Pong(self.take_control()),
+            Opcode::Close => Message::Close(Close::read(&self.take_control())?),
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => {
+                let Some(mut message) = self.message.take_if(|_| frame.is_final) else {
+                    return Ok(None);
+                };
+                message.check_text(true)?;
+                let payload = message.payload.freeze();
+                match message.is_text {
+                    true => Message::Text(payload),
+                    false => Message::Binary(payload),
+                }
+            }
+        };
+        Ok(Some(message))
+    }
+
+    fn take_control(&mut self) -> Bytes {
+        std::mem::take(&mut self.control).freeze()
+    }
+}
+
+impl Frame {
+    /// Reads a head that is whole.
+    fn read(head: &[u8; MAX_HEAD_BYTES]) -> Result<Self, ReceiveError> {
+        let [first, second, rest @ ..] = head;
+        if first & 0x70 != 0 {
+            return Err(ReceiveError::Protocol("a reserved bit is set"));
+        }
+        if second & 0x80 == 0 {
+            return Err(ReceiveError::Protocol("the frame is not masked"));
+        }
+        let opcode = Opcode::read(first & 0x0f)?;
+        let mut rest = &rest[..];
+        let remaining = match second & 0x7f {
+            126 => u64::from(rest.get_u16()),
+            127 => rest.get_u64(),
+            length => u64::from(length),
+        };
+        let is_final = first & 0x80 != 0;
+        if opcode.is_control() && !is_final {
+            return Err(ReceiveError::Protocol("the control frame is fragmented"));
+        }
+        if opcode.is_control() && remaining > MAX_CONTROL_BYTES {
+            return Err(ReceiveError::Protocol("the control frame is too long"));
+        }
+        if remaining >> 63 != 0 {
+            return Err(ReceiveError::Protocol("the frame's length is negative"));
+        }
+        let mut mask = [0; 4];
+        rest.copy_to_slice(&mut mask);
+        Ok(Self {
+            opcode,
+            is_final,
+            remaining,
+            mask,
+        })
+    }
+
+    /// Checks the size of a message that has `received` bytes before this frame.
+    fn check_size(&self, received: usize, limit: usize) -> Result<(), ReceiveError> {
+        let room = limit.saturating_sub(received);
+        match usize::try_from(self.remaining).is_ok_and(|bytes| bytes <= room) {
+            true => Ok(()),
+            false => Err(ReceiveError::TooLarge { limit }),
+        }
+    }
+
+    /// Moves the payload from `input` to the end of `payload`, as far as it has arrived, and removes the mask.
+    fn unmask(&mut self, input: &mut &[u8], payload: &mut BytesMut) {
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let (now, later) = input.split_at(remaining.min(input.len()));
+        if payload.capacity() - payload.len() < now.len() {
+            payload.reserve(remaining.min(payload.len().max(FIRST_BYTES)).max(now.len()));
+        }
+        let begin = payload.len();
+        payload.extend_from_slice(now);
+        apply_mask(&mut payload[begin..], self.mask);
+        self.mask.rotate_left(now.len() % 4);
+        self.remaining -= now.len() as u64;
+        *input = later;
+    }
+}
+
+/// Masks or unmasks: both are the same.
+fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.into_iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+impl Partial {
+    /// Checks the part of a text that is new. A letter may be split between frames, but not at the end.
+    fn check_text(&mut self, is_whole: bool) -> Result<(), ReceiveError> {
+        if !self.is_text {
+            return Ok(());
+        }
+        match str::from_utf8(&self.payload[self.checked..]) {
+            Ok(_) => self.checked = self.payload.len(),
+            Err(error) if is_whole || error.error_len().is_some() => {
+                return Err(ReceiveError::InvalidText);
+            }
+            Err(error) => self.checked += error.valid_up_to(),
+        }
+        Ok(())
+    }
+}
+
+impl Opcode {
+    const fn read(number: u8) -> Result<Self, ReceiveError> {
+        Ok(match number {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return Err(ReceiveError::Protocol("the opcode is unknown")),
+        })
+    }
+
+    const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! The buffer into which sockets read: one for each thread, so that an idle socket needs none.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The size of the buffer. A larger one saves system calls for large messages, but leaves the processor's cache.
+const BYTES: usize = 64 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BYTES].into_boxed_slice());
+}
+
+/// Reads once, and gives `read` what has arrived; nothing at the end of the stream. A reader that reads from another socket
+/// of this crate would find the buffer in use, and fails.
+pub(crate) fn poll_read<I: AsyncRead + Unpin, T>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    read: impl FnOnce(&[u8]) -> T,
+) -> Poll<io::Result<T>> {
+    SCRATCH.with(|scratch| {
+        let Ok(mut scratch) = scratch.try_borrow_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into()));
+        };
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(read(buffer.filled())))
+    })
+}
