@@ -8,6 +8,8 @@ mod budget;
 
 mod conditions;
 
+mod connections;
+
 mod decode_limits;
 
 mod executor_tls;
@@ -19,6 +21,8 @@ mod golden_grpc;
 mod golden_http;
 
 mod golden_websocket;
+
+mod http1;
 
 mod introspection;
 

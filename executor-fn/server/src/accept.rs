@@ -31,6 +31,8 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 pub struct Incoming {
     socket: TcpListener,
     limit: Arc<Semaphore>,
+    /// Permits of connections over the limit.
+    reserve: Option<Arc<Semaphore>>,
 }
 
 impl Incoming {
@@ -38,7 +40,21 @@ impl Incoming {
     /// connections wait in the system's queue. Listeners may share a limit.
     #[must_use]
     pub const fn new(socket: TcpListener, limit: Arc<Semaphore>) -> Self {
-        Self { socket, limit }
+        Self {
+            socket,
+            limit,
+            reserve: None,
+        }
+    }
+
+    /// Also accepts connections over the limit, which hold a permit of `reserve` and are marked
+    /// ([`Connection::is_over_limit`]): to be told so is better for a client than to wait.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Arc<Semaphore>) -> Self {
+        Self {
+            reserve: Some(reserve),
+            ..self
+        }
     }
 
     /// Returns the limit for at most `max` connections, and at least one.
@@ -101,6 +117,7 @@ impl Incoming {
                 waiting.push(Moved {
                     stream,
                     peer,
+                    is_over_limit: false,
                     permit,
                 });
             }
@@ -118,17 +135,20 @@ impl Incoming {
 
     /// Waits for a permit, then for a connection. `None` when the limit is closed.
     async fn accept(&self) -> Option<Connection> {
-        let permit = Arc::clone(&self.limit).acquire_owned().await.ok()?;
+        let (mut permit, mut is_over_limit) = self.permit().await?;
         loop {
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%peer, error = %with_causes(&error), "cannot set TCP_NODELAY");
+                    // Others may have closed since the permit was taken.
+                    if is_over_limit
+                        && let Ok(regular) = Arc::clone(&self.limit).try_acquire_owned()
+                    {
+                        (permit, is_over_limit) = (regular, false);
                     }
+                    let connection = Connection::new(stream, peer, permit);
                     return Some(Connection {
-                        stream,
-                        peer,
-                        permit,
+                        is_over_limit,
+                        ..connection
                     });
                 }
                 Err(error) => {
@@ -139,6 +159,19 @@ impl Incoming {
             }
         }
     }
+
+    /// Waits for a permit, and returns whether it is one of the reserve.
+    async fn permit(&self) -> Option<(OwnedSemaphorePermit, bool)> {
+        let limit = Arc::clone(&self.limit).acquire_owned();
+        let Some(reserve) = &self.reserve else {
+            return Some((limit.await.ok()?, false));
+        };
+        tokio::select! {
+            biased;
+            permit = limit => Some((permit.ok()?, false)),
+            permit = Arc::clone(reserve).acquire_owned() => Some((permit.ok()?, true)),
+        }
+    }
 }
 
 /// An accepted connection, which is open until it is dropped: also after a WebSocket has taken it over from HTTP.
@@ -146,11 +179,30 @@ impl Incoming {
 pub struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
+    is_over_limit: bool,
     /// Held while the connection is open.
     permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
+    fn new(stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, error = %with_causes(&error), "cannot set TCP_NODELAY");
+        }
+        Self {
+            stream,
+            peer,
+            is_over_limit: false,
+            permit,
+        }
+    }
+
+    /// Whether more connections are open than the limit allows.
+    #[must_use]
+    pub const fn is_over_limit(&self) -> bool {
+        self.is_over_limit
+    }
+
     /// The address of the client.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
@@ -165,6 +217,7 @@ impl Connection {
         Some(Moved {
             stream: logged(self.stream.into_std(), self.peer)?,
             peer: self.peer,
+            is_over_limit: self.is_over_limit,
             permit: self.permit,
         })
     }
@@ -174,6 +227,7 @@ impl Connection {
 struct Moved {
     stream: std::net::TcpStream,
     peer: SocketAddr,
+    is_over_limit: bool,
     permit: OwnedSemaphorePermit,
 }
 
@@ -183,6 +237,7 @@ impl Moved {
         Some(Connection {
             stream: logged(TcpStream::from_std(self.stream), self.peer)?,
             peer: self.peer,
+            is_over_limit: self.is_over_limit,
             permit: self.permit,
         })
     }

@@ -3,15 +3,29 @@
 
 mod accept;
 
+mod activity;
+
 pub mod budget;
+
+mod framing;
 
 mod http;
 
+pub mod http1;
+
 pub mod http2;
 
+mod pace;
+
+mod paced_body;
+
 mod preface;
+
+mod watched;
 
 pub mod workers;
 
 pub use accept::{Connection, Incoming};
 pub use http::Http;
+pub use pace::MinRate;
+pub use paced_body::PacedBody;

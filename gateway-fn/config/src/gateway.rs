@@ -56,6 +56,12 @@ pub struct GatewayConfig {
     /// already. 5 s by default in Kubernetes, which goes on sending connections until every node knows that the pod is
     /// about to end; 0 elsewhere.
     pub shutdown_delay: Duration,
+    /// How long an HTTP/1 connection may stay open between two requests. 75 s by default: load balancers keep connections for
+    /// 60 s and must be the first to close one, or they send a request on a connection that is being closed.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may be slower than `limits.min_bytes_per_second` while it sends a body or reads a response. 20 s by
+    /// default: longer than a pause of a mobile network.
+    pub slow_client_timeout: Duration,
     /// A PEM file of root certificates for `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for Jina's own gRPC. The
     /// system's certificate store by default.
     pub tls_roots: Option<PathBuf>,
@@ -182,9 +188,13 @@ pub struct Limits {
     /// Bytes of answers that one WebSocket may leave unread; beyond them it is closed. From half of them on, no more of its
     /// requests are started. 256 MiB by default, as for one message; a single answer may be larger. At most 4 GiB - 1.
     pub max_unread_bytes: usize,
-    /// Open connections; further ones wait to be accepted. 10 000 by default, well below the usual limit of open files.
-    /// At most a million.
+    /// Open connections; on further ones only health checks are answered. 10 000 by default, well below the usual limit of
+    /// open files, and never more than that limit leaves. At most a million.
     pub max_connections: usize,
+    /// The least that a client must send of a body, or read of a response, in bytes per second; 0 is one byte in each
+    /// `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only holds
+    /// memory. Streams of gRPC messages and WebSockets may pause. At most 1 GB.
+    pub min_bytes_per_second: usize,
     /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
     /// requests share its flow-control window. At most 64.
     pub connections_per_replica: NonZeroUsize,
@@ -208,6 +218,8 @@ impl Default for GatewayConfig {
             limits: Limits::default(),
             shutdown_timeout: Duration::from_secs(25),
             shutdown_delay: Duration::ZERO,
+            keep_alive_timeout: Duration::from_secs(75),
+            slow_client_timeout: Duration::from_secs(20),
             tls_roots: None,
             internal_addresses_in_errors: true,
             invoke: InvokeConfig::default(),
@@ -254,6 +266,7 @@ impl Default for Limits {
             connection_share: 10,
             max_unread_bytes: 256 << 20,
             max_connections: 10_000,
+            min_bytes_per_second: 1000,
             connections_per_replica: TWO,
         }
     }

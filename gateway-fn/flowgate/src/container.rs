@@ -1,6 +1,8 @@
 //! Runs the Gateway as a long-running process: binds a listener for each port of the Flow, serves until it is stopped, then
 //! finishes the requests in flight.
 
+mod descriptors;
+
 mod listener;
 
 mod router;
@@ -107,20 +109,24 @@ impl Container {
         let services = Services::new(config, registry, &clients, process)?;
         warn_if_auth_without_tls(&config.gateway);
         let stopping = CancellationToken::new();
-        let permits = Incoming::limit(config.gateway.limits.max_connections);
+        let permits = Incoming::limit(descriptors::max_connections(config));
+        let reserve = Incoming::limit(descriptors::CONNECTIONS_OVER_LIMIT);
         let sessions = websocket::Sessions::new(stopping.clone());
         let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let workers = Workers::start(workers::default_count()).map_err(ContainerError::Threads)?;
+        let http = Arc::new(listener::http(&config.gateway));
         let mut listeners = Vec::new();
         for (port, protocols) in protocols_by_port(config) {
             let (socket, address) = bind(&config.gateway.host, port).await?;
             listeners.push(Listener {
-                incoming: Incoming::new(socket, Arc::clone(&permits)),
+                incoming: Incoming::new(socket, Arc::clone(&permits))
+                    .with_reserve(Arc::clone(&reserve)),
                 address,
                 acceptor: Acceptor {
                     router: Arc::new(router.for_protocols(&protocols)),
                     tls: tls.as_ref().map(Tls::acceptor),
+                    http: Arc::clone(&http),
                 },
                 protocols,
             });

@@ -3,6 +3,9 @@
 #[path = "command/local.rs"]
 mod local;
 
+#[path = "command/open_files.rs"]
+mod open_files;
+
 #[path = "command/tls.rs"]
 mod tls;
 
@@ -36,9 +39,22 @@ impl Served {
     }
 
     fn start_with(flow: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flowgate"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+        command.envs(variables.iter().copied());
+        Self::start_by(command, flow)
+    }
+
+    /// Starts it after a command of the shell that sets limits.
+    fn start_after(limits: &str, flow: &str) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("{limits} && exec {}", env!("CARGO_BIN_EXE_flowgate"));
+        command.args(["-c", &script]);
+        Self::start_by(command, flow)
+    }
+
+    fn start_by(mut command: Command, flow: &str) -> Self {
+        let mut child = command
             .env("FLOWGATE_FLOW", flow)
-            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -297,26 +313,40 @@ fn a_log_outside_a_terminal_has_no_colours() {
     assert_eq!(served.exit_status().code(), Some(0));
 }
 
+/// Sends the head of a request, and returns the connection when the Gateway waits for the body.
+fn begin_request(served: &Served) -> TcpStream {
+    let port = served.urls[0].rsplit(':').next().expect("a port").parse();
+    let mut client = TcpStream::connect(("127.0.0.1", port.expect("a number"))).expect("listening");
+    let head = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+        expect: 100-continue\r\n\r\n";
+    client.write_all(head).expect("sent");
+    let mut answer = String::new();
+    BufReader::new(&client)
+        .read_line(&mut answer)
+        .expect("an answer");
+    assert!(answer.contains("100 Continue"), "{answer}");
+    client
+}
+
 /// The request never sends its body, so the first signal alone would wait for the whole shutdown timeout.
 #[test]
 fn a_second_signal_stops_at_once() {
     let mut served = Served::start(
         "jtype: Flow\ngateway: {protocol: http, port: 0, shutdown_timeout: 600000}\n",
     );
-    let port = served.urls[0].rsplit(':').next().expect("a port").parse();
-    let mut client = TcpStream::connect(("127.0.0.1", port.expect("a number"))).expect("listening");
-    let head = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
-        expect: 100-continue\r\n\r\n";
-    client.write_all(head).expect("sent");
-    // `100 Continue` shows that the request is in flight.
-    let mut answer = String::new();
-    BufReader::new(&client)
-        .read_line(&mut answer)
-        .expect("an answer");
-    assert!(answer.contains("100"), "{answer}");
+    let _client = begin_request(&served);
     served.signal("TERM");
     served.wait_for("finishing requests in flight");
     served.signal("INT");
+    assert_eq!(served.exit_status().code(), Some(1));
+}
+
+#[test]
+fn work_that_is_cut_off_is_1() {
+    let mut served =
+        Served::start("jtype: Flow\ngateway: {protocol: http, port: 0, shutdown_timeout: 50}\n");
+    let _client = begin_request(&served);
+    served.signal("TERM");
     assert_eq!(served.exit_status().code(), Some(1));
 }
 

@@ -9,8 +9,8 @@ use flowgate_proto::{
     limits::{MAX_HTTP_API_HEADER_BYTES, MAX_HTTP_API_PAYLOAD_BYTES},
     with_causes,
 };
+use flowgate_server::http1::RequestBody;
 use http::{HeaderValue, Request, StatusCode, request::Parts};
-use hyper::body::Incoming;
 
 use self::event::ReceivedRequest;
 use crate::{
@@ -40,7 +40,11 @@ impl HttpApi {
         }
     }
 
-    pub(crate) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Response {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        client: SocketAddr,
+    ) -> Response {
         let request_id = new_id();
         let mut response = match self.invoke(&request_id, request, client).await {
             Ok(response) => response,
@@ -55,7 +59,7 @@ impl HttpApi {
     async fn invoke(
         &self,
         request_id: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: SocketAddr,
     ) -> Result<Response, ApiGatewayError> {
         let (parts, body) = request.into_parts();

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use flowgate_proto::limits::{MAX_ASYNC_INVOKE_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
+use flowgate_server::http1::RequestBody;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use serde_json::{json, value::RawValue};
 
 use crate::{
@@ -40,7 +40,7 @@ impl LambdaApi {
         }
     }
 
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response {
+    pub(crate) async fn handle(&self, request: Request<RequestBody>) -> Response {
         let path = request.uri().path().to_owned();
         if let Some(rest) = path.strip_prefix("/.rt/") {
             let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -62,7 +62,7 @@ impl LambdaApi {
         }
     }
 
-    async fn invoke(&self, name: &str, request: Request<Incoming>) -> Response {
+    async fn invoke(&self, name: &str, request: Request<RequestBody>) -> Response {
         let name = function_name(name);
         let Some(function) = self.functions.get(&name) else {
             return function_not_found(&name);
@@ -192,7 +192,7 @@ async fn invoke_sync(function: &Arc<Function>, invocation: Invocation) -> Respon
 async fn call_runtime_api(
     function: Option<&Arc<Function>>,
     path: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Response {
     match function.filter(|function| function.is_external()) {
         Some(function) => function.external_runtime_api().handle(path, request).await,

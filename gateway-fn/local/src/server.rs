@@ -8,10 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use flowgate_server::{Connection, Http, Incoming};
+use flowgate_server::{Connection, Http, Incoming, MinRate, http1::RequestBody};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming as RequestBody};
+use hyper::body::Body;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +27,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
     header_timeout: IDLE_TIMEOUT,
     first_request_timeout: None,
+    idle_timeout: IDLE_TIMEOUT,
+    min_rate: MinRate {
+        bytes_per_second: 0,
+        period: BODY_TIMEOUT,
+    },
 });
 
 /// A bound port that is not served yet.

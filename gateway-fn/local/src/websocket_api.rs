@@ -15,8 +15,8 @@ mod session;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use flowgate_server::http1::RequestBody;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use self::{
@@ -61,7 +61,11 @@ impl WebSocketApi {
         Self { api: Arc::new(api) }
     }
 
-    pub(crate) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Response {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        client: SocketAddr,
+    ) -> Response {
         let path = self.path_in_stage(request.uri().path());
         let path = path.as_deref();
         if let Some(id) = path.and_then(|path| path.strip_prefix("/@connections/")) {
@@ -96,7 +100,7 @@ impl WebSocketApi {
         &self,
         connection_id: &str,
         request_id: &str,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         client: SocketAddr,
     ) -> Result<Response, ApiGatewayError> {
         let handshake = Handshake::read(&request)?;

@@ -45,6 +45,12 @@ pub(crate) fn read(
         shutdown_delay: section
             .milliseconds("shutdown_delay", 0..=MAX_MILLISECONDS, report)
             .unwrap_or_else(|| default_shutdown_delay(env)),
+        keep_alive_timeout: section
+            .milliseconds("keep_alive_timeout", 1..=MAX_MILLISECONDS, report)
+            .unwrap_or_else(|| GatewayConfig::default().keep_alive_timeout),
+        slow_client_timeout: section
+            .milliseconds("slow_client_timeout", 1..=MAX_MILLISECONDS, report)
+            .unwrap_or_else(|| GatewayConfig::default().slow_client_timeout),
         tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
             .filter(|path| !path.is_empty())
             .map(Into::into),
@@ -239,6 +245,8 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
                 default.max_unread_bytes,
             ),
             max_connections: count("max_connections", MAX_CONCURRENCY, default.max_connections),
+            min_bytes_per_second: min_bytes_per_second(limits, report)
+                .unwrap_or(default.min_bytes_per_second),
             connections_per_replica: NonZeroUsize::new(connections_per_replica)
                 .unwrap_or(default.connections_per_replica),
         }
@@ -246,6 +254,13 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
     section
         .subsection("limits", report, read)
         .unwrap_or(default)
+}
+
+fn min_bytes_per_second(limits: &Section<'_>, report: &mut Report) -> Option<usize> {
+    let expected = "bytes from 0 to 1000000000";
+    let range = 0..=MAX_MIN_RATE;
+    let found = limits.integer(&["min_bytes_per_second"], range, expected, report)?;
+    usize::try_from(found).ok()
 }
 
 /// Reads Jina's setting for the size of messages, where -1 is no limit except gRPC's own.
@@ -308,6 +323,9 @@ const MAX_DECODED_BYTES: i64 = 1 << 40;
 
 /// A process has no memory and open files for more.
 const MAX_CONCURRENCY: i64 = 1_000_000;
+
+/// More than most networks carry.
+const MAX_MIN_RATE: i64 = 1_000_000_000;
 
 /// All are opened at start, and one carries hundreds of requests.
 const MAX_CONNECTIONS_PER_REPLICA: i64 = 64;

@@ -64,6 +64,8 @@ struct NormalizedGateway<'a> {
     limits: NormalizedLimits,
     shutdown_timeout: u64,
     shutdown_delay: u64,
+    keep_alive_timeout: u64,
+    slow_client_timeout: u64,
     internal_addresses_in_errors: bool,
     invoke: NormalizedInvoke<'a>,
     function: NormalizedFunction<'a>,
@@ -91,6 +93,7 @@ struct NormalizedLimits {
     connection_share: usize,
     max_unread_bytes: usize,
     max_connections: usize,
+    min_bytes_per_second: usize,
     connections_per_replica: usize,
 }
 
@@ -246,6 +249,8 @@ impl<'a> NormalizedGateway<'a> {
             limits: NormalizedLimits::from(gateway.limits),
             shutdown_timeout: milliseconds(gateway.shutdown_timeout),
             shutdown_delay: milliseconds(gateway.shutdown_delay),
+            keep_alive_timeout: milliseconds(gateway.keep_alive_timeout),
+            slow_client_timeout: milliseconds(gateway.slow_client_timeout),
             internal_addresses_in_errors: gateway.internal_addresses_in_errors,
             invoke: NormalizedInvoke::from(&gateway.invoke),
             function: NormalizedFunction::from(&gateway.function),
@@ -277,6 +282,7 @@ impl From<Limits> for NormalizedLimits {
             connection_share: limits.connection_share,
             max_unread_bytes: limits.max_unread_bytes,
             max_connections: limits.max_connections,
+            min_bytes_per_second: limits.min_bytes_per_second,
             connections_per_replica: limits.connections_per_replica.get(),
         }
     }

@@ -372,6 +372,20 @@ fn special_numbers_mean_no_limit() {
         gateway("shutdown_timeout: 500").shutdown_timeout,
         Duration::from_millis(500)
     );
+    assert_eq!(
+        gateway("shutdown_delay: 500").shutdown_delay,
+        Duration::from_millis(500)
+    );
+    assert_eq!(
+        gateway("keep_alive_timeout: 5000").keep_alive_timeout,
+        Duration::from_secs(5)
+    );
+    assert_eq!(
+        gateway("slow_client_timeout: 5000").slow_client_timeout,
+        Duration::from_secs(5)
+    );
+    let limits = gateway("limits: {min_bytes_per_second: 0}").limits;
+    assert_eq!(limits.min_bytes_per_second, 0);
     assert!(!gateway("internal_addresses_in_errors: false").internal_addresses_in_errors);
 }
 
@@ -405,4 +419,18 @@ fn exposed_endpoints_may_be_a_map_or_json() {
         (plain[0].http_path.as_str(), plain[0].methods[0].as_str()),
         ("/foo", "POST")
     );
+}
+
+#[test]
+fn a_pod_of_kubernetes_accepts_connections_for_a_while_after_its_end_began() {
+    let env = |name: &str| (name == "KUBERNETES_SERVICE_HOST").then(|| "10.0.0.1".to_owned());
+    let delay = |keys: &str| {
+        let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &env).expect("a valid Flow");
+        loaded.config.gateway.shutdown_delay
+    };
+    assert_eq!(delay(""), Duration::from_secs(5));
+    assert_eq!(delay("shutdown_delay: 0"), Duration::ZERO);
+    let elsewhere = config("jtype: Flow\n").gateway.shutdown_delay;
+    assert_eq!(elsewhere, Duration::ZERO);
 }

@@ -8,21 +8,27 @@ use std::{
 };
 
 use axum::{body::Body, http::Request};
-use flowgate_config::Protocol;
+use flowgate_config::{GatewayConfig, Protocol};
 use flowgate_server::{
-    Connection, Http, Incoming,
+    Connection, Http, Incoming, MinRate,
+    http1::RequestBody,
     http2::{Exchange, Http2},
     workers::Workers,
 };
-use hyper::body::Incoming as RequestBody;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::router::PortRouter;
+use super::router::{PortRouter, RequestRules};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one may still take when the Gateway stops: the client may have sent its request with it.
+const HANDSHAKE_TIMEOUT_AT_STOP: Duration = Duration::from_secs(2);
+
+/// How long a connection may stay open that is one too many: for a handshake and a request.
+const OVER_LIMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One port of the Gateway.
 pub(super) struct Listener {
@@ -39,6 +45,7 @@ pub(super) struct Listener {
 pub(super) struct Acceptor {
     pub(super) router: Arc<PortRouter>,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) http: Arc<Http>,
 }
 
 impl Listener {
@@ -62,51 +69,94 @@ impl Listener {
 }
 
 impl Acceptor {
+    /// Serves a connection; only for a moment if it is one too many.
     async fn serve(self, connection: Connection, stopping: CancellationToken) {
         let peer = connection.peer();
-        let Self { router, tls } = self;
-        let Some(tls) = tls else {
-            return serve(connection, peer, router, stopping).await;
+        let rules = RequestRules {
+            min_rate: self.http.min_rate,
+            over_limit: None,
         };
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
-        match stopping.run_until_cancelled(handshake).await {
-            None => {}
-            Some(Ok(Ok(stream))) => {
-                serve(stream, peer, router, stopping).await;
-            }
-            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Some(Err(_)) => tracing::debug!(%peer, "TLS handshake timed out"),
+        if !connection.is_over_limit() {
+            return self.handshake(connection, rules, stopping).await;
+        }
+        let closing = stopping.child_token();
+        let rules = RequestRules {
+            over_limit: Some(closing.clone()),
+            ..rules
+        };
+        let serving = self.handshake(connection, rules, closing);
+        if tokio::time::timeout(OVER_LIMIT_TIMEOUT, serving)
+            .await
+            .is_err()
+        {
+            tracing::debug!(%peer, "connection over `max_connections` closed");
         }
     }
-}
 
-/// Serves HTTP on a connection, plain or decrypted.
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    peer: SocketAddr,
-    router: Arc<PortRouter>,
-    stopping: CancellationToken,
-) {
-    let http1 = {
-        let router = Arc::clone(&router);
-        move |request: Request<RequestBody>| {
-            let router = Arc::clone(&router);
-            async move { router.handle(request.map(Body::new)).await }
+    async fn handshake(
+        self,
+        connection: Connection,
+        rules: RequestRules,
+        stopping: CancellationToken,
+    ) {
+        let peer = connection.peer();
+        let Some(tls) = self.tls.clone() else {
+            return self.serve_http(connection, peer, rules, stopping).await;
+        };
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
+        let at_stop = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(HANDSHAKE_TIMEOUT_AT_STOP).await;
+        };
+        let stream = tokio::select! {
+            stream = handshake => stream,
+            () = at_stop => return,
+        };
+        match stream {
+            Ok(Ok(stream)) => self.serve_http(stream, peer, rules, stopping).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
-    };
-    let http2 = move |exchange: Exchange| Arc::clone(&router).exchange(exchange);
-    HTTP.serve_any(stream, peer, (http1, (&HTTP2, http2)), stopping)
-        .await;
+    }
+
+    /// Serves HTTP on a connection, plain or decrypted.
+    async fn serve_http(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+        rules: RequestRules,
+        stopping: CancellationToken,
+    ) {
+        let Self { router, http, .. } = self;
+        let http1 = {
+            let (router, rules) = (Arc::clone(&router), rules.clone());
+            move |request: Request<RequestBody>| {
+                let (router, rules) = (Arc::clone(&router), rules.clone());
+                async move { router.handle_by(&rules, request.map(Body::new)).await }
+            }
+        };
+        let http2 = move |exchange: Exchange| Arc::clone(&router).exchange(rules.clone(), exchange);
+        let services = (http1, (&*HTTP2, http2));
+        http.serve_any(stream, peer, services, stopping).await;
+    }
 }
 
 /// How long a client may take to send a request's head, and to send its first request. Ordinary clients do both at once;
 /// this limits connections that send nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-static HTTP: LazyLock<Http> = LazyLock::new(|| Http {
-    header_timeout: HEADER_TIMEOUT,
-    first_request_timeout: Some(HEADER_TIMEOUT),
-});
+/// Returns how connections are served, by the settings of the Flow.
+pub(super) fn http(config: &GatewayConfig) -> Http {
+    Http {
+        header_timeout: HEADER_TIMEOUT,
+        first_request_timeout: Some(HEADER_TIMEOUT),
+        idle_timeout: config.keep_alive_timeout,
+        min_rate: MinRate {
+            bytes_per_second: config.limits.min_bytes_per_second as u64,
+            period: config.slow_client_timeout,
+        },
+    }
+}
 
 static HTTP2: LazyLock<Http2> = LazyLock::new(Http2::default);
 

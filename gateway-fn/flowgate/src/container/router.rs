@@ -5,16 +5,31 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header, uri::Scheme},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::Scheme},
     response::{IntoResponse as _, Response},
 };
 use flowgate_config::Protocol;
-use flowgate_server::http2::{self, Exchange};
+use flowgate_server::{
+    MinRate, PacedBody,
+    http2::{self, Exchange},
+};
 use gateway::inbound::{
     ClientProtocol,
     grpc::{DataMethod, DataMethods},
 };
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tower::ServiceExt as _;
+
+/// What a connection allows its requests.
+#[derive(Clone, Debug)]
+pub(super) struct RequestRules {
+    /// The least that a client must send of a body.
+    pub(super) min_rate: MinRate,
+    /// Set on a connection that is one too many, and cancelled with its first response.
+    pub(super) over_limit: Option<CancellationToken>,
+}
 
 /// The routes of each protocol that a port serves.
 #[derive(Clone, Debug, Default)]
@@ -56,22 +71,52 @@ impl PortRouter {
     }
 
     /// Answers a request over HTTP/2: a data method of gRPC on the short way, anything else by its routes.
-    pub(super) async fn exchange(self: Arc<Self>, exchange: Exchange) {
+    pub(super) async fn exchange(self: Arc<Self>, rules: RequestRules, exchange: Exchange) {
         if let Some(methods) = &self.data_methods
             && let Some(method) = DataMethod::of(&exchange.request)
+            && rules.over_limit.is_none()
         {
             return methods.serve(method, exchange).await;
         }
         let Exchange { request, respond } = exchange;
         let method = request.method().clone();
         let (head, body) = request.into_parts();
-        let body = Body::new(http2::RequestBody::new(body, &head.headers));
-        let response = self.handle(Request::from_parts(head, body)).await;
+        let body = http2::RequestBody::new(body, &head.headers);
+        let body = match is_stream(&head.headers) {
+            true => Body::new(body),
+            false => Body::new(PacedBody::new(body, rules.min_rate)),
+        };
+        let request = Request::from_parts(head, body);
+        let response = self.handle_by(&rules, request).await;
         http2::respond(&method, response, respond).await;
     }
 
+    /// Answers a request by the routes of its protocol, as far as the rules allow it.
+    pub(super) async fn handle_by(&self, rules: &RequestRules, request: Request<Body>) -> Response {
+        let Some(over_limit) = &rules.over_limit else {
+            return self.handle(request).await;
+        };
+        let response = self.handle_over_limit(request).await;
+        over_limit.cancel();
+        response
+    }
+
+    /// Answers a request on a connection that is one too many: the only one, and only if it is a health check.
+    async fn handle_over_limit(&self, request: Request<Body>) -> Response {
+        let is_http1 = request.version() <= Version::HTTP_11;
+        let mut response = match is_health_check(&request) {
+            true => self.handle(request).await,
+            false => one_too_many(ClientProtocol::of(&request)),
+        };
+        if is_http1 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
     /// Answers a request by the routes of its protocol.
-    pub(super) async fn handle(&self, mut request: Request<Body>) -> Response {
+    async fn handle(&self, mut request: Request<Body>) -> Response {
         if self.is_tls {
             request.extensions_mut().insert(Scheme::HTTPS);
         }
@@ -101,6 +146,41 @@ impl PortRouter {
         }
         // On a port without HTTP, the preflight of a gRPC-Web call from a browser goes to gRPC-Web.
         plain_http.or_else(|| self.grpc_web.as_ref().filter(|_| is_preflight(request)))
+    }
+}
+
+/// Whether the body is a stream of gRPC messages, which may pause.
+fn is_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Returns the error of a request on a connection that is one too many.
+fn one_too_many(protocol: ClientProtocol) -> Response {
+    let detail = "this Gateway has as many connections as `limits.max_connections` allows";
+    let body = match protocol {
+        ClientProtocol::Grpc | ClientProtocol::GrpcWeb => {
+            return Status::unavailable(detail).into_http();
+        }
+        ClientProtocol::Connect => json!({ "code": "unavailable", "message": detail }),
+        ClientProtocol::Http => json!({ "detail": detail }),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::RETRY_AFTER, "1"),
+    ];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, body.to_string()).into_response()
+}
+
+/// Whether a load balancer or Kubernetes asks for the state of the Gateway.
+fn is_health_check(request: &Request<Body>) -> bool {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/" | "/status" | "/dry_run" => is_read && !is_upgrade(request.headers()),
+        "/grpc.health.v1.Health/Check"
+        | "/jina.JinaGatewayDryRunRPC/dry_run"
+        | "/jina.JinaInfoRPC/_status" => true,
+        _ => false,
     }
 }
 

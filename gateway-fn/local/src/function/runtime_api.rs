@@ -7,9 +7,9 @@ use std::{future::pending, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use flowgate_proto::limits::MAX_INVOKE_PAYLOAD_BYTES;
+use flowgate_server::http1::RequestBody;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use serde_json::{json, value::RawValue};
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ impl RuntimeApi {
     }
 
     /// Handles a request for `path`, from which the caller may have removed a prefix.
-    pub(crate) async fn handle(&self, path: &str, request: Request<Incoming>) -> Response {
+    pub(crate) async fn handle(&self, path: &str, request: Request<RequestBody>) -> Response {
         let segments: Vec<_> = path.split('/').skip(1).collect();
         match (request.method(), segments.as_slice()) {
             (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => self.next().await,
@@ -94,7 +94,7 @@ impl RuntimeApi {
 
     /// Receives a response, complete or streamed. A streamed response is collected, as Lambda does for an Invoke that
     /// does not ask for a stream.
-    async fn receive_response(&self, id: &str, request: Request<Incoming>) -> Response {
+    async fn receive_response(&self, id: &str, request: Request<RequestBody>) -> Response {
         if !self.queue.is_running(id) {
             return unknown_request(id);
         }
@@ -169,7 +169,7 @@ fn error_from_trailers(trailers: &HeaderMap) -> Option<InvokeResult> {
 }
 
 /// Reads the error object that a runtime reports. Without a valid body, it is made from the header.
-async fn read_error(request: Request<Incoming>) -> Bytes {
+async fn read_error(request: Request<RequestBody>) -> Bytes {
     let header = request.headers().get("lambda-runtime-function-error-type");
     let error_type = header.map_or_else(
         || "Runtime.Unknown".to_owned(),

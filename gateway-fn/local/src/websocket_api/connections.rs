@@ -9,8 +9,8 @@ use std::{
 };
 
 use flowgate_proto::limits::MAX_WEBSOCKET_MESSAGE_BYTES;
+use flowgate_server::http1::RequestBody;
 use http::{Method, Request, StatusCode, header};
-use hyper::body::Incoming;
 use serde_json::json;
 use time::UtcDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -79,7 +79,7 @@ impl Connections {
     }
 
     /// Handles a request to `@connections/{id}`, whose id is still percent-encoded.
-    pub(super) async fn handle(&self, id: &str, request: Request<Incoming>) -> Response {
+    pub(super) async fn handle(&self, id: &str, request: Request<RequestBody>) -> Response {
         if self.signatures == Signatures::Required && !is_signed(&request) {
             return missing_token();
         }
@@ -129,7 +129,7 @@ impl Connection {
         *self.last_active_at() = UtcDateTime::now();
     }
 
-    async fn post(&self, request: Request<Incoming>) -> Response {
+    async fn post(&self, request: Request<RequestBody>) -> Response {
         let body = server::read_body(request.into_body(), MAX_WEBSOCKET_MESSAGE_BYTES).await;
         let text = match body.map(|body| String::from_utf8(body.into())) {
             Ok(Ok(text)) => text,
@@ -173,7 +173,7 @@ impl Connection {
 }
 
 /// Whether the request has a Signature Version 4, in a header or in the query. The signature is not verified.
-fn is_signed(request: &Request<Incoming>) -> bool {
+fn is_signed(request: &Request<RequestBody>) -> bool {
     let authorization = request.headers().get(header::AUTHORIZATION);
     let query = request.uri().query().unwrap_or_default();
     authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))

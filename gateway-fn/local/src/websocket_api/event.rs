@@ -1,8 +1,8 @@
 //! Builds the events of a WebSocket. Their format follows recorded events (fixtures of aws_lambda_events;
 //! aws/chalice#2060): a message's event has no headers, and the event of `$disconnect` has four, three of them empty.
 
+use flowgate_server::http1::RequestBody;
 use http::{Request, header};
-use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 
@@ -17,7 +17,7 @@ pub(super) fn connect(
     stage: &Stage,
     connection: &Connection,
     request_id: &str,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
 ) -> Value {
     let headers = headers(stage, connection, request);
     let last_values = headers.iter().map(|(name, values)| {
@@ -105,7 +105,7 @@ fn request_context(
 fn headers(
     stage: &Stage,
     connection: &Connection,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
 ) -> Vec<(String, Vec<String>)> {
     let received = request.headers();
     let mut headers: Vec<(String, Vec<String>)> = Vec::new();

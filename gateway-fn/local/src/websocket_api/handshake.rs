@@ -1,7 +1,7 @@
 //! Checks a client's opening handshake (RFC 6455, section 4.2) and builds the response that accepts it.
 
+use flowgate_server::http1::RequestBody;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::response::{self, ApiGatewayError, Response};
@@ -17,7 +17,7 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn read(request: &Request<Incoming>) -> Result<Self, ApiGatewayError> {
+    pub(super) fn read(request: &Request<RequestBody>) -> Result<Self, ApiGatewayError> {
         let headers = request.headers();
         let url = request.uri().path_and_query();
         if url.map_or(0, |url| url.as_str().len()) > MAX_URL_CHARACTERS {

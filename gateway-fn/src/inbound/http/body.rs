@@ -1,5 +1,7 @@
 //! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what is a body.
 
+use std::{error::Error, io, iter};
+
 use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
 use flowgate_proto::{
@@ -9,7 +11,7 @@ use flowgate_proto::{
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::reject::Rejection;
+use super::{blocking, reject::Rejection};
 
 /// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
 ///
@@ -23,6 +25,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
     let body = Limited::new(body, limit).collect().await;
     let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
         Some(_) => Rejection::BodyTooLarge { limit },
+        None if is_timeout(&*error) => Rejection::BodyTooSlow,
         None => Rejection::BodyUnreadable,
     })?;
     let body = decode(body.to_bytes(), &head.headers, limit).await?;
@@ -50,14 +53,11 @@ async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes,
         "zstd" => Compression::Zstd,
         _ => return Err(Rejection::UnsupportedEncoding { encoding }),
     };
-    let body = Vec::from(body);
-    let decompressed = if body.len() <= MAX_INLINE_BYTES {
-        decompress(body, compression, limit)
-    } else {
-        let work = move || decompress(body, compression, limit);
-        let finished = tokio::task::spawn_blocking(work).await;
-        finished.map_err(|_| Rejection::BodyUnreadable)?
-    };
+    let bytes = body.len();
+    let work = move || decompress(Vec::from(body), compression, limit);
+    let decompressed = blocking::run(bytes, work)
+        .await
+        .map_err(|_| Rejection::BodyUnreadable)?;
     match decompressed {
         Ok(body) => Ok(body.into()),
         Err(PayloadError::TooLarge { limit }) => Err(Rejection::BodyTooLarge { limit }),
@@ -65,9 +65,14 @@ async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes,
     }
 }
 
-/// Compressed bodies up to this size are decompressed on the worker thread, which takes a few milliseconds for ordinary
-/// JSON. Larger ones go to the blocking pool, so that they do not delay other requests.
-const MAX_INLINE_BYTES: usize = 128 << 10;
+/// Whether a body ended because the client sent it too slowly.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |error| Error::source(*error));
+    causes.any(|error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
+}
 
 /// Whether the content type is absent, empty, `application/json` or `application/*+json`.
 fn is_json(headers: &HeaderMap) -> bool {

@@ -7,8 +7,9 @@ use flowgate_proto::{
     with_causes,
 };
 use http::StatusCode;
+use prost::Message as _;
 
-use super::{body, json_reply, reject::Rejection, routes::ExecEndpoint};
+use super::{blocking, body, json_reply, reject::Rejection, routes::ExecEndpoint};
 use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
@@ -25,13 +26,39 @@ pub(super) async fn post(
     let context = Context::from_request(request.extensions(), request.headers());
     let body = body::read(request, limit).await?;
     let limits = gateway.decode_limits();
-    let request = read(&body, endpoint, limits)?;
+    let request = {
+        let (body, endpoint) = (body.clone(), endpoint.clone());
+        blocking::run(body.len(), move || read(&body, &endpoint, limits)).await
+    };
+    let request = request.unwrap_or(Err(Rejection::BodyUnreadable))?;
     let request_id = request.header.request_id.clone();
     match gateway.handle(request, context).await {
-        Ok(answer) => write(&answer, request_id),
-        Err(error) => Err(reject(&error, request_id, |id, detail| {
-            echo(&body, endpoint, limits, id, detail)
-        })),
+        Ok(answer) => {
+            let work_id = request_id.clone();
+            let written = blocking::run(answer.encoded_len(), move || write(&answer, work_id));
+            let written = written.await;
+            written.unwrap_or_else(|_| Err(internal_error(request_id)))
+        }
+        Err(error) => {
+            let (work_id, endpoint) = (request_id.clone(), endpoint.clone());
+            let bytes = body.len();
+            let work = move || {
+                reject(&error, work_id, |id, detail| {
+                    echo(&body, &endpoint, limits, id, detail)
+                })
+            };
+            let rejection = blocking::run(bytes, work).await;
+            Err(rejection.unwrap_or_else(|_| internal_error(request_id)))
+        }
+    }
+}
+
+/// The answer when reading or writing a large body panicked.
+fn internal_error(request_id: String) -> Rejection {
+    Rejection::Failed {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        detail: "Internal Server Error".to_owned(),
+        request_id,
     }
 }
 

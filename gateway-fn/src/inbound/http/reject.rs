@@ -29,6 +29,8 @@ pub(super) enum Rejection {
     UnsupportedEncoding {
         encoding: String,
     },
+    /// The client sent its body too slowly.
+    BodyTooSlow,
     /// The connection broke, or the body is not UTF-8, is nested too deep or does not decompress.
     BodyUnreadable,
     /// The body is invalid at these places.
@@ -102,6 +104,10 @@ impl IntoResponse for Rejection {
             }
             Self::TooLarge(exceeded) => reply(StatusCode::PAYLOAD_TOO_LARGE, &exceeded.to_string()),
             Self::UnsupportedEncoding { encoding } => unsupported_encoding(&encoding),
+            Self::BodyTooSlow => reply(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            ),
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",

@@ -1,6 +1,8 @@
 //! Builds the HTTP routes of a Gateway from its settings, in the order in which Jina 3.13 registers them, each with its
 //! description for `/openapi.json`.
 
+use std::sync::Arc;
+
 use flowgate_config::{ExposedEndpoint, HttpConfig};
 use http::Method;
 
@@ -32,10 +34,10 @@ pub(super) enum Action {
 }
 
 /// Where the exec endpoint of a data request comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum ExecEndpoint {
     FromBody,
-    Fixed(String),
+    Fixed(Arc<str>),
 }
 
 /// The description of a route in `/openapi.json`.
@@ -194,7 +196,7 @@ fn crud(method: Method, path: &str) -> Route {
     route(
         method,
         path,
-        Action::Data(ExecEndpoint::Fixed(path.to_owned())),
+        Action::Data(ExecEndpoint::Fixed(path.into())),
         operation,
     )
 }
@@ -211,7 +213,7 @@ fn exposed(endpoint: &ExposedEndpoint) -> Route {
     Route {
         path: PathTemplate::new(path),
         methods: methods.filter_map(|method| method.parse().ok()).collect(),
-        action: Action::Data(ExecEndpoint::Fixed(endpoint.exec_endpoint.clone())),
+        action: Action::Data(ExecEndpoint::Fixed(endpoint.exec_endpoint.as_str().into())),
         operation: Some(operation),
     }
 }

@@ -30,7 +30,7 @@ impl From<CallError> for AttemptError {
                     ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
                 }
             }
-            CallError::Status(status) => of_status(*status),
+            CallError::Status(status) => of_status(&status),
             CallError::Unreadable(status) => {
                 let failure = CallFailure::Status(status.code());
                 Self::new(failure, status.message().to_owned())
@@ -52,7 +52,7 @@ fn connect_detail(error: &ConnectError) -> String {
     }
 }
 
-fn of_status(status: Status) -> AttemptError {
+fn of_status(status: &Status) -> AttemptError {
     let failure = match status.code() {
         Code::Unavailable => CallFailure::Unreachable,
         Code::DeadlineExceeded => CallFailure::TimedOut,

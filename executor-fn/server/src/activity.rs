@@ -1,0 +1,289 @@
+//! What a connection is doing, and until when it may: shared by its socket, its requests and the task that serves it.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    framing::HeadScan,
+    pace::{MinRate, Pace},
+};
+
+/// How long a connection that is closed is still read, so that the client can finish writing and then read its response: a
+/// reset, the system's answer to bytes that nobody reads, would destroy the response. As long as nginx's `lingering_time`.
+const MAX_LINGER: Duration = Duration::from_secs(30);
+
+/// How long such a client may pause; a client that has read its response closes. As long as nginx's `lingering_timeout`.
+const LINGER_PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a client may take once the server is stopping or the connection is closed for its silence: for the rest of a
+/// head, or to close its own side. Well within the time that a stop may take.
+const MAX_WAIT_AT_STOP: Duration = Duration::from_secs(2);
+
+/// How long a stopping server waits for a request that is on its way, because a client may have sent it before it could know
+/// of the stop. Longer than the round trip of most networks.
+const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Completes when the server is stopping and a request that was on its way would have arrived.
+pub(crate) async fn last_request(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(LAST_REQUEST_WAIT).await;
+}
+
+/// How long a connection may take for each step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For the head of a request, from its first byte.
+    pub(crate) header: Duration,
+    /// Until the first byte of the first request; `None` is without limit.
+    pub(crate) first_request: Option<Duration>,
+    /// From a response to the first byte of the next request.
+    pub(crate) idle: Duration,
+    /// For a client that does not read.
+    pub(crate) min_rate: MinRate,
+}
+
+/// The state of one connection. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    timeouts: Timeouts,
+    phase: Phase,
+    /// The head of the request that arrived last.
+    head: HeadScan,
+    /// How fast the client takes what is written.
+    write: Pace,
+    /// Whether some of what is written has not been taken yet.
+    is_write_blocked: bool,
+    /// Whether a request's body has not been read to its end.
+    has_unread_body: bool,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No byte of a request has arrived.
+    Idle { until: Option<Instant> },
+    /// The head of a request is arriving.
+    Head { until: Instant },
+    /// A request is answered.
+    Request,
+    /// The response is written; what the client still sends is discarded.
+    Lingering { until: Instant, read: Pace },
+    /// Not bound by time here: HTTP/2 with requests, or an upgraded connection.
+    Unlimited,
+}
+
+impl Activity {
+    /// A connection without a request. `has_start`: some bytes have already been received.
+    pub(crate) fn new(timeouts: Timeouts, has_start: bool) -> Self {
+        let now = Instant::now();
+        let phase = if has_start {
+            let until = now + timeouts.header;
+            Phase::Head { until }
+        } else {
+            let until = timeouts.first_request.map(|timeout| now + timeout);
+            Phase::Idle { until }
+        };
+        Self(Arc::new(Mutex::new(State {
+            timeouts,
+            phase,
+            head: HeadScan::default(),
+            write: Pace::new(timeouts.min_rate),
+            is_write_blocked: false,
+            has_unread_body: false,
+            is_stopping: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the connection must end unless something happens before, and why.
+    pub(crate) fn deadline(&self) -> Option<(Instant, Reason)> {
+        let state = self.state();
+        let own = match &state.phase {
+            Phase::Idle { .. } if state.is_write_blocked => None,
+            Phase::Idle { until } => until.map(|until| (until, Reason::Idle)),
+            Phase::Head { until } => Some((*until, Reason::Head)),
+            Phase::Lingering { until, read } => {
+                let slow = read.deadline().unwrap_or(*until);
+                Some((slow.min(*until), Reason::Lingering))
+            }
+            Phase::Request | Phase::Unlimited => None,
+        };
+        let write = state.write.deadline();
+        let write = write.map(|at| (at, Reason::Write(state.timeouts.min_rate)));
+        [own, write].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Bytes were received.
+    pub(crate) fn received(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        match &mut state.phase {
+            Phase::Idle { .. } if !bytes.is_empty() => {
+                let until = Instant::now() + state.timeouts.header;
+                state.phase = Phase::Head { until };
+                state.head = HeadScan::default();
+                state.head.read(bytes);
+            }
+            Phase::Head { .. } => state.head.read(bytes),
+            Phase::Lingering { read, .. } => read.progress(bytes.len()),
+            Phase::Idle { .. } | Phase::Request | Phase::Unlimited => {}
+        }
+    }
+
+    /// The head of an HTTP/1 request is complete. Returns whether it has a `content-length`, if its head began after the
+    /// response to the last request.
+    pub(crate) fn request_began(&self) -> bool {
+        let mut state = self.state();
+        state.has_unread_body = false;
+        let before = std::mem::replace(&mut state.phase, Phase::Request);
+        matches!(before, Phase::Head { .. }) && state.head.has_content_length()
+    }
+
+    /// The body of the request will not be read further.
+    pub(crate) fn body_left_unread(&self) {
+        self.state().has_unread_body = true;
+    }
+
+    /// The response to the HTTP/1 request has been handed to the connection.
+    pub(crate) fn response_ended(&self) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Request) {
+            state.phase = state.idle();
+        }
+    }
+
+    /// The phases of HTTP/1 do not apply to the connection any more.
+    pub(crate) fn end_phases(&self) {
+        self.state().phase = Phase::Unlimited;
+    }
+
+    /// The client does not take what is written.
+    pub(crate) fn write_blocked(&self) {
+        let mut state = self.state();
+        state.is_write_blocked = true;
+        state.write.wait();
+    }
+
+    /// The client has taken bytes.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.state().write.progress(bytes);
+    }
+
+    /// The client has taken all that was written. Only now it can send its next request.
+    pub(crate) fn flushed(&self) {
+        let mut state = self.state();
+        state.write.reset();
+        let was_blocked = std::mem::take(&mut state.is_write_blocked);
+        if was_blocked && matches!(state.phase, Phase::Idle { .. }) {
+            state.phase = state.idle();
+        }
+    }
+
+    /// Whether the client may be writing something that nobody will read. Called when the connection is closed.
+    pub(crate) fn may_have_unread(&self) -> bool {
+        let state = self.state();
+        state.has_unread_body || matches!(state.phase, Phase::Head { .. })
+    }
+
+    /// Whether the connection has been taken over by another protocol.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        matches!(self.state().phase, Phase::Unlimited)
+    }
+
+    /// Reading and discarding waits for the client.
+    pub(crate) fn linger(&self) {
+        let mut state = self.state();
+        if !matches!(state.phase, Phase::Lingering { .. }) {
+            let time = match state.is_stopping {
+                true => MAX_WAIT_AT_STOP,
+                false => MAX_LINGER,
+            };
+            state.phase = state.lingering(time);
+        }
+        if let Phase::Lingering { read, .. } = &mut state.phase {
+            read.wait();
+        }
+    }
+
+    /// The connection is closed because of the client's silence.
+    pub(crate) fn close_silent(&self) {
+        let mut state = self.state();
+        state.phase = state.lingering(MAX_WAIT_AT_STOP);
+    }
+
+    /// The server is stopping: requests under way are answered, and those that have been sent already.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state();
+        state.is_stopping = true;
+        let now = Instant::now();
+        match &mut state.phase {
+            Phase::Idle { until } => {
+                let last = now + LAST_REQUEST_WAIT;
+                *until = Some(until.map_or(last, |until| until.min(last)));
+            }
+            Phase::Head { until } | Phase::Lingering { until, .. } => {
+                *until = (*until).min(now + MAX_WAIT_AT_STOP);
+            }
+            Phase::Request | Phase::Unlimited => {}
+        }
+    }
+
+    /// Whether a response must tell the client that the connection closes.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state().is_stopping
+    }
+}
+
+impl State {
+    /// The phase after a response.
+    fn idle(&self) -> Phase {
+        let timeout = match self.is_stopping {
+            true => LAST_REQUEST_WAIT,
+            false => self.timeouts.idle,
+        };
+        let until = Some(Instant::now() + timeout);
+        Phase::Idle { until }
+    }
+
+    fn lingering(&self, time: Duration) -> Phase {
+        Phase::Lingering {
+            until: Instant::now() + time,
+            read: Pace::new(MinRate {
+                period: LINGER_PERIOD,
+                ..self.timeouts.min_rate
+            }),
+        }
+    }
+}
+
+/// Why a connection ends without the client's doing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reason {
+    Idle,
+    Head,
+    Write(MinRate),
+    Lingering,
+}
+
+impl From<Reason> for io::Error {
+    fn from(reason: Reason) -> Self {
+        let text = match reason {
+            Reason::Idle => "no request in time",
+            Reason::Head => "the head of a request did not arrive in time",
+            Reason::Lingering => "the client still sends after its response",
+            Reason::Write(rate) => return rate.error(),
+        };
+        Self::new(io::ErrorKind::TimedOut, text)
+    }
+}

@@ -1,0 +1,265 @@
+//! Tests connections over pipes, with time that tests advance.
+
+use http_body_util::BodyExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::Instant,
+};
+
+use super::*;
+use crate::http2;
+
+fn http(first_request_timeout: Option<Duration>) -> Http {
+    Http {
+        header_timeout: Duration::from_secs(30),
+        first_request_timeout,
+        idle_timeout: Duration::from_secs(75),
+        min_rate: MinRate {
+            bytes_per_second: 1000,
+            period: Duration::from_secs(20),
+        },
+    }
+}
+
+/// Sends `request` on a connection and returns everything that comes back until the server closes it.
+async fn exchange(http: &Http, request: &[u8]) -> Vec<u8> {
+    let (client, server) = tokio::io::duplex(1 << 16);
+    let peer = ([127, 0, 0, 1], 1).into();
+    let http1 = |_| async { Response::new("served".to_owned()) };
+    let http2 = |Exchange { request, respond }| async move {
+        http2::respond(
+            request.method(),
+            Response::new("served".to_owned()),
+            respond,
+        )
+        .await;
+    };
+    let settings = Http2::default();
+    let services = (http1, (&settings, http2));
+    let serving = http.serve_any(server, peer, services, CancellationToken::new());
+    let (mut response, (mut reader, mut writer)) = (Vec::new(), tokio::io::split(client));
+    let client = async {
+        writer.write_all(request).await.expect("the server reads");
+        reader
+            .read_to_end(&mut response)
+            .await
+            .expect("the server closes");
+    };
+    tokio::join!(serving, client);
+    response
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_http1_are_answered() {
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let response = exchange(&http(None), request).await;
+    assert!(response.ends_with(b"served"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_closed_after_the_timeout() {
+    let timeout = Duration::from_secs(30);
+    for sent in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let start = Instant::now();
+        exchange(&http(Some(timeout)), sent).await;
+        assert_eq!(start.elapsed(), timeout, "{sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_request_must_come_in_time() {
+    let http = http(None);
+    let start = Instant::now();
+    exchange(&http, b"GET / HT").await;
+    assert_eq!(start.elapsed(), http.header_timeout);
+}
+
+fn ok(text: &str) -> bool {
+    text.starts_with("HTTP/1.1 200") && text.ends_with("served")
+}
+
+/// Serves one connection, and lets a client do what it likes with the other end.
+async fn with_client(http: &Http, client: impl AsyncFnOnce(tokio::io::DuplexStream)) {
+    let (client_end, server) = tokio::io::duplex(1 << 10);
+    let peer = ([127, 0, 0, 1], 1).into();
+    let service = |request: Request<RequestBody>| async move {
+        let status = match request.into_body().collect().await {
+            Ok(_) => 200,
+            Err(_) => 408,
+        };
+        let mut response = Response::new("served".to_owned());
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+        response
+    };
+    let never = CancellationToken::new();
+    let serving = http.serve(server, peer, service, never);
+    tokio::join!(serving, client(client_end));
+}
+
+async fn read_response(client: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut response = Vec::new();
+    while !response.ends_with(b"served") {
+        let read = client.read_buf(&mut response).await.expect("a response");
+        assert_ne!(read, 0, "closed before its response");
+    }
+    String::from_utf8(response).expect("text")
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn the_time_between_requests_is_not_that_of_a_head() {
+    let http = http(Some(Duration::from_secs(30)));
+    with_client(&http, async |mut client| {
+        for pause in [0, 29, 74, 74] {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            client.write_all(&GET[..9]).await.expect("open");
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            client.write_all(&GET[9..]).await.expect("open");
+            assert!(ok(&read_response(&mut client).await));
+        }
+        let start = Instant::now();
+        assert_eq!(client.read(&mut [0]).await.expect("a clean end"), 0);
+        assert_eq!(start.elapsed(), http.idle_timeout);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_head_must_come_in_time_too() {
+    let http = http(Some(Duration::from_secs(30)));
+    with_client(&http, async |mut client| {
+        client.write_all(GET).await.expect("open");
+        assert!(ok(&read_response(&mut client).await));
+        client.write_all(&GET[..9]).await.expect("open");
+        let start = Instant::now();
+        assert_eq!(client.read(&mut [0]).await.expect("a clean end"), 0);
+        assert_eq!(start.elapsed(), http.header_timeout);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_is_answered_and_the_connection_ends() {
+    let http = http(None);
+    let start = Instant::now();
+    with_client(&http, async |client| {
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+        writer.write_all(head).await.expect("open");
+        let trickling = tokio::spawn(async move {
+            while writer.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let response = read_response(&mut reader).await;
+        assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+        assert_eq!(start.elapsed(), http.min_rate.period);
+        trickling.await.expect("the connection ends");
+    })
+    .await;
+    assert!(start.elapsed() < http.min_rate.period * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_just_above_the_least_rate_is_served() {
+    with_client(&http(None), async |mut client| {
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+        client.write_all(head).await.expect("open");
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            client.write_all(&[b' '; 10_000]).await.expect("open");
+        }
+        assert!(ok(&read_response(&mut client).await));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_not_read_ends_the_connection() {
+    let http = http(None);
+    let (mut client, server) = tokio::io::duplex(1 << 10);
+    let service = |_| async { Response::new("x".repeat(1 << 20)) };
+    let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let serving = http.serve(server, peer, service, never);
+    let start = Instant::now();
+    let sent = client.write_all(GET);
+    let (sent, ()) = tokio::join!(sent, serving);
+    sent.expect("open");
+    assert_eq!(start.elapsed(), http.min_rate.period);
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_can_finish_writing_after_its_response() {
+    let service = |_| async { Response::new("served".to_owned()) };
+    let (client, server) = tokio::io::duplex(100);
+    let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let http = http(None);
+    let serving = http.serve(server, peer, service, never);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let writing = async {
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+        writer.write_all(head).await.expect("open");
+        for _ in 0..25 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            writer.write_all(&[b' '; 4000]).await.expect("still read");
+        }
+        let response = read_response(&mut reader).await;
+        assert!(ok(&response), "{response}");
+        writer.shutdown().await.expect("open");
+    };
+    tokio::join!(serving, writing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sends_after_its_response_is_bounded_in_time() {
+    let http = http(None);
+    for (pause, seconds) in [(1, 30), (4, 30), (6, 5)] {
+        let service = |_| async { Response::new("served".to_owned()) };
+        let (client, server) = tokio::io::duplex(100);
+        let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+        let serving = http.serve(server, peer, service, never);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let start = Instant::now();
+        let writing = async {
+            let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n";
+            writer.write_all(head).await.expect("open");
+            assert!(ok(&read_response(&mut reader).await));
+            while writer.write_all(&[b' '; 6000]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+        };
+        let serving = async {
+            serving.await;
+            start.elapsed()
+        };
+        let (elapsed, ()) = tokio::join!(serving, writing);
+        assert_eq!(
+            elapsed,
+            Duration::from_secs(seconds),
+            "with pauses of {pause} s"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_may_take_longer_than_the_time_between_requests() {
+    let http = http(None);
+    let service = |_| async { Response::new("x".repeat(1 << 20)) };
+    let (mut client, server) = tokio::io::duplex(1 << 10);
+    let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let serving = http.serve(server, peer, service, never);
+    let reading = async {
+        client.write_all(GET).await.expect("open");
+        let mut received = 0;
+        while received < 1 << 20 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let read = client.read(&mut [0; 1 << 10]).await.expect("open");
+            assert_ne!(read, 0, "closed after {received} bytes");
+            received += read;
+        }
+        drop(client);
+    };
+    tokio::join!(serving, reading);
+}

@@ -1,0 +1,208 @@
+//! Serves HTTP/1 on one connection.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use flowgate_proto::with_causes;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1::{Builder, UpgradeableConnection},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    activity::{Activity, Reason, Timeouts},
+    framing,
+    pace::MinRate,
+    paced_body::PacedBody,
+    watched::Watched,
+};
+
+/// The body of an HTTP/1 request.
+pub type RequestBody = PacedBody<Incoming>;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Serves a connection to its end. `has_start`: some bytes of it have already arrived. Once `stopping` is cancelled, requests
+/// that the client has sent are finished.
+pub(crate) async fn serve<I, S, F, B>(
+    (stream, has_start): (I, bool),
+    peer: SocketAddr,
+    timeouts: Timeouts,
+    service: S,
+    stopping: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let activity = Activity::new(timeouts, has_start);
+    let connection = activity.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (connection, service) = (connection.clone(), service.clone());
+        answer(request, connection, timeouts.min_rate, service).map(Ok::<_, Infallible>)
+    });
+    let stream = TokioIo::new(Watched::new(stream, activity.clone()));
+    let mut builder = Builder::new();
+    // It would also run between requests; `activity` knows better.
+    builder.header_read_timeout(None);
+    let connection = builder.serve_connection(stream, service).with_upgrades();
+    let shut_down = UpgradeableConnection::graceful_shutdown;
+    if let Err(error) = finish(connection, shut_down, &activity, stopping).await {
+        tracing::debug!(%peer, error = %with_causes(&*error), "connection ended");
+    }
+    // An upgraded connection goes on without this task.
+    activity.end_phases();
+}
+
+/// Waits until the connection has ended: by itself, by a stop, or because a deadline of its activity has passed.
+async fn finish<C>(
+    connection: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    stopping: CancellationToken,
+) -> Result<(), BoxError>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut stop = pin!(stopping.cancelled().fuse());
+    let mut timer = pin!(tokio::time::sleep(A_DAY));
+    poll_fn(|cx| {
+        if stop.as_mut().poll(cx).is_ready() {
+            activity.stop();
+        }
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended.map_err(Into::into));
+            }
+            match ready!(poll_deadline(activity, timer.as_mut(), cx)) {
+                Reason::Idle => {
+                    activity.close_silent();
+                    shut_down(connection.as_mut());
+                }
+                reason => return Poll::Ready(Err(io::Error::from(reason).into())),
+            }
+        }
+    })
+    .await
+}
+
+/// Later than any deadline of an ordinary server.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Completes when a deadline has passed. A deadline that moves away leaves the timer, which is cheaper than to move it with
+/// each request.
+fn poll_deadline(
+    activity: &Activity,
+    mut timer: Pin<&mut Sleep>,
+    cx: &mut Context<'_>,
+) -> Poll<Reason> {
+    while let Some((deadline, reason)) = activity.deadline() {
+        if timer.is_elapsed() || deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        ready!(timer.as_mut().poll(cx));
+        if deadline <= Instant::now() {
+            return Poll::Ready(reason);
+        }
+    }
+    Poll::Pending
+}
+
+/// Answers a request by the service, and reports its beginning and end.
+async fn answer<F, B>(
+    request: Request<Incoming>,
+    connection: Activity,
+    min_rate: MinRate,
+    service: impl FnOnce(Request<RequestBody>) -> F,
+) -> Response<ResponseBody<B>>
+where
+    F: Future<Output = Response<B>>,
+{
+    let has_content_length = connection.request_began();
+    let is_ambiguous = framing::is_ambiguous(&request, has_content_length);
+    let body_connection = connection.clone();
+    let request = request.map(|body| {
+        let body = PacedBody::new(body, min_rate);
+        body.of_connection(body_connection)
+    });
+    let end = EndReport(connection);
+    if is_ambiguous {
+        let mut response = Response::new(ResponseBody {
+            inner: None,
+            _end: end,
+        });
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    }
+    let mut response = service(request).await;
+    if end.0.is_stopping() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response.map(|body| ResponseBody {
+        inner: Some(body),
+        _end: end,
+    })
+}
+
+/// The body of a response, whose end is reported to its connection.
+#[derive(Debug)]
+struct ResponseBody<B> {
+    /// `None` is empty.
+    inner: Option<B>,
+    /// Reports when it is dropped.
+    _end: EndReport,
+}
+
+#[derive(Debug)]
+struct EndReport(Activity);
+
+impl Drop for EndReport {
+    fn drop(&mut self) {
+        self.0.response_ended();
+    }
+}
+
+impl<B: Body + Unpin> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

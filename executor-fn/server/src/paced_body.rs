@@ -1,0 +1,123 @@
+//! The body of a request, which fails when the client sends it too slowly.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    activity::Activity,
+    pace::{MinRate, Pace},
+};
+
+/// The body of a request. Its error for a slow client is a [`std::io::Error`] of the kind `TimedOut`.
+#[derive(Debug)]
+pub struct PacedBody<B> {
+    inner: B,
+    /// `None` without a body or a rate.
+    limit: Option<Limit>,
+    /// The HTTP/1 connection, which must know if the body has been left unread.
+    connection: Option<Activity>,
+    is_ended: bool,
+}
+
+#[derive(Debug)]
+struct Limit {
+    pace: Pace,
+    /// Made when the body must be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B: Body> PacedBody<B> {
+    /// A body that must arrive at this rate.
+    pub fn new(inner: B, rate: MinRate) -> Self {
+        let is_ended = inner.is_end_stream();
+        let limit = Limit {
+            pace: Pace::new(rate),
+            timer: None,
+        };
+        Self {
+            inner,
+            limit: Some(limit).filter(|_| !is_ended && rate != MinRate::NONE),
+            connection: None,
+            is_ended,
+        }
+    }
+
+    /// The same body, which tells its connection if it is not read to its end.
+    pub(crate) fn of_connection(self, connection: Activity) -> Self {
+        let mut body = self;
+        body.connection = Some(connection);
+        body
+    }
+}
+
+impl Limit {
+    /// Completes when the client has been too slow.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<MinRate> {
+        self.pace.wait();
+        let deadline = self.pace.deadline().unwrap_or_else(Instant::now);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| self.pace.rate())
+    }
+}
+
+impl<B> Body for PacedBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(limit) = &mut this.limit {
+                    limit.pace.progress(frame.data_ref().map_or(0, Bytes::len));
+                }
+                this.is_ended = this.inner.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                this.is_ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => match &mut this.limit {
+                Some(limit) => limit
+                    .poll_slow(cx)
+                    .map(|rate| Some(Err(rate.error().into()))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> Drop for PacedBody<B> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_ended) {
+            connection.body_left_unread();
+        }
+    }
+}

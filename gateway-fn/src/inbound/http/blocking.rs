@@ -1,0 +1,82 @@
+//! Does work on large bodies on other threads, of which a bounded number is in use, so that the requests of a worker need not
+//! wait for each other.
+
+use std::{
+    num::NonZeroUsize,
+    sync::LazyLock,
+    thread::{self, available_parallelism},
+};
+
+use tokio::sync::Semaphore;
+
+/// Work on bodies up to this size is done on the worker's own thread, because it takes less than about a millisecond:
+/// compression and JSON are read and written at some 100 MB/s.
+const MAX_INLINE_BYTES: usize = 64 << 10;
+
+/// Work on bodies up to this size need not wait for work on larger ones, which may take seconds.
+const MAX_MEDIUM_BYTES: usize = 1 << 20;
+
+/// As many threads for medium bodies as there are processors: more would only slow each other down.
+static MEDIUM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors()));
+
+/// Half as many for large bodies, so that they leave room for all else.
+static LARGE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors().div_ceil(2)));
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Does work on this many bytes, on another thread if it would keep other requests waiting.
+///
+/// # Errors
+/// When the work panicked.
+pub(super) async fn run<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> thread::Result<T> {
+    if bytes <= MAX_INLINE_BYTES {
+        return Ok(work());
+    }
+    let threads = match bytes <= MAX_MEDIUM_BYTES {
+        true => &MEDIUM,
+        false => &LARGE,
+    };
+    // An error means that the semaphore is closed, which it never is. The permit stays with the work: a request that is
+    // cancelled does not end it.
+    let permit = threads.acquire().await.ok();
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
+    let finished = tokio::task::spawn_blocking(work).await;
+    finished.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => panic,
+        Err(cancelled) => Box::new(cancelled),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn large_work_keeps_nobody_waiting() {
+        let (release, held) = mpsc::channel::<()>();
+        let large = tokio::spawn(run(MAX_MEDIUM_BYTES + 1, move || held.recv()));
+        // The runtime has one thread: this would wait for ever if the large work held it.
+        for bytes in [1, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1] {
+            assert_eq!(run(bytes, || 5).await.expect("no panic"), 5);
+        }
+        release.send(()).expect("the large work waits");
+        assert!(large.await.expect("no panic").expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_large_work_is_an_error() {
+        let panicking = || -> u8 { panic!("on purpose") };
+        assert!(run(MAX_INLINE_BYTES + 1, panicking).await.is_err());
+        assert_eq!(run(MAX_INLINE_BYTES + 1, || 5).await.expect("no panic"), 5);
+    }
+}

@@ -1,0 +1,221 @@
+//! HTTP/1 as raw bytes: responses that come before the body was read, heads that could be read in two ways, slow clients,
+//! and connections between requests.
+
+use std::{fs, sync::Arc};
+
+use flowgate::container::Shutdown;
+use flowgate_config::Protocol;
+use flowgate_tests::{flow::ServedGateway, gate::Gate};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring},
+};
+
+const FLOW: &str = "jtype: Flow\ngateway: {protocol: http, port: 0, SETTINGS}\n\
+                    executors:\n  - {name: g, uses: 'inproc://greet'}\n";
+
+async fn serve(settings: &str) -> ServedGateway {
+    ServedGateway::start(&FLOW.replace("SETTINGS", settings)).await
+}
+
+async fn connect(gateway: &ServedGateway) -> TcpStream {
+    let authority = gateway.authority(Protocol::Http);
+    TcpStream::connect(authority).await.expect("a connection")
+}
+
+/// Sends a head and a body of this many bytes, in pieces and to the end, before it reads: many clients do.
+async fn send_then_read(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+    body: usize,
+) -> String {
+    let head = format!("{head}host: a\r\ncontent-length: {body}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("head sent");
+    let piece = [b' '; 16 << 10];
+    let mut left = body;
+    while left > 0 {
+        let size = left.min(piece.len());
+        socket
+            .write_all(&piece[..size])
+            .await
+            .unwrap_or_else(|error| panic!("{left} of {body} bytes unsent: {error}"));
+        socket.flush().await.expect("flushed");
+        left -= size;
+    }
+    read_to_end(socket).await
+}
+
+/// Reads a response, and that the connection ends cleanly.
+async fn read_to_end(mut socket: impl AsyncRead + Unpin) -> String {
+    let mut response = Vec::new();
+    socket
+        .read_to_end(&mut response)
+        .await
+        .unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&response)));
+    String::from_utf8(response).expect("text")
+}
+
+const MANY_BYTES: usize = 5 << 20;
+
+#[tokio::test]
+async fn a_response_before_the_body_is_read_reaches_the_client() {
+    let gateway = serve("limits: {max_message_bytes: 1000000}, no_crud_endpoints: true").await;
+    for (head, body, status) in [
+        ("POST /nowhere HTTP/1.1\r\n", MANY_BYTES, "404"),
+        ("PUT /post HTTP/1.1\r\n", MANY_BYTES, "405"),
+        ("POST /post HTTP/1.1\r\n", MANY_BYTES, "413"),
+        (
+            "POST /post HTTP/1.1\r\ncontent-encoding: br\r\n",
+            900_000,
+            "415",
+        ),
+        ("POST /post HTTP/1.1\r\n", 900_000, "422"),
+    ] {
+        let socket = connect(&gateway).await;
+        let head = format!("{head}content-type: application/json\r\nconnection: close\r\n");
+        let response = send_then_read(socket, &head, body).await;
+        let start = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&start), "{head} -> {response}");
+        assert!(response.ends_with('}'), "{head} -> {response}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_without_a_length_gets_its_response() {
+    let gateway = serve("limits: {max_message_bytes: 1000}").await;
+    let mut socket = connect(&gateway).await;
+    let head = "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    for _ in 0..80 {
+        socket.write_all(chunk.as_bytes()).await.expect("sent");
+    }
+    socket.write_all(b"0\r\n\r\n").await.expect("sent");
+    let response = read_to_end(socket).await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_unauthenticated_body_gets_its_response() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let gateway = serve(&format!("auth: {{api_keys: [{{name: k, key: {key}}}]}}")).await;
+    let head = "POST /post HTTP/1.1\r\nconnection: close\r\n";
+    let response = send_then_read(connect(&gateway).await, head, MANY_BYTES).await;
+    assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_can_be_read_in_two_ways_is_400() {
+    let gateway = serve("").await;
+    let chunked = "transfer-encoding: chunked\r\n";
+    let body = "0\r\n\r\n";
+    for head in [
+        String::new(),
+        "host: a\r\nhost: b\r\n".to_owned(),
+        "host: a\r\ntransfer-encoding: gzip, chunked\r\n".to_owned(),
+        "host: a\r\ntransfer-encoding: chunked, gzip\r\n".to_owned(),
+        format!("host: a\r\n{chunked}{chunked}"),
+        format!("host: a\r\ncontent-length: 5\r\n{chunked}"),
+        format!("host: a\r\n{chunked}Content-Length: 5\r\n"),
+        "host: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n".to_owned(),
+    ] {
+        let mut socket = connect(&gateway).await;
+        let request = format!("POST /post HTTP/1.1\r\n{head}\r\n{body}");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        // The server closes the connection if it cannot know where the next request begins.
+        let end = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        socket.write_all(end).await.expect("sent");
+        let response = read_to_end(socket).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{head} -> {response}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_before_the_body_is_read_reaches_the_client_over_tls() {
+    let generated =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let directory = std::env::temp_dir().join(format!("flowgate-http1-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    let (certfile, keyfile) = (directory.join("cert.pem"), directory.join("key.pem"));
+    fs::write(&certfile, generated.cert.pem()).expect("written");
+    fs::write(&keyfile, generated.signing_key.serialize_pem()).expect("written");
+    let (certfile, keyfile) = (certfile.display(), keyfile.display());
+    let gateway = serve(&format!(
+        "ssl_certfile: '{certfile}', ssl_keyfile: '{keyfile}'"
+    ))
+    .await;
+    fs::remove_dir_all(&directory).expect("deleted");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(generated.cert.der().clone()).expect("a root");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    for body in [30 << 10, MANY_BYTES] {
+        let name = "localhost".try_into().expect("a name");
+        let socket = connector.connect(name, connect(&gateway).await).await;
+        let head = "POST /nowhere HTTP/1.1\r\nconnection: close\r\n";
+        let response = send_then_read(socket.expect("a connection"), head, body).await;
+        assert!(response.starts_with("HTTP/1.1 404"), "{response}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_408_and_the_connection_ends() {
+    let gateway = serve("slow_client_timeout: 50").await;
+    let mut socket = connect(&gateway).await;
+    let head = "POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n{";
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let (mut reader, writer) = socket.into_split();
+    let mut response = String::new();
+    let read = reader.read_to_string(&mut response).await;
+    read.expect("a whole response");
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+    drop(writer);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_ends_the_connection() {
+    let gate = Gate::closed();
+    let yaml = FLOW
+        .replace("SETTINGS", "slow_client_timeout: 50")
+        .replace("greet", "gate");
+    let gateway = ServedGateway::start_with(&yaml, &gate.registry()).await;
+    let mut socket = connect(&gateway).await;
+    // More than the buffers of both sockets hold.
+    let text = "x".repeat(30 << 20);
+    let body = format!(r#"{{"data": [{{"text": "{text}"}}]}}"#);
+    let size = body.len();
+    let head = format!("POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    socket.write_all(body.as_bytes()).await.expect("sent");
+    gate.wait_for_requests(1).await;
+    gate.release(1);
+    // The client does not read, and the stop need not wait for it.
+    assert_eq!(gateway.stop().await, Shutdown::Drained);
+    drop(socket);
+}
+
+#[tokio::test]
+async fn a_connection_between_requests_ends_after_the_time_that_is_set() {
+    let gateway = serve("keep_alive_timeout: 50").await;
+    let mut socket = connect(&gateway).await;
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    socket.write_all(request).await.expect("sent");
+    let response = read_to_end(socket).await;
+    assert!(response.ends_with("\r\n\r\n{}"), "{response}");
+    gateway.stop().await;
+}
