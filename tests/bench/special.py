@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from statistics import median
@@ -19,10 +20,24 @@ def first_answer_microseconds(recipe, message: bytes) -> int:
         file.flush()
         command = [bench_client(), 'start', '--port', recipe.ports['grpc'], '--message', file.name, '--', *recipe.command]
         environment = {**os.environ, **recipe.environment}
-        output = subprocess.run(
-            [str(part) for part in command], check=True, capture_output=True, text=True, env=environment
-        ).stdout
+        client = subprocess.Popen(
+            [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
+        try:
+            output, _ = client.communicate()
+        finally:
+            _kill_group(client.pid)
+    if client.returncode:
+        raise RuntimeError(f'{recipe.name} does not answer')
     return json.loads(output)['microseconds']
+
+
+def _kill_group(pid: int):
+    """Ends what a party leaves behind: Jina's Gateway outlives a parent that is ended while it starts."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def idle_socket_bytes(party) -> float:
