@@ -68,7 +68,7 @@ async fn call(address: &str, roots: Option<String>) -> (u16, String) {
     let description = response.json()["header"]["status"]["description"].clone();
     gateway.stop().await;
     let text = description.as_str().unwrap_or_default().to_owned();
-    (response.status.into(), text)
+    (response.status, text)
 }
 
 async fn call_over_tls(executor: &ServedGateway, roots: &Certificate) -> (u16, String) {

@@ -35,7 +35,7 @@ async fn send_then_read(
 ) -> String {
     let head = format!("{head}host: a\r\ncontent-length: {body}\r\n\r\n");
     socket.write_all(head.as_bytes()).await.expect("head sent");
-    let piece = [b' '; 16 << 10];
+    let piece = vec![b' '; 16 << 10];
     let mut left = body;
     while left > 0 {
         let size = left.min(piece.len());

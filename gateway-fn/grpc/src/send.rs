@@ -64,7 +64,7 @@ fn put_prefix(buffer: &mut BytesMut, flag: u8, len: usize) {
 /// piece.
 ///
 /// # Errors
-/// When the peer or the connection has ended the stream, or the peer takes nothing for [`MAX_STALL`].
+/// When the peer or the connection has ended the stream, or the peer takes nothing for a minute.
 pub async fn send(
     stream: &mut SendStream<Bytes>,
     message: Chunks,

@@ -61,121 +61,84 @@ fn encrypted_keys_from_uvicorn_kwargs_serve_every_protocol() {
     }
 }
 
+/// Asserts that a Flow with this certificate and key is refused with an error at `line` about the setting `name`.
+fn assert_fault(cert: &str, key: &str, more: &str, (line, name, message): (usize, &str, &str)) {
+    let flow =
+        format!("jtype: Flow\ngateway:\n  ssl_certfile: '{cert}'\n  ssl_keyfile: '{key}'{more}\n");
+    let flow = file("tls_fault.yml", &flow);
+    let flow = flow.to_str().expect("UTF-8");
+    for command in ["check", "serve"] {
+        let output = flowgate(&[command, flow]);
+        let lines = errors(&output);
+        assert_eq!(output.status.code(), Some(64), "{command}: {lines}");
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        assert!(
+            lines.contains(&format!("{flow}:{line}: gateway.{name}: found ")),
+            "{lines}"
+        );
+        assert!(lines.contains(message), "{message} in {lines}");
+        assert!(!lines.to_lowercase().contains("swordfish"), "{lines}");
+    }
+}
+
+/// The path of a new file with this text.
+fn path(name: &str, text: &str) -> String {
+    file(name, text).display().to_string()
+}
+
 #[test]
 fn faults_of_the_files_are_errors_of_the_flow() {
     let (key, other) = (new_key(), new_key());
-    let path = |name: &str, text: &str| file(name, text).display().to_string();
     let good = path("good.pem", &certificate(&key).pem());
     let good_key = path("good.key", &key.serialize_pem());
+    faults_of_certificate_and_key(&good, &good_key, &other);
+    let reversed = [certificate(&other).pem(), certificate(&key).pem()].concat();
+    let reversed = path("reversed.pem", &reversed);
+    let fault = (3, "ssl_certfile", "it as the first one");
+    assert_fault(&reversed, &good_key, "", fault);
+    faults_of_other_settings(&good, &good_key);
+}
+
+fn faults_of_certificate_and_key(good: &str, good_key: &str, other: &KeyPair) {
     let other_key = path("other.key", &other.serialize_pem());
     let empty = path("empty.pem", " \n");
     let text = path("text.pem", "no PEM at all\n");
-    let chain = [certificate(&other).pem(), certificate(&key).pem()].concat();
-    let reversed = path("reversed.pem", &chain);
+    let mismatch = "that does not belong to the certificate in";
+    for (cert, message) in [
+        ("/no/cert.pem", "/no/cert.pem"),
+        (good_key, "found a private key in"),
+        (&empty, "found an empty file"),
+        (&text, "not PEM"),
+    ] {
+        assert_fault(cert, good_key, "", (3, "ssl_certfile", message));
+    }
+    for (key, message) in [
+        ("/no/key.pem", "/no/key.pem"),
+        (&other_key, mismatch),
+        (good, "found a certificate in"),
+        (&empty, "found an empty file"),
+    ] {
+        assert_fault(good, key, "", (4, "ssl_keyfile", message));
+    }
+}
+
+fn faults_of_other_settings(good: &str, good_key: &str) {
     let encrypted = encrypted_key("older-aes256");
     let pbes1 = encrypted_key("pbes1-3des");
     let options = "\n  uvicorn_kwargs:\n    ";
     let wrong = format!("{options}ssl_keyfile_password: Swordfish");
     let ciphers = format!("{options}ssl_ciphers: AES256-SHA");
     let clients = format!("{options}ssl_cert_reqs: 2\n    ssl_ca_certs: '{good_key}'");
-    let mismatch = "that does not belong to the certificate in";
-    for (cert, key, more, line, name, message) in [
-        (
-            "/no/cert.pem",
-            good_key.as_str(),
-            "",
-            3,
-            "ssl_certfile",
-            "/no/cert.pem",
-        ),
-        (&good, "/no/key.pem", "", 4, "ssl_keyfile", "/no/key.pem"),
-        (&good, &other_key, "", 4, "ssl_keyfile", mismatch),
-        (
-            &good_key,
-            &good_key,
-            "",
-            3,
-            "ssl_certfile",
-            "found a private key in",
-        ),
-        (&good, &good, "", 4, "ssl_keyfile", "found a certificate in"),
-        (
-            &empty,
-            &good_key,
-            "",
-            3,
-            "ssl_certfile",
-            "found an empty file",
-        ),
-        (&good, &empty, "", 4, "ssl_keyfile", "found an empty file"),
-        (&text, &good_key, "", 3, "ssl_certfile", "not PEM"),
-        (
-            &reversed,
-            &good_key,
-            "",
-            3,
-            "ssl_certfile",
-            "it as the first one",
-        ),
-        (
-            &good,
-            &encrypted,
-            "",
-            4,
-            "ssl_keyfile",
-            "found an encrypted private key",
-        ),
-        (
-            &good,
-            &encrypted,
-            &wrong,
-            6,
-            "uvicorn_kwargs.ssl_keyfile_password",
-            "does not decrypt",
-        ),
-        (
-            &good,
-            &pbes1,
-            &wrong,
-            4,
-            "ssl_keyfile",
-            "openssl pkcs8 -topk8",
-        ),
-        (
-            &good,
-            &good_key,
-            &ciphers,
-            6,
-            "uvicorn_kwargs.ssl_ciphers",
-            "no cipher suite",
-        ),
-        (
-            &good,
-            &good_key,
-            &clients,
-            7,
-            "uvicorn_kwargs.ssl_ca_certs",
-            "found a private key in",
-        ),
-    ] {
-        let flow = format!(
-            "jtype: Flow\ngateway:\n  ssl_certfile: '{cert}'\n  ssl_keyfile: '{key}'{more}\n"
-        );
-        let flow = file("tls_fault.yml", &flow);
-        let flow = flow.to_str().expect("UTF-8");
-        for command in ["check", "serve"] {
-            let output = flowgate(&[command, flow]);
-            let lines = errors(&output);
-            assert_eq!(output.status.code(), Some(64), "{command}: {lines}");
-            assert_eq!(lines.lines().count(), 1, "{lines}");
-            assert!(
-                lines.contains(&format!("{flow}:{line}: gateway.{name}: found ")),
-                "{lines}"
-            );
-            assert!(lines.contains(message), "{message} in {lines}");
-            assert!(!lines.to_lowercase().contains("swordfish"), "{lines}");
-        }
-    }
+    let fault = (4, "ssl_keyfile", "found an encrypted private key");
+    assert_fault(good, &encrypted, "", fault);
+    let name = "uvicorn_kwargs.ssl_keyfile_password";
+    assert_fault(good, &encrypted, &wrong, (6, name, "does not decrypt"));
+    let fault = (4, "ssl_keyfile", "openssl pkcs8 -topk8");
+    assert_fault(good, &pbes1, &wrong, fault);
+    let fault = (6, "uvicorn_kwargs.ssl_ciphers", "no cipher suite");
+    assert_fault(good, good_key, &ciphers, fault);
+    let fault = (7, "uvicorn_kwargs.ssl_ca_certs", "found a private key in");
+    assert_fault(good, good_key, &clients, fault);
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub async fn call(load: &Load) -> Result<Summary, ClientError> {
 /// Sends the load over WebSockets.
 ///
 /// # Errors
-/// As [`call`].
+/// As [`call()`].
 pub async fn websocket(load: &Load) -> Result<Summary, ClientError> {
     let starts = in_flight(load)?;
     let started = Instant::now();

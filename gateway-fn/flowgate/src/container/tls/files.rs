@@ -159,7 +159,7 @@ fn certified_key(
         certfile, keyfile, ..
     } = config;
     let (certificate_path, key_path) = (certfile.value(), keyfile.value());
-    let certified = CertifiedKey::new(chain, Arc::clone(&key));
+    let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
         Err(Error::InconsistentKeys(_)) if belongs_to_another(&certified) => Err(certfile.error(
