@@ -48,7 +48,7 @@ impl Incoming {
     }
 
     /// Also accepts connections over the limit, which hold a permit of `reserve` and are marked
-    /// ([`Connection::is_over_limit`]): to be told so is better for a client than to wait.
+    /// ([`Connection::is_over_limit`]): an error at once is better for a client than to wait.
     #[must_use]
     pub fn with_reserve(self, reserve: Arc<Semaphore>) -> Self {
         Self {
@@ -102,8 +102,8 @@ impl Incoming {
         self.take_waiting().into_iter().for_each(start);
     }
 
-    /// Closes the socket, and returns the connections that wait in the system's queue: their clients have been told that
-    /// they are connected, and closing the socket alone would reset them.
+    /// Closes the socket, and returns the connections that wait in the system's queue: for their clients
+    /// they are open, and closing the socket alone would reset them.
     fn take_waiting(self) -> Vec<Moved> {
         let Ok(socket) = self.socket.into_std() else {
             return Vec::new();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a connection that is closed is still read, so that the client can finish writing and then read its response: a
-/// reset, the system's answer to bytes that nobody reads, would destroy the response. As long as nginx's `lingering_time`.
+/// reset, the system's answer to bytes that are not read, would destroy the response. As long as nginx's `lingering_time`.
 const MAX_LINGER: Duration = Duration::from_secs(30);
 
 /// How long such a client may pause; a client that has read its response closes. As long as nginx's `lingering_timeout`.
@@ -190,7 +190,7 @@ impl Activity {
         }
     }
 
-    /// Whether the client may be writing something that nobody will read. Called when the connection is closed.
+    /// Whether the client may be writing something that will not be read. Called when the connection is closed.
     pub(crate) fn may_have_unread(&self) -> bool {
         let state = self.state();
         state.has_unread_body || matches!(state.phase, Phase::Head { .. })

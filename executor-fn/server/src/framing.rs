@@ -1,4 +1,4 @@
-//! Rejects HTTP/1 requests whose head leaves open where the body ends or which host is meant: behind a proxy that reads them
+//! Rejects HTTP/1 requests whose head does not define where the body ends or which host is meant: behind a proxy that reads them
 //! differently, one request could pass for two.
 
 use http::{Request, Version, header};

@@ -283,7 +283,9 @@ where
         let sent = match frame {
             None => stream.send_data(Bytes::new(), true),
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(mut data) => send_data(&mut stream, data.copy_to_bytes(data.remaining())).await,
+                Ok(mut data) => {
+                    send_data(&mut stream, data.copy_to_bytes(data.remaining()), false).await
+                }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     let _ = stream.send_trailers(trailers);
@@ -307,18 +309,45 @@ fn stream_has_ended<B: Body>(body: &Pin<&mut B>, stream: &mut SendStream<Bytes>)
     body.is_end_stream() && stream.send_data(Bytes::new(), true).is_ok()
 }
 
-/// Sends data as fast as the client takes it.
-async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+/// Sends data as fast as the peer takes it, and ends the stream if `ends`.
+///
+/// # Errors
+/// When the peer or the connection has ended the stream, or the peer takes nothing for a minute.
+pub async fn send_data(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    ends: bool,
+) -> Result<(), h2::Error> {
     while !data.is_empty() {
-        stream.reserve_capacity(data.len());
-        let granted = match stream.capacity() {
-            0 => match poll_fn(|context| stream.poll_capacity(context)).await {
-                Some(granted) => granted?,
-                None => return Err(Reason::CANCEL.into()),
-            },
-            granted => granted,
-        };
-        stream.send_data(data.split_to(granted.min(data.len())), false)?;
+        let granted = capacity(stream, data.len()).await?;
+        let part = data.split_to(granted.min(data.len()));
+        stream.send_data(part, ends && data.is_empty())?;
     }
     Ok(())
+}
+
+/// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
+/// that peers which never read do not hold memory.
+const MAX_STALL: Duration = Duration::from_secs(60);
+
+/// Waits until the peer takes at least one of `wanted` bytes, and returns how many it takes.
+async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, h2::Error> {
+    stream.reserve_capacity(wanted);
+    if stream.capacity() > 0 {
+        return Ok(stream.capacity());
+    }
+    let granted = async {
+        loop {
+            match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(Ok(0)) => {}
+                Some(granted) => return granted,
+                None => return Err(Reason::CANCEL.into()),
+            }
+        }
+    };
+    let granted = tokio::time::timeout(MAX_STALL, granted).await;
+    granted.unwrap_or_else(|_| {
+        stream.send_reset(Reason::CANCEL);
+        Err(Reason::CANCEL.into())
+    })
 }

@@ -1,9 +1,8 @@
 //! Puts gRPC's frame around messages and sends them in pieces, as fast as the peer takes them.
 
-use std::{future::poll_fn, time::Duration};
-
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flowgate_proto::{Chunks, DataRequest};
+use flowgate_server::http2;
 use h2::SendStream;
 use prost::Message as _;
 
@@ -92,40 +91,9 @@ pub async fn send_in_turn(
     ends: bool,
 ) -> Result<(), h2::Error> {
     let mut left = message.len();
-    for mut piece in message {
+    for piece in message {
         left -= piece.len();
-        while !piece.is_empty() {
-            let granted = capacity(stream, piece.len()).await?;
-            let part = piece.split_to(granted.min(piece.len()));
-            let is_last = left == 0 && piece.is_empty();
-            stream.send_data(part, ends && is_last)?;
-        }
+        http2::send_data(stream, piece, ends && left == 0).await?;
     }
     Ok(())
-}
-
-/// How long a peer may take nothing of a message before its stream is reset: longer than networks stall, and short enough
-/// that peers which never read do not hold memory.
-const MAX_STALL: Duration = Duration::from_secs(60);
-
-/// Waits until the peer takes at least one of `wanted` bytes, and returns how many it takes.
-async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, h2::Error> {
-    stream.reserve_capacity(wanted);
-    if stream.capacity() > 0 {
-        return Ok(stream.capacity());
-    }
-    let granted = async {
-        loop {
-            match poll_fn(|context| stream.poll_capacity(context)).await {
-                Some(Ok(0)) => {}
-                Some(granted) => return granted,
-                None => return Err(h2::Reason::CANCEL.into()),
-            }
-        }
-    };
-    let granted = tokio::time::timeout(MAX_STALL, granted).await;
-    granted.unwrap_or_else(|_| {
-        stream.send_reset(h2::Reason::CANCEL);
-        Err(h2::Reason::CANCEL.into())
-    })
 }

@@ -72,7 +72,7 @@ impl Admission {
             // Before the look at the counter, so that no place is missed that becomes free in between.
             freed.as_mut().enable();
             if let Some(place) = self.try_enter() {
-                // A place that became free while nobody else was woken.
+                // A second place may have become free, for which no other request was woken.
                 if self.in_flight.load(Ordering::Acquire) < self.limit {
                     self.freed.notify_one();
                 }

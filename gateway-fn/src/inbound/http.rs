@@ -3,8 +3,6 @@
 //! `routes` defines the routes, `table` finds the route of a request, `data` sends its body through the Flow, and `openapi`
 //! and `docs` document the routes.
 
-mod blocking;
-
 mod body;
 
 mod data;

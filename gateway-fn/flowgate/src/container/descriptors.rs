@@ -7,7 +7,7 @@ use flowgate_config::{Address, Config};
 use flowgate_proto::with_causes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many connections over the limit are accepted, for a health check or to be told to come back: as many as a few load
+/// How many connections over the limit are accepted, for a health check or to get 503: as many as a few load
 /// balancers and a burst of clients need, because each is open for a moment only.
 pub(super) const CONNECTIONS_OVER_LIMIT: usize = 64;
 

@@ -11,7 +11,8 @@ use flowgate_proto::{
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::{blocking, reject::Rejection};
+use super::reject::Rejection;
+use crate::inbound::blocking;
 
 /// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
 ///

@@ -9,11 +9,12 @@ use flowgate_proto::{
 use http::StatusCode;
 use prost::Message as _;
 
-use super::{blocking, body, json_reply, reject::Rejection, routes::ExecEndpoint};
+use super::{body, json_reply, reject::Rejection, routes::ExecEndpoint};
 use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
+    inbound::blocking,
 };
 
 /// Sends the request's body through the Flow as one data request.

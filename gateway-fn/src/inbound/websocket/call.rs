@@ -9,11 +9,11 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{context::Context, gateway::Gateway};
-
-/// Messages up to this size are read and written by the thread that serves the connection; JSON of this size takes about
-/// half a millisecond. Larger ones go to the blocking pool, so that other connections need not wait.
-const MAX_INLINE_BYTES: usize = 64 << 10;
+use crate::{
+    context::Context,
+    gateway::Gateway,
+    inbound::blocking::{self, MAX_INLINE_BYTES},
+};
 
 /// What a message leads to.
 #[derive(Debug)]
@@ -52,7 +52,8 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Messag
     }
     let gateway = gateway.clone();
     let call = async move {
-        let read = tokio::task::spawn_blocking(move || subprotocol.read(&message, limits));
+        let bytes = payload_bytes(&message);
+        let read = blocking::run(bytes, move || subprotocol.read(&message, limits));
         match read.await.unwrap_or_else(|_| Err(internal_error())) {
             Ok(Input::Request(request)) => answer(&gateway, subprotocol, *request).await,
             other => outcome_without_request(other),
@@ -98,12 +99,13 @@ fn answer(
 }
 
 async fn write(subprotocol: Subprotocol, answer: DataRequest) -> Outcome {
-    let is_slow = subprotocol == Subprotocol::Json && answer.encoded_len() > MAX_INLINE_BYTES;
-    let written = match is_slow {
-        false => subprotocol.write(&answer),
-        true => tokio::task::spawn_blocking(move || subprotocol.write(&answer))
-            .await
-            .unwrap_or_else(|_| Err(internal_error())),
+    let written = match subprotocol {
+        Subprotocol::Bytes => subprotocol.write(&answer),
+        Subprotocol::Json => {
+            blocking::run(answer.encoded_len(), move || subprotocol.write(&answer))
+                .await
+                .unwrap_or_else(|_| Err(internal_error()))
+        }
     };
     written.map_or_else(Outcome::Failed, Outcome::Answer)
 }

@@ -97,7 +97,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                     Received::Close(close) => close.clone(),
                     Received::Message(_) | Received::Alive | Received::Invalid(_) => None,
                 };
-                // Nobody waits for answers any more.
+                // The client does not wait for answers any more.
                 self.socket.discard_unsent();
                 (answer, Some(last), CLOSE_TIMEOUT)
             }

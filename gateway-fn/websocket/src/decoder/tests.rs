@@ -1,3 +1,5 @@
+//! Tests of the decoder: whole messages, fragments and faults, cut in any way.
+
 use proptest::prelude::*;
 
 use super::*;

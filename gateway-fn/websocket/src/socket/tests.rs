@@ -1,3 +1,5 @@
+//! Tests of a socket over a pipe.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 /// Work on bodies up to this size is done on the worker's own thread, because it takes less than about a millisecond:
 /// compression and JSON are read and written at some 100 MB/s.
-const MAX_INLINE_BYTES: usize = 64 << 10;
+pub(super) const MAX_INLINE_BYTES: usize = 64 << 10;
 
 /// Work on bodies up to this size need not wait for work on larger ones, which may take seconds.
 const MAX_MEDIUM_BYTES: usize = 1 << 20;
