@@ -21,6 +21,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::buffered::{Buffered, flushing};
+
 /// The settings of HTTP/2 connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Http2 {
@@ -81,16 +83,20 @@ impl Http2 {
         H: Fn(Exchange) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let handshake = self.builder().handshake::<_, Bytes>(stream);
-        let ended = match within(first_request_timeout, handshake).await {
-            None => return,
-            Some(Err(error)) => Err(error),
-            Some(Ok(connection)) => {
-                let accepting = self.accept(connection, handler, first_request_timeout, stopping);
-                accepting.await
+        let stream = Buffered::new(stream);
+        let flusher = stream.flusher();
+        let serving = async {
+            let handshake = self.builder().handshake::<_, Bytes>(stream);
+            match within(first_request_timeout, handshake).await {
+                None => Ok(()),
+                Some(Err(error)) => Err(error),
+                Some(Ok(connection)) => {
+                    self.accept(connection, handler, first_request_timeout, stopping)
+                        .await
+                }
             }
         };
-        if let Err(error) = ended {
+        if let Err(error) = flushing(flusher, serving).await {
             tracing::debug!(%peer, error = %with_causes(&error), "connection ended");
         }
     }

@@ -7,6 +7,8 @@ mod activity;
 
 pub mod budget;
 
+pub mod buffered;
+
 mod framing;
 
 mod http;

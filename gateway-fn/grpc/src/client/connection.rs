@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use flowgate_server::buffered::{Buffered, flushing};
 use h2::{
     Ping, PingPong,
     client::{Builder, Connection, SendRequest},
@@ -62,7 +63,8 @@ pub(super) async fn open(
     address: &Address,
     pace: PingPace,
 ) -> Result<SendRequest<Bytes>, ConnectError> {
-    let stream = address.connect().await?;
+    let stream = Buffered::new(address.connect().await?);
+    let flusher = stream.flusher();
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -75,7 +77,7 @@ pub(super) async fn open(
     let authority = address.authority().clone();
     let (answered, first_answer) = oneshot::channel();
     let task = tokio::spawn(async move {
-        let result = drive(connection, answered, &pace).await;
+        let result = flushing(flusher, drive(connection, answered, &pace)).await;
         if let Err(error) = &result {
             tracing::debug!(address = %authority, %error, "connection to executor ended");
         }
@@ -96,7 +98,7 @@ pub(super) async fn open(
 
 /// Reads and writes the connection until it ends, and pings it at the start and now and then.
 async fn drive(
-    mut connection: Connection<Box<dyn Stream>, Bytes>,
+    mut connection: Connection<Buffered<Box<dyn Stream>>, Bytes>,
     answered: oneshot::Sender<()>,
     pace: &PingPace,
 ) -> Result<(), h2::Error> {
