@@ -70,9 +70,15 @@ async fn a_connection_without_a_request_is_closed_after_the_timeout() {
 async fn the_head_of_a_request_must_come_in_time() {
     let http = http(None);
     let start = Instant::now();
-    exchange(&http, b"GET / HT").await;
-    assert_eq!(start.elapsed(), http.header_timeout);
+    let response = exchange(&http, b"GET / HT").await;
+    assert_eq!(response, REQUEST_TIMEOUT);
+    // The client keeps its side open, and is waited for.
+    let waited = start.elapsed() - http.header_timeout;
+    assert_eq!(waited, Duration::from_secs(2));
 }
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 fn ok(text: &str) -> bool {
     text.starts_with("HTTP/1.1 200") && text.ends_with("served")
@@ -133,7 +139,10 @@ async fn a_later_head_must_come_in_time_too() {
         assert!(ok(&read_response(&mut client).await));
         client.write_all(&GET[..9]).await.expect("open");
         let start = Instant::now();
-        assert_eq!(client.read(&mut [0]).await.expect("a clean end"), 0);
+        let mut response = Vec::new();
+        let read = client.read_to_end(&mut response).await;
+        read.expect("a clean end");
+        assert_eq!(response, REQUEST_TIMEOUT);
         assert_eq!(start.elapsed(), http.header_timeout);
     })
     .await;
@@ -262,4 +271,21 @@ async fn a_response_may_take_longer_than_the_time_between_requests() {
         drop(client);
     };
     tokio::join!(serving, reading);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_head_behind_a_response_that_is_not_read_ends_the_connection() {
+    let http = http(None);
+    let (mut client, server) = tokio::io::duplex(1 << 10);
+    let service = |_| async { Response::new("x".repeat(1 << 20)) };
+    let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let serving = http.serve(server, peer, service, never);
+    let two = [GET, b"GET / HT"].concat();
+    let (sent, ()) = tokio::join!(client.write_all(&two), serving);
+    sent.expect("open");
+    let mut received = Vec::new();
+    let read = client.read_to_end(&mut received).await;
+    read.expect("the rest");
+    let received = String::from_utf8(received).expect("text");
+    assert!(!received.contains(" 408 "), "{received}");
 }
