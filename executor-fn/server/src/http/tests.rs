@@ -29,6 +29,7 @@ async fn exchange(http: &Http, request: &[u8]) -> Vec<u8> {
     let http2 = |Exchange { request, respond }| async move {
         http2::respond(
             request.method(),
+            MinRate::NONE,
             Response::new("served".to_owned()),
             respond,
         )
@@ -288,4 +289,63 @@ async fn a_late_head_behind_a_response_that_is_not_read_ends_the_connection() {
     read.expect("the rest");
     let received = String::from_utf8(received).expect("text");
     assert!(!received.contains(" 408 "), "{received}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_over_http2_must_be_read_at_the_least_rate() {
+    const SIZE: usize = 4 << 20;
+    let http = http(None);
+    for (bytes_per_read, is_read) in [(0, false), (10_000, false), (30_000, true)] {
+        let (client, server) = tokio::io::duplex(1 << 20);
+        let http1 = |_| async { Response::new(String::new()) };
+        let min_rate = http.min_rate;
+        let http2 = move |Exchange { request, respond }| async move {
+            let response = Response::new("x".repeat(SIZE));
+            http2::respond(request.method(), min_rate, response, respond).await;
+        };
+        let settings = Http2 {
+            keep_alive_interval: Duration::from_secs(86_400),
+            ..Http2::default()
+        };
+        let (peer, stopping) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+        let services = (http1, (&settings, http2));
+        let serving = http.serve_any(server, peer, services, stopping);
+        let reading = async {
+            let (mut send, connection) = h2::client::handshake(client).await.expect("open");
+            let connection = tokio::spawn(connection);
+            let request = Request::get("http://a/").body(()).expect("a request");
+            let (response, _) = send.send_request(request, true).expect("open");
+            let mut body = response.await.expect("a response").into_body();
+            let start = Instant::now();
+            let (mut received, mut released) = (0, 0);
+            let outcome = loop {
+                let data = tokio::time::timeout(Duration::from_secs(15), body.data()).await;
+                match data {
+                    Ok(Some(Ok(data))) => received += data.len(),
+                    Ok(Some(Err(error))) => break Err(error),
+                    Ok(None) => break Ok(received),
+                    // Only now the server may send more.
+                    Err(_) => {
+                        let release = bytes_per_read.min(received - released);
+                        released += release;
+                        if release > 0 {
+                            let _ = body.flow_control().release_capacity(release);
+                        }
+                    }
+                }
+            };
+            drop(send);
+            connection.abort();
+            (outcome, start.elapsed())
+        };
+        let (_, (outcome, elapsed)) = tokio::join!(serving, reading);
+        match outcome {
+            Ok(received) => assert!(is_read && received == SIZE, "{bytes_per_read}"),
+            Err(error) => {
+                assert!(!is_read, "{bytes_per_read}: {error}");
+                assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+                assert!(elapsed <= http.min_rate.period * 2, "{elapsed:?}");
+            }
+        }
+    }
 }
