@@ -77,7 +77,10 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
             prefetch: config.prefetch,
             max_unread_bytes: config.limits.max_unread_bytes,
         },
-        min_pace: MinPace::DEFAULT,
+        min_pace: MinPace {
+            timeout: config.slow_client_timeout,
+            bytes_per_second: config.limits.min_bytes_per_second,
+        },
         max_message_bytes: config.limits.max_message_bytes,
     };
     let routes = Router::new()
