@@ -15,7 +15,10 @@ mod warm_up;
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
@@ -67,6 +70,8 @@ struct Shared {
     stopping: CancellationToken,
     /// Cancelled when the requests in flight must end at once.
     aborting: CancellationToken,
+    /// Whether health checks fail because the process is about to stop.
+    is_unready: AtomicBool,
 }
 
 impl Gateway {
@@ -233,6 +238,16 @@ impl Gateway {
         self.0.background.close();
         self.0.background.wait().await;
         self.floating_done().await;
+    }
+
+    /// Makes health checks over HTTP fail: the process is about to stop. Requests are handled as before.
+    pub fn set_unready(&self) {
+        self.0.is_unready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether health checks succeed.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.0.is_unready.load(Ordering::Relaxed)
     }
 
     /// Ends all requests in flight with an error.

@@ -185,6 +185,7 @@ impl Container {
             "stopping: finishing requests in flight"
         );
         health.set_not_serving();
+        gateway.set_unready();
         let deadline = Instant::now() + shutdown_timeout;
         tokio::time::sleep(shutdown_delay.min(shutdown_timeout)).await;
         stopping.cancel();

@@ -130,7 +130,8 @@ impl HttpService {
 
     async fn run(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
         Ok(match action {
-            Action::Health => json_reply("{}"),
+            Action::Health if self.services.gateway.is_ready() => json_reply("{}"),
+            Action::Health => reject::unready(),
             Action::DryRun => {
                 let status = self
                     .services

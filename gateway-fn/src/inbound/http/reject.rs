@@ -137,6 +137,12 @@ fn with_status(status: StatusCode, body: &Value) -> Response {
     (status, json_reply(body.to_string())).into_response()
 }
 
+/// Returns the response to a health check while the Gateway is about to stop.
+pub(super) fn unready() -> Response {
+    let detail = "the Gateway is shutting down";
+    reply(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
 /// Lists the supported encodings in `accept-encoding`, as RFC 9110 asks (section 12.5.3).
 fn unsupported_encoding(encoding: &str) -> Response {
     let detail =
