@@ -255,6 +255,15 @@ impl Gateway {
         self.0.aborting.cancel();
     }
 
+    /// Waits until [`Gateway::abort`] is called, and returns the error of a request that has not arrived yet.
+    pub(crate) fn aborted(&self) -> impl Future<Output = GatewayError> + Send + use<> {
+        let aborting = self.0.aborting.clone();
+        async move {
+            aborting.cancelled_owned().await;
+            GatewayError::Stopped
+        }
+    }
+
     /// What a request may become when it is decoded.
     pub(crate) fn decode_limits(&self) -> DecodeLimits {
         self.0.decode_limits

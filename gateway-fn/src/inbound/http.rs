@@ -150,6 +150,7 @@ impl HttpService {
                     endpoint,
                     self.max_body_bytes,
                     request,
+                    self.services.budget.account(),
                 )
                 .await?
             }
