@@ -15,7 +15,10 @@ mod warm_up;
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
@@ -67,6 +70,8 @@ struct Shared {
     stopping: CancellationToken,
     /// Cancelled when the requests in flight must end at once.
     aborting: CancellationToken,
+    /// Whether health checks fail because the process is about to stop.
+    is_unready: AtomicBool,
 }
 
 impl Gateway {
@@ -235,9 +240,28 @@ impl Gateway {
         self.floating_done().await;
     }
 
+    /// Makes health checks over HTTP fail: the process is about to stop. Requests are handled as before.
+    pub fn set_unready(&self) {
+        self.0.is_unready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether health checks succeed.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.0.is_unready.load(Ordering::Relaxed)
+    }
+
     /// Ends all requests in flight with an error.
     pub fn abort(&self) {
         self.0.aborting.cancel();
+    }
+
+    /// Waits until [`Gateway::abort`] is called, and returns the error of a request that has not arrived yet.
+    pub(crate) fn aborted(&self) -> impl Future<Output = GatewayError> + Send + use<> {
+        let aborting = self.0.aborting.clone();
+        async move {
+            aborting.cancelled_owned().await;
+            GatewayError::Stopped
+        }
     }
 
     /// What a request may become when it is decoded.

@@ -3,6 +3,10 @@
 
 mod blocking;
 
+mod body_error;
+
+pub mod bounded;
+
 pub mod connect;
 
 mod cors;

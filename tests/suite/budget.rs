@@ -1,17 +1,30 @@
-//! The bytes of all requests together are bounded, and requests that do not fit are refused before they are read.
+//! The bytes of all requests and answers together are bounded, and requests that do not fit are refused before they are read.
 
+use bytes::Bytes;
 use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, docarray::DocumentProto};
-use flowgate_tests::{client::RawGrpc, flow::ServedGateway, gate::Gate};
+use flowgate_tests::{
+    client::{HttpResponse, RawGrpc, http},
+    flow::{ServedGateway, eventually},
+    frames::{BINARY, CLOSE, FrameSocket, TEXT, frame},
+    gate::Gate,
+};
+use http::Request;
 use prost::Message as _;
-use tonic::{Code, Request, Status};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tonic::{Code, Status};
 
 const YAML: &str = "jtype: Flow\n\
-    gateway: {protocol: grpc, port: 0, limits: {max_bytes_in_flight: 100000}}\n\
+    gateway: {protocol: [grpc, http, websocket], port: [0, 0, 0], limits: {max_bytes_in_flight: 100000}}\n\
     executors:\n  - {name: e, uses: 'inproc://gate'}\n";
 
-/// Sends one document of this size.
-async fn send(authority: &str, bytes: usize) -> Result<(), Status> {
+const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
+
+/// Encodes a request with one document of this size.
+fn request(bytes: usize) -> Bytes {
     let document = DocumentProto {
         id: "x".repeat(bytes),
         ..Default::default()
@@ -20,10 +33,33 @@ async fn send(authority: &str, bytes: usize) -> Result<(), Status> {
         documents: vec![document].into(),
         ..Default::default()
     };
-    let path = "/jina.JinaSingleDataRequestRPC/process_single_data";
-    let message = Request::new(request.encode_to_vec().into());
+    request.encode_to_vec().into()
+}
+
+/// Sends one document of this size over gRPC.
+async fn send(authority: &str, bytes: usize) -> Result<(), Status> {
+    let message = tonic::Request::new(request(bytes));
     let mut client = RawGrpc::new(authority);
-    client.unary(path, message).await.map(|_| ())
+    client.unary(SINGLE, message).await.map(|_| ())
+}
+
+/// Sends one document of this size over HTTP.
+async fn post(authority: &str, bytes: usize) -> HttpResponse {
+    let body = format!(r#"{{"data": [{{"text": "{}"}}]}}"#, "x".repeat(bytes));
+    call(authority, "/post", "application/json", body.into()).await
+}
+
+async fn call(authority: &str, path: &str, content_type: &str, body: Bytes) -> HttpResponse {
+    let request = Request::post(format!("http://{authority}{path}"))
+        .header("content-type", content_type)
+        .body(body);
+    http(request.expect("a request")).await
+}
+
+/// Puts a gRPC message into its frame.
+fn grpc_frame(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).expect("short");
+    [&[0], &length.to_be_bytes()[..], message].concat().into()
 }
 
 #[tokio::test]
@@ -44,4 +80,160 @@ async fn a_request_that_does_not_fit_beside_the_others_is_refused() {
     send(&authority, 1_000).await.expect("an answer");
     send(&authority, 60_000).await.expect("there is room again");
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn every_protocol_counts_and_is_refused() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let (grpc, web) = (
+        gateway.authority(Protocol::Grpc),
+        gateway.authority(Protocol::Http),
+    );
+    let message = request(60_000);
+    let framed = grpc_frame(&message);
+    let web_content = "application/grpc-web+proto";
+    // Each in turn holds its request while the others are refused.
+    for holder in 0..4 {
+        let held = tokio::spawn({
+            let (grpc, web) = (grpc.clone(), web.clone());
+            let (message, framed) = (message.clone(), framed.clone());
+            async move {
+                match holder {
+                    0 => assert_eq!(post(&web, 60_000).await.status, 200),
+                    1 => {
+                        let answer = call(&web, SINGLE, "application/proto", message).await;
+                        assert_eq!(answer.status, 200);
+                    }
+                    2 => {
+                        let answer = call(&web, SINGLE, web_content, framed).await;
+                        assert!(!answer.headers.contains_key("grpc-status"));
+                    }
+                    _ => send(&grpc, 60_000).await.expect("an answer"),
+                }
+            }
+        });
+        gate.wait_for_requests(1).await;
+        let refused = post(&web, 60_000).await;
+        assert_eq!(refused.status, 503, "{holder}: {:?}", refused.body);
+        assert_eq!(refused.headers["retry-after"], "1");
+        assert!(refused.json()["detail"].to_string().contains("100000"));
+        let refused = call(&web, SINGLE, "application/proto", message.clone()).await;
+        assert_eq!(refused.status, 429, "{holder}: {:?}", refused.body);
+        assert_eq!(refused.json()["code"], "resource_exhausted");
+        assert_eq!(refused.headers["retry-after"], "1");
+        let refused = call(&web, SINGLE, web_content, framed.clone()).await;
+        assert_eq!(refused.headers["grpc-status"], "8", "{holder}");
+        assert_eq!(refused.headers["retry-after"], "1");
+        let status = send(&grpc, 60_000).await.expect_err("no room");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{holder}: {status}");
+        gate.release(1);
+        held.await.expect("an answer");
+    }
+    gateway.stop().await;
+}
+
+/// Sends a head, and returns the response that comes without the body.
+async fn answer_to_head(authority: &str, head: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(authority).await.expect("a connection");
+    let head = format!("POST /post HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{body}");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut response = Vec::new();
+    while !response.ends_with(b"}") {
+        let read = socket.read_buf(&mut response).await.expect("a response");
+        assert_ne!(read, 0, "closed after {response:?}");
+    }
+    String::from_utf8(response).expect("text")
+}
+
+#[tokio::test]
+async fn a_body_is_refused_before_it_is_read_or_as_it_grows() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Http);
+    let held = tokio::spawn({
+        let authority = authority.clone();
+        async move { post(&authority, 60_000).await.status }
+    });
+    gate.wait_for_requests(1).await;
+    let response = answer_to_head(&authority, "content-length: 50000", "").await;
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+    let chunk = format!("{:x}\r\n{}\r\n", 45_000, " ".repeat(45_000));
+    let response = answer_to_head(&authority, "transfer-encoding: chunked", &chunk).await;
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+    gate.release(1);
+    assert_eq!(held.await.expect("no panic"), 200);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_have_not_arrived_whole_and_answers_that_are_not_read_count() {
+    let yaml = "jtype: Flow\n\
+        gateway: {protocol: http, port: 0, limits: {max_bytes_in_flight: 40000000}}\n\
+        executors:\n  - {name: e, uses: 'inproc://pass_through'}\n";
+    let gateway = ServedGateway::start(yaml).await;
+    let authority = gateway.authority(Protocol::Http);
+    let size = 30_000_000;
+    let document = format!(r#"{{"data": [{{"text": "{}"}}]}}"#, "x".repeat(size));
+    for sent in [size - 1000, document.len()] {
+        let mut client = TcpStream::connect(&authority).await.expect("a connection");
+        let length = document.len();
+        let head = format!("POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.expect("sent");
+        let body = &document.as_bytes()[..sent];
+        client.write_all(body).await.expect("sent");
+        eventually("there is no room for others", || async {
+            post(&authority, 15_000_000).await.status == 503
+        })
+        .await;
+        if sent == length {
+            // The answer is there, and more of it than sockets hold waits to be read.
+            let mut first = [0; 12];
+            client.read_exact(&mut first).await.expect("an answer");
+            assert_eq!(&first, b"HTTP/1.1 200");
+            assert_eq!(post(&authority, 15_000_000).await.status, 503);
+        }
+        drop(client);
+        eventually("there is room again", || async {
+            post(&authority, 1_000_000).await.status == 200
+        })
+        .await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_without_room_for_a_message_answers_the_others_and_closes() {
+    for (subprotocol, first) in [("json", TEXT), ("bytes", BINARY)] {
+        let gate = Gate::closed();
+        let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+        let authority = gateway.authority(Protocol::WebSocket);
+        let message = |bytes: usize| match subprotocol {
+            "json" => {
+                let text = format!(r#"{{"data": [{{"text": "{}"}}]}}"#, "x".repeat(bytes));
+                frame(first, text.as_bytes())
+            }
+            _ => frame(first, &request(bytes)),
+        };
+        let mut socket = FrameSocket::open(&authority, subprotocol).await;
+        socket.send(&message(60_000)).await;
+        gate.wait_for_requests(1).await;
+        // Its messages count for others.
+        let web = gateway.authority(Protocol::Http);
+        assert_eq!(post(&web, 60_000).await.status, 503);
+        socket.send(&message(60_000)).await;
+        gate.release(1);
+        let (kind, answer) = socket.receive().await.expect("an answer");
+        assert_eq!((kind, answer.len() > 60_000), (first, true), "{answer:?}");
+        let (kind, close) = socket.receive().await.expect("a close frame");
+        assert_eq!((kind, &close[..2]), (CLOSE, &1013_u16.to_be_bytes()[..]));
+        assert!(close[2..].ends_with(b"(limit 100000); try again later"));
+        drop(socket);
+        gate.release(2);
+        eventually("there is room again", || async {
+            post(&web, 60_000).await.status == 200
+        })
+        .await;
+        gateway.stop().await;
+    }
 }

@@ -188,6 +188,71 @@ async fn a_body_that_stops_is_408_and_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn a_slow_body_over_connect_and_grpc_web_is_said_to_be_slow() {
+    let gateway = serve("slow_client_timeout: 50").await;
+    for (content_type, expected) in [
+        ("application/proto", &["HTTP/1.1 504", "deadline_exceeded"]),
+        ("application/grpc-web", &["HTTP/1.1 200", "grpc-status: 4"]),
+    ] {
+        let mut socket = connect(&gateway).await;
+        let head = format!(
+            "POST /jina.JinaSingleDataRequestRPC/process_single_data HTTP/1.1\r\nhost: a\r\n\
+             content-type: {content_type}\r\ncontent-length: 100000\r\n\r\n{{"
+        );
+        socket.write_all(head.as_bytes()).await.expect("sent");
+        let (reader, writer) = socket.into_split();
+        let response = read_to_end(reader).await;
+        for expected in expected {
+            assert!(response.contains(expected), "{response}");
+        }
+        let text = response.replace("%20", " ");
+        assert!(text.contains("the body did not arrive in time"), "{text}");
+        drop(writer);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_gateway_answers_a_client_that_still_sends() {
+    let gate = Gate::closed();
+    let yaml = FLOW
+        .replace("SETTINGS", "limits: {max_concurrent_requests: 1}")
+        .replace("greet", "gate");
+    let gateway = ServedGateway::start_with(&yaml, &gate.registry()).await;
+    let mut first = connect(&gateway).await;
+    let request = b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 12\r\n\r\n{\"data\": []}";
+    first.write_all(request).await.expect("sent");
+    gate.wait_for_requests(1).await;
+    // Broken JSON, and a body that never ends: neither is read.
+    for (head, status, detail) in [
+        ("POST /post HTTP/1.1\r\n", "HTTP/1.1 429", "its limit; try again later"),
+        (
+            "POST /jina.JinaSingleDataRequestRPC/process_single_data HTTP/1.1\r\ncontent-type: application/proto\r\n",
+            "HTTP/1.1 429",
+            "resource_exhausted",
+        ),
+    ] {
+        let socket = connect(&gateway).await;
+        let sent = format!("{head}connection: close\r\n");
+        let response = send_then_read(socket, &sent, MANY_BYTES).await;
+        assert!(response.starts_with(status), "{head} -> {response}");
+        assert!(response.contains(detail), "{head} -> {response}");
+        let mut socket = connect(&gateway).await;
+        let unfinished = format!("{head}host: a\r\ncontent-length: 100000\r\n\r\n{{");
+        let sent = socket.write_all(unfinished.as_bytes()).await;
+        sent.expect("sent");
+        let mut start = [0; 12];
+        socket.read_exact(&mut start).await.expect("a response");
+        assert_eq!(&start, status.as_bytes(), "{head}");
+    }
+    gate.release(1);
+    let mut start = [0; 12];
+    first.read_exact(&mut start).await.expect("a response");
+    assert_eq!(&start, b"HTTP/1.1 200");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_response_that_is_not_read_ends_the_connection() {
     let gate = Gate::closed();
     let yaml = FLOW

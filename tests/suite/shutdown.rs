@@ -163,7 +163,73 @@ async fn connections_are_accepted_during_the_delay() {
         }
     })
     .await;
+    // Those over HTTP too, but not requests.
+    let request = http::Request::get(format!("http://{authority}/")).body(Bytes::new());
+    let checked = flowgate_tests::client::http(request.expect("a request")).await;
+    assert_eq!(checked.status, 503, "{:?}", checked.body);
     assert_eq!(post(&authority, &json!({"data": []})).await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_that_have_not_arrived_at_the_deadline_get_an_error() {
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0, shutdown_timeout: 50}}\n{GREET}"
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::Http);
+    let mut connections = Vec::new();
+    for (path, content_type) in [
+        ("/post", "application/json"),
+        (
+            "/jina.JinaSingleDataRequestRPC/process_single_data",
+            "application/proto",
+        ),
+    ] {
+        let mut connection = TcpStream::connect(&authority).await.expect("listening");
+        // The client learns from `100 Continue` that its body is being read.
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\n\
+             content-length: 100000\r\nexpect: 100-continue\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        let mut begin = [0; 25];
+        connection.read_exact(&mut begin).await.expect("an answer");
+        assert_eq!(&begin, b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.write_all(b"{").await.expect("sent");
+        connections.push(connection);
+    }
+    assert_eq!(gateway.stop().await, Shutdown::CutOff);
+    for response in join_all(connections.into_iter().map(read_all)).await {
+        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+        assert!(response.contains("connection: close"), "{response}");
+        let detail = "the Gateway has stopped before the request was finished";
+        assert!(response.contains(detail), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_with_work_at_the_deadline_is_closed_with_an_error() {
+    let gate = Gate::closed();
+    let yaml = "jtype: Flow\ngateway: {protocol: websocket, port: 0, shutdown_timeout: 50, prefetch: 1}\n\
+                executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+    let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
+    let mut socket = open_websocket(&gateway.authority(Protocol::WebSocket), "/", None).await;
+    // The second waits for its turn.
+    for _ in 0..2 {
+        let request = Message::text(r#"{"data": [{"text": "x"}]}"#);
+        socket.send(request).await.expect("sent");
+    }
+    gate.wait_for_requests(1).await;
+    let stopping = tokio::spawn(gateway.stop());
+    match socket.next().await {
+        Some(Ok(Message::Close(Some(close)))) => {
+            assert_eq!(u16::from(close.code), 1011);
+            let reason = "the Gateway has stopped before the request was finished";
+            assert_eq!(close.reason.as_str(), reason);
+        }
+        other => panic!("expected a close frame: {other:?}"),
+    }
+    assert_eq!(stopping.await.expect("no panic"), Shutdown::CutOff);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use flowgate::container::Shutdown;
 use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{open_websocket, post},
@@ -164,4 +165,20 @@ async fn a_client_with_ten_websockets_leaves_places_for_others() {
     assert_eq!(other.await.expect("a response"), 200);
     drop(sockets);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_dropped_after_the_time_that_is_set() {
+    let yaml = FLOW
+        .replace("port: 0,", "port: 0, slow_client_timeout: 50,")
+        .replace("1000000", "100000000");
+    let gateway = ServedGateway::start(&yaml).await;
+    let mut socket = FrameSocket::open(&gateway.authority(Protocol::WebSocket), "json").await;
+    // More than the buffers of both sockets hold.
+    let text = "x".repeat(30 << 20);
+    let message = format!(r#"{{"data": [{{"text": "{text}"}}]}}"#);
+    socket.send(&frame(TEXT, message.as_bytes())).await;
+    // The client does not read, and the stop need not wait for it.
+    assert_eq!(gateway.stop().await, Shutdown::Drained);
+    drop(socket);
 }

@@ -64,6 +64,8 @@ struct State {
     is_write_blocked: bool,
     /// Whether a request's body has not been read to its end.
     has_unread_body: bool,
+    /// Whether the head of a request has not arrived in time.
+    is_head_late: bool,
     is_stopping: bool,
 }
 
@@ -99,6 +101,7 @@ impl Activity {
             write: Pace::new(timeouts.min_rate),
             is_write_blocked: false,
             has_unread_body: false,
+            is_head_late: false,
             is_stopping: false,
         })))
     }
@@ -193,7 +196,24 @@ impl Activity {
     /// Whether the client may be writing something that will not be read. Called when the connection is closed.
     pub(crate) fn may_have_unread(&self) -> bool {
         let state = self.state();
-        state.has_unread_body || matches!(state.phase, Phase::Head { .. })
+        state.has_unread_body || state.is_head_late || matches!(state.phase, Phase::Head { .. })
+    }
+
+    /// The head of a request has not arrived in time. Returns whether the client can be told: not behind a response that it
+    /// does not read.
+    pub(crate) fn head_is_late(&self) -> bool {
+        let mut state = self.state();
+        if state.is_write_blocked {
+            return false;
+        }
+        state.is_head_late = true;
+        state.phase = state.lingering(MAX_WAIT_AT_STOP);
+        true
+    }
+
+    /// Whether [`Activity::head_is_late`] has been called.
+    pub(crate) fn is_head_late(&self) -> bool {
+        self.state().is_head_late
     }
 
     /// Whether the connection has been taken over by another protocol.

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
+
 /// The bytes that may be held at once: bodies that arrive, requests that wait, answers that are not read.
 #[derive(Debug)]
 pub struct Budget {
@@ -83,6 +85,18 @@ impl Budget {
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
+
+    /// How many bytes more would fit.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.used())
+    }
+
+    /// The limit in bytes.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
 }
 
 impl Held {
@@ -112,13 +126,47 @@ impl Held {
         self.bytes = bytes;
     }
 
+    /// The bytes that are held.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Moves all bytes to another account.
     #[must_use]
     pub fn take(&mut self) -> Self {
+        self.split(self.bytes)
+    }
+
+    /// Moves at most `bytes` to another account.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
         Self {
             budget: Arc::clone(&self.budget),
-            bytes: std::mem::take(&mut self.bytes),
+            bytes,
         }
+    }
+
+    /// Returns the same bytes, which are exactly what this account holds from now on: until the last reference to them is
+    /// dropped, which for an answer is when it has been sent.
+    #[must_use]
+    pub fn attach(mut self, bytes: Bytes) -> Bytes {
+        self.set(bytes.len());
+        Bytes::from_owner(Attached { bytes, _held: self })
+    }
+}
+
+/// Bytes with their account.
+struct Attached {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Attached {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -157,6 +205,24 @@ mod tests {
         budget.check(90).expect("room");
         budget.check(91).expect_err("one too many");
         drop(one);
+        assert_eq!(budget.used(), 0);
+        assert_eq!(budget.room(), 100);
+    }
+
+    #[test]
+    fn attached_bytes_are_held_until_their_last_reference_is_dropped() {
+        let budget = Budget::new(100);
+        let mut account = budget.account();
+        account.add(70).expect("room");
+        let part = account.split(30);
+        assert_eq!((account.bytes(), part.bytes()), (40, 30));
+        drop(account);
+        let mut bytes = part.attach(Bytes::from_static(b"0123456789"));
+        assert_eq!(budget.used(), 10);
+        let first = bytes.split_to(4);
+        drop(bytes);
+        assert_eq!((budget.used(), &first[..]), (10, &b"0123"[..]));
+        drop(first);
         assert_eq!(budget.used(), 0);
     }
 }

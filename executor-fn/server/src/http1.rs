@@ -98,6 +98,8 @@ where
                     activity.close_silent();
                     shut_down(connection.as_mut());
                 }
+                // The socket answers in place of the connection.
+                Reason::Head if activity.head_is_late() => {}
                 reason => return Poll::Ready(Err(io::Error::from(reason).into())),
             }
         }

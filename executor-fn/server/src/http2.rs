@@ -18,10 +18,16 @@ use h2::{
 };
 use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::buffered::{Buffered, flushing};
+use crate::{
+    buffered::{Buffered, flushing},
+    pace::{MinRate, Pace},
+};
 
 /// The settings of HTTP/2 connections.
 #[derive(Clone, Copy, Debug)]
@@ -243,9 +249,14 @@ impl Body for RequestBody {
     }
 }
 
-/// Sends the response of a service to a request of this method, until the client has it or has left.
-pub async fn respond<B>(method: &Method, response: Response<B>, mut respond: SendResponse<Bytes>)
-where
+/// Sends the response of a service to a request of this method, until the client has it or has left, or takes it more slowly
+/// than at this rate.
+pub async fn respond<B>(
+    method: &Method,
+    min_rate: MinRate,
+    response: Response<B>,
+    mut respond: SendResponse<Bytes>,
+) where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
     let (mut head, body) = response.into_parts();
@@ -257,7 +268,7 @@ where
     }
     let sent = respond.send_response(Response::from_parts(head, ()), is_empty);
     if let (Ok(stream), false) = (sent, is_empty) {
-        send_body(stream, body).await;
+        send_body(stream, body, Pace::new(min_rate)).await;
     }
 }
 
@@ -272,7 +283,7 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
-async fn send_body<B>(mut stream: SendStream<Bytes>, body: B)
+async fn send_body<B>(mut stream: SendStream<Bytes>, body: B, mut pace: Pace)
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
@@ -290,7 +301,8 @@ where
             None => stream.send_data(Bytes::new(), true),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(mut data) => {
-                    send_data(&mut stream, data.copy_to_bytes(data.remaining()), false).await
+                    let data = data.copy_to_bytes(data.remaining());
+                    send_at_pace(&mut stream, data, false, &mut pace).await
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
@@ -321,27 +333,47 @@ fn stream_has_ended<B: Body>(body: &Pin<&mut B>, stream: &mut SendStream<Bytes>)
 /// When the peer or the connection has ended the stream, or the peer takes nothing for a minute.
 pub async fn send_data(
     stream: &mut SendStream<Bytes>,
-    mut data: Bytes,
+    data: Bytes,
     ends: bool,
 ) -> Result<(), h2::Error> {
+    send_at_pace(stream, data, ends, &mut Pace::new(MAX_STALL)).await
+}
+
+/// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
+/// that peers which never read do not hold memory.
+const MAX_STALL: MinRate = MinRate {
+    bytes_per_second: 0,
+    period: Duration::from_secs(60),
+};
+
+/// Does the same as [`send_data`] for a peer that must keep a pace.
+async fn send_at_pace(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    ends: bool,
+    pace: &mut Pace,
+) -> Result<(), h2::Error> {
     while !data.is_empty() {
-        let granted = capacity(stream, data.len()).await?;
+        let granted = capacity(stream, data.len(), pace).await?;
         let part = data.split_to(granted.min(data.len()));
+        pace.progress(part.len());
         stream.send_data(part, ends && data.is_empty())?;
     }
     Ok(())
 }
 
-/// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
-/// that peers which never read do not hold memory.
-const MAX_STALL: Duration = Duration::from_secs(60);
-
 /// Waits until the peer takes at least one of `wanted` bytes, and returns how many it takes.
-async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, h2::Error> {
+async fn capacity(
+    stream: &mut SendStream<Bytes>,
+    wanted: usize,
+    pace: &mut Pace,
+) -> Result<usize, h2::Error> {
     stream.reserve_capacity(wanted);
     if stream.capacity() > 0 {
         return Ok(stream.capacity());
     }
+    pace.wait();
+    let deadline = pace.deadline().unwrap_or_else(Instant::now);
     let granted = async {
         loop {
             match poll_fn(|context| stream.poll_capacity(context)).await {
@@ -351,7 +383,7 @@ async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize
             }
         }
     };
-    let granted = tokio::time::timeout(MAX_STALL, granted).await;
+    let granted = tokio::time::timeout_at(deadline, granted).await;
     granted.unwrap_or_else(|_| {
         stream.send_reset(Reason::CANCEL);
         Err(Reason::CANCEL.into())

@@ -1,4 +1,5 @@
-//! A connection's socket that reports what happens on it, and that is closed without losing the response.
+//! A connection's socket that reports what happens on it, that answers a request whose head does not arrive, and that is closed
+//! without losing the response.
 
 use std::{
     io::{self, IoSlice},
@@ -17,12 +18,18 @@ const MAX_LINGER_BYTES: u64 = 256 << 20;
 /// How much of it is read at once.
 const DISCARD_BYTES: usize = 16 << 10;
 
+/// The answer to a request whose head has not arrived in time (RFC 9110, section 15.5.9).
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// A socket whose reads and writes are reported to an [`Activity`].
 #[derive(Debug)]
 pub(crate) struct Watched<I> {
     inner: I,
     activity: Activity,
     closing: Closing,
+    /// The bytes of [`REQUEST_TIMEOUT`] that have been written.
+    answered: usize,
 }
 
 #[derive(Debug)]
@@ -42,6 +49,7 @@ impl<I> Watched<I> {
             inner,
             activity,
             closing: Closing::Open,
+            answered: 0,
         }
     }
 
@@ -95,12 +103,30 @@ impl<I: AsyncRead + Unpin> Watched<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
+    /// Writes [`REQUEST_TIMEOUT`] and closes.
+    fn poll_time_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.answered < REQUEST_TIMEOUT.len() {
+            let rest = &REQUEST_TIMEOUT[self.answered..];
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.answered += written,
+            }
+        }
+        Pin::new(self).poll_shutdown(cx)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
+    /// Reads what the client sends; its end is also reported for a head that is late, once the client has its answer.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.is_head_late() {
+            return self.poll_time_out(cx);
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {

@@ -178,9 +178,9 @@ pub struct Limits {
     /// Requests in flight; further ones are rejected, to be retried. 10 000 by default: ten streams at the default
     /// `prefetch`. At most a million.
     pub max_concurrent_requests: usize,
-    /// Bytes of all requests and answers that the Gateway holds at once; further requests are rejected, to be retried. `None`
-    /// is 40 % of the memory of the machine or its cgroup: a body exists twice for a moment, and documents that must be
-    /// decoded are larger than their bytes.
+    /// Bytes of all requests and answers that the Gateway holds at once, over every protocol; further requests are rejected, to
+    /// be retried. `None` is 40 % of the memory of the machine or its cgroup: a body exists twice for a moment, and documents
+    /// that must be decoded are larger than their bytes. Without effect in a Lambda function.
     pub max_bytes_in_flight: Option<usize>,
     /// The percentage of the free places of `max_concurrent_requests` that one WebSocket may take, beyond eight. 10 by default:
     /// then ten clients that send as much as they can leave half of the places to others. 100 is no limit.
@@ -193,7 +193,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// The least that a client must send of a body, or read of a response, in bytes per second; 0 is one byte in each
     /// `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only holds
-    /// memory. Streams of gRPC messages and WebSockets may pause. At most 1 GB.
+    /// memory. Streams of gRPC messages and messages of WebSockets may pause. At most 1 GB.
     pub min_bytes_per_second: usize,
     /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
     /// requests share its flow-control window. At most 64.

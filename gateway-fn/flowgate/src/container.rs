@@ -25,7 +25,7 @@ use flowgate_server::{
 };
 use gateway::gateway::{Gateway, Registry};
 use gateway::inbound::{
-    CorsPolicy, Services, StartError, connect, grpc, grpc_web,
+    CorsPolicy, Services, StartError, bounded, connect, grpc, grpc_web,
     http::{self, Scripts},
     websocket,
 };
@@ -185,6 +185,7 @@ impl Container {
             "stopping: finishing requests in flight"
         );
         health.set_not_serving();
+        gateway.set_unready();
         let deadline = Instant::now() + shutdown_timeout;
         tokio::time::sleep(shutdown_delay.min(shutdown_timeout)).await;
         stopping.cancel();
@@ -250,10 +251,16 @@ fn router(
     let cors = CorsPolicy::from(config.http.cors);
     let max_body_bytes = config.limits.max_message_bytes;
     let router = PortRouter {
-        grpc_web: Some(grpc_web::router(over_http.clone(), cors)),
-        connect: Some(connect::router(over_http, max_body_bytes, cors)),
+        grpc_web: Some(bounded::bound(
+            grpc_web::router(over_http.clone(), cors),
+            services,
+        )),
+        connect: Some(bounded::bound(
+            connect::router(over_http, max_body_bytes, cors),
+            services,
+        )),
         data_methods: Some(data_methods),
-        grpc: Some(grpc),
+        grpc: Some(bounded::bound(grpc, services)),
         http: Some(http),
         websocket: Some(websocket::router(services, config, sessions)),
         websocket_port_http: Some(http::websocket_port_router(services, Scripts::EMBEDDED)),

@@ -89,6 +89,7 @@ impl Gateway {
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
+            is_unready: AtomicBool::new(false),
         })))
     }
 }

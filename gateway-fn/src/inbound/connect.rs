@@ -4,7 +4,7 @@
 //! through any proxy. Streams and JSON bodies are not supported over Connect: use gRPC-Web or the HTTP routes for them.
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse as _, Response},
@@ -12,12 +12,15 @@ use axum::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use super::cors::{self, CorsPolicy};
+use super::{
+    body_error,
+    cors::{self, CorsPolicy},
+};
 
 /// The content type of Connect calls with protobuf.
 pub(super) const CONTENT_TYPE: &str = "application/proto";
@@ -99,11 +102,7 @@ async fn read_message(
     let body = Limited::new(body, max_body_bytes)
         .collect()
         .await
-        .map_err(|_| {
-            Status::resource_exhausted(format!(
-                "the body is larger than the limit of {max_body_bytes} bytes"
-            ))
-        })?;
+        .map_err(|error| read_error(error, max_body_bytes))?;
     let body = body.to_bytes();
     let length = u32::try_from(body.len()).map_err(|_| {
         Status::resource_exhausted("the body is larger than 4 GiB, the limit of a gRPC message")
@@ -113,6 +112,19 @@ async fn read_message(
     message.put_u32(length);
     message.put(body);
     Ok(message.freeze())
+}
+
+/// Returns why the body could not be read. A status among the causes says it best.
+fn read_error(error: BoxError, max_body_bytes: usize) -> Status {
+    if error.is::<LengthLimitError>() {
+        return Status::resource_exhausted(format!(
+            "the body is larger than the limit of {max_body_bytes} bytes"
+        ));
+    }
+    if body_error::is_timeout(&*error) {
+        return Status::deadline_exceeded(body_error::TIMEOUT_DETAIL);
+    }
+    Status::from_error(error)
 }
 
 /// Translates `connect-timeout-ms`, which has at most ten digits, to `grpc-timeout`, which has at most eight and a unit.
@@ -185,10 +197,12 @@ pub(crate) fn error_response(status: &Status) -> Response {
         Bytes::from(error.to_string()),
     )
         .into_response();
-    append_trailers(
-        response.headers_mut(),
-        &status.metadata().clone().into_headers(),
-    );
+    let metadata = status.metadata().clone().into_headers();
+    if let Some(retry_after) = metadata.get(header::RETRY_AFTER) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, retry_after.clone());
+    }
+    append_trailers(response.headers_mut(), &metadata);
     response
 }
 

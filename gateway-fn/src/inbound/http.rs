@@ -130,7 +130,8 @@ impl HttpService {
 
     async fn run(&self, action: &Action, request: Request) -> Result<Response, Rejection> {
         Ok(match action {
-            Action::Health => json_reply("{}"),
+            Action::Health if self.services.gateway.is_ready() => json_reply("{}"),
+            Action::Health => reject::unready(),
             Action::DryRun => {
                 let status = self
                     .services
@@ -149,6 +150,7 @@ impl HttpService {
                     endpoint,
                     self.max_body_bytes,
                     request,
+                    self.services.budget.account(),
                 )
                 .await?
             }

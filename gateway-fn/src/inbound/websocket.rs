@@ -14,6 +14,8 @@ pub(crate) mod subprotocol;
 
 mod work;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -24,6 +26,7 @@ use axum::{
 };
 use flowgate_auth::layer;
 use flowgate_config::GatewayConfig;
+use flowgate_grpc::Budget;
 use flowgate_websocket::Upgraded;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -77,8 +80,12 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
             prefetch: config.prefetch,
             max_unread_bytes: config.limits.max_unread_bytes,
         },
-        min_pace: MinPace::DEFAULT,
+        min_pace: MinPace {
+            timeout: config.slow_client_timeout,
+            bytes_per_second: config.limits.min_bytes_per_second,
+        },
         max_message_bytes: config.limits.max_message_bytes,
+        budget: Arc::clone(&services.budget),
     };
     let routes = Router::new()
         .route("/", any(data))
@@ -96,6 +103,7 @@ struct Handshake {
     limits: WorkLimits,
     min_pace: MinPace,
     max_message_bytes: usize,
+    budget: Arc<Budget>,
 }
 
 async fn data(State(handshake): State<Handshake>, request: Request) -> Response {
@@ -127,7 +135,7 @@ impl Handshake {
         tokio::spawn(async move {
             if let Some(socket) = upgrade.into_socket(self.max_message_bytes).await {
                 let session = Session {
-                    socket,
+                    socket: socket.with_budget(&self.budget),
                     subprotocol,
                     gateway: self.gateway,
                     limits: self.limits,

@@ -1,6 +1,9 @@
 //! Reads a client's frames from bytes as they arrive, in pieces of any size, and puts messages together.
 
+use std::sync::Arc;
+
 use bytes::{Buf as _, Bytes, BytesMut};
+use flowgate_server::budget::{Budget, Held, OverBudget};
 
 use crate::message::{Close, Message, ReceiveError};
 
@@ -25,6 +28,8 @@ pub struct Decoder {
     /// The message whose frames are arriving.
     message: Option<Partial>,
     control: BytesMut,
+    /// The bytes of the message that is arriving or came last.
+    held: Option<Held>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,8 @@ struct Partial {
     payload: BytesMut,
     /// How much of a text has been found to be UTF-8.
     checked: usize,
+    /// Whether there was no room for the message, so that its payload is skipped.
+    is_skipped: bool,
 }
 
 impl Decoder {
@@ -66,14 +73,37 @@ impl Decoder {
             frame: None,
             message: None,
             control: BytesMut::new(),
+            held: None,
         }
+    }
+
+    /// Takes the bytes of messages from this budget.
+    #[must_use]
+    pub fn with_budget(self, budget: &Arc<Budget>) -> Self {
+        Self {
+            held: Some(budget.account()),
+            ..self
+        }
+    }
+
+    /// Returns the bytes of the last message from the budget. They count until this is dropped, or else until the next message
+    /// begins.
+    pub fn take_held(&mut self) -> Option<Held> {
+        self.held.as_mut().map(Held::take)
+    }
+
+    /// Whether a message has begun and not ended.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.message.is_some()
     }
 
     /// Reads from `input`, which is advanced, to the end of the next message or control frame. Returns `None` when the
     /// input ends first.
     ///
     /// # Errors
-    /// When a frame violates the protocol, a text is not UTF-8 or a message exceeds the limit. Nothing can be read then.
+    /// When a frame violates the protocol, a text is not UTF-8 or a message exceeds the limit: nothing can be read then. Or when
+    /// there is no room for a message, which is skipped.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ReceiveError> {
         loop {
             if self.frame.is_none() {
@@ -146,11 +176,39 @@ impl Decoder {
                     is_text: opcode == Opcode::Text,
                     payload: BytesMut::new(),
                     checked: 0,
+                    is_skipped: false,
                 });
+                if let Some(held) = &mut self.held {
+                    held.set(0);
+                }
             }
         }
+        let is_control = frame.opcode.is_control();
+        let announced = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
         self.frame = Some(frame);
-        Ok(())
+        match is_control {
+            true => Ok(()),
+            false => self.take_room(|held| held.budget().check(announced)),
+        }
+    }
+
+    /// Makes room for a part of the message that is arriving. Without, the message is skipped.
+    fn take_room(
+        &mut self,
+        take: impl FnOnce(&mut Held) -> Result<(), OverBudget>,
+    ) -> Result<(), ReceiveError> {
+        let (Some(held), Some(message)) = (&mut self.held, &mut self.message) else {
+            return Ok(());
+        };
+        if message.is_skipped {
+            return Ok(());
+        }
+        take(held).map_err(|error| {
+            message.is_skipped = true;
+            message.payload = BytesMut::new();
+            held.set(0);
+            error.into()
+        })
     }
 
     /// Takes the payload as far as it has arrived; returns whether the frame is whole.
@@ -160,8 +218,17 @@ impl Decoder {
         };
         match (frame.opcode, &mut self.message) {
             (Opcode::Continuation | Opcode::Text | Opcode::Binary, Some(message)) => {
+                if message.is_skipped {
+                    frame.skip(input);
+                    return Ok(frame.remaining == 0);
+                }
+                let before = message.payload.len();
                 frame.unmask(input, &mut message.payload);
                 message.check_text(false)?;
+                let received = message.payload.len() - before;
+                let is_whole = frame.remaining == 0;
+                self.take_room(|held| held.add(received))?;
+                return Ok(is_whole);
             }
             _ => frame.unmask(input, &mut self.control),
         }
@@ -181,6 +248,9 @@ impl Decoder {
                 let Some(mut message) = self.message.take_if(|_| frame.is_final) else {
                     return Ok(None);
                 };
+                if message.is_skipped {
+                    return Ok(None);
+                }
                 message.check_text(true)?;
                 let payload = message.payload.freeze();
                 match message.is_text {
@@ -241,6 +311,14 @@ impl Frame {
             true => Ok(()),
             false => Err(ReceiveError::TooLarge { limit }),
         }
+    }
+
+    /// Drops the payload from `input`, as far as it has arrived.
+    fn skip(&mut self, input: &mut &[u8]) {
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let bytes = remaining.min(input.len());
+        *input = &input[bytes..];
+        self.remaining -= bytes as u64;
     }
 
     /// Moves the payload from `input` to the end of `payload`, as far as it has arrived, and removes the mask.

@@ -1,6 +1,7 @@
 //! The messages of a WebSocket, and why one cannot be read.
 
 use bytes::Bytes;
+use flowgate_server::budget::OverBudget;
 
 /// A whole message, or a control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Close {
     pub reason: String,
 }
 
-/// Why a frame cannot be read. Nothing can be read after it.
+/// Why a frame cannot be read. Nothing can be read after it, except after a message for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiveError {
     /// The frame violates the protocol.
@@ -41,6 +42,9 @@ pub enum ReceiveError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// There is no room for the message beside all others. What is left of it is skipped.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
 }
 
 /// Bytes of a reason that fit into a close frame beside the code (RFC 6455, section 5.5).

@@ -4,11 +4,13 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
+use flowgate_server::budget::{Budget, Held, OverBudget};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -41,6 +43,8 @@ pub enum Received {
     Alive,
     /// A close frame. What remains is to answer it by [`Socket::close`].
     Close(Option<Close>),
+    /// A message for which there is no room. It is skipped, and what comes behind it can be received.
+    Refused(OverBudget),
     /// A frame that cannot be read. What remains is to say so by [`Socket::close`].
     Invalid(ReceiveError),
 }
@@ -71,6 +75,27 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             needs_flush: false,
             sent_bytes: 0,
         }
+    }
+
+    /// Takes the bytes of messages that arrive from this budget.
+    #[must_use]
+    pub fn with_budget(self, budget: &Arc<Budget>) -> Self {
+        Self {
+            decoder: self.decoder.with_budget(budget),
+            ..self
+        }
+    }
+
+    /// Returns the bytes of the last message from the budget. They count until this is dropped, or else until the next message
+    /// begins.
+    pub fn take_held(&mut self) -> Option<Held> {
+        self.decoder.take_held()
+    }
+
+    /// Whether the client is within a message.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.decoder.is_within_message()
     }
 
     /// Queues a message. Nothing is sent until [`Socket::receive`] or [`Socket::close`] waits.
@@ -142,6 +167,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
         match ready!(self.poll_message(cx)) {
             Err(_) | Ok(Ok(None)) => Poll::Ready(Err(Disconnected)),
+            Ok(Err(ReceiveError::OverBudget(error))) => Poll::Ready(Ok(Received::Refused(error))),
             Ok(Err(error)) => Poll::Ready(Ok(Received::Invalid(error))),
             Ok(Ok(Some(message))) => Poll::Ready(Ok(self.received(message))),
         }
@@ -251,8 +277,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     ) -> Poll<io::Result<()>> {
         if closing.reads_frames {
             match ready!(self.poll_message(cx))? {
-                Ok(Some(Message::Close(_))) | Err(_) => closing.reads_frames = false,
-                Ok(Some(_)) => {}
+                Ok(Some(Message::Close(_))) => closing.reads_frames = false,
+                Ok(Some(_)) | Err(ReceiveError::OverBudget(_)) => {}
+                Err(_) => closing.reads_frames = false,
                 Ok(None) => {
                     closing.reads_frames = false;
                     closing.is_at_end = true;

@@ -29,6 +29,7 @@ async fn exchange(http: &Http, request: &[u8]) -> Vec<u8> {
     let http2 = |Exchange { request, respond }| async move {
         http2::respond(
             request.method(),
+            MinRate::NONE,
             Response::new("served".to_owned()),
             respond,
         )
@@ -70,9 +71,15 @@ async fn a_connection_without_a_request_is_closed_after_the_timeout() {
 async fn the_head_of_a_request_must_come_in_time() {
     let http = http(None);
     let start = Instant::now();
-    exchange(&http, b"GET / HT").await;
-    assert_eq!(start.elapsed(), http.header_timeout);
+    let response = exchange(&http, b"GET / HT").await;
+    assert_eq!(response, REQUEST_TIMEOUT);
+    // The client keeps its side open, and is waited for.
+    let waited = start.elapsed() - http.header_timeout;
+    assert_eq!(waited, Duration::from_secs(2));
 }
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 fn ok(text: &str) -> bool {
     text.starts_with("HTTP/1.1 200") && text.ends_with("served")
@@ -133,7 +140,10 @@ async fn a_later_head_must_come_in_time_too() {
         assert!(ok(&read_response(&mut client).await));
         client.write_all(&GET[..9]).await.expect("open");
         let start = Instant::now();
-        assert_eq!(client.read(&mut [0]).await.expect("a clean end"), 0);
+        let mut response = Vec::new();
+        let read = client.read_to_end(&mut response).await;
+        read.expect("a clean end");
+        assert_eq!(response, REQUEST_TIMEOUT);
         assert_eq!(start.elapsed(), http.header_timeout);
     })
     .await;
@@ -262,4 +272,80 @@ async fn a_response_may_take_longer_than_the_time_between_requests() {
         drop(client);
     };
     tokio::join!(serving, reading);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_head_behind_a_response_that_is_not_read_ends_the_connection() {
+    let http = http(None);
+    let (mut client, server) = tokio::io::duplex(1 << 10);
+    let service = |_| async { Response::new("x".repeat(1 << 20)) };
+    let (peer, never) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let serving = http.serve(server, peer, service, never);
+    let two = [GET, b"GET / HT"].concat();
+    let (sent, ()) = tokio::join!(client.write_all(&two), serving);
+    sent.expect("open");
+    let mut received = Vec::new();
+    let read = client.read_to_end(&mut received).await;
+    read.expect("the rest");
+    let received = String::from_utf8(received).expect("text");
+    assert!(!received.contains(" 408 "), "{received}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_over_http2_must_be_read_at_the_least_rate() {
+    const SIZE: usize = 4 << 20;
+    let http = http(None);
+    for (bytes_per_read, is_read) in [(0, false), (10_000, false), (30_000, true)] {
+        let (client, server) = tokio::io::duplex(1 << 20);
+        let http1 = |_| async { Response::new(String::new()) };
+        let min_rate = http.min_rate;
+        let http2 = move |Exchange { request, respond }| async move {
+            let response = Response::new("x".repeat(SIZE));
+            http2::respond(request.method(), min_rate, response, respond).await;
+        };
+        let settings = Http2 {
+            keep_alive_interval: Duration::from_secs(86_400),
+            ..Http2::default()
+        };
+        let (peer, stopping) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+        let services = (http1, (&settings, http2));
+        let serving = http.serve_any(server, peer, services, stopping);
+        let reading = async {
+            let (mut send, connection) = h2::client::handshake(client).await.expect("open");
+            let connection = tokio::spawn(connection);
+            let request = Request::get("http://a/").body(()).expect("a request");
+            let (response, _) = send.send_request(request, true).expect("open");
+            let mut body = response.await.expect("a response").into_body();
+            let start = Instant::now();
+            let (mut received, mut released) = (0, 0);
+            let outcome = loop {
+                let data = tokio::time::timeout(Duration::from_secs(15), body.data()).await;
+                match data {
+                    Ok(Some(Ok(data))) => received += data.len(),
+                    Ok(Some(Err(error))) => break Err(error),
+                    Ok(None) => break Ok(received),
+                    // Only now the server may send more.
+                    Err(_) => {
+                        let release = bytes_per_read.min(received - released);
+                        released += release;
+                        if release > 0 {
+                            let _ = body.flow_control().release_capacity(release);
+                        }
+                    }
+                }
+            };
+            drop(send);
+            connection.abort();
+            (outcome, start.elapsed())
+        };
+        let (_, (outcome, elapsed)) = tokio::join!(serving, reading);
+        match outcome {
+            Ok(received) => assert!(is_read && received == SIZE, "{bytes_per_read}"),
+            Err(error) => {
+                assert!(!is_read, "{bytes_per_read}: {error}");
+                assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+                assert!(elapsed <= http.min_rate.period * 2, "{elapsed:?}");
+            }
+        }
+    }
 }

@@ -88,7 +88,7 @@ impl PortRouter {
         };
         let request = Request::from_parts(head, body);
         let response = self.handle_by(&rules, request).await;
-        http2::respond(&method, response, respond).await;
+        http2::respond(&method, rules.min_rate, response, respond).await;
     }
 
     /// Answers a request by the routes of its protocol, as far as the rules allow it.

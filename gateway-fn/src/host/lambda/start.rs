@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode, time::Instant};
 
 use flowgate_config::Loaded;
+use flowgate_grpc::Budget;
 use flowgate_proto::with_causes;
 
 use super::Function;
@@ -72,7 +73,11 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
     let clients = Clients::new(&config.gateway.invoke);
     let process = ProcessInfo::from_environment(&env);
     let services = match Services::new(&config, &Registry::default(), &clients, process) {
-        Ok(services) => services,
+        // Lambda bounds the bytes: it sends one request at a time, and limits its size.
+        Ok(services) => Services {
+            budget: Budget::new(usize::MAX),
+            ..services
+        },
         Err(error) => {
             program::print_error(&with_causes(&error));
             return Exit::Usage;

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::context;
-use crate::{context::Context, error::ErrorCode, gateway::Gateway};
+use crate::{
+    context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account,
+};
 
 /// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
 /// this effect (Jina 3.13).
@@ -144,8 +146,15 @@ impl JinaRpc for StreamingService {
         request: Request<Streaming<DataRequest>>,
     ) -> Result<Response<Self::CallStream>, Status> {
         let context = context(&request);
-        let (metadata, _, requests) = request.into_parts();
-        let requests = requests.map(|request| request.map(Counted::from));
+        let (metadata, extensions, requests) = request.into_parts();
+        let account = extensions.get::<Account>().cloned();
+        let requests = requests.map(move |request| {
+            request.map(|request| {
+                let account = account.as_ref();
+                let held = account.map(|account| account.split(request.encoded_len()));
+                Counted { request, held }
+            })
+        });
         let answers = self.answers(requests, metadata.as_ref(), context);
         let answers = answers.map(|answer| answer.map(|answer| answer.request));
         Ok(Response::new(Box::pin(answers)))

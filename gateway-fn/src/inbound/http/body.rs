@@ -1,35 +1,39 @@
 //! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what is a body.
 
-use std::{error::Error, io, iter};
-
-use axum::{body::HttpBody as _, extract::Request};
-use bytes::Bytes;
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::Request,
+};
+use bytes::{Bytes, BytesMut};
+use flowgate_grpc::{Held, OverBudget};
 use flowgate_proto::{
     Compression,
     invoke::{PayloadError, decompress},
 };
 use http::{HeaderMap, Method, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 
 use super::reject::Rejection;
-use crate::inbound::blocking;
+use crate::inbound::{blocking, body_error::is_timeout};
 
-/// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
+/// Reads the body; rejects one whose `content-length` exceeds `limit` bytes, or what is left of the budget, without reading
+/// any of it. The body is held from the budget by `held`.
 ///
 /// An empty body means `{}` for methods that usually have none: Jina requires a body for `DELETE /delete`, which
 /// many clients cannot send.
-pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Rejection> {
+pub(super) async fn read(
+    request: Request,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, Rejection> {
     let (head, body) = request.into_parts();
-    if body.size_hint().lower() > limit as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
         return Err(Rejection::BodyTooLarge { limit });
     }
-    let body = Limited::new(body, limit).collect().await;
-    let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-        Some(_) => Rejection::BodyTooLarge { limit },
-        None if is_timeout(&*error) => Rejection::BodyTooSlow,
-        None => Rejection::BodyUnreadable,
-    })?;
-    let body = decode(body.to_bytes(), &head.headers, limit).await?;
+    held.budget().check(announced)?;
+    let body = receive(body, announced, limit, held).await?;
+    let body = decode(body, &head.headers, limit, held).await?;
     match head.method {
         Method::DELETE | Method::GET | Method::HEAD if body.is_empty() => {
             Ok(Bytes::from_static(b"{}"))
@@ -40,9 +44,57 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, Reject
     }
 }
 
+/// Room that is made for a body of several pieces at once. A larger one doubles what it has received, so that a length in the
+/// head alone takes no memory.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// Receives the body in one piece. A body that comes in one is not copied; the pieces of any other are not kept, because the
+/// smallest one keeps the buffer in which it came.
+async fn receive(
+    mut body: Body,
+    announced: usize,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, Rejection> {
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match is_timeout(&error) {
+            true => Rejection::BodyTooSlow,
+            false => Rejection::BodyUnreadable,
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let received = first.len() + joined.len();
+        if data.len() > limit - received {
+            return Err(Rejection::BodyTooLarge { limit });
+        }
+        held.add(data.len())?;
+        if received == 0 {
+            first = data;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.reserve(announced.min(FIRST_BYTES).max(received + data.len()));
+            joined.extend_from_slice(&std::mem::take(&mut first));
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
+    })
+}
+
 /// Decompresses a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and function URLs
 /// limit the compressed size of a request, so compression lets larger requests through.
-async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+async fn decode(
+    body: Bytes,
+    headers: &HeaderMap,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, Rejection> {
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(body);
     };
@@ -55,24 +107,23 @@ async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes,
         _ => return Err(Rejection::UnsupportedEncoding { encoding }),
     };
     let bytes = body.len();
-    let work = move || decompress(Vec::from(body), compression, limit);
+    let room = held.budget().room();
+    let work = move || decompress(Vec::from(body), compression, limit.min(room));
     let decompressed = blocking::run(bytes, work)
         .await
         .map_err(|_| Rejection::BodyUnreadable)?;
     match decompressed {
-        Ok(body) => Ok(body.into()),
+        Ok(body) => {
+            held.set(body.len());
+            Ok(body.into())
+        }
+        Err(PayloadError::TooLarge { .. }) if room < limit => Err(OverBudget {
+            limit: held.budget().limit(),
+        }
+        .into()),
         Err(PayloadError::TooLarge { limit }) => Err(Rejection::BodyTooLarge { limit }),
         Err(_) => Err(Rejection::BodyUnreadable),
     }
-}
-
-/// Whether a body ended because the client sent it too slowly.
-fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = iter::successors(Some(error), |error| Error::source(*error));
-    causes.any(|error| {
-        let error = error.downcast_ref::<io::Error>();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-    })
 }
 
 /// Whether the content type is absent, empty, `application/json` or `application/*+json`.
@@ -105,6 +156,7 @@ pub(crate) fn accepts_encoding(headers: &HeaderMap, encoding: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use flowgate_grpc::Budget;
     use flowgate_proto::invoke::compress;
 
     use super::*;
@@ -114,6 +166,11 @@ mod tests {
             header::CONTENT_ENCODING,
             http::HeaderValue::from_static(encoding),
         )])
+    }
+
+    async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+        let mut held = Budget::new(usize::MAX).account();
+        super::decode(body, headers, limit, &mut held).await
     }
 
     #[tokio::test]
@@ -138,6 +195,33 @@ mod tests {
             unknown,
             Err(Rejection::UnsupportedEncoding { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn compressed_bodies_count_as_what_they_become() {
+        let sent = Bytes::from(compress(&[b' '; 1000], Compression::Gzip).expect("compressed"));
+        for (limit, has_room) in [(1000, false), (1000 + sent.len(), true)] {
+            let budget = Budget::new(limit);
+            let mut held = budget.account();
+            held.add(sent.len()).expect("room");
+            let read = super::decode(sent.clone(), &encoded("gzip"), 5000, &mut held).await;
+            assert_eq!(read.is_ok(), has_room, "{limit}");
+            match read {
+                Ok(_) => assert_eq!(held.bytes(), 1000),
+                Err(rejection) => assert!(matches!(rejection, Rejection::Busy { .. })),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_put_together() {
+        for pieces in [&["", "ab", "", "c"][..], &["abc"], &["", "abc"]] {
+            let mut held = Budget::new(3).account();
+            let stream = pieces.iter().map(|piece| Ok::<_, std::io::Error>(*piece));
+            let body = Body::from_stream(futures_util::stream::iter(stream));
+            let body = receive(body, 0, 3, &mut held).await.expect("it fits");
+            assert_eq!((&body[..], held.bytes()), (&b"abc"[..], 3), "{pieces:?}");
+        }
     }
 
     /// Jina 3.13.2 gives the same results.

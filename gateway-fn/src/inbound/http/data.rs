@@ -1,6 +1,8 @@
 //! Serves the data routes: sends a JSON body through the Flow and returns the answer or the failure as JSON.
 
 use axum::{extract::Request, response::Response};
+use bytes::Bytes;
+use flowgate_grpc::Held;
 use flowgate_proto::{
     DataRequest, DecodeLimits, DocumentsError,
     json::{self, EndpointFrom, ReadError, WriteError},
@@ -17,15 +19,25 @@ use crate::{
     inbound::blocking,
 };
 
-/// Sends the request's body through the Flow as one data request.
+/// Sends the request's body through the Flow as one data request. Its bytes, and then those of the answer until it is sent,
+/// are held by `held`.
 pub(super) async fn post(
     gateway: &Gateway,
     endpoint: &ExecEndpoint,
     limit: usize,
     request: Request,
+    mut held: Held,
 ) -> Result<Response, Rejection> {
+    // A request that cannot be handled is not read.
+    gateway
+        .check_room()
+        .map_err(|error| Rejection::busy(&error))?;
     let context = Context::from_request(request.extensions(), request.headers());
-    let body = body::read(request, limit).await?;
+    let body = tokio::select! {
+        biased;
+        body = body::read(request, limit, &mut held) => body?,
+        stopped = gateway.aborted() => return Err(Rejection::busy(&stopped)),
+    };
     let limits = gateway.decode_limits();
     let request = {
         let (body, endpoint) = (body.clone(), endpoint.clone());
@@ -35,9 +47,9 @@ pub(super) async fn post(
     let request_id = request.header.request_id.clone();
     match gateway.handle(request, context).await {
         Ok(answer) => {
-            let work_id = request_id.clone();
-            let written = blocking::run(answer.encoded_len(), move || write(&answer, work_id));
-            let written = written.await;
+            let (work_id, bytes) = (request_id.clone(), answer.encoded_len());
+            held.set(held.bytes() + bytes);
+            let written = blocking::run(bytes, move || write(&answer, work_id, held)).await;
             written.unwrap_or_else(|_| Err(internal_error(request_id)))
         }
         Err(error) => {
@@ -45,7 +57,8 @@ pub(super) async fn post(
             let bytes = body.len();
             let work = move || {
                 reject(&error, work_id, |id, detail| {
-                    echo(&body, &endpoint, limits, id, detail)
+                    let echo = echo(&body, &endpoint, limits, id, detail)?;
+                    Ok(held.attach(echo.into()))
                 })
             };
             let rejection = blocking::run(bytes, work).await;
@@ -80,8 +93,9 @@ fn read(
     })
 }
 
-fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection> {
-    json::write_http(answer).map(json_reply).map_err(|error| {
+fn write(answer: &DataRequest, request_id: String, held: Held) -> Result<Response, Rejection> {
+    let written = json::write_http(answer).map(|body| json_reply(held.attach(body.into())));
+    written.map_err(|error| {
         let (status, detail) = match &error {
             WriteError::Documents(DocumentsError::TooLarge(exceeded)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, exceeded.to_string())
@@ -100,7 +114,7 @@ fn write(answer: &DataRequest, request_id: String) -> Result<Response, Rejection
 fn reject(
     error: &GatewayError,
     request_id: String,
-    echo: impl FnOnce(String, &str) -> Result<Vec<u8>, Rejection>,
+    echo: impl FnOnce(String, &str) -> Result<Bytes, Rejection>,
 ) -> Rejection {
     let (status, detail) = (error.http_status(), error.detail());
     match error.code() {

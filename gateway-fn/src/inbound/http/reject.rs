@@ -1,6 +1,8 @@
 //! Writes rejected and failed requests as FastAPI does: a status and a JSON body.
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flowgate_grpc::OverBudget;
 use flowgate_proto::{
     LimitExceeded,
     json::{FieldError, Loc, SyntaxError, SyntaxErrorKind},
@@ -9,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::json_reply;
+use crate::{error::GatewayError, inbound::body_error};
 
 /// How much of a body with a syntax error the answer repeats. Jina 3.13 repeats all of it.
 const MAX_ECHO_BYTES: usize = 64 * 1024;
@@ -35,10 +38,15 @@ pub(super) enum Rejection {
     BodyUnreadable,
     /// The body is invalid at these places.
     Invalid(Vec<FieldError>),
+    /// The request has not been read, because there is no room for it or the Gateway stops. It may be repeated.
+    Busy {
+        status: StatusCode,
+        detail: String,
+    },
     /// An Executor is unreachable or too slow; `echo` becomes the answer's body.
     Unreachable {
         status: StatusCode,
-        echo: Vec<u8>,
+        echo: Bytes,
     },
     Failed {
         status: StatusCode,
@@ -56,6 +64,14 @@ impl Rejection {
     /// The content type is not JSON.
     pub(super) fn not_json() -> Self {
         Self::invalid(&["body"], "value is not a valid dict", "type_error.dict")
+    }
+
+    /// The Gateway cannot take the request now.
+    pub(super) fn busy(error: &GatewayError) -> Self {
+        Self::Busy {
+            status: error.http_status(),
+            detail: error.detail(),
+        }
     }
 
     /// `target_executor` is not a valid regular expression.
@@ -93,6 +109,15 @@ impl Rejection {
     }
 }
 
+impl From<OverBudget> for Rejection {
+    fn from(error: OverBudget) -> Self {
+        Self::Busy {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            detail: error.to_string(),
+        }
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         match self {
@@ -104,10 +129,9 @@ impl IntoResponse for Rejection {
             }
             Self::TooLarge(exceeded) => reply(StatusCode::PAYLOAD_TOO_LARGE, &exceeded.to_string()),
             Self::UnsupportedEncoding { encoding } => unsupported_encoding(&encoding),
-            Self::BodyTooSlow => reply(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive in time",
-            ),
+            Self::BodyTooSlow => {
+                reply(StatusCode::REQUEST_TIMEOUT, body_error::TIMEOUT_DETAIL)
+            }
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",
@@ -116,6 +140,7 @@ impl IntoResponse for Rejection {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 &json!({ "detail": errors }),
             ),
+            Self::Busy { status, detail } => retry_later(status, &detail),
             Self::Unreachable { status, echo } => (status, json_reply(echo)).into_response(),
             Self::Failed {
                 status,
@@ -135,6 +160,22 @@ fn reply(status: StatusCode, detail: &str) -> Response {
 
 fn with_status(status: StatusCode, body: &Value) -> Response {
     (status, json_reply(body.to_string())).into_response()
+}
+
+/// Returns the response to a health check while the Gateway is about to stop.
+pub(super) fn unready() -> Response {
+    let detail = "the Gateway is shutting down";
+    reply(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
+/// Returns the response to a request that may be repeated after `retry-after`.
+fn retry_later(status: StatusCode, detail: &str) -> Response {
+    let mut response = reply(status, detail);
+    let retry_after = HeaderValue::from_static(body_error::RETRY_AFTER_SECONDS);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, retry_after);
+    response
 }
 
 /// Lists the supported encodings in `accept-encoding`, as RFC 9110 asks (section 12.5.3).

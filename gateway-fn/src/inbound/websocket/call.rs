@@ -1,5 +1,6 @@
 //! Handles one message of a client: reads the request, sends it through the Flow, and writes the answer.
 
+use flowgate_grpc::Held;
 use flowgate_proto::{DataRequest, Documents};
 use flowgate_websocket::Message;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -14,6 +15,12 @@ use crate::{
     gateway::Gateway,
     inbound::blocking::{self, MAX_INLINE_BYTES},
 };
+
+/// A message and its bytes from the budget.
+pub(super) struct Counted {
+    pub(super) message: Message,
+    pub(super) held: Option<Held>,
+}
 
 /// What a message leads to.
 #[derive(Debug)]
@@ -39,13 +46,14 @@ pub(super) enum Begun {
     Call(Call),
 }
 
-/// Begins to handle a message.
-pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Message) -> Begun {
+/// Begins to handle a message. Its bytes are held until the answer takes their place.
+pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counted) -> Begun {
+    let Counted { message, held } = message;
     let limits = gateway.decode_limits();
     if payload_bytes(&message) <= MAX_INLINE_BYTES {
         return match subprotocol.read(&message, limits) {
             Ok(Input::Request(request)) => {
-                Begun::Call(answer(gateway, subprotocol, *request).boxed())
+                Begun::Call(answer(gateway, subprotocol, *request, held).boxed())
             }
             other => Begun::Done(outcome_without_request(other)),
         };
@@ -55,7 +63,7 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Messag
         let bytes = payload_bytes(&message);
         let read = blocking::run(bytes, move || subprotocol.read(&message, limits));
         match read.await.unwrap_or_else(|_| Err(internal_error())) {
-            Ok(Input::Request(request)) => answer(&gateway, subprotocol, *request).await,
+            Ok(Input::Request(request)) => answer(&gateway, subprotocol, *request, held).await,
             other => outcome_without_request(other),
         }
     };
@@ -88,26 +96,46 @@ fn answer(
     gateway: &Gateway,
     subprotocol: Subprotocol,
     request: DataRequest,
+    held: Option<Held>,
 ) -> impl Future<Output = Outcome> + Send + use<> {
     let answered = gateway.handle_in_turn(request, Context::default());
     async move {
         match answered.await {
-            Ok(answer) => write(subprotocol, answer).await,
+            Ok(answer) => write(subprotocol, answer, held).await,
             Err(error) => Outcome::Failed(Close::from(&error)),
         }
     }
 }
 
-async fn write(subprotocol: Subprotocol, answer: DataRequest) -> Outcome {
+async fn write(
+    subprotocol: Subprotocol,
+    answer: DataRequest,
+    mut held: Option<Held>,
+) -> Outcome {
+    let bytes = answer.encoded_len();
+    if let Some(held) = &mut held {
+        held.set(held.bytes() + bytes);
+    }
     let written = match subprotocol {
         Subprotocol::Bytes => subprotocol.write(&answer),
         Subprotocol::Json => {
-            blocking::run(answer.encoded_len(), move || subprotocol.write(&answer))
+            blocking::run(bytes, move || subprotocol.write(&answer))
                 .await
                 .unwrap_or_else(|_| Err(internal_error()))
         }
     };
-    written.map_or_else(Outcome::Failed, Outcome::Answer)
+    written.map_or_else(Outcome::Failed, |answer| {
+        Outcome::Answer(count(answer, held))
+    })
+}
+
+/// Lets an answer hold its bytes until it is sent.
+fn count(answer: Message, held: Option<Held>) -> Message {
+    match (answer, held) {
+        (Message::Text(text), Some(held)) => Message::Text(held.attach(text)),
+        (Message::Binary(bytes), Some(held)) => Message::Binary(held.attach(bytes)),
+        (answer, _) => answer,
+    }
 }
 
 /// A panic while a message was read or written ends only its session.

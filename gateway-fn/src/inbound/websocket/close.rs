@@ -54,6 +54,11 @@ impl Close {
         Self::new(1011, reason)
     }
 
+    /// There is no room for a message now.
+    pub(super) fn overloaded(reason: &str) -> Self {
+        Self::new(1013, reason)
+    }
+
     fn new(code: u16, reason: &str) -> Self {
         Self {
             code,

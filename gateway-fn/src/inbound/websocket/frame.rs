@@ -59,6 +59,7 @@ impl From<ReceiveError> for Close {
         match error {
             ReceiveError::Protocol(reason) => Self::protocol_error(reason),
             ReceiveError::InvalidText => Self::unreadable(&error.to_string()),
+            ReceiveError::OverBudget(_) => Self::overloaded(&error.to_string()),
             ReceiveError::TooLarge { .. } => Self::too_large(&error.to_string()),
         }
     }

@@ -7,18 +7,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 /// How slowly a client may read its answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MinPace {
-    /// How long a client may be slower.
+    /// How long a client may be slower; not zero.
     pub(super) timeout: Duration,
     /// The least that it must read while answers wait.
     pub(super) bytes_per_second: usize,
-}
-
-impl MinPace {
-    /// The slowest mobile networks are faster, and their pauses are shorter.
-    pub(super) const DEFAULT: Self = Self {
-        timeout: Duration::from_secs(20),
-        bytes_per_second: 1000,
-    };
 }
 
 /// Compares what a client reads in each period of the timeout with the least that it must read.

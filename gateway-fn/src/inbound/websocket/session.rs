@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use flowgate_grpc::Held;
 use flowgate_websocket::{Disconnected, Message, Received, Socket};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
@@ -12,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    call::{self, Begun, Outcome, payload_bytes},
+    call::{self, Begun, Counted, Outcome, payload_bytes},
     close::Close,
     pace::{MinPace, Pace},
     subprotocol::Subprotocol,
@@ -23,7 +24,7 @@ use crate::gateway::Gateway;
 /// How long a client may take to answer a close frame, or to close after its own, before the connection is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client is read on after a message that is too large or cannot be read, so that the close frame arrives. As
+/// How long a client is read on after or within a message that is not read, so that the close frame arrives. As
 /// long as an HTTP/1 connection lingers.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -95,14 +96,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             Ending::ByClient(last) => {
                 let answer = match &last {
                     Received::Close(close) => close.clone(),
-                    Received::Message(_) | Received::Alive | Received::Invalid(_) => None,
+                    Received::Message(_)
+                    | Received::Alive
+                    | Received::Refused(_)
+                    | Received::Invalid(_) => None,
                 };
                 // The client does not wait for answers any more.
                 self.socket.discard_unsent();
                 (answer, Some(last), CLOSE_TIMEOUT)
             }
             Ending::Invalid(last, close) => (Some(close.into()), Some(last), LINGER_TIMEOUT),
-            Ending::Close(close) => (Some(close.into()), None, CLOSE_TIMEOUT),
+            Ending::Close(close) => {
+                let timeout = match self.socket.is_within_message() {
+                    true => LINGER_TIMEOUT,
+                    false => CLOSE_TIMEOUT,
+                };
+                (Some(close.into()), None, timeout)
+            }
         };
         let Self {
             socket, stopping, ..
@@ -139,7 +149,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 }
                 received = self.socket.receive(max_unsent_bytes) => {
                     liveness.note_activity();
-                    receive(received, &mut work)
+                    let held = self.socket.take_held();
+                    receive(received, held, &mut work)
                 }
                 () = self.stopping.cancelled(), if work.pending_close.is_none() => {
                     work.end_input(Close::going_away());
@@ -167,7 +178,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             let step = tokio::select! {
                 drained = self.socket.drain(max_unsent_bytes) => match drained {
                     Ok(None) => return Ending::Close(close),
-                    Ok(Some(Received::Message(_) | Received::Alive)) => Ok(()),
+                    Ok(Some(Received::Message(_) | Received::Alive | Received::Refused(_))) => Ok(()),
                     Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
                     Ok(Some(last @ Received::Invalid(error))) => {
                         Err(Ending::Invalid(last, Close::from(error)))
@@ -253,12 +264,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
 
 /// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
 /// disconnect, but data in them is ignored.
-fn receive(received: Result<Received, Disconnected>, work: &mut Work) -> Result<(), Ending> {
+fn receive(
+    received: Result<Received, Disconnected>,
+    held: Option<Held>,
+    work: &mut Work,
+) -> Result<(), Ending> {
     match received {
         Err(Disconnected) => Err(Ending::Disconnected),
         Ok(Received::Alive) => Ok(()),
         Ok(Received::Message(message)) => {
-            work.enqueue(message);
+            work.enqueue(Counted { message, held });
+            Ok(())
+        }
+        // An error for this message alone would not name it, because it has not been read. The others are answered.
+        Ok(Received::Refused(error)) => {
+            work.end_input(Close::overloaded(&error.to_string()));
             Ok(())
         }
         Ok(last @ Received::Close(_)) => Err(Ending::ByClient(last)),

@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 
-use flowgate_websocket::Message;
 use futures_util::stream::FuturesUnordered;
 
 use super::{
-    call::{Call, payload_bytes},
+    call::{Call, Counted, payload_bytes},
     close::Close,
 };
 
@@ -34,7 +33,7 @@ pub(super) struct WorkLimits {
 pub(super) struct Work {
     pub(super) calls: FuturesUnordered<Call>,
     /// Messages above the limit.
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Counted>,
     waiting_bytes: usize,
     /// How to close once every request is answered; set when the input has ended.
     pub(super) pending_close: Option<Close>,
@@ -67,9 +66,9 @@ impl Work {
     }
 
     /// Queues a message, unless the input has ended.
-    pub(super) fn enqueue(&mut self, message: Message) {
+    pub(super) fn enqueue(&mut self, message: Counted) {
         if self.pending_close.is_none() {
-            self.waiting_bytes += payload_bytes(&message) + MESSAGE_OVERHEAD_BYTES;
+            self.waiting_bytes += payload_bytes(&message.message) + MESSAGE_OVERHEAD_BYTES;
             self.waiting.push_back(message);
         }
     }
@@ -81,8 +80,8 @@ impl Work {
         limits: WorkLimits,
         fair_share: usize,
         unread_bytes: usize,
-    ) -> Option<Message> {
-        let next_bytes = payload_bytes(self.waiting.front()?);
+    ) -> Option<Counted> {
+        let next_bytes = payload_bytes(&self.waiting.front()?.message);
         let in_flight = self.calls.len();
         let max = limits
             .prefetch
@@ -100,13 +99,13 @@ impl Work {
             return None;
         }
         self.answer_bytes = answer_bytes;
-        let message = self.waiting.pop_front()?;
-        self.waiting_bytes -= payload_bytes(&message) + MESSAGE_OVERHEAD_BYTES;
+        let next = self.waiting.pop_front()?;
+        self.waiting_bytes -= payload_bytes(&next.message) + MESSAGE_OVERHEAD_BYTES;
         if self.waiting.is_empty() {
             // An idle session holds no memory for a burst that has passed.
             self.waiting = VecDeque::new();
         }
-        Some(message)
+        Some(next)
     }
 
     /// Notes the size of an answer. A large one counts for the next ones, but less each time.
@@ -137,6 +136,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
+    use flowgate_websocket::Message;
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -150,7 +150,10 @@ mod tests {
     fn start(limits: WorkLimits, fair_share: usize, unread_bytes: usize) -> usize {
         let mut work = Work::new();
         for _ in 0..10 {
-            work.enqueue(Message::Binary(vec![0; 1000].into()));
+            work.enqueue(Counted {
+                message: Message::Binary(vec![0; 1000].into()),
+                held: None,
+            });
         }
         while work
             .next_message(limits, fair_share, unread_bytes)

@@ -52,6 +52,66 @@ fn messages_of_every_length_arrive_in_pieces_of_any_size() {
 }
 
 #[test]
+fn a_message_without_room_is_skipped_and_the_next_one_is_read() {
+    let budget = Budget::new(1000);
+    let input = [
+        frame(0x82, &[b'a'; 400]),
+        // No room for what the first frame, or the second, announces.
+        frame(0x82, &[b'b'; 1001]),
+        frame(0x01, &[b'c'; 600]),
+        frame(0x89, b"?"),
+        frame(0x00, &[b'c'; 600]),
+        frame(0x80, &[b'c'; 600]),
+        frame(0x82, &[b'd'; 900]),
+    ]
+    .concat();
+    for step in [1, 7, 300, usize::MAX] {
+        let mut decoder = Decoder::new(LIMIT).with_budget(&budget);
+        let (mut read, mut refused) = (Vec::new(), 0);
+        for mut piece in input.chunks(step) {
+            loop {
+                match decoder.decode(&mut piece) {
+                    Ok(Some(Message::Binary(payload))) => {
+                        assert_eq!(budget.used(), payload.len());
+                        read.push(payload[0]);
+                    }
+                    Ok(Some(message)) => assert_eq!(message, Message::Ping("?".into())),
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert_eq!(error, OverBudget { limit: 1000 }.into());
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!((&read[..], refused), (&b"ad"[..], 2), "by {step}");
+        assert_eq!(decoder.take_held().map(|held| held.bytes()), Some(900));
+    }
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_message_for_which_room_ends_is_skipped() {
+    let budget = Budget::new(1000);
+    let message = frame(0x82, &[b'a'; 900]);
+    let mut decoder = Decoder::new(LIMIT).with_budget(&budget);
+    let (mut begin, mut rest) = message.split_at(500);
+    assert_eq!(decoder.decode(&mut begin), Ok(None));
+    let mut other = budget.account();
+    other.add(400).expect("room");
+    assert!(matches!(
+        decoder.decode(&mut rest),
+        Err(ReceiveError::OverBudget(_))
+    ));
+    assert_eq!(budget.used(), 400);
+    assert!(!decoder.is_within_message() || decoder.decode(&mut rest) == Ok(None));
+    assert_eq!(
+        decoder.decode(&mut &frame(0x81, b"next")[..]),
+        Ok(Some(Message::Text("next".into())))
+    );
+}
+
+#[test]
 fn control_frames_come_between_the_frames_of_a_message() {
     let frames = [
         frame(0x01, b"one "),

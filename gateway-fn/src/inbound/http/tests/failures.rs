@@ -11,7 +11,7 @@ async fn reply(rejection: Rejection) -> Reply {
 #[tokio::test]
 async fn an_unreachable_executor_returns_the_request_with_503() {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let echo = json!({"header": {}}).to_string().into_bytes();
+    let echo = json!({"header": {}}).to_string().into();
     reply(Rejection::Unreachable { status, echo })
         .await
         .assert_is(503, &json!({"header": {}}));

@@ -1,0 +1,18 @@
+//! Why the body of a request could not be read, in the words that all protocols use.
+
+use std::{error::Error, io, iter};
+
+/// The text for a client that sent its body too slowly.
+pub(super) const TIMEOUT_DETAIL: &str = "the body did not arrive in time";
+
+/// When a client may try again for which there was no room: most requests take less than a second.
+pub(super) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Whether a body ended because the client sent it too slowly.
+pub(super) fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |error| Error::source(*error));
+    causes.any(|error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
+}
