@@ -117,8 +117,8 @@ impl Walk {
     ) -> Result<Self, WalkError> {
         let target = request.header.target_executor.as_deref();
         let target = TargetExecutor::compile(target.unwrap_or_default())?;
-        let names = graph.nodes().map(|(_, node)| node.name.as_str());
-        let parameters = RequestParameters::new(request.parameters.clone(), names)?;
+        let parameters =
+            RequestParameters::new(request.parameters.clone(), |key| graph.has_node(key))?;
         // A document needs its id before it is copied to several branches: otherwise it is duplicated at a join.
         if graph.has_joins() || graph.has_filters() {
             fill_in_ids(&mut request);
