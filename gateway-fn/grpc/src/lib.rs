@@ -9,6 +9,8 @@ pub mod client;
 
 mod compression;
 
+mod frames;
+
 mod messages;
 
 mod send;
@@ -16,6 +18,7 @@ mod send;
 mod status;
 
 pub use compression::{Encoding, compress, decompress};
+pub use frames::{Frame, Frames, TooLarge};
 pub use messages::{MessageError, Messages};
 pub use send::{PREFIX_BYTES, frame, frame_request, send, send_in_turn};
 pub use status::{from_headers, to_trailers};
