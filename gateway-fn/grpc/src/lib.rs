@@ -24,6 +24,7 @@ pub use send::{PREFIX_BYTES, frame, frame_request, send, send_in_turn};
 pub use status::{from_headers, to_trailers};
 
 pub use flowgate_server::{
+    blocking,
     budget::{Budget, Held, OverBudget, available_memory},
     http2::Exchange,
 };

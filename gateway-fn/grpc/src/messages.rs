@@ -3,7 +3,10 @@
 use std::{future::poll_fn, io, sync::Arc};
 
 use flowgate_proto::Chunks;
-use flowgate_server::budget::{Budget, Held, OverBudget};
+use flowgate_server::{
+    blocking::{self, COMPRESSION_COST},
+    budget::{Budget, Held, OverBudget},
+};
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
 
@@ -11,10 +14,6 @@ use crate::{
     compression::{Encoding, decompress},
     frames::{Frame, Frames, TooLarge},
 };
-
-/// Up to this size a compressed message is decompressed at once; a larger one goes to a thread where it holds up no other
-/// connection.
-const MAX_INLINE_BYTES: usize = 32 << 10;
 
 /// The messages of one direction of a call.
 #[derive(Debug)]
@@ -160,14 +159,10 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let decompressed = if message.len() <= MAX_INLINE_BYTES {
-            decompress(encoding, message, limit)
-        } else {
-            let work = move || decompress(encoding, message, limit);
-            let result = tokio::task::spawn_blocking(work).await;
-            result.unwrap_or_else(|error| Err(io::Error::other(error)))
-        };
-        match decompressed {
+        let cost = message.len().saturating_mul(COMPRESSION_COST);
+        let work = move || decompress(encoding, message, limit);
+        let decompressed = blocking::run(cost, work).await;
+        match decompressed.unwrap_or_else(|_panic| Err(io::Error::other("internal error"))) {
             Ok(message) => {
                 if let Some(held) = &mut self.held {
                     held.add(message.len())?;

@@ -4,6 +4,7 @@ use std::{error::Error, io, iter};
 
 use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
+use flowgate_grpc::blocking;
 use flowgate_proto::{
     Compression,
     invoke::{PayloadError, decompress},
@@ -12,7 +13,6 @@ use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::reject::Rejection;
-use crate::inbound::blocking;
 
 /// Reads the body; rejects one whose `content-length` exceeds `limit` bytes without reading any of it.
 ///

@@ -1,6 +1,7 @@
 //! Serves the data routes: sends a JSON body through the Flow and returns the answer or the failure as JSON.
 
 use axum::{extract::Request, response::Response};
+use flowgate_grpc::blocking;
 use flowgate_proto::{
     DataRequest, DecodeLimits, DocumentsError,
     json::{self, EndpointFrom, ReadError, WriteError},
@@ -14,7 +15,6 @@ use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
-    inbound::blocking,
 };
 
 /// Sends the request's body through the Flow as one data request.

@@ -1,5 +1,6 @@
 //! Handles one message of a client: reads the request, sends it through the Flow, and writes the answer.
 
+use flowgate_grpc::blocking::{self, MAX_INLINE_BYTES};
 use flowgate_proto::{DataRequest, Documents};
 use flowgate_websocket::Message;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -9,11 +10,7 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{
-    context::Context,
-    gateway::Gateway,
-    inbound::blocking::{self, MAX_INLINE_BYTES},
-};
+use crate::{context::Context, gateway::Gateway};
 
 /// What a message leads to.
 #[derive(Debug)]
