@@ -6,8 +6,9 @@ use std::{env, fmt, sync::Arc};
 
 use flowgate_proto::{
     DataRequest, Documents, DocumentsError, Kind, Parameters, RESULTS_KEY, Struct, Value,
+    docarray::DocumentProto,
     jina::{JinaInfoProto, RouteProto},
-    normalize_all,
+    normalize_shared,
 };
 
 use crate::{
@@ -178,6 +179,19 @@ enum DispatchError {
     Undecodable(Box<DataRequest>),
 }
 
+/// What becomes of a request.
+struct Output {
+    documents: Arc<Vec<DocumentProto>>,
+    results: Option<Struct>,
+}
+
+impl From<Arc<Vec<DocumentProto>>> for Output {
+    fn from(documents: Arc<Vec<DocumentProto>>) -> Self {
+        let results = None;
+        Self { documents, results }
+    }
+}
+
 impl From<Error> for DispatchError {
     fn from(error: Error) -> Self {
         Self::Handler(error)
@@ -196,15 +210,15 @@ impl Inner {
             Target::Bound(endpoint) => Some(endpoint),
         };
         let parameters = self.parameters(first)?;
-        let reply = match endpoint {
-            None => Reply::documents(decode(&requests)?.documents),
+        let output = match endpoint {
+            None => Output::from(decode(&requests)?.documents),
             Some(Endpoint::Plain(handler)) => call_plain(handler, &requests, parameters).await?,
             Some(Endpoint::Batched(batcher)) => {
                 call_batched(batcher, &requests, parameters).await?
             }
         };
         let first = requests.into_iter().next().unwrap_or_default();
-        self.apply_reply(first, reply)
+        self.apply(output, first)
     }
 
     /// The request's parameters, with the object under the Executor's name merged over them.
@@ -232,18 +246,21 @@ impl Inner {
         Ok(parameters)
     }
 
-    /// Puts the reply into the first request and this Executor at the end of its routes; without start and
+    /// Puts the output into the first request and this Executor at the end of its routes; without start and
     /// end times, as a Jina Executor does (recording `grpc/22-executor_direct_echo`).
-    fn apply_reply(
+    fn apply(
         &self,
+        output: Output,
         mut request: DataRequest,
-        reply: Reply,
     ) -> Result<DataRequest, DispatchError> {
-        if let Some(results) = reply.results {
+        let Output {
+            mut documents,
+            results,
+        } = output;
+        if let Some(results) = results {
             request.parameters = self.merge_results(&request.parameters, results)?;
         }
-        let mut documents = reply.documents.unwrap_or_default();
-        normalize_all(&mut documents);
+        normalize_shared(&mut documents);
         request.documents = Documents::from(documents);
         request.routes.push(RouteProto {
             executor: self.identity.deployment.clone(),
@@ -274,35 +291,34 @@ async fn call_plain(
     handler: &Handler<Request, Reply>,
     requests: &[DataRequest],
     parameters: Struct,
-) -> Result<Reply, DispatchError> {
+) -> Result<Output, DispatchError> {
     let decoded = decode(requests)?;
-    // An unchanged reply decodes the requests again, which costs less than a copy for every reply. Only
-    // documents with generated ids must be copied.
-    let copy = (!decoded.is_repeatable).then(|| decoded.documents.clone());
+    // An unchanged reply decodes the requests again, which costs less than a copy for every handler that changes its documents.
+    // Only documents with generated ids must be kept.
+    let kept = (!decoded.is_repeatable).then(|| Arc::clone(&decoded.documents));
     let header = requests.first().map(|first| first.header.clone());
     let request = Request::new(header.unwrap_or_default(), parameters, decoded);
-    let mut reply = call_catching_panics(handler, request).await?;
-    if reply.documents.is_none() {
-        reply.documents = Some(match copy {
-            Some(documents) => documents,
-            None => decode(requests)?.documents,
-        });
-    }
-    Ok(reply)
+    let Reply { documents, results } = call_catching_panics(handler, request).await?;
+    let documents = match (documents, kept) {
+        (Some(documents), _) => Arc::new(documents),
+        (None, Some(kept)) => kept,
+        (None, None) => decode(requests)?.documents,
+    };
+    Ok(Output { documents, results })
 }
 
 async fn call_batched(
     batcher: &Batcher,
     requests: &[DataRequest],
     parameters: Struct,
-) -> Result<Reply, DispatchError> {
+) -> Result<Output, DispatchError> {
     if requests.len() > 1 {
         let text = "dynamic batching does not support no_reduce";
         return Err(Error::new("AssertionError", text).into());
     }
-    let documents = decode(requests)?.documents;
+    let documents = Arc::unwrap_or_clone(decode(requests)?.documents);
     let documents = batcher.process(documents, parameters).await?;
-    Ok(Reply::documents(documents))
+    Ok(Output::from(Arc::new(documents)))
 }
 
 fn decode(requests: &[DataRequest]) -> Result<DecodedRequests, DispatchError> {

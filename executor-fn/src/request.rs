@@ -1,11 +1,11 @@
 //! What a handler gets: the documents of one request, or of all requests of a `no_reduce` join, and the
 //! parameters for this Executor.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use flowgate_proto::{
     DataRequest, DocumentsError, Kind, Struct, docarray::DocumentProto, jina::HeaderProto,
-    normalize_all,
+    normalize_shared,
 };
 
 /// A request to an Executor.
@@ -36,15 +36,16 @@ impl Request {
         &self.decoded.documents
     }
 
-    /// The documents, for changes in place.
+    /// The documents, for changes in place. The first call copies those of a request from the same process: its sender needs
+    /// them unchanged if this handler fails.
     pub fn documents_mut(&mut self) -> &mut [DocumentProto] {
-        &mut self.decoded.documents
+        Arc::make_mut(&mut self.decoded.documents).as_mut_slice()
     }
 
-    /// Takes the documents out of the request.
+    /// Takes the documents out of the request, copied as by [`documents_mut`](Self::documents_mut).
     #[must_use]
     pub fn into_documents(self) -> Vec<DocumentProto> {
-        self.decoded.documents
+        Arc::unwrap_or_clone(self.decoded.documents)
     }
 
     /// The documents of each request of a join, in the order of the requests; one slice for a plain request.
@@ -118,7 +119,8 @@ impl Request {
 /// The decoded documents of one or more requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DecodedRequests {
-    pub(crate) documents: Vec<DocumentProto>,
+    /// Shared with a request that has decoded documents.
+    pub(crate) documents: Arc<Vec<DocumentProto>>,
     parts: Vec<Part>,
     /// Whether decoding the requests again gives the same documents. Not so when ids had to be generated.
     pub(crate) is_repeatable: bool,
@@ -140,15 +142,19 @@ impl DecodedRequests {
         }
         decoded.parts.reverse();
         decoded.is_repeatable = decoded.documents.iter().all(has_ids);
-        // One call for all requests: `normalize_all` limits the memory that it adds per call, and nothing limits the
-        // number of requests.
-        normalize_all(&mut decoded.documents);
+        // One call for all requests: it limits the memory that it adds per call, and nothing limits the number of requests.
+        normalize_shared(&mut decoded.documents);
         Ok(decoded)
     }
 
     fn add(&mut self, request: &DataRequest) -> Result<(), DocumentsError> {
         let start = self.documents.len();
-        self.documents.extend(request.documents.clone().into_vec()?);
+        let documents = request.documents.decode()?;
+        if start == 0 {
+            self.documents = documents;
+        } else if !documents.is_empty() {
+            Arc::make_mut(&mut self.documents).extend(Arc::unwrap_or_clone(documents));
+        }
         let route = request.routes.last();
         self.parts.push(Part {
             deployment: route

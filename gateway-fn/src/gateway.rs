@@ -29,10 +29,7 @@ use flowgate_proto::{
 };
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     admission::{Admission, Place},
@@ -95,6 +92,8 @@ impl Gateway {
     /// Does the same as [`Gateway::handle`] for one of many requests on a connection: if the Gateway is full, the
     /// request waits, because an error would end the whole connection.
     ///
+    /// The future must be polled also while the client reads no answers, because the request holds a place meanwhile.
+    ///
     /// # Errors
     /// The same as [`Gateway::handle`]; a full Gateway is an error only when the deadline passes first.
     pub fn handle_in_turn(
@@ -105,16 +104,13 @@ impl Gateway {
         let gateway = self.clone();
         // At once, so that the next `fair_share` counts this request.
         let place = self.0.admission.try_enter();
-        // In a task, because a client that does not read its answers keeps its requests from being polled, and they
-        // must not hold their places meanwhile.
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        async move {
             let place = match place {
                 Some(place) => place,
                 None => gateway.wait_for_place(context.deadline).await?,
             };
             gateway.run(place, request, context).await
-        }));
-        task.map(|result| result.unwrap_or(Err(GatewayError::Internal)))
+        }
     }
 
     /// Returns how many requests one connection may have in flight now: a share of the places that are free, so that however

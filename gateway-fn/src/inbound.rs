@@ -1,8 +1,6 @@
 //! Translates client protocols to [`flowgate_proto::DataRequest`] and answers back. Each adapter passes requests to a
 //! [`Gateway`](crate::gateway::Gateway); none of them knows the graph.
 
-mod blocking;
-
 mod body_error;
 
 pub mod bounded;

@@ -1,6 +1,8 @@
 //! Changes documents as a Jina process does that decodes and encodes them: fills in ids, MIME types and
 //! the places of chunks and matches, and removes empty values.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
@@ -10,6 +12,8 @@ use crate::{
 };
 
 mod mime;
+
+mod normal;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +41,14 @@ pub fn normalize_all(documents: &mut [DocumentProto]) {
         empty_scores: EmptyScores::Remove,
     };
     pass.normalize_all(documents, MAX_DEPTH);
+}
+
+/// Does the same for a list that may be shared, which is copied only if it changes.
+pub fn normalize_shared(documents: &mut Arc<Vec<DocumentProto>>) {
+    let is_shared = Arc::get_mut(documents).is_none();
+    if !is_shared || !normal::are_normal(documents) {
+        normalize_all(Arc::make_mut(documents).as_mut_slice());
+    }
 }
 
 /// Applies the part of [`normalize`] that happens on decoding, or on building a document from JSON.

@@ -287,7 +287,14 @@ fn encode_content(documents: &[DocumentProto], buf: &mut impl BufMut) {
 
 impl From<Vec<DocumentProto>> for Documents {
     fn from(documents: Vec<DocumentProto>) -> Self {
-        Self(Content::Decoded(Arc::new(documents)), DecodeLimits::DEFAULT)
+        Arc::new(documents).into()
+    }
+}
+
+/// Shares the list.
+impl From<Arc<Vec<DocumentProto>>> for Documents {
+    fn from(documents: Arc<Vec<DocumentProto>>) -> Self {
+        Self(Content::Decoded(documents), DecodeLimits::DEFAULT)
     }
 }
 

@@ -67,7 +67,7 @@ pub use compression::{Compression, UnknownCompression};
 pub use decode_limits::{
     DECODED_BYTES_PER_MESSAGE_BYTE, DEFAULT_MAX_DOCUMENTS, DecodeLimits, LimitExceeded,
 };
-pub use document::{normalize, normalize_all};
+pub use document::{normalize, normalize_all, normalize_shared};
 pub use documents::{Documents, DocumentsError, assign_missing_ids};
 pub use r#gen::{docarray, jina};
 pub use parameters::Parameters;

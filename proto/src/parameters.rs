@@ -1,13 +1,13 @@
 //! `parameters` of a request: a `google.protobuf.Struct` that stays encoded until a caller decodes it.
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use prost::{
     DecodeError, Message as _,
-    encoding::{self, DecodeContext},
+    encoding::{self, DecodeContext, WireType},
 };
 use prost_types::{Struct, Value, value::Kind};
 
-use crate::{Chunks, RESULTS_KEY, wire};
+use crate::{RESULTS_KEY, wire};
 
 /// The parameters of a request, absent or encoded.
 ///
@@ -55,13 +55,32 @@ impl Parameters {
     /// When the bytes are not a `Struct`.
     pub fn keys(&self) -> Result<Vec<String>, DecodeError> {
         let mut keys = Vec::new();
-        let mut fields = Chunks::from(self.wire.clone().unwrap_or_default());
-        while let Some(field) = wire::next_field(&mut fields)? {
-            if let (1, Some(mut entry)) = (field.number, field.bytes) {
-                keys.push(read_entry_key(&mut entry)?);
+        self.any_key(|key| {
+            keys.push(key.to_owned());
+            false
+        })?;
+        Ok(keys)
+    }
+
+    /// Whether a top-level key fulfils a condition. Looks at the keys in the order in which they are encoded, up to the first
+    /// that does, and decodes nothing else.
+    ///
+    /// # Errors
+    /// When the bytes up to there are not a `Struct`.
+    pub fn any_key(&self, mut is_wanted: impl FnMut(&str) -> bool) -> Result<bool, DecodeError> {
+        let mut fields: &[u8] = self.wire.as_deref().unwrap_or_default();
+        while !fields.is_empty() {
+            let (number, wire_type) = encoding::decode_key(&mut fields)?;
+            if wire_type != WireType::LengthDelimited {
+                encoding::skip_field(wire_type, number, &mut fields, DecodeContext::default())?;
+                continue;
+            }
+            let payload = wire::take_slice(&mut fields)?;
+            if number == 1 && is_wanted(entry_key(payload)?) {
+                return Ok(true);
             }
         }
-        Ok(keys)
+        Ok(false)
     }
 
     /// Decodes the parameters; absent ones give an empty `Struct`.
@@ -80,7 +99,7 @@ impl Parameters {
     /// # Errors
     /// When the bytes are not a `Struct`.
     pub fn results(&self) -> Result<Option<Struct>, DecodeError> {
-        if !self.keys()?.iter().any(|key| key == RESULTS_KEY) {
+        if !self.any_key(|key| key == RESULTS_KEY)? {
             return Ok(None);
         }
         let results = self.decode()?.fields.remove(RESULTS_KEY);
@@ -119,17 +138,32 @@ impl From<Option<Struct>> for Parameters {
 }
 
 /// Reads the key of one entry of a protobuf map: its field 1, empty when it is missing.
-fn read_entry_key(entry: &mut Chunks) -> Result<String, DecodeError> {
-    let mut key = String::new();
-    while entry.has_remaining() {
-        let (number, wire_type) = encoding::decode_key(entry)?;
+fn entry_key(mut entry: &[u8]) -> Result<&str, DecodeError> {
+    let mut key = "";
+    while !entry.is_empty() {
+        let (number, wire_type) = encoding::decode_key(&mut entry)?;
         let context = DecodeContext::default();
-        match number {
-            1 => encoding::string::merge(wire_type, &mut key, entry, context)?,
-            _ => encoding::skip_field(wire_type, number, entry, context)?,
+        if (number, wire_type) == (1, WireType::LengthDelimited) {
+            let bytes = wire::take_slice(&mut entry)?;
+            key = str::from_utf8(bytes).or_else(|_| invalid_key(bytes))?;
+        } else if number == 1 {
+            // An error, because a key is a string.
+            encoding::string::merge(wire_type, &mut String::new(), &mut entry, context)?;
+        } else {
+            encoding::skip_field(wire_type, number, &mut entry, context)?;
         }
     }
     Ok(key)
+}
+
+/// Returns prost's error for a string that is not UTF-8, which only decoding one returns.
+fn invalid_key(bytes: &[u8]) -> Result<&'static str, DecodeError> {
+    let mut field = Vec::new();
+    encoding::encode_varint(bytes.len() as u64, &mut field);
+    field.extend_from_slice(bytes);
+    let (wire_type, context) = (WireType::LengthDelimited, DecodeContext::default());
+    encoding::string::merge(wire_type, &mut String::new(), &mut &field[..], context)?;
+    Ok("")
 }
 
 #[cfg(test)]

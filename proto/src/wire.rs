@@ -41,6 +41,17 @@ pub(crate) fn take_delimited(buffer: &mut Chunks) -> Result<Chunks, DecodeError>
     }
 }
 
+/// Does the same for bytes in one piece.
+pub(crate) fn take_slice<'a>(buffer: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let len = encoding::decode_varint(buffer)?;
+    let taken = usize::try_from(len)
+        .ok()
+        .and_then(|len| buffer.split_at_checked(len));
+    let (taken, rest) = taken.ok_or_else(missing_bytes)?;
+    *buffer = rest;
+    Ok(taken)
+}
+
 /// Returns prost's error for a message that ends too early, which only decoding one returns.
 fn missing_bytes() -> DecodeError {
     let mut ends_early = &[1_u8][..];

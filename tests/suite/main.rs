@@ -40,6 +40,8 @@ mod replicas;
 
 mod shutdown;
 
+mod stream_limits;
+
 mod streaming;
 
 mod tls;

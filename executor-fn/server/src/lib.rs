@@ -5,6 +5,8 @@ mod accept;
 
 mod activity;
 
+pub mod blocking;
+
 pub mod budget;
 
 pub mod buffered;

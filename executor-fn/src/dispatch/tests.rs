@@ -11,6 +11,8 @@ use serde_json::json;
 use super::*;
 use crate::struct_from_json;
 
+mod shared_documents;
+
 fn request(endpoint: &str, ids: &[&str]) -> DataRequest {
     let mut request = DataRequest::default();
     request.header.request_id = "r1".to_owned();

@@ -182,8 +182,9 @@ pub struct Limits {
     /// be retried. `None` is 40 % of the memory of the machine or its cgroup: a body exists twice for a moment, and documents
     /// that must be decoded are larger than their bytes. Without effect in a Lambda function.
     pub max_bytes_in_flight: Option<usize>,
-    /// The percentage of the free places of `max_concurrent_requests` that one WebSocket may take, beyond eight. 10 by default:
-    /// then ten clients that send as much as they can leave half of the places to others. 100 is no limit.
+    /// The percentage of the free places of `max_concurrent_requests` that one WebSocket, or the `Call` streams of one gRPC
+    /// connection, may take, beyond eight. 10 by default: then ten clients that send as much as they can leave half of the
+    /// places to others. 100 is no limit.
     pub connection_share: usize,
     /// Bytes of answers that one WebSocket may leave unread; beyond them it is closed. From half of them on, no more of its
     /// requests are started. 256 MiB by default, as for one message; a single answer may be larger. At most 4 GiB - 1.

@@ -3,7 +3,7 @@
 //!
 //! Documents must be decoded and normalized before: ids filled in, `mime_type` guessed.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use flowgate_proto::docarray::DocumentProto;
 
@@ -115,23 +115,37 @@ impl Filter {
         compile::compile(condition).map(|root| Self { root })
     }
 
-    /// Returns the documents that fulfil the condition, in their order.
+    /// Returns the documents that fulfil the condition, in their order. Of a shared list only these are copied.
     ///
     /// # Errors
     /// When the condition cannot be evaluated for a document, or when all `$regex` patterns that come from documents take
     /// too long together.
-    pub fn select(&self, documents: Vec<DocumentProto>) -> Result<Vec<DocumentProto>, FilterError> {
+    pub fn select(
+        &self,
+        documents: Arc<Vec<DocumentProto>>,
+    ) -> Result<Arc<Vec<DocumentProto>>, FilterError> {
         let Some(root) = &self.root else {
             return Ok(documents);
         };
         let mut patterns = ClientPatterns::default();
         let mut selected = Vec::with_capacity(documents.len());
-        for document in documents {
-            if root.matches(&document, &mut patterns)? {
-                selected.push(document);
+        match Arc::try_unwrap(documents) {
+            Ok(documents) => {
+                for document in documents {
+                    if root.matches(&document, &mut patterns)? {
+                        selected.push(document);
+                    }
+                }
+            }
+            Err(documents) => {
+                for document in documents.iter() {
+                    if root.matches(document, &mut patterns)? {
+                        selected.push(document.clone());
+                    }
+                }
             }
         }
-        Ok(selected)
+        Ok(Arc::new(selected))
     }
 }
 

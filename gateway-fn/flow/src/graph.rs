@@ -1,6 +1,6 @@
 //! The graph of a Flow, compiled once from its nodes and edges. It has no cycle, and no edge to a missing node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::filter::Filter;
 
@@ -59,6 +59,7 @@ pub struct Node {
 #[derive(Debug, Default)]
 pub struct FlowGraph {
     nodes: Vec<Node>,
+    names: HashSet<String>,
     start: Vec<NodeId>,
     depth_first: Vec<NodeId>,
     /// For each node, the nodes that it needs, directly or indirectly.
@@ -79,6 +80,7 @@ impl FlowGraph {
     /// When an edge names a node that is not among `nodes`.
     pub fn new(nodes: Vec<NodeSpec>, edges: &[Edge]) -> Result<Self, Cycle> {
         let mut graph = Self {
+            names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes: nodes.into_iter().map(Node::new).collect(),
             ..Self::default()
         };
@@ -126,6 +128,12 @@ impl FlowGraph {
     #[must_use]
     pub const fn has_filters(&self) -> bool {
         self.has_filters
+    }
+
+    /// Whether a node has this name.
+    #[must_use]
+    pub fn has_node(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     /// Returns all nodes in the order of the file.

@@ -1,7 +1,5 @@
 //! Derives the parameters of each node from the client's parameters.
 
-use std::collections::HashSet;
-
 use flowgate_proto::{Kind, Parameters, Struct};
 use prost::DecodeError;
 
@@ -20,21 +18,13 @@ pub struct RequestParameters {
 }
 
 impl RequestParameters {
-    /// Reads the keys. The values are decoded only if a key is for a single node: it contains `__`, or is the name of one
-    /// of the `nodes`.
+    /// Looks at the keys. The values are decoded only if a key is for a single node: it contains `__`, or is the name of one
+    /// by `is_node`.
     ///
     /// # Errors
     /// When the parameters cannot be decoded.
-    pub fn new<'a>(
-        client: Parameters,
-        mut nodes: impl Iterator<Item = &'a str>,
-    ) -> Result<Self, DecodeError> {
-        let keys = client.keys()?;
-        let is_specific = keys.iter().any(|key| is_node_key(key)) || {
-            // A set, because a client may send many keys and a Flow may have many nodes.
-            let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
-            !keys.is_empty() && nodes.any(|name| keys.contains(name))
-        };
+    pub fn new(client: Parameters, is_node: impl Fn(&str) -> bool) -> Result<Self, DecodeError> {
+        let is_specific = client.any_key(|key| is_node_key(key) || is_node(key))?;
         let decoded = is_specific.then(|| client.decode()).transpose()?;
         Ok(Self { client, decoded })
     }

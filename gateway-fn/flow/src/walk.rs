@@ -17,8 +17,8 @@ mod visit;
 use std::{collections::VecDeque, sync::Arc};
 
 use flowgate_proto::{
-    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, assign_missing_ids, jina::RouteProto,
-    normalize_all,
+    DataRequest, DocumentsError, GATEWAY_ROUTE, Timestamp, assign_missing_ids,
+    docarray::DocumentProto, jina::RouteProto, normalize_all, normalize_shared,
 };
 
 use self::visit::{Branch, Delivery, Visit, queue_deliveries};
@@ -117,16 +117,15 @@ impl Walk {
     ) -> Result<Self, WalkError> {
         let target = request.header.target_executor.as_deref();
         let target = TargetExecutor::compile(target.unwrap_or_default())?;
-        let names = graph.nodes().map(|(_, node)| node.name.as_str());
-        let parameters = RequestParameters::new(request.parameters.clone(), names)?;
+        let parameters =
+            RequestParameters::new(request.parameters.clone(), |key| graph.has_node(key))?;
         // A document needs its id before it is copied to several branches: otherwise it is duplicated at a join.
         if graph.has_joins() || graph.has_filters() {
             fill_in_ids(&mut request);
         }
-        let client_ids = if graph.has_filters() {
-            document_ids(&request)
-        } else {
-            Vec::new()
+        let (client_ids, normalized) = match graph.has_filters() {
+            true => decode_ids(&request),
+            false => (Vec::new(), None),
         };
         add_gateway_route(&mut request, now);
         let visits = graph.nodes().map(|(_, node)| Visit::new(node));
@@ -147,6 +146,7 @@ impl Walk {
         let branch = Branch {
             request,
             last_node: None,
+            normalized,
         };
         walk.deliver(None, graph.start(), branch, now)?;
         Ok(walk)
@@ -194,6 +194,7 @@ impl Walk {
         let branch = Branch {
             request: response,
             last_node: Some(id),
+            normalized: None,
         };
         let Some(branch) = self.store_outcome(id, branch) else {
             return Ok(());
@@ -227,14 +228,15 @@ impl Walk {
     ) -> Result<(), WalkError> {
         let graph = Arc::clone(&self.graph);
         let mut queue = VecDeque::with_capacity(to.len());
-        queue_deliveries(&mut queue, from, to, branch);
+        queue_deliveries(&graph, &mut queue, from, to, branch);
         while let Some(delivery) = queue.pop_front() {
             let to = delivery.to;
             match self.accept(delivery, now) {
                 Ok(None) => {}
                 Ok(Some(bypass)) => {
                     if let Some(bypass) = self.store_outcome(to, bypass) {
-                        queue_deliveries(&mut queue, Some(to), &graph[to].followers, bypass);
+                        let followers = &graph[to].followers;
+                        queue_deliveries(&graph, &mut queue, Some(to), followers, bypass);
                     }
                 }
                 Err(error) if !graph[to].is_awaited => self.floating_errors.push((to, error)),
@@ -258,26 +260,23 @@ impl Walk {
         if self.is_skipped(to) {
             return self.bypass(to, branches).map(Some);
         }
-        let requests = branches.into_iter().map(|branch| branch.request).collect();
-        let requests = self.prepare(to, requests)?;
+        let requests = self.prepare(to, branches)?;
         self.pending_awaited += usize::from(self.graph[to].is_awaited);
         self.ready.push(Step { node: to, requests });
         Ok(None)
     }
 
     /// Prepares the requests for a node: sets its parameters, applies its condition, and reduces them.
-    fn prepare(
-        &self,
-        id: NodeId,
-        mut requests: Vec<DataRequest>,
-    ) -> Result<Vec<DataRequest>, WalkError> {
+    fn prepare(&self, id: NodeId, branches: Vec<Branch>) -> Result<Vec<DataRequest>, WalkError> {
         let node = &self.graph[id];
         let parameters = self.parameters.for_node(&node.name);
-        for request in &mut requests {
-            request.parameters = parameters.clone();
+        let mut requests = Vec::with_capacity(branches.len());
+        for mut branch in branches {
+            branch.request.parameters = parameters.clone();
             if let Some(filter) = &node.filter {
-                apply_filter(filter, &node.name, request)?;
+                apply_filter(filter, &node.name, &mut branch)?;
             }
+            requests.push(branch.request);
         }
         if node.reduce && requests.len() > 1 {
             return Ok(vec![merge(&node.name, requests)?]);
@@ -305,7 +304,11 @@ impl Walk {
         if request.documents.is_present() {
             request.documents.edit(|documents| normalize_all(documents));
         }
-        Ok(Branch { request, last_node })
+        Ok(Branch {
+            request,
+            last_node,
+            normalized: None,
+        })
     }
 
     /// Splits the branches of a join into the latest and the outdated ones. A branch is outdated if another one has been
@@ -345,21 +348,29 @@ fn merge(node: &str, mut requests: Vec<DataRequest>) -> Result<DataRequest, Walk
     }
 }
 
-fn apply_filter(filter: &Filter, node: &str, request: &mut DataRequest) -> Result<(), WalkError> {
-    let mut documents = std::mem::take(&mut request.documents)
-        .into_vec()
-        .map_err(|source| WalkError::Documents {
-            node: node.to_owned(),
-            source,
-        })?;
-    normalize_all(&mut documents);
+fn apply_filter(filter: &Filter, node: &str, branch: &mut Branch) -> Result<(), WalkError> {
+    let documents = std::mem::take(&mut branch.request.documents);
+    let documents = match branch.normalized.take() {
+        Some(normalized) => normalized,
+        None => {
+            let decoded = documents.decode();
+            let mut decoded = decoded.map_err(|source| WalkError::Documents {
+                node: node.to_owned(),
+                source,
+            })?;
+            // Without the second reference, a list that is not shared need not be copied.
+            drop(documents);
+            normalize_shared(&mut decoded);
+            decoded
+        }
+    };
     let selected = filter
         .select(documents)
         .map_err(|source| WalkError::Filter {
             node: node.to_owned(),
             source,
         })?;
-    request.documents = selected.into();
+    branch.request.documents = selected.into();
     Ok(())
 }
 
@@ -384,13 +395,21 @@ fn fill_in_ids(request: &mut DataRequest) {
 }
 
 /// Returns the ids of the documents in their order. It is empty for documents that cannot be decoded, whose order is
-/// then not restored in the response.
-fn document_ids(request: &DataRequest) -> Vec<String> {
-    let documents = request.documents.decode().unwrap_or_default();
-    documents
+/// then not restored in the response. Documents that were decoded for it are returned too, normalized for the first condition.
+fn decode_ids(request: &DataRequest) -> (Vec<String>, Option<Arc<Vec<DocumentProto>>>) {
+    let Ok(mut documents) = request.documents.decode() else {
+        return (Vec::new(), None);
+    };
+    let ids = documents
         .iter()
         .map(|document| document.id.clone())
-        .collect()
+        .collect();
+    // A list that the request shares was decoded before, and may still be changed in place.
+    let normalized = Arc::get_mut(&mut documents).is_some().then(|| {
+        normalize_shared(&mut documents);
+        documents
+    });
+    (ids, normalized)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub mod client;
 
 mod compression;
 
+mod frames;
+
 mod messages;
 
 mod send;
@@ -16,11 +18,13 @@ mod send;
 mod status;
 
 pub use compression::{Encoding, compress, decompress};
+pub use frames::{Frame, Frames, TooLarge};
 pub use messages::{MessageError, Messages};
 pub use send::{PREFIX_BYTES, frame, frame_request, send, send_in_turn};
 pub use status::{from_headers, to_trailers};
 
 pub use flowgate_server::{
+    blocking,
     budget::{Budget, Held, OverBudget, available_memory},
     http2::Exchange,
 };

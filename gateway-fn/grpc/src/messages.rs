@@ -2,32 +2,24 @@
 
 use std::{future::poll_fn, io, sync::Arc};
 
-use bytes::{Buf as _, Bytes, BytesMut};
 use flowgate_proto::Chunks;
-use flowgate_server::budget::{Budget, Held, OverBudget};
+use flowgate_server::{
+    blocking::{self, COMPRESSION_COST},
+    budget::{Budget, Held, OverBudget},
+};
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
     compression::{Encoding, decompress},
-    send::PREFIX_BYTES,
+    frames::{Frame, Frames, TooLarge},
 };
-
-/// A smaller piece of an unfinished message is copied to the piece before it: a peer that sends a message byte by byte must
-/// not make each of them cost as much as a frame.
-const MIN_PIECE_BYTES: usize = 1 << 10;
-
-/// Up to this size a compressed message is decompressed at once; a larger one goes to a thread where it holds up no other
-/// connection.
-const MAX_INLINE_BYTES: usize = 32 << 10;
 
 /// The messages of one direction of a call.
 #[derive(Debug)]
 pub struct Messages {
     body: RecvStream,
-    received: Chunks,
-    /// The end of `received`, if it came in small pieces.
-    tail: BytesMut,
+    frames: Frames,
     encoding: Result<Option<Encoding>, HeaderValue>,
     max_message_bytes: usize,
     /// The bytes of the message that is read.
@@ -76,14 +68,19 @@ pub enum MessageError {
     Stream(#[from] h2::Error),
 }
 
+impl From<TooLarge> for MessageError {
+    fn from(TooLarge { size, limit }: TooLarge) -> Self {
+        Self::TooLarge { size, limit }
+    }
+}
+
 impl Messages {
     /// Reads messages of at most `max_message_bytes` bytes, also when they are decompressed. `headers` name the compression.
     #[must_use]
     pub fn new(body: RecvStream, headers: &HeaderMap, max_message_bytes: usize) -> Self {
         Self {
             body,
-            received: Chunks::default(),
-            tail: BytesMut::new(),
+            frames: Frames::new(max_message_bytes),
             encoding: encoding(headers),
             max_message_bytes,
             held: None,
@@ -107,28 +104,25 @@ impl Messages {
     /// # Errors
     /// When the message cannot be read. Nothing more can be read then.
     pub async fn next(&mut self) -> Result<Option<Chunks>, MessageError> {
-        if !self.receive(PREFIX_BYTES).await? {
-            return match self.received_len() {
-                0 => Ok(None),
-                _ => Err(MessageError::CutOff),
-            };
-        }
-        self.join_tail();
-        let flag = self.received.get_u8();
-        let size = self.received.get_u32() as usize;
-        if size > self.max_message_bytes {
-            let limit = self.max_message_bytes;
-            return Err(MessageError::TooLarge { size, limit });
+        while !self.frames.read_head()? {
+            if !self.receive().await? {
+                return match self.frames.is_at_border() {
+                    true => Ok(None),
+                    false => Err(MessageError::CutOff),
+                };
+            }
         }
         if let Some(held) = &self.held {
-            held.budget()
-                .check(size.saturating_sub(self.received.len()))?;
+            held.budget().check(self.frames.missing_bytes())?;
         }
-        if !self.receive(size).await? {
-            return Err(MessageError::CutOff);
-        }
-        self.join_tail();
-        let message = self.received.split_to(size);
+        let Frame { flag, message } = loop {
+            if let Some(frame) = self.frames.take() {
+                break frame;
+            }
+            if !self.receive().await? {
+                return Err(MessageError::CutOff);
+            }
+        };
         match flag {
             0 => Ok(Some(message)),
             1 => self.decompress(message).await.map(Some),
@@ -144,39 +138,18 @@ impl Messages {
         poll_fn(|context| self.body.poll_trailers(context)).await
     }
 
-    /// Receives until `len` bytes are there. Returns `false` if the stream ends before.
-    async fn receive(&mut self, len: usize) -> Result<bool, MessageError> {
-        while self.received_len() < len {
-            let Some(piece) = poll_fn(|context| self.body.poll_data(context)).await else {
-                return Ok(false);
-            };
-            let piece = piece?;
-            if let Some(held) = &mut self.held {
-                held.add(piece.len())?;
-            }
-            self.body.flow_control().release_capacity(piece.len())?;
-            self.add(piece);
+    /// Receives a piece. Returns `false` at the end of the stream.
+    async fn receive(&mut self) -> Result<bool, MessageError> {
+        let Some(piece) = poll_fn(|context| self.body.poll_data(context)).await else {
+            return Ok(false);
+        };
+        let piece = piece?;
+        if let Some(held) = &mut self.held {
+            held.add(piece.len())?;
         }
+        self.body.flow_control().release_capacity(piece.len())?;
+        self.frames.add(piece);
         Ok(true)
-    }
-
-    fn add(&mut self, piece: Bytes) {
-        if piece.len() < MIN_PIECE_BYTES && self.received_len() > 0 {
-            self.tail.extend_from_slice(&piece);
-        } else {
-            self.join_tail();
-            self.received.push(piece);
-        }
-    }
-
-    fn join_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.received.push(self.tail.split().freeze());
-        }
-    }
-
-    fn received_len(&self) -> usize {
-        self.received.len() + self.tail.len()
     }
 
     async fn decompress(&mut self, message: Chunks) -> Result<Chunks, MessageError> {
@@ -186,14 +159,10 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let decompressed = if message.len() <= MAX_INLINE_BYTES {
-            decompress(encoding, message, limit)
-        } else {
-            let work = move || decompress(encoding, message, limit);
-            let result = tokio::task::spawn_blocking(work).await;
-            result.unwrap_or_else(|error| Err(io::Error::other(error)))
-        };
-        match decompressed {
+        let cost = message.len().saturating_mul(COMPRESSION_COST);
+        let work = move || decompress(encoding, message, limit);
+        let decompressed = blocking::run(cost, work).await;
+        match decompressed.unwrap_or_else(|_panic| Err(io::Error::other("internal error"))) {
             Ok(message) => {
                 if let Some(held) = &mut self.held {
                     held.add(message.len())?;

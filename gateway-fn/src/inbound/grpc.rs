@@ -1,8 +1,12 @@
 //! Serves Jina's gRPC services, health checks and reflection.
 
+mod answers;
+
 mod call;
 
 mod data;
+
+mod load;
 
 mod timeout;
 
@@ -30,7 +34,10 @@ use http::{Extensions, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
-pub use self::data::{DataMethod, DataMethods};
+pub use self::{
+    data::{DataMethod, DataMethods},
+    load::ConnectionLoad,
+};
 
 use self::call::StreamingService;
 use super::Services;

@@ -25,6 +25,7 @@ use std::{
 };
 
 use executor_fn::{Answer, info::Traffic};
+use flowgate_grpc::blocking::{self, COMPRESSION_COST};
 use flowgate_proto::{
     Compression, DRY_RUN_ENDPOINT, DataRequest, generate_id,
     invoke::{Call, Invocation},
@@ -194,7 +195,7 @@ impl LambdaDeployment {
             max_parts: self.options.max_parts,
         };
         let bytes = parts.iter().map(Message::encoded_len).sum();
-        match run_blocking_if_large(bytes, move || planner.plan(parts)).await? {
+        match run_blocking(bytes, move || planner.plan(parts)).await? {
             PayloadPlan::Whole(chunk) => self.process_chunk(chunk, context).await,
             PayloadPlan::Split { request, chunks } => {
                 self.process_split(*request, chunks, context).await
@@ -314,7 +315,7 @@ impl LambdaDeployment {
         }
         let (wire_bytes, max_bytes) = (payload.len(), self.options.max_message_bytes);
         let read = move || payload::read(&payload, max_bytes);
-        let received: Received<M> = run_blocking_if_large(wire_bytes, read).await?;
+        let received: Received<M> = run_blocking(wire_bytes, read).await?;
         let answer_bytes = received.message.encoded_len();
         self.options
             .traffic
@@ -354,16 +355,14 @@ fn encode(invocation: &Invocation<'_>) -> Result<Vec<u8>, AttemptError> {
     payload.map_err(|error| InvokeError::Encode(error).into())
 }
 
-/// Does work on this many bytes; in the blocking pool if it would keep other requests of the thread waiting.
-async fn run_blocking_if_large<T: Send + 'static>(
+/// Compresses, or decompresses and decodes, this many bytes, on another thread if it would keep other requests waiting.
+async fn run_blocking<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T, InvokeError> + Send + 'static,
 ) -> Result<T, InvokeError> {
-    if bytes <= MAX_INLINE_BYTES {
-        return work();
-    }
-    let result = tokio::task::spawn_blocking(work).await;
-    result.unwrap_or_else(|error| Err(InvokeError::Encode(error.into())))
+    let cost = bytes.saturating_mul(COMPRESSION_COST);
+    let panicked = |_| Err(InvokeError::Encode(std::io::Error::other("internal error")));
+    blocking::run(cost, work).await.unwrap_or_else(panicked)
 }
 
 fn unix_millis_after(duration: Duration) -> u64 {
@@ -380,6 +379,3 @@ const MAX_TIMEOUT: Duration = MAX_FUNCTION_TIMEOUT.saturating_add(Duration::from
 
 /// How long a function may take to return its endpoints or status: longer than a cold start, and as long as a gRPC peer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Compressing and decoding this much takes about ten milliseconds.
-const MAX_INLINE_BYTES: usize = 1 << 20;

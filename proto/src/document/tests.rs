@@ -1,7 +1,11 @@
 //! Cases of `normalize` that the recordings in `json/testdata/documents.json` do not cover: Python's MIME
 //! types, ids and depth.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use prost::Message as _;
+
 use super::*;
+use crate::docarray::DocumentArrayProto;
 
 #[test]
 fn a_document_without_an_id_gets_one_and_its_chunks_refer_to_it() {
@@ -61,4 +65,77 @@ fn chunks_are_visited_down_to_the_depth_limit() {
     }
     normalize(&mut document);
     assert!(!document.id.is_empty());
+}
+
+/// Documents of all kinds, as recorded from clients and as they are after that.
+fn recorded() -> Vec<DocumentProto> {
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../json/testdata/documents.json")).expect("JSON");
+    let encoded = recorded
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|case| {
+            [&case["sent"], &case["normalized"]].map(|text| text.as_str().map(str::to_owned))
+        });
+    encoded
+        .flatten()
+        .flat_map(|text| {
+            let bytes = STANDARD.decode(text).expect("base64");
+            DocumentArrayProto::decode(&bytes[..])
+                .expect("documents")
+                .docs
+        })
+        .collect()
+}
+
+#[test]
+fn documents_that_count_as_normal_are_not_changed() {
+    let documents = recorded();
+    let mut normal = 0;
+    for document in documents {
+        let mut changed = vec![document.clone()];
+        normalize_all(&mut changed);
+        if normal::are_normal(std::slice::from_ref(&document)) {
+            normal += 1;
+            assert_eq!(changed[0], document);
+        }
+        // A normalized document with no levels below its chunks stays normal.
+        let is_flat =
+            |document: &DocumentProto| document.chunks.is_empty() && document.matches.is_empty();
+        if changed[0]
+            .chunks
+            .iter()
+            .chain(&changed[0].matches)
+            .all(is_flat)
+        {
+            let mut again = changed.clone();
+            normalize_all(&mut again);
+            assert_eq!(
+                normal::are_normal(&changed),
+                again == changed,
+                "{changed:?}"
+            );
+        }
+    }
+    assert!(normal > 10, "{normal}");
+}
+
+#[test]
+fn a_shared_list_is_copied_only_if_it_changes() {
+    let list = |id: &str| {
+        Arc::new(vec![DocumentProto {
+            id: id.to_owned(),
+            ..Default::default()
+        }])
+    };
+    let shared = list("a");
+    let mut other = Arc::clone(&shared);
+    normalize_shared(&mut other);
+    assert!(Arc::ptr_eq(&shared, &other));
+    let shared = list("");
+    let mut other = Arc::clone(&shared);
+    normalize_shared(&mut other);
+    assert_eq!(shared[0].id, "");
+    assert_ne!(other[0].id, "");
 }

@@ -26,7 +26,7 @@ fn document(hex: &str) -> DocumentProto {
 impl Filter {
     /// Whether the condition selects this document.
     fn matches(&self, document: &DocumentProto) -> Result<bool, FilterError> {
-        let selected = self.select(vec![document.clone()]);
+        let selected = self.select(Arc::new(vec![document.clone()]));
         selected.map(|selected| !selected.is_empty())
     }
 }
@@ -213,10 +213,11 @@ fn named(ids: &[&str]) -> Vec<DocumentProto> {
 fn only_documents_that_match_are_selected() {
     let filter = compile(&json!({"id": {"$in": ["a", "c"]}}));
     assert_eq!(
-        filter.select(named(&["a", "b", "c"])),
-        Ok(named(&["a", "c"]))
+        filter.select(Arc::new(named(&["a", "b", "c"]))),
+        Ok(Arc::new(named(&["a", "c"])))
     );
-    assert_eq!(compile(&json!({})).select(named(&["a"])), Ok(named(&["a"])));
+    let all = Arc::new(named(&["a"]));
+    assert_eq!(compile(&json!({})).select(Arc::clone(&all)), Ok(all));
 }
 
 #[test]

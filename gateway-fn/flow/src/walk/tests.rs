@@ -10,6 +10,7 @@ use flowgate_proto::{
 
 use super::*;
 use crate::graph::{Edge, NodeSpec};
+use prost::Message as _;
 
 fn graph(names: &[&str], edges: &[Edge]) -> Arc<FlowGraph> {
     let nodes = names
@@ -368,5 +369,56 @@ fn an_invalid_target_executor_is_rejected() {
 fn number(n: f64) -> Value {
     Value {
         kind: Some(Kind::NumberValue(n)),
+    }
+}
+
+/// A graph in which the Gateway sends to one node for each condition.
+fn conditions(conditions: &[serde_json::Value]) -> Arc<FlowGraph> {
+    let nodes = conditions
+        .iter()
+        .enumerate()
+        .map(|(number, condition)| NodeSpec {
+            name: format!("n{number}"),
+            filter: Some(Filter::compile(condition).expect("a condition")),
+            reduce: true,
+        });
+    let ids = (0..conditions.len()).map(NodeId);
+    let edges: Vec<_> = ids
+        .flat_map(|id| [Edge::Start(id), Edge::End(id)])
+        .collect();
+    Arc::new(FlowGraph::new(nodes.collect(), &edges).expect("no cycle"))
+}
+
+#[test]
+fn documents_are_decoded_once_for_all_conditions() {
+    let all = serde_json::json!({});
+    let graph = conditions(&[all.clone(), all.clone(), all]);
+    let sent = request("/x", &["d0", "d1"]);
+    let encoded = DataRequest::decode(&sent.encode_to_vec()[..]).expect("just encoded");
+    for sent in [sent, encoded] {
+        let mut walk = start(&graph, sent);
+        let lists: Vec<_> = walk
+            .take_ready()
+            .into_iter()
+            .map(|step| step.requests[0].documents.decode().expect("documents"))
+            .collect();
+        assert_eq!(lists.len(), 3);
+        assert!(lists.windows(2).all(|pair| Arc::ptr_eq(&pair[0], &pair[1])));
+    }
+}
+
+#[test]
+fn each_condition_selects_of_all_documents() {
+    let id = |id: &str| serde_json::json!({"id": {"$eq": id}});
+    let graph = conditions(&[id("d0"), id("d1"), serde_json::json!({})]);
+    let sent = request("/x", &["d0", "d1", "d2"]);
+    let encoded = DataRequest::decode(&sent.encode_to_vec()[..]).expect("just encoded");
+    for sent in [sent, encoded] {
+        let steps = start(&graph, sent).take_ready();
+        let selected: Vec<_> = steps
+            .iter()
+            .map(|step| ids(&step.requests[0].documents))
+            .collect();
+        assert_eq!(selected, [&["d0"][..], &["d1"], &["d0", "d1", "d2"]]);
     }
 }

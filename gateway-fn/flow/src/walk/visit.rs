@@ -1,10 +1,12 @@
 //! Requests on their way between nodes, and the visit of each node: what arrived there and what came of it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use flowgate_proto::{DataRequest, Struct, Timestamp, jina::StatusProto};
+use flowgate_proto::{
+    DataRequest, Struct, Timestamp, docarray::DocumentProto, jina::StatusProto, normalize_shared,
+};
 
-use crate::graph::{Node, NodeId};
+use crate::graph::{FlowGraph, Node, NodeId};
 
 /// The request on one branch of the graph.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,23 @@ pub(super) struct Branch {
     pub(super) request: DataRequest,
     /// The last node that processed it; `None` if it is as the client sent it.
     pub(super) last_node: Option<NodeId>,
+    /// The documents of the request, normalized, on the way to nodes with a condition: they are decoded once for all of them.
+    pub(super) normalized: Option<Arc<Vec<DocumentProto>>>,
+}
+
+impl Branch {
+    /// Normalizes the documents for several conditions. Not if ids are generated, because they differ in each branch; and
+    /// documents that cannot be decoded are an error at the node that needs them.
+    fn share_normalized(&mut self) {
+        let documents = &self.request.documents;
+        if self.normalized.is_none() && documents.has_all_ids() {
+            self.normalized = documents.decode().ok();
+            self.normalized
+                .as_mut()
+                .into_iter()
+                .for_each(normalize_shared);
+        }
+    }
 }
 
 /// A request on an edge of the graph.
@@ -56,18 +75,26 @@ impl Visit {
 
 /// Queues a request for each of several nodes. The last gets the original, the others get copies.
 pub(super) fn queue_deliveries(
+    graph: &FlowGraph,
     queue: &mut VecDeque<Delivery>,
     from: Option<NodeId>,
     to: &[NodeId],
-    branch: Branch,
+    mut branch: Branch,
 ) {
     let Some((&last, others)) = to.split_last() else {
         return;
     };
-    for &to in others {
-        let branch = branch.clone();
-        queue.push_back(Delivery { from, to, branch });
+    let has_filter = |node: NodeId| graph[node].filter.is_some();
+    if to.iter().filter(|node| has_filter(**node)).count() > 1 {
+        branch.share_normalized();
     }
-    let to = last;
-    queue.push_back(Delivery { from, to, branch });
+    let normalized = branch.normalized.take();
+    let mut push = |to, mut branch: Branch| {
+        branch.normalized = normalized.clone().filter(|_| has_filter(to));
+        queue.push_back(Delivery { from, to, branch });
+    };
+    for &to in others {
+        push(to, branch.clone());
+    }
+    push(last, branch);
 }

@@ -15,6 +15,7 @@ use flowgate_server::{
     http2::{Exchange, Http2},
     workers::Workers,
 };
+use gateway::inbound::grpc::ConnectionLoad;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -75,6 +76,7 @@ impl Acceptor {
         let rules = RequestRules {
             min_rate: self.http.min_rate,
             over_limit: None,
+            load: ConnectionLoad::default(),
         };
         if !connection.is_over_limit() {
             return self.handshake(connection, rules, stopping).await;

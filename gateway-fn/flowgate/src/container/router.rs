@@ -15,7 +15,7 @@ use flowgate_server::{
 };
 use gateway::inbound::{
     ClientProtocol,
-    grpc::{DataMethod, DataMethods},
+    grpc::{ConnectionLoad, DataMethod, DataMethods},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ pub(super) struct RequestRules {
     pub(super) min_rate: MinRate,
     /// Set on a connection that is one too many, and cancelled with its first response.
     pub(super) over_limit: Option<CancellationToken>,
+    /// The requests of gRPC's data methods that are in flight.
+    pub(super) load: ConnectionLoad,
 }
 
 /// The routes of each protocol that a port serves.
@@ -76,7 +78,7 @@ impl PortRouter {
             && let Some(method) = DataMethod::of(&exchange.request)
             && rules.over_limit.is_none()
         {
-            return methods.serve(method, exchange).await;
+            return methods.serve(method, &rules.load, exchange).await;
         }
         let Exchange { request, respond } = exchange;
         let method = request.method().clone();

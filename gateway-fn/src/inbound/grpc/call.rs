@@ -1,26 +1,20 @@
 //! Serves `jina.JinaRPC/Call`: a stream of requests and a stream of answers, in order of completion or of the requests.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Poll,
-};
+use std::pin::Pin;
 
-use flowgate_grpc::Held;
-use flowgate_proto::{
-    DataRequest,
-    jina::{HeaderProto, jina_rpc_server::JinaRpc},
-};
-use futures_util::{Stream, StreamExt as _, stream};
+use flowgate_proto::{DataRequest, jina::jina_rpc_server::JinaRpc};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, future::Either, stream};
 use http::HeaderMap;
 use prost::Message as _;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::context;
+use super::{
+    answers::{Answers, Counted, Order, Outcome},
+    context,
+    load::ConnectionLoad,
+};
 use crate::{
     context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account,
 };
@@ -51,13 +45,47 @@ impl StreamingService {
         }
     }
 
-    async fn process(self, request: Result<Counted, Status>, context: Context) -> Outcome {
-        let Counted { request, mut held } = match request {
-            Ok(request) => request,
-            Err(status) => return Outcome::Failed(status),
+    /// Returns the answers to a stream of requests with these headers. All requests of the connection together hold no more
+    /// than its share of the Gateway's places; one of each stream may always be in flight.
+    pub(super) fn answers(
+        &self,
+        requests: impl Stream<Item = Result<Counted, Status>> + Send + 'static,
+        headers: &HeaderMap,
+        context: Context,
+        load: ConnectionLoad,
+    ) -> Answers {
+        let order = match wants_results_in_order(headers) {
+            true => Order::Requests,
+            false => Order::Completion,
         };
-        let request_id = request.header.request_id.clone();
-        match self.gateway.handle_in_turn(request, context).await {
+        let (gateway, max_in_flight) = (self.gateway.clone(), self.max_in_flight);
+        let connection = load.clone();
+        let may_begin = move |in_flight| {
+            in_flight == 0 || in_flight < max_in_flight && connection.get() < gateway.fair_share()
+        };
+        let gateway = self.gateway.clone();
+        let begin = move |request| match request {
+            Ok(request) => process(&gateway, request, context.clone(), &load).left_future(),
+            Err(status) => Either::Right(std::future::ready(Outcome::Failed(status))),
+        };
+        Answers::new(requests, order, self.stopping.clone(), may_begin, begin)
+    }
+}
+
+/// Processes a request, which has its place and counts for its connection from now on.
+fn process(
+    gateway: &Gateway,
+    request: Counted,
+    context: Context,
+    load: &ConnectionLoad,
+) -> impl Future<Output = Outcome> + Send + use<> {
+    let Counted { request, mut held } = request;
+    let counting = load.enter();
+    let request_id = request.header.request_id.clone();
+    let answered = gateway.handle_in_turn(request, context);
+    async move {
+        let _counting = counting;
+        match answered.await {
             Ok(request) => {
                 if let Some(held) = &mut held {
                     held.set(request.encoded_len());
@@ -75,68 +103,7 @@ impl StreamingService {
     }
 }
 
-/// The outcome of one request of the stream.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most requests succeed, and a box would cost each of them an allocation"
-)]
-enum Outcome {
-    Answer(Counted),
-    /// An Executor was unreachable or too slow.
-    Unreachable {
-        request_id: String,
-        status: Status,
-    },
-    /// Any other failure, or an unreadable request.
-    Failed(Status),
-}
-
-/// A request or an answer of a stream, and its bytes from the budget.
-#[derive(Debug)]
-pub(super) struct Counted {
-    pub(super) request: DataRequest,
-    pub(super) held: Option<Held>,
-}
-
-impl From<DataRequest> for Counted {
-    /// Counts nothing, for hosts that bound the bytes in another way.
-    fn from(request: DataRequest) -> Self {
-        let held = None;
-        Self { request, held }
-    }
-}
-
-/// The answers of a stream; an error is the last one.
-pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<Counted, Status>> + Send>>;
-
-impl StreamingService {
-    /// Returns the answers to a stream of requests with these headers.
-    pub(super) fn answers(
-        &self,
-        requests: impl Stream<Item = Result<Counted, Status>> + Send + 'static,
-        headers: &HeaderMap,
-        context: Context,
-    ) -> Answers {
-        let service = self.clone();
-        let is_complete = Arc::new(AtomicBool::new(false));
-        let outcomes = requests
-            .chain(note_end(Arc::clone(&is_complete)))
-            .take_until(self.stopping.clone().cancelled_owned())
-            .map(move |request| service.clone().process(request, context.clone()));
-        let outcomes: Pin<Box<dyn Stream<Item = Outcome> + Send>> =
-            if wants_results_in_order(headers) {
-                Box::pin(outcomes.buffered(self.max_in_flight))
-            } else {
-                Box::pin(outcomes.buffer_unordered(self.max_in_flight))
-            };
-        Box::pin(
-            outcomes
-                .flat_map(to_messages)
-                .chain(shutdown_status(is_complete)),
-        )
-    }
-}
-
+/// For hosts that poll the answers only while the client takes them.
 #[tonic::async_trait]
 impl JinaRpc for StreamingService {
     type CallStream = Pin<Box<dyn Stream<Item = Result<DataRequest, Status>> + Send>>;
@@ -155,49 +122,32 @@ impl JinaRpc for StreamingService {
                 Counted { request, held }
             })
         });
-        let answers = self.answers(requests, metadata.as_ref(), context);
-        let answers = answers.map(|answer| answer.map(|answer| answer.request));
-        Ok(Response::new(Box::pin(answers)))
+        let load = ConnectionLoad::default();
+        let answers = self.answers(requests, metadata.as_ref(), context, load);
+        Ok(Response::new(Box::pin(in_own_task(answers))))
     }
 }
 
-/// An empty stream that notes that the client has ended its requests.
-fn note_end(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<Counted, Status>> {
-    stream::poll_fn(move |_| {
-        is_complete.store(true, Ordering::Relaxed);
-        Poll::Ready(None)
-    })
-}
-
-/// Ends the answers with UNAVAILABLE if the Gateway stopped reading before the client had ended its requests: a status of
-/// OK would mean that all of them were answered.
-fn shutdown_status(is_complete: Arc<AtomicBool>) -> impl Stream<Item = Result<Counted, Status>> {
-    let status = async move {
-        let is_cut_off = !is_complete.load(Ordering::Relaxed);
-        is_cut_off.then(|| Err(Status::unavailable("the Gateway is shutting down")))
-    };
-    stream::once(status).filter_map(std::future::ready)
-}
-
-/// Returns what to send for an outcome. A failed request ends the stream; if an Executor was unreachable, an empty message
-/// with the request's id comes first (Jina 3.13).
-fn to_messages(outcome: Outcome) -> impl Stream<Item = Result<Counted, Status>> {
-    let (first, second) = match outcome {
-        Outcome::Answer(answer) => (Ok(answer), None),
-        Outcome::Failed(status) => (Err(status), None),
-        Outcome::Unreachable { request_id, status } => {
-            let header = HeaderProto {
-                request_id,
-                ..Default::default()
+/// Drives a stream in a task of its own, so that the requests of a client that reads no answers do not hold their places. The
+/// task ends with the answers, or when they are dropped.
+fn in_own_task(mut answers: Answers) -> impl Stream<Item = Result<DataRequest, Status>> + Send {
+    let (sender, receiver) = mpsc::channel(1);
+    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Some(answer) = answers.next().await {
+            let Ok(place) = answers.drive_until(sender.reserve()).await else {
+                return;
             };
-            let empty = DataRequest {
-                header,
-                ..Default::default()
-            };
-            (Ok(empty.into()), Some(Err(status)))
+            place.send(answer.map(|answer| answer.request));
         }
-    };
-    stream::iter([Some(first), second]).filter_map(std::future::ready)
+    }));
+    stream::unfold(Some((receiver, task)), |driven| async move {
+        let (mut receiver, task) = driven?;
+        if let Some(answer) = receiver.recv().await {
+            return Some((answer, Some((receiver, task))));
+        }
+        let panicked = task.await.is_err();
+        panicked.then(|| (Err(Status::internal("internal error of the Gateway")), None))
+    })
 }
 
 fn wants_results_in_order(headers: &HeaderMap) -> bool {

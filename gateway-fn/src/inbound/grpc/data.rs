@@ -1,7 +1,7 @@
 //! Serves the gRPC methods that carry data directly on their HTTP/2 connection: the message that comes is the message that
 //! goes on.
 
-use std::{future::poll_fn, pin::pin, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 
 use flowgate_auth::Auth;
 use flowgate_config::Protocol;
@@ -11,14 +11,17 @@ use flowgate_grpc::{
     send, send_in_turn, to_trailers,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use tokio::task::coop::consume_budget;
 use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    call::{Answers, Counted, StreamingService},
+    answers::{Answers, Counted},
+    call::StreamingService,
     context_of,
+    load::ConnectionLoad,
 };
 use crate::{context::Context, gateway::Gateway};
 
@@ -78,8 +81,8 @@ impl DataMethods {
         }
     }
 
-    /// Answers a request. A client that leaves cancels it.
-    pub async fn serve(&self, method: DataMethod, exchange: Exchange) {
+    /// Answers a request on the connection with this load. A client that leaves cancels it.
+    pub async fn serve(&self, method: DataMethod, load: &ConnectionLoad, exchange: Exchange) {
         let Exchange {
             request,
             mut respond,
@@ -87,14 +90,14 @@ impl DataMethods {
         let (head, body) = request.into_parts();
         let serving = async {
             if !self.auth.is_enabled() {
-                return self.answer(method, &head, body).await;
+                return self.answer(method, load, &head, body).await;
             }
             let path = head.uri.path();
             let protocols = &[Protocol::Grpc];
             let caller = self.auth.authenticate(&head.headers, protocols, path);
             match caller.await {
                 Ok(caller) => {
-                    let answer = self.answer(method, &head, body);
+                    let answer = self.answer(method, load, &head, body);
                     answer.instrument(caller.span()).await
                 }
                 Err(error) => Reply::Failed(error.grpc_status()),
@@ -109,19 +112,26 @@ impl DataMethods {
         reply.send(respond).await;
     }
 
-    async fn answer(&self, method: DataMethod, head: &Parts, body: RecvStream) -> Reply {
+    async fn answer(
+        &self,
+        method: DataMethod,
+        load: &ConnectionLoad,
+        head: &Parts,
+        body: RecvStream,
+    ) -> Reply {
         let context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
         let messages = messages.with_budget(&self.budget);
         match method {
-            DataMethod::Single => match self.answer_single(messages, context).await {
+            DataMethod::Single => match self.answer_single(messages, context, load).await {
                 Ok((answer, held)) => Reply::Single(answer, held),
                 Err(status) => Reply::Failed(status),
             },
             DataMethod::Call => {
+                let (requests, load) = (requests(messages), load.clone());
                 let answers = self
                     .streaming
-                    .answers(requests(messages), &head.headers, context);
+                    .answers(requests, &head.headers, context, load);
                 Reply::Stream(answers)
             }
         }
@@ -131,6 +141,7 @@ impl DataMethods {
         &self,
         mut messages: Messages,
         context: Context,
+        load: &ConnectionLoad,
     ) -> Result<(Chunks, Option<Held>), Status> {
         // A request that cannot be handled is not read.
         self.gateway
@@ -140,6 +151,7 @@ impl DataMethods {
             return Err(Status::internal("Missing request message."));
         };
         let mut held = messages.take_held();
+        let _counting = load.enter();
         let answer = self.gateway.handle(decode(message)?, context).await;
         let answer = answer.map_err(|error| error.grpc_status())?;
         let answer = frame_request(answer);
@@ -206,8 +218,7 @@ fn response(headers: HeaderMap) -> Response<()> {
 }
 
 /// Sends the answers of a stream until they end, the client leaves, or one is an error, which ends the stream.
-async fn send_answers(mut stream: SendStream<Body>, answers: Answers) {
-    let mut answers = pin!(answers);
+async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers) {
     let mut _held = None;
     loop {
         let next = tokio::select! {
@@ -223,9 +234,12 @@ async fn send_answers(mut stream: SendStream<Body>, answers: Answers) {
                 frame_request(request)
             }
         };
-        if send_in_turn(&mut stream, message, false).await.is_err() {
+        let sent = send_in_turn(&mut stream, message, false);
+        if answers.drive_until(sent).await.is_err() {
             return;
         }
+        // Answers may always be ready: other requests of this worker must have their turn.
+        consume_budget().await;
     }
 }
 

@@ -5,7 +5,7 @@ use axum::{
     extract::Request,
 };
 use bytes::{Bytes, BytesMut};
-use flowgate_grpc::{Held, OverBudget};
+use flowgate_grpc::{Held, OverBudget, blocking};
 use flowgate_proto::{
     Compression,
     invoke::{PayloadError, decompress},
@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt as _;
 
 use super::reject::Rejection;
-use crate::inbound::{blocking, body_error::is_timeout};
+use crate::inbound::body_error::is_timeout;
 
 /// Reads the body; rejects one whose `content-length` exceeds `limit` bytes, or what is left of the budget, without reading
 /// any of it. The body is held from the budget by `held`.

@@ -2,7 +2,7 @@
 
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
-use flowgate_grpc::Held;
+use flowgate_grpc::{Held, blocking};
 use flowgate_proto::{
     DataRequest, DecodeLimits, DocumentsError,
     json::{self, EndpointFrom, ReadError, WriteError},
@@ -16,7 +16,6 @@ use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
-    inbound::blocking,
 };
 
 /// Sends the request's body through the Flow as one data request. Its bytes, and then those of the answer until it is sent,

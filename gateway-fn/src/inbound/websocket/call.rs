@@ -1,6 +1,9 @@
 //! Handles one message of a client: reads the request, sends it through the Flow, and writes the answer.
 
-use flowgate_grpc::Held;
+use flowgate_grpc::{
+    Held,
+    blocking::{self, MAX_INLINE_BYTES},
+};
 use flowgate_proto::{DataRequest, Documents};
 use flowgate_websocket::Message;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -10,11 +13,7 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{
-    context::Context,
-    gateway::Gateway,
-    inbound::blocking::{self, MAX_INLINE_BYTES},
-};
+use crate::{context::Context, gateway::Gateway};
 
 /// A message and its bytes from the budget.
 pub(super) struct Counted {

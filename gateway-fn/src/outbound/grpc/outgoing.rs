@@ -1,7 +1,11 @@
 //! A request that is encoded once for all attempts at it.
 
 use bytes::{Bytes, BytesMut};
-use flowgate_grpc::{Encoding, PREFIX_BYTES, frame, frame_request};
+use flowgate_grpc::{
+    Encoding, PREFIX_BYTES,
+    blocking::{self, COMPRESSION_COST},
+    frame, frame_request,
+};
 use flowgate_proto::{Chunks, DataRequest, jina::DataRequestListProto};
 use http::HeaderValue;
 use prost::{
@@ -91,14 +95,9 @@ async fn framed(message: Chunks, encoding: Option<Encoding>) -> Chunks {
     }
 }
 
-/// Up to this size a message is compressed at once, in less than a millisecond.
-const MAX_INLINE_BYTES: usize = 32 << 10;
-
 /// Compresses a message and puts it into its gRPC frame, a large one on a thread where it holds up nothing else.
 async fn compressed(message: Chunks, encoding: Encoding) -> Chunks {
-    if message.len() <= MAX_INLINE_BYTES {
-        return frame(message, Some(encoding));
-    }
-    let compressing = tokio::task::spawn_blocking(move || frame(message, Some(encoding)));
+    let cost = message.len().saturating_mul(COMPRESSION_COST);
+    let compressing = blocking::run(cost, move || frame(message, Some(encoding)));
     compressing.await.unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Does work on large bodies on other threads, of which a bounded number is in use, so that the requests of a worker need not
-//! wait for each other.
+//! Does work on large bodies and messages on other threads, of which a bounded number is in use, so that the requests of a
+//! worker need not wait for each other.
 
 use std::{
     num::NonZeroUsize,
@@ -9,9 +9,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-/// Work on bodies up to this size is done on the worker's own thread, because it takes less than about a millisecond:
-/// compression and JSON are read and written at some 100 MB/s.
-pub(super) const MAX_INLINE_BYTES: usize = 64 << 10;
+/// Work on bodies up to this many bytes is done on the worker's own thread, because it takes less than about a millisecond:
+/// JSON is read and written at some 100 MB/s.
+pub const MAX_INLINE_BYTES: usize = 64 << 10;
 
 /// Work on bodies up to this size need not wait for work on larger ones, which may take seconds.
 const MAX_MEDIUM_BYTES: usize = 1 << 20;
@@ -26,11 +26,14 @@ fn processors() -> usize {
     available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
+/// Compression takes about as long as other work on this many times its bytes.
+pub const COMPRESSION_COST: usize = 2;
+
 /// Does work on this many bytes, on another thread if it would keep other requests waiting.
 ///
 /// # Errors
 /// When the work panicked.
-pub(super) async fn run<T: Send + 'static>(
+pub async fn run<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> thread::Result<T> {

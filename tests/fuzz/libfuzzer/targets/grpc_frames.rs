@@ -1,0 +1,5 @@
+//! Runs `grpc_frames` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| flowgate_fuzz::check("grpc_frames", input));
