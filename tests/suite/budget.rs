@@ -95,22 +95,27 @@ async fn every_protocol_counts_and_is_refused() {
     let web_content = "application/grpc-web+proto";
     // Each in turn holds its request while the others are refused.
     for holder in 0..4 {
+        // The bytes of the last answer may be released a moment after the client has it.
         let held = tokio::spawn({
             let (grpc, web) = (grpc.clone(), web.clone());
             let (message, framed) = (message.clone(), framed.clone());
             async move {
-                match holder {
-                    0 => assert_eq!(post(&web, 60_000).await.status, 200),
-                    1 => {
-                        let answer = call(&web, SINGLE, "application/proto", message).await;
-                        assert_eq!(answer.status, 200);
+                eventually("there is room", || async {
+                    match holder {
+                        0 => post(&web, 60_000).await.status == 200,
+                        1 => {
+                            let message = message.clone();
+                            let answer = call(&web, SINGLE, "application/proto", message).await;
+                            answer.status == 200
+                        }
+                        2 => {
+                            let answer = call(&web, SINGLE, web_content, framed.clone()).await;
+                            !answer.headers.contains_key("grpc-status")
+                        }
+                        _ => send(&grpc, 60_000).await.is_ok(),
                     }
-                    2 => {
-                        let answer = call(&web, SINGLE, web_content, framed).await;
-                        assert!(!answer.headers.contains_key("grpc-status"));
-                    }
-                    _ => send(&grpc, 60_000).await.expect("an answer"),
-                }
+                })
+                .await;
             }
         });
         gate.wait_for_requests(1).await;

@@ -225,7 +225,11 @@ async fn a_full_gateway_answers_a_client_that_still_sends() {
     gate.wait_for_requests(1).await;
     // Broken JSON, and a body that never ends: neither is read.
     for (head, status, detail) in [
-        ("POST /post HTTP/1.1\r\n", "HTTP/1.1 429", "its limit; try again later"),
+        (
+            "POST /post HTTP/1.1\r\n",
+            "HTTP/1.1 429",
+            "its limit; try again later",
+        ),
         (
             "POST /jina.JinaSingleDataRequestRPC/process_single_data HTTP/1.1\r\ncontent-type: application/proto\r\n",
             "HTTP/1.1 429",

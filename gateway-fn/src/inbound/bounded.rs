@@ -1,4 +1,4 @@
-//! Bounds what the data methods of gRPC hold while they are served by tonic: over gRPC-Web, Connect and less usual content types.
+//! Bounds what the methods of Jina's services hold while tonic serves them: over gRPC-Web, Connect and less usual content types.
 //! Requests count in the budget of bytes until they are answered, and answers until they are sent.
 
 use std::{
@@ -25,7 +25,7 @@ use crate::{error::GatewayError, gateway::Gateway};
 
 type Aborted = Pin<Box<dyn Future<Output = GatewayError> + Send>>;
 
-/// Bounds the data methods among these routes.
+/// Bounds the methods of Jina's services among these routes.
 pub fn bound(routes: Router, services: &Services) -> Router {
     let bounds = Bounds {
         gateway: services.gateway.clone(),
@@ -40,18 +40,18 @@ struct Bounds {
     budget: Arc<Budget>,
 }
 
-/// The method with one request. Over a full Gateway it fails; a stream of requests waits.
+/// How the paths of Jina's methods begin. Health checks and reflection have messages of a few bytes.
+const JINA_METHODS: &str = "/jina.";
+
+/// The method with one request, which fails if the Gateway is full. A stream of requests waits.
 const SINGLE_METHOD: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
-const STREAMING_METHOD: &str = "/jina.JinaRPC/Call";
-
 async fn apply(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
-    let is_single = match request.uri().path() {
-        SINGLE_METHOD => true,
-        STREAMING_METHOD => false,
-        // The other methods have messages of a few bytes.
-        _ => return next.run(request).await,
-    };
+    let path = request.uri().path();
+    if !path.starts_with(JINA_METHODS) {
+        return next.run(request).await;
+    }
+    let is_single = path == SINGLE_METHOD;
     let account = Account::new(&bounds.budget);
     let gateway = bounds.gateway;
     let body_account = account.clone();
@@ -61,8 +61,7 @@ async fn apply(State(bounds): State<Bounds>, request: Request, next: Next) -> Re
             data: body.into_data_stream(),
             account: body_account,
             aborted: Box::pin(gateway.aborted()),
-            is_single,
-            unbegun: Some(gateway),
+            unbegun: Some(gateway).filter(|_| is_single),
         };
         Body::from_stream(stream::poll_fn(move |cx| body.poll_next(cx)))
     });
@@ -136,9 +135,7 @@ struct RequestBody {
     data: BodyDataStream,
     account: Account,
     aborted: Aborted,
-    /// Whether the request fails if the Gateway is full.
-    is_single: bool,
-    /// What must have room for the request, until the body has begun.
+    /// What must have room for a single request, until its body has begun.
     unbegun: Option<Gateway>,
 }
 
@@ -147,9 +144,8 @@ impl RequestBody {
         let Some(gateway) = self.unbegun.take() else {
             return Ok(());
         };
-        if self.is_single {
-            gateway.check_room().map_err(|error| error.grpc_status())?;
-        }
+        let has_room = gateway.check_room();
+        has_room.map_err(|error| with_retry_after(error.grpc_status()))?;
         let budget = Arc::clone(self.account.content().held.budget());
         budget.check(self.announced_bytes).map_err(over_budget)
     }
@@ -175,7 +171,10 @@ impl RequestBody {
 }
 
 fn over_budget(error: OverBudget) -> Status {
-    let mut status = Status::resource_exhausted(error.to_string());
+    with_retry_after(Status::resource_exhausted(error.to_string()))
+}
+
+fn with_retry_after(mut status: Status) -> Status {
     let retry_after = MetadataValue::from_static(body_error::RETRY_AFTER_SECONDS);
     status.metadata_mut().insert("retry-after", retry_after);
     status

@@ -145,13 +145,14 @@ impl HttpService {
             }
             Action::Status => json_reply(json::write_info(&self.services.status.info())),
             Action::Data(endpoint) => {
-                data::post(
+                // Boxed, because each layer around this moves its future, which would be large.
+                Box::pin(data::post(
                     &self.services.gateway,
                     endpoint,
                     self.max_body_bytes,
                     request,
                     self.services.budget.account(),
-                )
+                ))
                 .await?
             }
             Action::OpenApi => json_reply(self.openapi()),

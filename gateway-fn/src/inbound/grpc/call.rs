@@ -15,9 +15,7 @@ use super::{
     context,
     load::ConnectionLoad,
 };
-use crate::{
-    context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account,
-};
+use crate::{context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account};
 
 /// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
 /// this effect (Jina 3.13).

@@ -129,9 +129,7 @@ impl IntoResponse for Rejection {
             }
             Self::TooLarge(exceeded) => reply(StatusCode::PAYLOAD_TOO_LARGE, &exceeded.to_string()),
             Self::UnsupportedEncoding { encoding } => unsupported_encoding(&encoding),
-            Self::BodyTooSlow => {
-                reply(StatusCode::REQUEST_TIMEOUT, body_error::TIMEOUT_DETAIL)
-            }
+            Self::BodyTooSlow => reply(StatusCode::REQUEST_TIMEOUT, body_error::TIMEOUT_DETAIL),
             Self::BodyUnreadable => reply(
                 StatusCode::BAD_REQUEST,
                 "There was an error parsing the body",
@@ -146,10 +144,14 @@ impl IntoResponse for Rejection {
                 status,
                 detail,
                 request_id,
-            } => with_status(
-                status,
-                &json!({ "detail": detail, "requestId": request_id }),
-            ),
+            } => {
+                let body = json!({ "detail": detail, "requestId": request_id });
+                let response = with_status(status, &body);
+                match status {
+                    StatusCode::TOO_MANY_REQUESTS => with_retry_after(response),
+                    _ => response,
+                }
+            }
         }
     }
 }
@@ -170,7 +172,10 @@ pub(super) fn unready() -> Response {
 
 /// Returns the response to a request that may be repeated after `retry-after`.
 fn retry_later(status: StatusCode, detail: &str) -> Response {
-    let mut response = reply(status, detail);
+    with_retry_after(reply(status, detail))
+}
+
+fn with_retry_after(mut response: Response) -> Response {
     let retry_after = HeaderValue::from_static(body_error::RETRY_AFTER_SECONDS);
     response
         .headers_mut()

@@ -106,22 +106,16 @@ fn answer(
     }
 }
 
-async fn write(
-    subprotocol: Subprotocol,
-    answer: DataRequest,
-    mut held: Option<Held>,
-) -> Outcome {
+async fn write(subprotocol: Subprotocol, answer: DataRequest, mut held: Option<Held>) -> Outcome {
     let bytes = answer.encoded_len();
     if let Some(held) = &mut held {
         held.set(held.bytes() + bytes);
     }
     let written = match subprotocol {
         Subprotocol::Bytes => subprotocol.write(&answer),
-        Subprotocol::Json => {
-            blocking::run(bytes, move || subprotocol.write(&answer))
-                .await
-                .unwrap_or_else(|_| Err(internal_error()))
-        }
+        Subprotocol::Json => blocking::run(bytes, move || subprotocol.write(&answer))
+            .await
+            .unwrap_or_else(|_| Err(internal_error())),
     };
     written.map_or_else(Outcome::Failed, |answer| {
         Outcome::Answer(count(answer, held))

@@ -149,7 +149,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 }
                 received = self.socket.receive(max_unsent_bytes) => {
                     liveness.note_activity();
-                    let held = self.socket.take_held();
+                    // A control frame may come within a message, whose bytes are still arriving.
+                    let held = match received {
+                        Ok(Received::Message(_)) => self.socket.take_held(),
+                        _ => None,
+                    };
                     receive(received, held, &mut work)
                 }
                 () = self.stopping.cancelled(), if work.pending_close.is_none() => {

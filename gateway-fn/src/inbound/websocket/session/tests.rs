@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use executor_fn::{Executor, Reply};
 use flowgate_config::Config;
+use flowgate_grpc::Budget;
 use flowgate_proto::docarray::DocumentProto;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -181,6 +182,26 @@ async fn pings_are_answered_while_requests_wait_for_their_turn() {
     let mut pong = [0; 3];
     client.read_exact(&mut pong).await.expect("a pong");
     assert_eq!(pong, [0x8a, 1, b'?']);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bytes_of_a_message_count_until_it_is_answered() {
+    let (mut client, mut session) = session("hang", UNLIMITED);
+    let budget = Budget::new(1 << 20);
+    session.socket = session.socket.with_budget(&budget);
+    let serving = tokio::spawn(session.serve_data());
+    // A ping between two parts of the message.
+    let [begin, end] = [br#"{"data": [{"text": "x"#, br#"                 "}]}"#];
+    let mut pong = [0; 3];
+    for (part, used) in [(frame(0x01, begin), 21), (frame(0x80, end), 42)] {
+        let bytes = [part, frame(0x89, b"?")].concat();
+        client.write_all(&bytes).await.expect("the session reads");
+        client.read_exact(&mut pong).await.expect("a pong");
+        assert_eq!((pong, budget.used()), ([0x8a, 1, b'?'], used));
+    }
+    drop(client);
+    serving.await.expect("no panic");
+    assert_eq!(budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
