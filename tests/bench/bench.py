@@ -13,10 +13,12 @@ from pathlib import Path
 from statistics import median
 
 import check
+import disturbed
 import messages
 import report
 import special
 import usage
+from load import H2Load, Wrk
 from parties import Starter, external
 from scenarios import flows, scenarios
 
@@ -27,6 +29,10 @@ RESULTS = HERE / 'results' / 'latest.json'
 SPECIAL = {
     'start': 'from the start of the process to its first answer',
     'idle-websockets': 'memory of each of 1,000 idle WebSockets',
+    'hung-replica': 'rate while one of three replicas hangs, from a second later on',
+    'beside-bodies': 'longest `GET /` beside four connections that post 0.2 MB of JSON',
+    'beside-broken': 'longest `GET /` beside two connections that post 42 MB of broken JSON',
+    'after-storm': 'resident memory after 9,900 WebSockets have left',
 }
 MEMORY = {
     'memory-idle': 'resident memory before the load',
@@ -128,6 +134,38 @@ class Bench:
             self.starter.stop(list(parties.values()))
         self.figure('idle-websockets', kilobytes)
 
+    def run_hung_replica(self):
+        """The rate while one of three replicas hangs, in percent of the rate before."""
+        executors = [self.starter.executor() for _ in range(3)]
+        ports = [executor.ports['grpc'] for executor in executors]
+        load = H2Load(messages.framed(self.make.one_text()), 4, 16)
+        shares = []
+        recipe = self.starter.flowgate('flowgate', self.options.flowgate, [{**external('echo', executors[0]), 'port': ports}])
+        for _ in range(min(3, self.options.rounds)):
+            party = self.starter.start(recipe).wait_ready()
+            shares.append(100 * disturbed.share_with_hung_replica(party, executors, load))
+            self.starter.stop([party])
+        self.starter.stop(executors)
+        self.figure('hung-replica', {'flowgate': shares})
+
+    def run_disturbed(self, wanted):
+        """What other clients do to a health check and to the memory, each time in a new process."""
+        loads = {
+            'beside-bodies': Wrk(messages.json_embeddings(13), 4),
+            'beside-broken': Wrk(messages.json_cut_off(42_000_000), 2),
+        }
+        figures = {name: [] for name in [*loads, 'after-storm'] if wanted(name)}
+        for _ in range(min(3, self.options.rounds)):
+            for name, found in figures.items():
+                party = self.start('one', {'flowgate'})['flowgate']
+                if name in loads:
+                    found.append(1000 * disturbed.longest_wait(party, loads[name]))
+                else:
+                    found.append(disturbed.resident_after_storm(party) / 1e6)
+                self.starter.stop([party])
+        for name, found in figures.items():
+            self.figure(name, {'flowgate': found})
+
     def run_scenario(self, scenario, parties: dict, sizes: dict):
         names = self.names(scenario.parties)
         rate = self.half_rate(scenario)
@@ -203,10 +241,17 @@ def run(options, starter: Starter, make: messages.Messages, selected: list) -> B
     bench = Bench(options, starter, make)
     for flow, group in groupby(selected, lambda scenario: scenario.flow):
         bench.run_group(flow, list(group))
-    if not options.only or 'start' in options.only:
+
+    def wanted(name):
+        return not options.only or name in options.only
+
+    if wanted('start'):
         bench.run_start()
-    if not options.only or 'idle-websockets' in options.only:
+    if wanted('idle-websockets'):
         bench.run_idle_websockets()
+    if wanted('hung-replica'):
+        bench.run_hung_replica()
+    bench.run_disturbed(wanted)
     return bench
 
 

@@ -61,10 +61,10 @@ class H2Load:
     def _fewest(self) -> int:
         return 2 * self.connections * self.streams
 
-    def send(self, port: int, requests: int, rate=None) -> Sample:
-        """Sends this number of requests."""
+    def send(self, port: int, requests: int, rate=None, log: Path = None) -> Sample:
+        """Sends this number of requests, and keeps h2load's line for each of them in `log`."""
         with tempfile.TemporaryDirectory() as directory:
-            body, log = Path(directory, 'body'), Path(directory, 'log')
+            body, log = Path(directory, 'body'), log or Path(directory, 'log')
             body.write_bytes(self.body)
             command = ['h2load', '-n', requests, '-c', self.connections, '-m', self.streams, '-d', body]
             arguments, path = H2LOAD[self.protocol]
@@ -96,7 +96,14 @@ class Wrk:
         self.run(port, seconds)
 
     def run(self, port: int, seconds: float, expected_rate=None, rate=None) -> Sample:
-        """Sends requests for this time."""
+        """Sends requests for this time; each must succeed."""
+        requests, microseconds, p50, p99, received, errors = self.press(port, seconds)
+        if errors or not requests:
+            raise LoadError(f'{requests} requests, {errors} errors')
+        return Sample(requests, microseconds / 1e6, p50, p99, received / requests)
+
+    def press(self, port: int, seconds: float):
+        """Sends requests for this time. Returns their number, microseconds, p50, p99, bytes received, and errors."""
         with tempfile.TemporaryDirectory() as directory:
             body, script = Path(directory, 'body'), Path(directory, 'post.lua')
             body.write_bytes(self.body)
@@ -113,11 +120,7 @@ class Wrk:
             )
             command = ['wrk', '-t1', f'-c{self.connections}', f'-d{max(self.min_seconds, round(seconds))}s', '--timeout', '20s']
             output = _output([*command, '-s', script, f'http://127.0.0.1:{port}{self.path}'])
-        result = re.search(r'RESULT (.*)', output)
-        requests, microseconds, p50, p99, received, errors = map(int, result[1].split())
-        if errors or not requests:
-            raise LoadError(output)
-        return Sample(requests, microseconds / 1e6, p50, p99, received / requests)
+        return tuple(map(int, re.search(r'RESULT (.*)', output)[1].split()))
 
 
 class Client:

@@ -79,6 +79,12 @@ def json_embeddings(count: int = 100) -> bytes:
     return json.dumps({'execEndpoint': '/', 'data': documents}).encode()
 
 
+def json_cut_off(size: int) -> bytes:
+    """Documents of 768 floats that end within the last one."""
+    document = json.dumps({'embedding': embedding(0)}).encode() + b','
+    return (b'{"data":[' + document * (size // len(document) + 1))[:size]
+
+
 def numbered(make: Messages) -> bytes:
     """A message whose document has an id in which the client writes a number."""
     request = make.request_type()

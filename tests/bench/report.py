@@ -5,7 +5,16 @@ from pathlib import Path
 from statistics import median
 
 #: The units of the figures that are not rates.
-UNITS = {'start': 'ms', 'idle-websockets': 'KB', 'memory-idle': 'MB', 'memory-after': 'MB'}
+UNITS = {
+    'start': 'ms',
+    'idle-websockets': 'KB',
+    'hung-replica': '%',
+    'beside-bodies': 'ms',
+    'beside-broken': 'ms',
+    'after-storm': 'MB',
+    'memory-idle': 'MB',
+    'memory-after': 'MB',
+}
 
 HEADINGS = ['', 'requests/s', '(min-max)', 'p50 us', 'p99 us', 'CPU us', '(min-max)', 'peak MB']
 

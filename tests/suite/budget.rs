@@ -132,6 +132,7 @@ async fn every_protocol_counts_and_is_refused() {
         assert_eq!(refused.headers["retry-after"], "1");
         let status = send(&grpc, 60_000).await.expect_err("no room");
         assert_eq!(status.code(), Code::ResourceExhausted, "{holder}: {status}");
+        assert_eq!(status.metadata().get("retry-after").expect("a time"), "1");
         gate.release(1);
         held.await.expect("an answer");
     }

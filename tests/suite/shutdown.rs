@@ -1,7 +1,8 @@
 //! Shutdown: requests in flight and floating work are finished within a deadline, and idle connections do not delay it.
 
-use std::{io::Write as _, time::Duration};
+use std::{convert::Infallible, io::Write as _, time::Duration};
 
+use axum::body::Body;
 use bytes::Bytes;
 use flowgate::container::Shutdown;
 use flowgate_config::Protocol;
@@ -10,12 +11,13 @@ use flowgate_tests::{
     flow::{ServedGateway, eventually},
     gate::Gate,
 };
-use futures_util::{SinkExt as _, StreamExt as _, future::join_all};
+use futures_util::{SinkExt as _, StreamExt as _, future::join_all, stream};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -205,6 +207,35 @@ async fn requests_that_have_not_arrived_at_the_deadline_get_an_error() {
         let detail = "the Gateway has stopped before the request was finished";
         assert!(response.contains(detail), "{response}");
     }
+}
+
+#[tokio::test]
+async fn a_call_whose_message_has_not_arrived_at_the_deadline_gets_an_error() {
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{port: 0, shutdown_timeout: 50}}\n{GREET}"
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::Grpc);
+    let (taken, is_taken) = oneshot::channel();
+    // One byte of five, and nothing more.
+    let begin = stream::once(async move {
+        taken.send(()).expect("waited for");
+        Ok::<_, Infallible>(Bytes::from_static(&[0]))
+    });
+    let body = Body::from_stream(begin.chain(stream::pending()));
+    let path = "/jina.JinaSingleDataRequestRPC/process_single_data";
+    let request = http::Request::post(format!("http://{authority}{path}"))
+        .header("content-type", "application/grpc")
+        .body(body)
+        .expect("a request");
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let response = tokio::spawn(client.request(request));
+    is_taken.await.expect("a connection");
+    assert_eq!(gateway.stop().await, Shutdown::CutOff);
+    let response = response.await.expect("no panic").expect("a response");
+    assert_eq!(response.headers()["grpc-status"], "14");
 }
 
 #[tokio::test]

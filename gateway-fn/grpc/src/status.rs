@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use crate::messages::MessageError;
 
@@ -69,8 +72,23 @@ impl From<MessageError> for Status {
             | MessageError::CutOff => Code::Internal,
             MessageError::Stream(error) => error.reason().map_or(Code::Unavailable, code_of),
         };
-        Self::new(code, error.to_string())
+        let status = Self::new(code, error.to_string());
+        match error {
+            MessageError::OverBudget(_) => with_retry_after(status),
+            _ => status,
+        }
     }
+}
+
+/// When a client may try again for which there was no room, in seconds: most requests take less than one.
+pub const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Adds when the client may try again, under the name that HTTP has for it.
+#[must_use]
+pub fn with_retry_after(mut status: Status) -> Status {
+    let retry_after = MetadataValue::from_static(RETRY_AFTER_SECONDS);
+    status.metadata_mut().insert("retry-after", retry_after);
+    status
 }
 
 /// Returns the code for a stream that was reset ("gRPC over HTTP2", "Errors").

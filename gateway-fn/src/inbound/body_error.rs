@@ -5,9 +5,6 @@ use std::{error::Error, io, iter};
 /// The text for a client that sent its body too slowly.
 pub(super) const TIMEOUT_DETAIL: &str = "the body did not arrive in time";
 
-/// When a client may try again for which there was no room: most requests take less than a second.
-pub(super) const RETRY_AFTER_SECONDS: &str = "1";
-
 /// Whether a body ended because the client sent it too slowly.
 pub(super) fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let mut causes = iter::successors(Some(error), |error| Error::source(*error));

@@ -15,10 +15,10 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use flowgate_grpc::{Budget, Held, OverBudget};
+use flowgate_grpc::{Budget, Held, OverBudget, with_retry_after};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use tonic::{Status, metadata::MetadataValue};
+use tonic::Status;
 
 use super::{Services, body_error};
 use crate::{error::GatewayError, gateway::Gateway};
@@ -172,10 +172,4 @@ impl RequestBody {
 
 fn over_budget(error: OverBudget) -> Status {
     with_retry_after(Status::resource_exhausted(error.to_string()))
-}
-
-fn with_retry_after(mut status: Status) -> Status {
-    let retry_after = MetadataValue::from_static(body_error::RETRY_AFTER_SECONDS);
-    status.metadata_mut().insert("retry-after", retry_after);
-    status
 }

@@ -8,7 +8,7 @@ use flowgate_config::Protocol;
 use flowgate_grpc::{
     Budget, Exchange, Held, Messages, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
-    send, send_in_turn, to_trailers,
+    send, send_in_turn, to_trailers, with_retry_after,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
 use futures_util::{Stream, stream};
@@ -146,8 +146,14 @@ impl DataMethods {
         // A request that cannot be handled is not read.
         self.gateway
             .check_room()
-            .map_err(|error| error.grpc_status())?;
-        let Some(message) = messages.next().await? else {
+            .map_err(|error| with_retry_after(error.grpc_status()))?;
+        let message = tokio::select! {
+            biased;
+            message = messages.next() => message?,
+            // The rest of the message would come too late.
+            error = self.gateway.aborted() => return Err(error.grpc_status()),
+        };
+        let Some(message) = message else {
             return Err(Status::internal("Missing request message."));
         };
         let mut held = messages.take_held();

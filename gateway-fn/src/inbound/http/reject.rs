@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use flowgate_grpc::OverBudget;
+use flowgate_grpc::{OverBudget, RETRY_AFTER_SECONDS};
 use flowgate_proto::{
     LimitExceeded,
     json::{FieldError, Loc, SyntaxError, SyntaxErrorKind},
@@ -176,7 +176,7 @@ fn retry_later(status: StatusCode, detail: &str) -> Response {
 }
 
 fn with_retry_after(mut response: Response) -> Response {
-    let retry_after = HeaderValue::from_static(body_error::RETRY_AFTER_SECONDS);
+    let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, retry_after);
