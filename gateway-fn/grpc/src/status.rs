@@ -6,8 +6,8 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::messages::MessageError;
 
-/// The longest text of a status that is sent, in encoded bytes. With the rest of the trailers it stays below the 8 KiB that gRPC's
-/// own clients take by default; a longer text would make the whole call fail there.
+/// The longest text of a status that is sent, in encoded bytes. With the rest of the trailers it stays below the 8 KiB that
+/// gRPC's own clients accept by default; with a longer text the whole call would fail there.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 
 const STATUS: &str = "grpc-status";
