@@ -1,11 +1,12 @@
-//! Why the body of a request could not be read, in the words that all protocols use.
+//! What all protocols answer when the body of a request cannot be read.
 
 use std::{error::Error, io, iter};
 
 /// The text for a client that sent its body too slowly.
 pub(super) const TIMEOUT_DETAIL: &str = "the body did not arrive in time";
 
-/// When a client may try again for which there was no room: most requests take less than a second.
+/// The value of `retry-after` for a request that is refused because there is no room: most requests take less than a
+/// second.
 pub(super) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Whether a body ended because the client sent it too slowly.
