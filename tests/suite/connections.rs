@@ -1,5 +1,4 @@
-//! More connections than `limits.max_connections`: health checks are answered, and other clients get an error and
-//! `retry-after`.
+//! More connections than `limits.max_connections`: health checks are answered, and other clients get an error at once.
 
 use bytes::Bytes;
 use flowgate_config::Protocol;
