@@ -102,7 +102,7 @@ impl Gateway {
         context: Context,
     ) -> impl Future<Output = Result<DataRequest, GatewayError>> + Send + use<> {
         let gateway = self.clone();
-        // At once, so that the next `fair_share` counts this request.
+        // Before the future is polled, so that the next `fair_share` counts this request.
         let place = self.0.admission.try_enter();
         async move {
             let place = match place {
@@ -182,7 +182,7 @@ impl Gateway {
         drive.run_until_answered().await
     }
 
-    /// Sends an empty request through every Executor, which does nothing with it.
+    /// Sends a request to the endpoint of dry runs, which every Executor answers without doing any work.
     ///
     /// # Errors
     /// The same as [`Gateway::handle`].
@@ -213,7 +213,8 @@ impl Gateway {
         result.unwrap_or_else(|error| error.status())
     }
 
-    /// Runs the batches of Executors in this process that wait for more requests: no more requests come.
+    /// Runs the batches in which Executors of this process wait for more requests. Called when no more requests will
+    /// arrive.
     pub fn flush_batches(&self) {
         self.0
             .deployments
@@ -228,7 +229,7 @@ impl Gateway {
         self.0.floating.wait().await;
     }
 
-    /// Stops discovery and waits for floating work. Requests must not come any more.
+    /// Stops discovery and waits for floating work. Must be called after the last request.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.background.close();
@@ -251,7 +252,7 @@ impl Gateway {
         self.0.aborting.cancel();
     }
 
-    /// Waits until [`Gateway::abort`] is called, and returns the error of a request that has not arrived yet.
+    /// Waits until [`Gateway::abort`] is called, and returns the error for a request whose body is still arriving.
     pub(crate) fn aborted(&self) -> impl Future<Output = GatewayError> + Send + use<> {
         let aborting = self.0.aborting.clone();
         async move {
@@ -260,7 +261,7 @@ impl Gateway {
         }
     }
 
-    /// What a request may become when it is decoded.
+    /// The limits of a request that is decoded.
     pub(crate) fn decode_limits(&self) -> DecodeLimits {
         self.0.decode_limits
     }

@@ -1,4 +1,4 @@
-//! More connections than `limits.max_connections`: health checks are answered, and other clients are told to come back.
+//! More connections than `limits.max_connections`: health checks are answered, and other clients get an error at once.
 
 use bytes::Bytes;
 use flowgate_config::Protocol;

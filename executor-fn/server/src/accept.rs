@@ -48,7 +48,7 @@ impl Incoming {
     }
 
     /// Also accepts connections over the limit, which hold a permit of `reserve` and are marked
-    /// ([`Connection::is_over_limit`]): an error at once is better for a client than to wait.
+    /// ([`Connection::is_over_limit`]), so that their clients get an error at once instead of waiting.
     #[must_use]
     pub fn with_reserve(self, reserve: Arc<Semaphore>) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Incoming {
         }
     }
 
-    /// Does the same as [`Incoming::serve`], each connection on the worker that has the fewest.
+    /// Does the same as [`Incoming::serve`], but runs each connection on the worker with the fewest tasks.
     pub async fn serve_on<F>(
         self,
         workers: &Workers,
@@ -215,7 +215,7 @@ impl Connection {
     /// reason in the log.
     fn leave_runtime(self) -> Option<Moved> {
         Some(Moved {
-            stream: logged(self.stream.into_std(), self.peer)?,
+            stream: log_error(self.stream.into_std(), self.peer)?,
             peer: self.peer,
             is_over_limit: self.is_over_limit,
             permit: self.permit,
@@ -235,7 +235,7 @@ impl Moved {
     /// Puts the connection into the runtime in which this is called.
     fn join_runtime(self) -> Option<Connection> {
         Some(Connection {
-            stream: logged(TcpStream::from_std(self.stream), self.peer)?,
+            stream: log_error(TcpStream::from_std(self.stream), self.peer)?,
             peer: self.peer,
             is_over_limit: self.is_over_limit,
             permit: self.permit,
@@ -243,7 +243,7 @@ impl Moved {
     }
 }
 
-fn logged<T>(result: io::Result<T>, peer: SocketAddr) -> Option<T> {
+fn log_error<T>(result: io::Result<T>, peer: SocketAddr) -> Option<T> {
     let log = |error: &io::Error| tracing::warn!(%peer, error = %with_causes(error), "cannot serve a connection");
     result.inspect_err(log).ok()
 }

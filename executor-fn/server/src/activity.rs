@@ -1,4 +1,5 @@
-//! What a connection is doing, and until when it may: shared by its socket, its requests and the task that serves it.
+//! Tracks what a connection is doing and when it must end. Its socket, its requests and the task that serves it share this
+//! state.
 
 use std::{
     io,
@@ -14,23 +15,25 @@ use crate::{
     pace::{MinRate, Pace},
 };
 
-/// How long a connection that is closed is still read, so that the client can finish writing and then read its response: a
-/// reset, the system's answer to bytes that are not read, would destroy the response. As long as nginx's `lingering_time`.
+/// How long the server reads on and discards before it closes a connection, so that the client can finish writing and then
+/// read its response. To close with unread bytes would make the system send a reset, and the client would lose the
+/// response. As long as nginx's `lingering_time`.
 const MAX_LINGER: Duration = Duration::from_secs(30);
 
-/// How long such a client may pause; a client that has read its response closes. As long as nginx's `lingering_timeout`.
+/// How long the client may send nothing meanwhile; one that has read its response closes its side. As long as nginx's
+/// `lingering_timeout`.
 const LINGER_PERIOD: Duration = Duration::from_secs(5);
 
-/// How long a client may take once the server is stopping or the connection is closed for its silence: for the rest of a
-/// head, or to close its own side. Well within the time that a stop may take.
+/// How long a client may take to send the rest of a head or to close its side, once the server is stopping or has closed a
+/// connection that was idle. Far shorter than the time that a stop may take.
 const MAX_WAIT_AT_STOP: Duration = Duration::from_secs(2);
 
-/// How long a stopping server waits for a request that is on its way, because a client may have sent it before it could know
-/// of the stop. Longer than the round trip of most networks.
+/// How long a stopping server waits for a request that a client may have sent before it could know of the stop. Longer than
+/// the round trip of most networks.
 const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 
-/// Completes when the server is stopping and a request that was on its way would have arrived.
-pub(crate) async fn last_request(stopping: &CancellationToken) {
+/// Waits until the server is stopping, and then until a request that was already sent would have arrived.
+pub(crate) async fn wait_for_last_request(stopping: &CancellationToken) {
     stopping.cancelled().await;
     tokio::time::sleep(LAST_REQUEST_WAIT).await;
 }
@@ -79,7 +82,7 @@ enum Phase {
     Request,
     /// The response is written; what the client still sends is discarded.
     Lingering { until: Instant, read: Pace },
-    /// Not bound by time here: HTTP/2 with requests, or an upgraded connection.
+    /// Without a deadline here: the connection has been upgraded, or has ended.
     Unlimited,
 }
 
@@ -110,7 +113,7 @@ impl Activity {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the connection must end unless something happens before, and why.
+    /// Returns when the connection must end if nothing happens before, and why.
     pub(crate) fn deadline(&self) -> Option<(Instant, Reason)> {
         let state = self.state();
         let own = match &state.phase {
@@ -128,8 +131,8 @@ impl Activity {
         [own, write].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Bytes were received.
-    pub(crate) fn received(&self, bytes: &[u8]) {
+    /// Notes bytes that were received.
+    pub(crate) fn note_received(&self, bytes: &[u8]) {
         let mut state = self.state();
         match &mut state.phase {
             Phase::Idle { .. } if !bytes.is_empty() => {
@@ -144,47 +147,47 @@ impl Activity {
         }
     }
 
-    /// The head of an HTTP/1 request is complete. Returns whether it has a `content-length`, if its head began after the
-    /// response to the last request.
-    pub(crate) fn request_began(&self) -> bool {
+    /// Notes that the head of a request is complete. Returns whether it has a `content-length`; always `false` for a
+    /// pipelined request, whose head began before the response to the last one.
+    pub(crate) fn begin_request(&self) -> bool {
         let mut state = self.state();
         state.has_unread_body = false;
         let before = std::mem::replace(&mut state.phase, Phase::Request);
         matches!(before, Phase::Head { .. }) && state.head.has_content_length()
     }
 
-    /// The body of the request will not be read further.
-    pub(crate) fn body_left_unread(&self) {
+    /// Notes that the rest of the request's body will not be read.
+    pub(crate) fn note_unread_body(&self) {
         self.state().has_unread_body = true;
     }
 
-    /// The response to the HTTP/1 request has been handed to the connection.
-    pub(crate) fn response_ended(&self) {
+    /// Notes that the whole response has been passed to the connection.
+    pub(crate) fn end_response(&self) {
         let mut state = self.state();
         if matches!(state.phase, Phase::Request) {
             state.phase = state.idle();
         }
     }
 
-    /// The phases of HTTP/1 do not apply to the connection any more.
+    /// Ends the deadlines of HTTP/1, because the connection has been upgraded or has ended.
     pub(crate) fn end_phases(&self) {
         self.state().phase = Phase::Unlimited;
     }
 
-    /// The client does not take what is written.
-    pub(crate) fn write_blocked(&self) {
+    /// Notes that the client does not take what is written.
+    pub(crate) fn note_write_blocked(&self) {
         let mut state = self.state();
         state.is_write_blocked = true;
         state.write.wait();
     }
 
-    /// The client has taken bytes.
-    pub(crate) fn written(&self, bytes: usize) {
+    /// Notes bytes that the client has taken.
+    pub(crate) fn note_written(&self, bytes: usize) {
         self.state().write.progress(bytes);
     }
 
-    /// The client has taken all that was written. Only now it can send its next request.
-    pub(crate) fn flushed(&self) {
+    /// Notes that the client has taken all that was written. The time in which it may send its next request begins now.
+    pub(crate) fn note_flushed(&self) {
         let mut state = self.state();
         state.write.reset();
         let was_blocked = std::mem::take(&mut state.is_write_blocked);
@@ -199,9 +202,9 @@ impl Activity {
         state.has_unread_body || state.is_head_late || matches!(state.phase, Phase::Head { .. })
     }
 
-    /// The head of a request has not arrived in time. Returns whether the client can be told: not behind a response that it
-    /// does not read.
-    pub(crate) fn head_is_late(&self) -> bool {
+    /// Ends a request whose head has not arrived in time. Returns whether it can be answered: not if the client has not
+    /// read the response before.
+    pub(crate) fn end_late_head(&self) -> bool {
         let mut state = self.state();
         if state.is_write_blocked {
             return false;
@@ -211,7 +214,7 @@ impl Activity {
         true
     }
 
-    /// Whether [`Activity::head_is_late`] has been called.
+    /// Whether [`Activity::end_late_head`] has been called.
     pub(crate) fn is_head_late(&self) -> bool {
         self.state().is_head_late
     }
@@ -221,7 +224,7 @@ impl Activity {
         matches!(self.state().phase, Phase::Unlimited)
     }
 
-    /// Reading and discarding waits for the client.
+    /// Notes that the discarding read waits for the client.
     pub(crate) fn linger(&self) {
         let mut state = self.state();
         if !matches!(state.phase, Phase::Lingering { .. }) {
@@ -236,13 +239,14 @@ impl Activity {
         }
     }
 
-    /// The connection is closed because of the client's silence.
-    pub(crate) fn close_silent(&self) {
+    /// Notes that the connection is being closed because it was idle.
+    pub(crate) fn close_idle(&self) {
         let mut state = self.state();
         state.phase = state.lingering(MAX_WAIT_AT_STOP);
     }
 
-    /// The server is stopping: requests under way are answered, and those that have been sent already.
+    /// Shortens the deadlines because the server is stopping. Requests that are in progress or have been sent already are
+    /// still answered.
     pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.is_stopping = true;
@@ -259,7 +263,7 @@ impl Activity {
         }
     }
 
-    /// Whether a response must tell the client that the connection closes.
+    /// Whether responses must announce that the connection closes (`connection: close`).
     pub(crate) fn is_stopping(&self) -> bool {
         self.state().is_stopping
     }
@@ -287,7 +291,7 @@ impl State {
     }
 }
 
-/// Why a connection ends without the client's doing.
+/// Why the server ends a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reason {
     Idle,
@@ -299,9 +303,9 @@ pub(crate) enum Reason {
 impl From<Reason> for io::Error {
     fn from(reason: Reason) -> Self {
         let text = match reason {
-            Reason::Idle => "no request in time",
+            Reason::Idle => "no request arrived in time",
             Reason::Head => "the head of a request did not arrive in time",
-            Reason::Lingering => "the client still sends after its response",
+            Reason::Lingering => "the client did not close its side in time",
             Reason::Write(rate) => return rate.error(),
         };
         Self::new(io::ErrorKind::TimedOut, text)

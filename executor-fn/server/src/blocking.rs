@@ -1,5 +1,5 @@
-//! Does work on large bodies and messages on other threads, of which a bounded number is in use, so that the requests of a
-//! worker need not wait for each other.
+//! Runs work on large bodies and messages on other threads, with a limit on the threads in use, so that the other requests
+//! of a worker do not wait for it.
 
 use std::{
     num::NonZeroUsize,
@@ -19,17 +19,18 @@ const MAX_MEDIUM_BYTES: usize = 1 << 20;
 /// As many threads for medium bodies as there are processors: more would only slow each other down.
 static MEDIUM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors()));
 
-/// Half as many for large bodies, so that they leave room for all else.
+/// Half as many for large bodies, so that they leave processors for everything else.
 static LARGE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors().div_ceil(2)));
 
 fn processors() -> usize {
     available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Compression takes about as long as other work on this many times its bytes.
+/// Compression of a number of bytes takes about as long as other work on this many times that number.
 pub const COMPRESSION_COST: usize = 2;
 
-/// Does work on this many bytes, on another thread if it would keep other requests waiting.
+/// Runs work on this many bytes: a small amount on this thread, more on another thread, so that other requests need not
+/// wait.
 ///
 /// # Errors
 /// When the work panicked.
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn large_work_keeps_nobody_waiting() {
+    async fn small_work_does_not_wait_for_large_work() {
         let (release, held) = mpsc::channel::<()>();
         let large = tokio::spawn(run(MAX_MEDIUM_BYTES + 1, move || held.recv()));
         // The runtime has one thread: this would wait for ever if the large work held it.

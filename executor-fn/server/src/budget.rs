@@ -69,7 +69,8 @@ impl Budget {
         }
     }
 
-    /// Checks that `bytes` more would fit, without holding them: what a client announces takes no room from others.
+    /// Checks that `bytes` more would fit, without holding them: a client that only announces bytes must not take room from
+    /// others.
     ///
     /// # Errors
     /// When they do not fit.
@@ -116,7 +117,7 @@ impl Held {
         Ok(())
     }
 
-    /// Holds exactly `bytes`, also if they do not fit: an answer that is there must be held.
+    /// Holds exactly `bytes`, even if they do not fit: an answer that has arrived must be counted.
     pub fn set(&mut self, bytes: usize) {
         let used = &self.budget.used;
         match bytes.checked_sub(self.bytes) {
@@ -149,8 +150,8 @@ impl Held {
         }
     }
 
-    /// Returns the same bytes, which are exactly what this account holds from now on: until the last reference to them is
-    /// dropped, which for an answer is when it has been sent.
+    /// Ties the account to these bytes, and returns them: the account holds their length until the last reference to them
+    /// is dropped, which for an answer is when it has been sent.
     #[must_use]
     pub fn attach(mut self, bytes: Bytes) -> Bytes {
         self.set(bytes.len());

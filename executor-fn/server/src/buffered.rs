@@ -13,11 +13,11 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The size of a buffer: four of the largest frames that HTTP/2 peers send unasked, and what one call to the system moves
-/// over the loopback interface at once.
+/// The size of a buffer: four times the largest frame that HTTP/2 allows by default, and what one system call moves over
+/// the loopback interface.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What is at least this long is written from where it is, if nothing is before it: copying would cost more than the call
+/// A write of at least this many bytes is not copied into the buffer, because copying would cost more than the system call
 /// that it saves.
 const MIN_UNCOPIED_BYTES: usize = 32 << 10;
 
@@ -68,7 +68,7 @@ impl<S> Buffered<S> {
 #[derive(Debug)]
 pub struct Flusher<S>(Arc<Mutex<State<S>>>);
 
-/// Runs the future that reads and writes a connection, and flushes each time what it has written before it waits.
+/// Runs the future that reads and writes a connection, and after each poll flushes what the future has written.
 pub async fn flushing<S, F>(flusher: Flusher<S>, future: F) -> F::Output
 where
     S: AsyncWrite + Unpin,
@@ -81,7 +81,7 @@ where
         if let Poll::Ready(Err(error)) = state.poll_flush(context) {
             state.failed = Some(error);
             state.to_send = Buffer::default();
-            // The future learns of it from its next read.
+            // The future gets the error from its next read.
             context.waker().wake_by_ref();
         }
         polled
@@ -185,7 +185,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     }
 }
 
-/// Bytes on their way, in a buffer that is there only while it holds some.
+/// Bytes that have been read or are to be written. Has memory only while there are some.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Box<[u8]>,

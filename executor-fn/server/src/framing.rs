@@ -1,5 +1,5 @@
-//! Rejects HTTP/1 requests whose head does not define where the body ends or which host is meant: behind a proxy that reads them
-//! differently, one request could pass for two.
+//! Rejects HTTP/1 requests whose head does not define exactly one host and one length of the body: a proxy in front might
+//! read such a request as two, or two as one.
 
 use http::{Request, Version, header};
 

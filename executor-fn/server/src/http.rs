@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activity::{Timeouts, last_request},
+    activity::{Timeouts, wait_for_last_request},
     http1::{self, RequestBody},
     http2::{Exchange, Http2},
     pace::MinRate,
@@ -29,8 +29,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// Serves HTTP/1 or HTTP/2 on a connection to its end, as the client's first bytes say. Once `stopping` is cancelled,
-    /// requests that the client has sent are finished.
+    /// Serves HTTP/1 or HTTP/2, whichever the client's first bytes belong to, on a connection to its end. Once `stopping`
+    /// is cancelled, requests that the client has sent are finished.
     pub async fn serve_any<I, S, F, B, H, G>(
         &self,
         stream: I,
@@ -49,7 +49,7 @@ impl Http {
             tokio::select! {
                 detected = preface::detect(stream) => detected.ok(),
                 () = self.first_request_timeout() => None,
-                () = last_request(&stopping) => None,
+                () = wait_for_last_request(&stopping) => None,
             }
         };
         // Without a first byte there is nothing to serve.

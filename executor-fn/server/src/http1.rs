@@ -61,7 +61,7 @@ pub(crate) async fn serve<I, S, F, B>(
     });
     let stream = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut builder = Builder::new();
-    // It would also run between requests; `activity` knows better.
+    // hyper's timeout would also run between requests; `activity` has a deadline for each phase.
     builder.header_read_timeout(None);
     let connection = builder.serve_connection(stream, service).with_upgrades();
     let shut_down = UpgradeableConnection::graceful_shutdown;
@@ -95,11 +95,11 @@ where
             }
             match ready!(poll_deadline(activity, timer.as_mut(), cx)) {
                 Reason::Idle => {
-                    activity.close_silent();
+                    activity.close_idle();
                     shut_down(connection.as_mut());
                 }
-                // The socket answers in place of the connection.
-                Reason::Head if activity.head_is_late() => {}
+                // The socket writes the answer itself ([`Watched`]).
+                Reason::Head if activity.end_late_head() => {}
                 reason => return Poll::Ready(Err(io::Error::from(reason).into())),
             }
         }
@@ -110,8 +110,8 @@ where
 /// Later than any deadline of an ordinary server.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Completes when a deadline has passed. A deadline that moves away leaves the timer, which is cheaper than to move it with
-/// each request.
+/// Completes when a deadline has passed. A deadline that is moved to a later time does not reset the timer, because that
+/// would cost more with each request than an early wake-up.
 fn poll_deadline(
     activity: &Activity,
     mut timer: Pin<&mut Sleep>,
@@ -129,7 +129,7 @@ fn poll_deadline(
     Poll::Pending
 }
 
-/// Answers a request by the service, and reports its beginning and end.
+/// Answers a request with the service, and reports the beginning and the end to the connection.
 async fn answer<F, B>(
     request: Request<Incoming>,
     connection: Activity,
@@ -139,7 +139,7 @@ async fn answer<F, B>(
 where
     F: Future<Output = Response<B>>,
 {
-    let has_content_length = connection.request_began();
+    let has_content_length = connection.begin_request();
     let is_ambiguous = framing::is_ambiguous(&request, has_content_length);
     let body_connection = connection.clone();
     let request = request.map(|body| {
@@ -180,7 +180,7 @@ struct EndReport(Activity);
 
 impl Drop for EndReport {
     fn drop(&mut self) {
-        self.0.response_ended();
+        self.0.end_response();
     }
 }
 

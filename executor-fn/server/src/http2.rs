@@ -93,7 +93,7 @@ impl Http2 {
         let flusher = stream.flusher();
         let serving = async {
             let handshake = self.builder().handshake::<_, Bytes>(stream);
-            match within(first_request_timeout, handshake).await {
+            match with_timeout(first_request_timeout, handshake).await {
                 None => Ok(()),
                 Some(Err(error)) => Err(error),
                 Some(Ok(connection)) => {
@@ -143,7 +143,7 @@ impl Http2 {
                     }
                 },
                 () = &mut stop => connection.graceful_shutdown(),
-                // The client is gone: there is no other end to say goodbye to.
+                // The client does not answer pings: it would not receive a GOAWAY either.
                 () = &mut pinging => return Ok(()),
                 () = &mut first_request, if !has_request => return Ok(()),
             }
@@ -161,7 +161,7 @@ impl Http2 {
         builder
     }
 
-    /// Pings until an answer does not come in time.
+    /// Pings until a ping is not answered in time.
     async fn ping(&self, pings: Option<PingPong>) {
         let Some(mut pings) = pings else {
             return std::future::pending().await;
@@ -181,7 +181,7 @@ impl Http2 {
     }
 }
 
-async fn within<F: Future>(timeout: Option<Duration>, future: F) -> Option<F::Output> {
+async fn with_timeout<F: Future>(timeout: Option<Duration>, future: F) -> Option<F::Output> {
     match timeout {
         None => Some(future.await),
         Some(timeout) => tokio::time::timeout(timeout, future).await.ok(),
@@ -249,8 +249,8 @@ impl Body for RequestBody {
     }
 }
 
-/// Sends the response of a service to a request of this method, until the client has it or has left, or takes it more slowly
-/// than at this rate.
+/// Sends the response of a service to a request of this method. Stops when the client disconnects, or takes the response
+/// more slowly than at this rate.
 pub async fn respond<B>(
     method: &Method,
     min_rate: MinRate,
@@ -290,7 +290,7 @@ where
     let mut body = pin!(body);
     loop {
         let frame = poll_fn(|context| {
-            // A client that has left needs no more of the body.
+            // A client that has reset the stream needs no more of the body.
             if stream.poll_reset(context).is_ready() {
                 return Poll::Ready(Err(()));
             }
@@ -316,14 +316,14 @@ where
                 return stream.send_reset(Reason::INTERNAL_ERROR);
             }
         };
-        if sent.is_err() || stream_has_ended(&body, &mut stream) {
+        if sent.is_err() || end_stream_if_complete(&body, &mut stream) {
             return;
         }
     }
 }
 
-/// Ends the stream if the body has ended, which saves an empty frame's wait for another poll.
-fn stream_has_ended<B: Body>(body: &Pin<&mut B>, stream: &mut SendStream<Bytes>) -> bool {
+/// Ends the stream if the body is known to have ended, without another poll of the body. Returns whether it has ended.
+fn end_stream_if_complete<B: Body>(body: &Pin<&mut B>, stream: &mut SendStream<Bytes>) -> bool {
     body.is_end_stream() && stream.send_data(Bytes::new(), true).is_ok()
 }
 

@@ -87,7 +87,7 @@ impl Pace {
         *self = Self::new(self.rate);
     }
 
-    /// When the wait under way makes the client too slow.
+    /// Returns when the client is too slow if the present wait goes on until then; `None` if the server does not wait.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let left = self.rate.period.saturating_sub(self.waited);
         self.waiting_since.map(|since| since + left)

@@ -20,7 +20,7 @@ pub struct PacedBody<B> {
     inner: B,
     /// `None` without a body or a rate.
     limit: Option<Limit>,
-    /// The HTTP/1 connection, which must know if the body has been left unread.
+    /// The HTTP/1 connection, to which an unread rest of the body is reported.
     connection: Option<Activity>,
     is_ended: bool,
 }
@@ -48,7 +48,7 @@ impl<B: Body> PacedBody<B> {
         }
     }
 
-    /// The same body, which tells its connection if it is not read to its end.
+    /// Reports to this connection if the body is not read to its end.
     pub(crate) fn of_connection(self, connection: Activity) -> Self {
         let mut body = self;
         body.connection = Some(connection);
@@ -117,7 +117,7 @@ where
 impl<B> Drop for PacedBody<B> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_ended) {
-            connection.body_left_unread();
+            connection.note_unread_body();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Tells HTTP/2 from HTTP/1 by the first bytes of a connection, and gives them back to the one who reads it.
+//! Detects by the first bytes of a connection whether it is HTTP/2 or HTTP/1, and returns a stream from which they are read
+//! again.
 
 use std::{
     io,

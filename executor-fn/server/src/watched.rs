@@ -35,7 +35,7 @@ pub(crate) struct Watched<I> {
 #[derive(Debug)]
 enum Closing {
     Open,
-    /// The client has been sent the end of the connection.
+    /// The sending side is shut down, and what the client still sends is discarded.
     ShutDown {
         may_have_unread: bool,
         left: u64,
@@ -55,23 +55,23 @@ impl<I> Watched<I> {
 
     fn report_write(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Ready(Ok(bytes)) => self.activity.written(*bytes),
+            Poll::Ready(Ok(bytes)) => self.activity.note_written(*bytes),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.activity.write_blocked(),
+            Poll::Pending => self.activity.note_write_blocked(),
         }
     }
 
     fn report_flush(&self, flushed: &Poll<io::Result<()>>) {
         match flushed {
-            Poll::Ready(_) => self.activity.flushed(),
-            Poll::Pending => self.activity.write_blocked(),
+            Poll::Ready(_) => self.activity.note_flushed(),
+            Poll::Pending => self.activity.note_write_blocked(),
         }
     }
 }
 
 impl<I: AsyncRead + Unpin> Watched<I> {
-    /// Reads and discards until the client has closed its side. Without a reason to expect bytes, only those that have
-    /// arrived already.
+    /// Reads and discards until the client has closed its side. If nothing more is expected from the client, only discards
+    /// the bytes that have arrived already.
     fn poll_discard(
         &mut self,
         cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl<I: AsyncRead + Unpin> Watched<I> {
             let mut buf = ReadBuf::new(&mut space);
             match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    self.activity.received(buf.filled());
+                    self.activity.note_received(buf.filled());
                     left = left.saturating_sub(buf.filled().len() as u64);
                     expects_bytes = true;
                 }
@@ -118,7 +118,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
-    /// Reads what the client sends; its end is also reported for a head that is late, once the client has its answer.
+    /// Reads what the client sends. After a late head, writes the answer 408 and then reports the end of the stream.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -130,7 +130,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.activity.received(&buf.filled()[before..]);
+            self.activity.note_received(&buf.filled()[before..]);
         }
         read
     }

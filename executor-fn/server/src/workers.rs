@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// The threads of a worker that run blocking work, such as the JSON of large bodies: enough for all cores, and few enough
-/// that a burst of large requests does not take the machine.
+/// that a burst of large requests does not occupy the whole machine.
 const MAX_BLOCKING_THREADS: usize = 4;
 
 thread_local! {
@@ -49,7 +49,8 @@ struct Worker {
     runtime: Handle,
     /// The number of tasks that were given to it and have not ended.
     tasks: Arc<AtomicUsize>,
-    /// Dropped to end the thread, which is not waited for: a task that does not yield must not hold up the process's end.
+    /// Dropped to end the thread. The process does not wait for it, because a task that does not yield must not delay the
+    /// end of the process.
     _running: oneshot::Sender<()>,
 }
 
@@ -66,7 +67,7 @@ impl Workers {
         })
     }
 
-    /// Runs a task on the worker that has the fewest; on each of several with equally few in turn.
+    /// Runs a task on the worker with the fewest tasks. Workers with equally few take turns.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.workers.len();

@@ -203,7 +203,7 @@ impl Container {
         {
             return Shutdown::Drained;
         }
-        // Requests end with an error now; the clients shall get it.
+        // Requests in flight end with an error now. Waits so that the clients receive it.
         gateway.abort();
         let _ = tokio::time::timeout(ABORT_TIMEOUT, drained).await;
         tracing::warn!(

@@ -51,7 +51,7 @@ pub struct Answer {
     pub trailers: HeaderMap,
 }
 
-/// What is read of an answer.
+/// How much of an answer is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// One message and the status after it.
@@ -63,10 +63,10 @@ pub enum Expect {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No connection could be made: the peer has seen nothing of the call.
+    /// No connection could be made: the peer has received nothing of the call.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The peer refused the call before it looked at it, for example because it is stopping.
+    /// The peer refused the call without processing it, for example because it is stopping.
     #[error("the peer refused the call: {0}")]
     Refused(h2::Error),
     /// The connection broke after the call was sent: the peer may have run it.
@@ -75,7 +75,7 @@ pub enum CallError {
     /// The peer answered with this status.
     #[error("the peer answered {}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
-    /// The peer answered with something that this side does not take.
+    /// The answer is invalid, or exceeds a limit of this side.
     #[error("cannot read the answer: {}", .0.message())]
     Unreadable(Box<Status>),
 }
@@ -95,7 +95,7 @@ impl Pool {
             max_message_bytes,
         } = call;
         let request = self.request(path, metadata, encoding);
-        let (response, stream) = sender.send_request(request, false).map_err(not_sent)?;
+        let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
         drop(sender);
         let (headers, body) = exchange(response, stream, message).await?;
         read_answer(headers, body, max_message_bytes, expect).await
@@ -130,8 +130,8 @@ impl Pool {
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("flowgate/", env!("CARGO_PKG_VERSION")));
 
-/// Sends the message and waits for the head of the answer. A peer that answers before it has taken the whole message gets no
-/// more of it.
+/// Sends the message and waits for the head of the answer. Stops sending when the head comes before the peer has taken the
+/// whole message.
 async fn exchange(
     mut response: ResponseFuture,
     mut stream: h2::SendStream<Bytes>,
@@ -144,7 +144,7 @@ async fn exchange(
         _sent = sending => (&mut response).await,
         response = &mut response => response,
     };
-    let (head, body) = response.map_err(failed)?.into_parts();
+    let (head, body) = response.map_err(stream_error)?.into_parts();
     if head.status != StatusCode::OK && !head.headers.contains_key("grpc-status") {
         return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
     }
@@ -161,19 +161,19 @@ async fn read_answer(
         return Err(ended_without_message(from_headers(&headers)));
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
-    let first = messages.next().await.map_err(unreadable)?;
+    let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {
         let (message, trailers) = (message.clone(), HeaderMap::new());
         return Ok(Answer { message, trailers });
     }
-    if first.is_some() && messages.next().await.map_err(unreadable)?.is_some() {
+    if first.is_some() && messages.next().await.map_err(message_error)?.is_some() {
         let status = Status::internal("the answer of a unary call has more than one message");
         return Err(CallError::Unreadable(Box::new(status)));
     }
     let trailers = messages
         .trailers()
         .await
-        .map_err(failed)?
+        .map_err(stream_error)?
         .unwrap_or_default();
     match (from_headers_if_error(&trailers), first) {
         (None, Some(message)) => Ok(Answer { message, trailers }),
@@ -209,12 +209,12 @@ fn ended_without_message(status: Option<Status>) -> CallError {
 }
 
 /// The error of a request that could not be put on the connection.
-fn not_sent(error: h2::Error) -> CallError {
+fn send_error(error: h2::Error) -> CallError {
     CallError::Refused(error)
 }
 
 /// The error of a stream on which the request was sent.
-fn failed(error: h2::Error) -> CallError {
+fn stream_error(error: h2::Error) -> CallError {
     let reason = error.reason();
     if reason == Some(h2::Reason::REFUSED_STREAM)
         || (error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR))
@@ -222,7 +222,7 @@ fn failed(error: h2::Error) -> CallError {
         return CallError::Refused(error);
     }
     match reason {
-        // Reset by this side's library: what came cannot be taken, and the connection goes on.
+        // This side has reset the stream, because what arrived is invalid or too large. The connection goes on.
         Some(_) if error.is_reset() && !error.is_remote() => {
             let text = format!(
                 "headers or trailers are larger than {} bytes, or invalid: {error}",
@@ -238,9 +238,9 @@ fn failed(error: h2::Error) -> CallError {
     }
 }
 
-fn unreadable(error: MessageError) -> CallError {
+fn message_error(error: MessageError) -> CallError {
     match error {
-        MessageError::Stream(error) => failed(error),
+        MessageError::Stream(error) => stream_error(error),
         error => CallError::Unreadable(Box::new(error.into())),
     }
 }

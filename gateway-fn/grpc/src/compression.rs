@@ -83,16 +83,17 @@ pub fn compress(encoding: Encoding, message: &Chunks) -> Bytes {
 /// [`io::ErrorKind::FileTooLarge`] when the message is larger than the limit; another kind when the bytes are not of this
 /// encoding.
 pub fn decompress(encoding: Encoding, message: Chunks, limit: usize) -> io::Result<Bytes> {
-    // Text often shrinks to a quarter; what is claimed is not trusted.
+    // Text is often compressed to a quarter. Beyond 1 MiB the buffer grows only with what it receives, because the peer
+    // chooses the size.
     let mut output = Vec::with_capacity(message.len().saturating_mul(4).min(limit).min(1 << 20));
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let max_read = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let compressed = message.reader();
     let read = match encoding {
         Encoding::Gzip => MultiGzDecoder::new(compressed)
-            .take(most)
+            .take(max_read)
             .read_to_end(&mut output)?,
         Encoding::Deflate => ZlibDecoder::new(compressed)
-            .take(most)
+            .take(max_read)
             .read_to_end(&mut output)?,
     };
     match read > limit {

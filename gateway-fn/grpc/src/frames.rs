@@ -5,8 +5,8 @@ use flowgate_proto::Chunks;
 
 use crate::send::PREFIX_BYTES;
 
-/// A smaller piece of an unfinished message is copied to the piece before it: a peer that sends a message byte by byte must
-/// not make each of them cost as much as a frame.
+/// A smaller piece of an unfinished message is copied and joined with the pieces before it, so that a peer that sends a
+/// message byte by byte does not make each byte cost a buffer.
 const MIN_PIECE_BYTES: usize = 1 << 10;
 
 /// Reads frames from pieces of any size.
@@ -45,7 +45,8 @@ pub struct Frame {
 }
 
 impl Frames {
-    /// Starts before the first frame. A message of more bytes is an error as soon as it is announced.
+    /// Starts before the first frame. A message of more than `max_message_bytes` is an error as soon as its length has
+    /// arrived.
     #[must_use]
     pub fn new(max_message_bytes: usize) -> Self {
         Self {

@@ -22,7 +22,7 @@ pub struct Messages {
     frames: Frames,
     encoding: Result<Option<Encoding>, HeaderValue>,
     max_message_bytes: usize,
-    /// The bytes of the message that is read.
+    /// The budget's account of the message that is being read.
     held: Option<Held>,
 }
 
@@ -87,14 +87,14 @@ impl Messages {
         }
     }
 
-    /// Takes the bytes of messages from this budget.
+    /// Counts the bytes of messages in this budget.
     #[must_use]
     pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
         self.held = Some(budget.account());
         self
     }
 
-    /// Returns the bytes of the last message from the budget. They count until this is dropped.
+    /// Returns the budget's account of the last message, whose bytes count until it is dropped.
     pub fn take_held(&mut self) -> Option<Held> {
         self.held.as_mut().map(Held::take)
     }

@@ -16,8 +16,8 @@ pub const PREFIX_BYTES: usize = 5;
 /// several frames anyway.
 const MAX_COPIED_BYTES: usize = 16 << 10;
 
-/// Up to this size a message is handed to the connection at once, without waiting until the peer's window has room: that is
-/// at most what a peer takes without having been asked (HTTP/2, section 6.5.2).
+/// Up to this size a message is passed to the connection at once, without waiting until the peer's window has room. It is
+/// the default window of HTTP/2 (RFC 9113, section 6.5.2).
 const MAX_UNASKED_BYTES: usize = 64 << 10;
 
 /// Returns a message in its gRPC frame, compressed if an encoding is given.
@@ -25,9 +25,9 @@ const MAX_UNASKED_BYTES: usize = 64 << 10;
 pub fn frame(message: Chunks, encoding: Option<Encoding>) -> Chunks {
     if let Some(encoding) = encoding {
         let compressed = compress(encoding, &message);
-        return framed(1, compressed.into());
+        return with_prefix(1, compressed.into());
     }
-    framed(0, message)
+    with_prefix(0, message)
 }
 
 /// Returns a data request or response in its gRPC frame: a small one as one piece, a large one with its documents uncopied.
@@ -45,7 +45,7 @@ pub fn frame_request(request: DataRequest) -> Chunks {
     request.into_chunks(head)
 }
 
-fn framed(flag: u8, message: Chunks) -> Chunks {
+fn with_prefix(flag: u8, message: Chunks) -> Chunks {
     let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
     put_prefix(&mut prefix, flag, message.len());
     let mut frame = Chunks::from(prefix.freeze());
@@ -80,8 +80,8 @@ pub async fn send(
     Ok(())
 }
 
-/// Sends one of many messages of a stream. Each waits for the peer's window, so that a peer that reads none of them makes
-/// none pile up.
+/// Sends one of many messages of a stream. Each waits for the peer's window, so that messages do not pile up for a peer
+/// that does not read.
 ///
 /// # Errors
 /// The same as [`send`].

@@ -9,8 +9,8 @@ use tonic::{
 
 use crate::messages::MessageError;
 
-/// The longest text of a status that is sent, in encoded bytes. With the rest of the trailers it stays below the 8 KiB that gRPC's
-/// own clients take by default; a longer text would make the whole call fail there.
+/// The longest text of a status that is sent, in encoded bytes. With the rest of the trailers it stays below the 8 KiB that
+/// gRPC's own clients accept by default; with a longer text the whole call would fail there.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 
 const STATUS: &str = "grpc-status";
@@ -80,7 +80,8 @@ impl From<MessageError> for Status {
     }
 }
 
-/// When a client may try again for which there was no room, in seconds: most requests take less than one.
+/// The value of `retry-after` for a request that is refused because there is no room: most requests take less than a
+/// second.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Adds when the client may try again, under the name that HTTP has for it.

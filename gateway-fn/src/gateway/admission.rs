@@ -69,10 +69,10 @@ impl Admission {
     pub(super) async fn enter(self: &Arc<Self>) -> Place {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
-            // Before the look at the counter, so that no place is missed that becomes free in between.
+            // Registers before the counter is read, so that a place that becomes free in between is not missed.
             freed.as_mut().enable();
             if let Some(place) = self.try_enter() {
-                // A second place may have become free, for which no other request was woken.
+                // Another place may have become free for which no request was woken.
                 if self.in_flight.load(Ordering::Acquire) < self.limit {
                     self.freed.notify_one();
                 }

@@ -1,4 +1,4 @@
-//! Why the body of a request could not be read, in the words that all protocols use.
+//! What all protocols answer when the body of a request cannot be read.
 
 use std::{error::Error, io, iter};
 

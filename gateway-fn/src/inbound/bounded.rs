@@ -1,5 +1,5 @@
-//! Bounds what the methods of Jina's services hold while tonic serves them: over gRPC-Web, Connect and less usual content types.
-//! Requests count in the budget of bytes until they are answered, and answers until they are sent.
+//! Bounds the memory of Jina's methods where tonic serves them: over gRPC-Web and Connect, and over gRPC with an uncommon
+//! content type. Requests count in the budget of bytes until they are answered, and answers until they are sent.
 
 use std::{
     pin::Pin,
@@ -71,7 +71,7 @@ async fn apply(State(bounds): State<Bounds>, request: Request, next: Next) -> Re
     if let Some(failure) = account.take_failure()
         && response.headers().contains_key("grpc-status")
     {
-        // Fails only for metadata that is no header.
+        // Fails only if metadata is not a valid header.
         let _ = failure.add_header(response.headers_mut());
     }
     // The call holds its account until the response has ended.
@@ -135,7 +135,7 @@ struct RequestBody {
     data: BodyDataStream,
     account: Account,
     aborted: Aborted,
-    /// What must have room for a single request, until its body has begun.
+    /// The Gateway, which must have room for a single request; `None` once the body has begun, and for streams.
     unbegun: Option<Gateway>,
 }
 

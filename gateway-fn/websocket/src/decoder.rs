@@ -13,8 +13,8 @@ const MAX_HEAD_BYTES: usize = 14;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL_BYTES: u64 = 125;
 
-/// Room that is made for a message at once. A larger one doubles what it has received, so that a length in a head alone
-/// takes no memory.
+/// The memory that is reserved for a message at first. The buffer of a larger message grows with what has been received, so
+/// that an announced length alone takes no memory.
 const FIRST_BYTES: usize = 64 << 10;
 
 /// Reads frames. It holds memory only while a message is arriving.
@@ -28,7 +28,7 @@ pub struct Decoder {
     /// The message whose frames are arriving.
     message: Option<Partial>,
     control: BytesMut,
-    /// The bytes of the message that is arriving or came last.
+    /// The budget's account of the message that is arriving or came last.
     held: Option<Held>,
 }
 
@@ -47,7 +47,7 @@ struct Frame {
     opcode: Opcode,
     is_final: bool,
     remaining: u64,
-    /// The mask, turned so that its first byte belongs to the next byte of the payload.
+    /// The mask, rotated so that its first byte belongs to the next byte of the payload.
     mask: [u8; 4],
 }
 
@@ -56,9 +56,9 @@ struct Frame {
 struct Partial {
     is_text: bool,
     payload: BytesMut,
-    /// How much of a text has been found to be UTF-8.
+    /// The bytes of a text that have been checked to be UTF-8.
     checked: usize,
-    /// Whether there was no room for the message, so that its payload is skipped.
+    /// Whether the payload is skipped, because the budget had no room for the message.
     is_skipped: bool,
 }
 
@@ -77,7 +77,7 @@ impl Decoder {
         }
     }
 
-    /// Takes the bytes of messages from this budget.
+    /// Counts the bytes of messages in this budget.
     #[must_use]
     pub fn with_budget(self, budget: &Arc<Budget>) -> Self {
         Self {
@@ -86,8 +86,8 @@ impl Decoder {
         }
     }
 
-    /// Returns the bytes of the last message from the budget. They count until this is dropped, or else until the next message
-    /// begins.
+    /// Returns the budget's account of the last message, whose bytes count until it is dropped. If it is not taken, they
+    /// count until the next message begins.
     pub fn take_held(&mut self) -> Option<Held> {
         self.held.as_mut().map(Held::take)
     }
@@ -102,8 +102,8 @@ impl Decoder {
     /// input ends first.
     ///
     /// # Errors
-    /// When a frame violates the protocol, a text is not UTF-8 or a message exceeds the limit: nothing can be read then. Or when
-    /// there is no room for a message, which is skipped.
+    /// When a frame violates the protocol, a text is not UTF-8 or a message exceeds the limit: nothing can be read after
+    /// that. Also when the budget has no room for a message: the message is skipped, and the next ones can be read.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ReceiveError> {
         loop {
             if self.frame.is_none() {
@@ -121,7 +121,7 @@ impl Decoder {
         }
     }
 
-    /// Collects the head of a frame; returns whether it is whole.
+    /// Collects the head of a frame; returns whether it is complete.
     fn take_head(&mut self, input: &mut &[u8]) -> bool {
         loop {
             let wanted = self.wanted_head_bytes();
@@ -152,14 +152,14 @@ impl Decoder {
         2 + length + mask
     }
 
-    /// Checks a whole head, and what it says about the message.
+    /// Checks a complete head, and whether its frame fits the message before it.
     fn begin_frame(&mut self) -> Result<(), ReceiveError> {
         let frame = Frame::read(&self.head)?;
         match (frame.opcode, &mut self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
             (Opcode::Continuation, None) => {
                 return Err(ReceiveError::Protocol(
-                    "the continuation frame continues no message",
+                    "a continuation frame without a message before it",
                 ));
             }
             (Opcode::Text | Opcode::Binary, Some(_)) => {
@@ -192,7 +192,7 @@ impl Decoder {
         }
     }
 
-    /// Makes room for a part of the message that is arriving. Without, the message is skipped.
+    /// Takes room from the budget for a part of the message that is arriving. If there is none, the message is skipped.
     fn take_room(
         &mut self,
         take: impl FnOnce(&mut Held) -> Result<(), OverBudget>,
@@ -211,7 +211,7 @@ impl Decoder {
         })
     }
 
-    /// Takes the payload as far as it has arrived; returns whether the frame is whole.
+    /// Takes the payload as far as it has arrived; returns whether the frame is complete.
     fn take_payload(&mut self, input: &mut &[u8]) -> Result<bool, ReceiveError> {
         let Some(frame) = &mut self.frame else {
             return Ok(false);
@@ -268,7 +268,7 @@ impl Decoder {
 }
 
 impl Frame {
-    /// Reads a head that is whole.
+    /// Reads a complete head.
     fn read(head: &[u8; MAX_HEAD_BYTES]) -> Result<Self, ReceiveError> {
         let [first, second, rest @ ..] = head;
         if first & 0x70 != 0 {
@@ -292,7 +292,9 @@ impl Frame {
             return Err(ReceiveError::Protocol("the control frame is too long"));
         }
         if remaining >> 63 != 0 {
-            return Err(ReceiveError::Protocol("the frame's length is negative"));
+            return Err(ReceiveError::Protocol(
+                "the highest bit of the frame's length is set",
+            ));
         }
         let mut mask = [0; 4];
         rest.copy_to_slice(&mut mask);
@@ -337,7 +339,7 @@ impl Frame {
     }
 }
 
-/// Masks or unmasks: both are the same.
+/// Masks or unmasks: both are the same operation.
 fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -351,7 +353,7 @@ fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
 }
 
 impl Partial {
-    /// Checks the part of a text that is new. A letter may be split between frames, but not at the end.
+    /// Checks the part of a text that is new. A character may be split between pieces, but must be complete at the end.
     fn check_text(&mut self, is_whole: bool) -> Result<(), ReceiveError> {
         if !self.is_text {
             return Ok(());

@@ -10,7 +10,7 @@ pub enum Message {
     Text(Bytes),
     /// Bytes of any kind.
     Binary(Bytes),
-    /// A question whether the peer is there; the payload has at most 125 bytes.
+    /// A ping, which the peer must answer; the payload has at most 125 bytes.
     Ping(Bytes),
     /// The answer to a ping, with the same payload.
     Pong(Bytes),
@@ -27,7 +27,7 @@ pub struct Close {
     pub reason: String,
 }
 
-/// Why a frame cannot be read. Nothing can be read after it, except after a message for which there is no room.
+/// Why a frame cannot be read. Nothing can be read after it, except after `OverBudget`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiveError {
     /// The frame violates the protocol.
@@ -42,7 +42,7 @@ pub enum ReceiveError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// There is no room for the message beside all others. What is left of it is skipped.
+    /// The budget has no room for the message. The rest of it is skipped.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
 }
@@ -64,7 +64,9 @@ impl Close {
         let Some((code, reason)) = payload.split_first_chunk::<2>() else {
             return match payload {
                 [] => Ok(None),
-                _ => Err(ReceiveError::Protocol("the close frame has half a code")),
+                _ => Err(ReceiveError::Protocol(
+                    "the close frame has only one byte of a code",
+                )),
             };
         };
         let code = u16::from_be_bytes(*code);

@@ -1,4 +1,4 @@
-//! The frames of a socket that the client has not taken yet.
+//! The frames of a socket that have not been sent yet.
 
 use std::{
     collections::VecDeque,

@@ -16,8 +16,8 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BYTES].into_boxed_slice());
 }
 
-/// Reads once, and gives `read` what has arrived; nothing at the end of the stream. A reader that reads from another socket
-/// of this crate would find the buffer in use, and fails.
+/// Reads once, and calls `read` with the bytes, of which there are none at the end of the stream. Fails if this is called
+/// from within `read` of another socket, because the thread's buffer is in use.
 pub(crate) fn poll_read<I: AsyncRead + Unpin, T>(
     io: &mut I,
     cx: &mut Context<'_>,

@@ -26,7 +26,7 @@ use crate::{
 pub struct Socket<I> {
     io: I,
     decoder: Decoder,
-    /// What has arrived behind the last message.
+    /// The bytes that have arrived after the last message.
     ahead: Bytes,
     outbox: Outbox,
     /// Whether the connection may still hold back what was written.
@@ -41,11 +41,11 @@ pub enum Received {
     Message(Message),
     /// A ping, to which the answer is queued, or a pong.
     Alive,
-    /// A close frame. What remains is to answer it by [`Socket::close`].
+    /// A close frame. The caller must answer it with [`Socket::close`].
     Close(Option<Close>),
-    /// A message for which there is no room. It is skipped, and what comes behind it can be received.
+    /// A message for which the budget has no room. It is skipped, and later messages can be received.
     Refused(OverBudget),
-    /// A frame that cannot be read. What remains is to say so by [`Socket::close`].
+    /// A frame that cannot be read. The caller must report this to the client with [`Socket::close`].
     Invalid(ReceiveError),
 }
 
@@ -77,7 +77,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Takes the bytes of messages that arrive from this budget.
+    /// Counts the bytes of messages that arrive in this budget.
     #[must_use]
     pub fn with_budget(self, budget: &Arc<Budget>) -> Self {
         Self {
@@ -86,13 +86,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Returns the bytes of the last message from the budget. They count until this is dropped, or else until the next message
-    /// begins.
+    /// Returns the budget's account of the last message, whose bytes count until it is dropped. If it is not taken, they
+    /// count until the next message begins.
     pub fn take_held(&mut self) -> Option<Held> {
         self.decoder.take_held()
     }
 
-    /// Whether the client is within a message.
+    /// Whether the client has sent only a part of a message.
     #[must_use]
     pub const fn is_within_message(&self) -> bool {
         self.decoder.is_within_message()
@@ -126,8 +126,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         self.outbox.discard();
     }
 
-    /// Sends what is queued and returns what the client sends next. Nothing is read while more than `max_unsent_bytes` are
-    /// queued, or without `max_unsent_bytes`: the client is then held up. Dropping the future loses nothing.
+    /// Sends what is queued and returns what the client sends next. Reads nothing while more than `max_unsent_bytes` are
+    /// queued, or while that is `None`: the client must then wait. Dropping the future loses nothing.
     ///
     /// # Errors
     /// When the client has disconnected.

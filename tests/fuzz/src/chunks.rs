@@ -1,4 +1,4 @@
-//! Bytes in pieces behave as the same bytes in one piece, whatever is taken off them.
+//! Bytes in pieces behave like the same bytes in one piece, whatever is taken from them.
 
 use bytes::{Buf as _, Bytes};
 use flowgate_proto::Chunks;

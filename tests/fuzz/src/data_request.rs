@@ -1,5 +1,5 @@
-//! A `jina.DataRequestProto` in pieces is read as the whole, is passed on as it came, and stays within the limits when it is
-//! decoded.
+//! A `jina.DataRequestProto` in pieces is decoded like the whole, is encoded again without a change, and stays within the
+//! limits when its documents are decoded.
 
 use bytes::{Bytes, BytesMut};
 use flowgate_proto::{
@@ -80,7 +80,7 @@ fn check_documents(mut request: DataRequest) {
     check_json(&request);
 }
 
-/// What is written as JSON is JSON.
+/// Whatever is written as JSON can be parsed as JSON.
 fn check_json(request: &DataRequest) {
     if let Ok(written) = json::write_http(request) {
         json::parse(&written).expect("JSON");

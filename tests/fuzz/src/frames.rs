@@ -1,4 +1,4 @@
-//! A stream of gRPC frames gives the same messages in whatever pieces it comes, none of them larger than the limit.
+//! A stream of gRPC frames gives the same messages in whatever pieces it arrives, and none is larger than the limit.
 
 use bytes::Bytes;
 use flowgate_grpc::{Encoding, Frame, Frames, PREFIX_BYTES, TooLarge, decompress, frame};
@@ -69,7 +69,7 @@ fn read(pieces: impl IntoIterator<Item = Bytes>) -> (Vec<Frame>, End) {
     (all, end)
 }
 
-/// Whatever a peer calls compressed stays within the limit.
+/// A message that is marked as compressed stays within the limit when it is decompressed.
 fn check_compression(message: &Chunks) {
     for encoding in [Encoding::Gzip, Encoding::Deflate] {
         if let Ok(read) = decompress(encoding, message.clone(), LIMIT) {

@@ -1,5 +1,6 @@
-//! What must hold for whatever bytes a peer sends: a function for each kind of input, which panics where it does not hold.
-//! libFuzzer runs them for long (`libfuzzer/`), and the tests of this crate run them on the corpus and on inputs near it.
+//! Checks properties that must hold for any bytes that a peer sends: one function for each kind of input, which panics if a
+//! property is violated. libFuzzer runs the functions for long (`libfuzzer/`), and the tests of this crate run them on the
+//! corpus and on mutations of it.
 
 mod chunks;
 
@@ -15,10 +16,10 @@ mod trailers;
 
 mod websocket;
 
-/// A kind of input: its name, which is that of its corpus, and what must hold for it.
+/// A kind of input: its name, which is also that of its corpus, and the function that checks an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All kinds of inputs.
+/// Every kind of input.
 pub const TARGETS: &[Target] = &[
     ("chunks", chunks::check),
     ("data_request", data_request::check),
@@ -31,7 +32,7 @@ pub const TARGETS: &[Target] = &[
 /// Checks an input of this kind.
 ///
 /// # Panics
-/// When something does not hold for it, or there is no such kind.
+/// When the input violates a property, or the kind is unknown.
 pub fn check(target: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(name, _)| *name == target);
     let (_, check) = found.expect("a kind of input");

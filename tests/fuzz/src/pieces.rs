@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Takes the byte off the input that says how the rest is cut.
+/// Splits off the first byte of the input, which says how the rest is cut.
 pub(crate) fn seeded(input: &[u8]) -> (u8, &[u8]) {
     input
         .split_first()

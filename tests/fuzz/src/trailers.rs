@@ -1,12 +1,12 @@
-//! The status of a peer, whatever its trailers are, is passed on in trailers of a bounded size that mean the same.
+//! The status in any trailers of a peer is passed on with the same meaning, in trailers of a bounded size.
 
 use flowgate_grpc::{from_headers, to_trailers};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What gRPC's own clients take by default.
+/// The largest trailers that gRPC's own clients accept by default, in bytes.
 const MAX_BYTES: usize = 8 << 10;
 
-/// Lines of `name:value`; those that are no header are left out.
+/// Reads lines of `name:value`; lines that are not a valid header are skipped.
 pub(crate) fn check(input: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in input.split(|byte| *byte == b'\n').take(100) {

@@ -1,5 +1,5 @@
-//! WebSocket frames give the same messages in whatever pieces they come, none of them larger than the limit; and messages that
-//! are sent as a client does come out as they are.
+//! WebSocket frames give the same messages in whatever pieces they arrive, and none is larger than the limit. Messages that
+//! are encoded as a client does it are decoded unchanged.
 
 use flowgate_websocket::{Close, Decoder, Message, ReceiveError};
 

@@ -1,11 +1,11 @@
-//! Checks the corpus of each kind of input, and inputs near it that a seeded generator makes. The environment variable
-//! `FLOWGATE_FUZZ_RUNS` sets how many of those there are.
+//! Checks the corpus of each kind of input, and mutations of it by a seeded generator. The environment variable
+//! `FLOWGATE_FUZZ_RUNS` sets how many mutations are checked.
 
 use std::{env, fs, path::Path};
 
 use flowgate_fuzz::TARGETS;
 
-/// Inputs near the corpus of one kind: all kinds together take a few seconds without optimization.
+/// Mutations for each kind of input: all kinds together take a few seconds without optimization.
 const DEFAULT_RUNS: usize = 3000;
 
 /// The longest input that is made.

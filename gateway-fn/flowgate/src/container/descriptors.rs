@@ -7,8 +7,8 @@ use flowgate_config::{Address, Config};
 use flowgate_proto::with_causes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many connections over the limit are accepted, for a health check or to get 503: as many as a few load
-/// balancers and a burst of clients need, because each is open for a moment only.
+/// How many connections over the limit are accepted, for a health check or to get 503: enough for a few load balancers and
+/// a burst of clients, because each is open for a few seconds at most.
 pub(super) const CONNECTIONS_OVER_LIMIT: usize = 64;
 
 /// What the process opens beside the connections within the limit: those over it, listeners, the runtime's own descriptors,

@@ -25,10 +25,10 @@ use super::router::{PortRouter, RequestRules};
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one may still take when the Gateway stops: the client may have sent its request with it.
+/// How long a TLS handshake may still take when the Gateway stops: the client may have sent its request with it.
 const HANDSHAKE_TIMEOUT_AT_STOP: Duration = Duration::from_secs(2);
 
-/// How long a connection may stay open that is one too many: for a handshake and a request.
+/// How long a connection over the limit may stay open, for a handshake and one request.
 const OVER_LIMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One port of the Gateway.
@@ -70,7 +70,7 @@ impl Listener {
 }
 
 impl Acceptor {
-    /// Serves a connection; only for a moment if it is one too many.
+    /// Serves a connection. One over the limit ends after its first request, or after `OVER_LIMIT_TIMEOUT`.
     async fn serve(self, connection: Connection, stopping: CancellationToken) {
         let peer = connection.peer();
         let rules = RequestRules {

@@ -27,7 +27,7 @@ use tower::ServiceExt as _;
 pub(super) struct RequestRules {
     /// The least that a client must send of a body.
     pub(super) min_rate: MinRate,
-    /// Set on a connection that is one too many, and cancelled with its first response.
+    /// Set on a connection over the limit, and cancelled with its first response.
     pub(super) over_limit: Option<CancellationToken>,
     /// The requests of gRPC's data methods that are in flight.
     pub(super) load: ConnectionLoad,
@@ -72,7 +72,7 @@ impl PortRouter {
         }
     }
 
-    /// Answers a request over HTTP/2: a data method of gRPC on the short way, anything else by its routes.
+    /// Answers a request over HTTP/2: a data method of gRPC directly, anything else by its routes.
     pub(super) async fn exchange(self: Arc<Self>, rules: RequestRules, exchange: Exchange) {
         if let Some(methods) = &self.data_methods
             && let Some(method) = DataMethod::of(&exchange.request)
@@ -103,12 +103,13 @@ impl PortRouter {
         response
     }
 
-    /// Answers a request on a connection that is one too many: the only one, and only if it is a health check.
+    /// Answers the first and only request of a connection over the limit: a health check by its route, anything else with
+    /// an error.
     async fn handle_over_limit(&self, request: Request<Body>) -> Response {
         let is_http1 = request.version() <= Version::HTTP_11;
         let mut response = match is_health_check(&request) {
             true => self.handle(request).await,
-            false => one_too_many(ClientProtocol::of(&request)),
+            false => over_limit_error(ClientProtocol::of(&request)),
         };
         if is_http1 {
             let close = HeaderValue::from_static("close");
@@ -157,8 +158,8 @@ fn is_stream(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Returns the error of a request on a connection that is one too many.
-fn one_too_many(protocol: ClientProtocol) -> Response {
+/// Returns the error for a request on a connection over the limit.
+fn over_limit_error(protocol: ClientProtocol) -> Response {
     let detail = "this Gateway has as many connections as `limits.max_connections` allows";
     let body = match protocol {
         ClientProtocol::Grpc | ClientProtocol::GrpcWeb => {

@@ -23,8 +23,8 @@ use tokio_rustls::TlsConnector;
 /// network needs, and short enough that attempts at other replicas still help the client.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may be silent before the kernel probes it, and how long sent bytes may stay unacknowledged. A peer
-/// that is gone without a close is noticed so, without a ping of HTTP/2, of which gRPC servers take few.
+/// How long a connection may be silent before the kernel probes it, and how long sent bytes may stay unacknowledged. This
+/// detects a peer that has disappeared without a close. It needs no HTTP/2 pings, of which gRPC servers accept few.
 const KEEP_ALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
@@ -74,7 +74,7 @@ pub enum ConnectError {
     #[error("the peer closed the connection at once")]
     Closed,
     /// The peer took too long.
-    #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
+    #[error("the peer did not accept the connection in time")]
     TimedOut,
 }
 
@@ -138,7 +138,7 @@ impl Address {
         ))
     }
 
-    /// Connects to one of the addresses to which the name resolves: each connection begins with another one.
+    /// Connects to one of the addresses to which the name resolves. Each connection tries them in another order.
     async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
         let host = self.authority.host().trim_matches(['[', ']']);
         let resolve_error = |source: io::Error| ConnectError::Resolve {

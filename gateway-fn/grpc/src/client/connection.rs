@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::connect::{Address, ConnectError, Stream};
 
-/// The largest headers and trailers that are taken, in bytes. gRPC servers send at most 16 KiB by default.
+/// The largest headers and trailers that are accepted, in bytes. gRPC servers send at most 16 KiB by default.
 pub(super) const MAX_HEADER_BYTES: u32 = 64 << 10;
 
 /// Flow control windows, so that large documents do not wait for a round trip each.
@@ -57,8 +57,8 @@ impl PingPace {
     }
 }
 
-/// Opens a connection and starts its task. The peer has then answered a ping: before that, a peer that speaks another
-/// protocol looks like one that has taken a call.
+/// Opens a connection, starts its task and waits until the peer has answered a ping: until then, a peer that speaks another
+/// protocol looks like one that has accepted a call.
 pub(super) async fn open(
     address: &Address,
     pace: PingPace,
@@ -96,7 +96,7 @@ pub(super) async fn open(
     }
 }
 
-/// Reads and writes the connection until it ends, and pings it at the start and now and then.
+/// Reads and writes the connection until it ends, and pings it at the start and then at the interval of `pace`.
 async fn drive(
     mut connection: Connection<Buffered<Box<dyn Stream>>, Bytes>,
     answered: oneshot::Sender<()>,
@@ -115,7 +115,7 @@ async fn drive(
     result
 }
 
-/// Pings until an answer does not come in time. Reports the first answer.
+/// Pings until a ping is not answered in time. Reports the first answer.
 async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &PingPace) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;

@@ -54,9 +54,9 @@ enum Slot {
     },
 }
 
-/// A connection that was not used for this long is replaced. What is between the two ends may have forgotten it (balancers
-/// do after some minutes), or the process was frozen as a Lambda function: a call on it would break, and could not be
-/// repeated. By the time of day, because no other clock runs while a function is frozen.
+/// A connection that was not used for this long is replaced. A load balancer on the way may have dropped it (some do after
+/// a few minutes), or the process was frozen as a Lambda function: a call on it would break, and could not be repeated.
+/// Measured by the time of day, because no other clock runs while a function is frozen.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 impl Pool {
@@ -78,7 +78,7 @@ impl Pool {
         parts.scheme = Some(self.address.scheme());
         parts.authority = Some(self.address.authority().clone());
         parts.path_and_query = Some(path);
-        // Cannot fail: all three parts are there. The path alone is not what h2 sends, but it is valid.
+        // Cannot fail, because all three parts are present.
         Uri::from_parts(parts).unwrap_or_default()
     }
 
@@ -97,7 +97,7 @@ impl Pool {
         result
     }
 
-    /// Returns the open connection, or else the result of opening one, which has begun.
+    /// Returns the open connection. If there is none, starts to open one, and returns its future result as the error.
     fn open(&self, slot: &Mutex<Slot>) -> Result<SendRequest<Bytes>, Opening> {
         let mut slot = lock(slot);
         match &mut *slot {

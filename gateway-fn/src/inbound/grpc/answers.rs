@@ -67,8 +67,8 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    /// Answers `requests` until they end or `stopping` is cancelled. `begin` begins to process a request, and `may_begin` says
-    /// whether one may begin beside so many others.
+    /// Answers `requests` until they end or `stopping` is cancelled. `begin` starts to process a request. `may_begin` gets
+    /// the number of requests in flight, and returns whether another one may start.
     pub(super) fn new<R, M, B, W>(
         requests: R,
         order: Order,
@@ -98,13 +98,13 @@ impl Answers {
         }))
     }
 
-    /// Returns the next answer; `None` after the last one, if no error was it.
+    /// Returns the next answer; `None` after the last one or an error.
     pub(super) async fn next(&mut self) -> Option<Result<Counted, Status>> {
         poll_fn(|context| self.0.poll_next(context)).await
     }
 
-    /// Waits for `waiting`, for example until the client has taken an answer, and drives the requests in flight meanwhile:
-    /// they hold places that others need. No further request begins.
+    /// Waits for `waiting`, for example until the client has taken an answer. Meanwhile drives the requests in flight,
+    /// because they hold places that others need, but starts no further ones.
     pub(super) async fn drive_until<F: Future>(&mut self, waiting: F) -> F::Output {
         let mut waiting = pin!(waiting);
         poll_fn(|context| {
@@ -121,7 +121,7 @@ impl Answers {
 trait Drive {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Counted, Status>>>;
 
-    /// Drives the requests in flight as far as they go now.
+    /// Drives the requests in flight until all of them wait or have finished.
     fn poll_running(&mut self, context: &mut Context<'_>);
 }
 
@@ -132,9 +132,9 @@ struct Call<R, M, B, W: Future> {
     may_begin: M,
     begin: B,
     running: Running<W>,
-    /// Outcomes that came while no answer could be taken.
+    /// Outcomes of requests that finished while the client took an answer.
     finished: VecDeque<Outcome>,
-    /// The status that ends the stream behind the last answer.
+    /// The status that ends the stream after the last answer.
     status: Option<Status>,
 }
 
@@ -185,7 +185,8 @@ where
     B: Fn(Result<Counted, Status>) -> W,
     W: Future<Output = Outcome>,
 {
-    /// Begins requests, as many as have come and may begin. Answers that were not taken yet count as requests in flight.
+    /// Starts as many requests as have arrived and may start. Answers that the client has not taken yet count as requests
+    /// in flight.
     fn begin_requests(&mut self, context: &mut Context<'_>) {
         while self.input == Input::Open
             && (self.may_begin)(self.running.len() + self.finished.len())

@@ -70,7 +70,7 @@ impl StreamingService {
     }
 }
 
-/// Processes a request, which has its place and counts for its connection from now on.
+/// Starts to process a request. It takes a place and counts for its connection before the future is polled.
 fn process(
     gateway: &Gateway,
     request: Counted,

@@ -1,5 +1,5 @@
-//! Serves the gRPC methods that carry data directly on their HTTP/2 connection: the message that comes is the message that
-//! goes on.
+//! Serves the gRPC methods that carry data directly on their HTTP/2 connection, and passes messages on in the pieces in
+//! which they arrive.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -81,7 +81,8 @@ impl DataMethods {
         }
     }
 
-    /// Answers a request on the connection with this load. A client that leaves cancels it.
+    /// Answers a request on the connection with this load. The request is cancelled when the client disconnects or resets
+    /// the stream.
     pub async fn serve(&self, method: DataMethod, load: &ConnectionLoad, exchange: Exchange) {
         let Exchange {
             request,
@@ -198,7 +199,7 @@ impl Reply {
     }
 }
 
-/// Sends the head of an answer that is not an error from the start.
+/// Sends the head of an answer that does not begin with an error.
 fn begin(mut respond: SendResponse<Body>) -> Option<SendStream<Body>> {
     respond
         .send_response(response(HeaderMap::new()), false)
@@ -206,7 +207,7 @@ fn begin(mut respond: SendResponse<Body>) -> Option<SendStream<Body>> {
 }
 
 fn end(stream: &mut SendStream<Body>, status: &Status) {
-    // Fails only if the client has left.
+    // Fails only if the client has disconnected.
     let _ = stream.send_trailers(to_trailers(status));
 }
 
@@ -223,7 +224,7 @@ fn response(headers: HeaderMap) -> Response<()> {
     response
 }
 
-/// Sends the answers of a stream until they end, the client leaves, or one is an error, which ends the stream.
+/// Sends the answers of a stream until they end, the client disconnects, or one is an error.
 async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers) {
     let mut _held = None;
     loop {

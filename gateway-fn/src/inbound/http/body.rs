@@ -44,12 +44,12 @@ pub(super) async fn read(
     }
 }
 
-/// Room that is made for a body of several pieces at once. A larger one doubles what it has received, so that a length in the
-/// head alone takes no memory.
+/// The memory that is reserved at first for a body of several pieces. The buffer of a larger one grows with what has been
+/// received, so that a length in the head alone takes no memory.
 const FIRST_BYTES: usize = 64 << 10;
 
-/// Receives the body in one piece. A body that comes in one is not copied; the pieces of any other are not kept, because the
-/// smallest one keeps the buffer in which it came.
+/// Receives the body and returns it in one piece. A body that arrives in one piece is not copied. Several pieces are
+/// copied, because even a small one would keep the whole buffer in which it arrived.
 async fn receive(
     mut body: Body,
     announced: usize,

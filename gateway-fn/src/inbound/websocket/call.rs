@@ -21,7 +21,7 @@ pub(super) struct Counted {
     pub(super) held: Option<Held>,
 }
 
-/// What a message leads to.
+/// The result of a message.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The answer to its request.
@@ -37,7 +37,7 @@ pub(super) enum Outcome {
 /// A message that is being handled.
 pub(super) type Call = BoxFuture<'static, Outcome>;
 
-/// Whether a message needs more than a moment.
+/// How far a message has been handled.
 pub(super) enum Begun {
     /// It has been handled.
     Done(Outcome),

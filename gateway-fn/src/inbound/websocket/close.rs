@@ -54,7 +54,7 @@ impl Close {
         Self::new(1011, reason)
     }
 
-    /// There is no room for a message now.
+    /// The budget of bytes has no room for a message.
     pub(super) fn overloaded(reason: &str) -> Self {
         Self::new(1013, reason)
     }

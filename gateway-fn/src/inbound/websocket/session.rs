@@ -24,8 +24,8 @@ use crate::gateway::Gateway;
 /// How long a client may take to answer a close frame, or to close after its own, before the connection is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client is read on after or within a message that is not read, so that the close frame arrives. As
-/// long as an HTTP/1 connection lingers.
+/// How long the session reads on and discards when it closes after an invalid frame or within a message, so that the close
+/// frame arrives. As long as an HTTP/1 connection lingers.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The interval between pings. A client that sends nothing for two intervals, not even a pong, has disconnected.
@@ -59,7 +59,7 @@ enum Ending {
     Close(Close),
 }
 
-/// Since when a client has been silent, and when to ask whether it is still there.
+/// Tracks how long a client has been silent, and when to ping it.
 struct Liveness {
     last_activity: Instant,
     pings: Interval,
@@ -211,7 +211,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         }
     }
 
-    /// Starts the messages that wait, as far as the limits allow it.
+    /// Starts as many of the waiting messages as the limits allow.
     fn start_waiting(&mut self, work: &mut Work) -> Result<(), Ending> {
         loop {
             let (share, unread_bytes) = (self.gateway.fair_share(), self.socket.unsent_bytes());
@@ -280,7 +280,8 @@ fn receive(
             work.enqueue(Counted { message, held });
             Ok(())
         }
-        // An error for this message alone would not name it, because it has not been read. The others are answered.
+        // An error message could not say which request failed, because this one has not been read: the session ends once
+        // the others are answered.
         Ok(Received::Refused(error)) => {
             work.end_input(Close::overloaded(&error.to_string()));
             Ok(())

@@ -9,8 +9,8 @@ use super::{
     close::Close,
 };
 
-/// Bytes of messages that may wait for their turn. Reading on behind them finds the pings of a client that sends more
-/// requests than it may have in flight.
+/// The bytes of messages that may wait until they may start. They are read ahead so that pings after them are answered,
+/// although the client sends more requests than it may have in flight.
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
 /// What a message costs beside its payload.
@@ -37,7 +37,8 @@ pub(super) struct Work {
     waiting_bytes: usize,
     /// How to close once every request is answered; set when the input has ended.
     pub(super) pending_close: Option<Close>,
-    /// About the size of the next answer: at least the last one's, and a little less than the largest one of late.
+    /// The expected size of the next answer: at least the size of the last one, and a little less than that of the largest
+    /// recent one.
     answer_bytes: usize,
 }
 
@@ -52,7 +53,7 @@ impl Work {
         }
     }
 
-    /// Takes a call and no further input.
+    /// Starts with a single call, and accepts no messages.
     pub(super) fn only(call: Call) -> Self {
         let mut work = Self::new();
         work.calls.push(call);
@@ -108,7 +109,7 @@ impl Work {
         Some(next)
     }
 
-    /// Notes the size of an answer. A large one counts for the next ones, but less each time.
+    /// Notes the size of an answer. A large one raises the expected size of the next answers, but less each time.
     pub(super) fn note_answer(&mut self, bytes: usize) {
         self.answer_bytes = bytes.max(self.answer_bytes - self.answer_bytes / 8);
     }
@@ -120,7 +121,7 @@ impl Work {
         }
     }
 
-    /// Ends the input, and drops what came behind its end.
+    /// Ends the input, and drops messages that came after its end.
     pub(super) fn end_input_here(&mut self, close: Close) {
         self.waiting.clear();
         self.waiting_bytes = 0;

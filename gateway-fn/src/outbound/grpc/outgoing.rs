@@ -36,11 +36,14 @@ impl Outgoing {
             (Ok([request]), None) => (frame_request(request), None),
             (Ok([request]), Some(encoding)) => {
                 let plain = request.into_chunks(BytesMut::new());
-                (compressed(plain.clone(), encoding).await, Some(plain))
+                (compress_message(plain.clone(), encoding).await, Some(plain))
             }
             (Err(requests), encoding) => {
                 let list = DataRequestListProto { requests }.encode_to_vec();
-                (framed(Bytes::from(list).into(), encoding).await, None)
+                (
+                    frame_message(Bytes::from(list).into(), encoding).await,
+                    None,
+                )
             }
         };
         Self {
@@ -81,22 +84,22 @@ impl Outgoing {
         encode_key(REQUESTS, WireType::LengthDelimited, &mut head);
         encode_varint(request.len() as u64, &mut head);
         let list = std::iter::once(head.freeze()).chain(request).collect();
-        framed(list, self.encoding).await
+        frame_message(list, self.encoding).await
     }
 }
 
 /// The number of the field `requests` in `DataRequestListProto`.
 const REQUESTS: u32 = 1;
 
-async fn framed(message: Chunks, encoding: Option<Encoding>) -> Chunks {
+async fn frame_message(message: Chunks, encoding: Option<Encoding>) -> Chunks {
     match encoding {
         None => frame(message, None),
-        Some(encoding) => compressed(message, encoding).await,
+        Some(encoding) => compress_message(message, encoding).await,
     }
 }
 
 /// Compresses a message and puts it into its gRPC frame, a large one on a thread where it holds up nothing else.
-async fn compressed(message: Chunks, encoding: Encoding) -> Chunks {
+async fn compress_message(message: Chunks, encoding: Encoding) -> Chunks {
     let cost = message.len().saturating_mul(COMPRESSION_COST);
     let compressing = blocking::run(cost, move || frame(message, Some(encoding)));
     compressing.await.unwrap_or_default()

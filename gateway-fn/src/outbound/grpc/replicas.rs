@@ -1,5 +1,5 @@
-//! Chooses the replica of a call: the one with the fewest calls in flight, in turn between equals. Replicas that cannot be
-//! reached or that answer nothing are left out until a probe succeeds.
+//! Chooses the replica of a call: the one with the fewest calls in flight, in turn between equals. Replicas that are
+//! unreachable or answer no calls are left out until a probe succeeds.
 
 use std::{
     sync::{
@@ -87,11 +87,11 @@ impl Rotation {
 }
 
 /// How long a replica is left out before it is probed, and between probes: long enough that a dead one is not tried again
-/// and again, short enough that a restarted one is back at once.
+/// and again, short enough that a restarted one is soon used again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A replica with calls in flight that answers none of them for this long, while others answer, is left out. A shorter
-/// silence needs no rule, because a replica that does not answer soon has the most calls in flight.
+/// A replica with calls in flight that answers none of them for this long, while others answer, is left out. No rule is
+/// needed before that, because a replica that does not answer soon has the most calls in flight and gets no more.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// One replica of a deployment.
@@ -132,7 +132,7 @@ impl Replica {
             if self.is_silent(now, answered_by_any) {
                 tracing::warn!(
                     address = self.authority,
-                    "replica answers nothing: left out"
+                    "replica left out: it answers no calls"
                 );
                 self.leave_out();
                 return false;
@@ -168,7 +168,7 @@ impl Replica {
         }
     }
 
-    /// Leaves the replica out, because it could not be reached or answers nothing.
+    /// Leaves the replica out, because it is unreachable or answers no calls.
     pub(super) fn leave_out(&self) {
         let next = self.now().saturating_add(millis(PROBE_INTERVAL));
         self.probe_at.store(next, Ordering::Relaxed);

@@ -138,7 +138,7 @@ async fn stamp(source: Arc<Source>) -> Stamp {
         .unwrap_or_default()
 }
 
-/// What tells one version of the files from another. A file that is missing has no version.
+/// Identifies a version of the files. A file that is missing has no version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Option<Version>>);
 
