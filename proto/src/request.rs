@@ -20,6 +20,18 @@ const PARAMETERS: u32 = 2;
 const ROUTES: u32 = 3;
 const DATA: u32 = 4;
 
+/// The largest header, in bytes on the wire. An exception in its status takes 12 times as many in memory, and its text is
+/// rarely more than a few KiB.
+const MAX_HEADER_BYTES: usize = 1 << 20;
+
+/// Up to this many routes are decoded, and these bytes of long ones: an empty route takes 2 bytes on the wire and 200 in memory.
+/// Further routes stay encoded. A Flow has a route for each Executor.
+const MAX_ROUTES: usize = 1000;
+const MAX_LONG_ROUTES_BYTES: usize = 1 << 20;
+
+/// A longer route is a long one. Only a route with an exception is.
+const MIN_LONG_ROUTE_BYTES: usize = 2 << 10;
+
 /// A data request or its response; both are the same message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataRequest {
@@ -71,8 +83,8 @@ impl Message for DataRequest {
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
         match tag {
-            HEADER => encoding::message::merge(wire_type, &mut self.header, buf, ctx),
-            ROUTES => encoding::message::merge_repeated(wire_type, &mut self.routes, buf, ctx),
+            HEADER => self.merge_header(wire_type, buf, ctx),
+            ROUTES => self.merge_route(wire_type, buf, ctx),
             PARAMETERS => {
                 let before = mem::take(&mut self.parameters).into_wire();
                 let wire = merge_encoded(wire_type, before, buf, ctx)?;
@@ -130,6 +142,52 @@ impl DataRequest {
             encoding::bytes::encode(PARAMETERS, parameters, buf);
         }
         encoding::message::encode_repeated(ROUTES, &self.routes, buf);
+    }
+
+    /// Merges a header. Of the fields that grow when it occurs again there is only the status, which may not.
+    fn merge_header(
+        &mut self,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let mut wire = Bytes::new();
+        encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+        if wire.len() > MAX_HEADER_BYTES {
+            let size = wire.len();
+            return Err(invalid(format!(
+                "the header has {size} bytes, more than the limit of {MAX_HEADER_BYTES} bytes"
+            )));
+        }
+        if self.header.status.is_some() {
+            return Err(invalid("the header has more than one status".to_owned()));
+        }
+        self.header.merge(wire)
+    }
+
+    /// Adds a route. One too many stays encoded.
+    fn merge_route(
+        &mut self,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let mut wire = Bytes::new();
+        encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+        if self.has_room_for_route(wire.len()) {
+            self.routes.push(RouteProto::decode(wire)?);
+        } else {
+            encoding::bytes::encode(ROUTES, &wire, &mut self.unknown_fields);
+        }
+        Ok(())
+    }
+
+    fn has_room_for_route(&self, bytes: usize) -> bool {
+        if self.routes.len() >= MAX_ROUTES {
+            return false;
+        }
+        let lengths = || self.routes.iter().map(Message::encoded_len);
+        bytes < MIN_LONG_ROUTE_BYTES || lengths().sum::<usize>() + bytes <= MAX_LONG_ROUTES_BYTES
     }
 
     fn append_unknown_field(
@@ -191,6 +249,14 @@ fn merge_encoded(
         .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     joined.extend_from_slice(&wire);
     Ok(joined.freeze())
+}
+
+#[expect(
+    deprecated,
+    reason = "prost has no other way for a message that is decoded by hand"
+)]
+fn invalid(text: String) -> DecodeError {
+    DecodeError::new(text)
 }
 
 impl prost::Name for DataRequest {
@@ -294,6 +360,54 @@ mod tests {
         ];
         let read = DataRequest::decode(&wire[..]).expect("valid protobuf");
         assert!(read.encode_to_vec().ends_with(&wire));
+    }
+
+    /// The routes of a hostile client: decoded, they would take a hundred times their size.
+    #[test]
+    fn routes_beyond_the_limit_stay_encoded() {
+        let short = RouteProto {
+            executor: "e".to_owned(),
+            ..Default::default()
+        };
+        let long = RouteProto {
+            executor: "x".repeat(300 << 10),
+            ..Default::default()
+        };
+        for (route, kept) in [(short, MAX_ROUTES), (long, 3)] {
+            let request = DataRequest {
+                routes: vec![route; MAX_ROUTES + 10],
+                ..Default::default()
+            };
+            let wire = request.encode_to_vec();
+            let read = DataRequest::decode(&wire[..]).expect("valid protobuf");
+            assert_eq!(read.routes.len(), kept);
+            assert_eq!(read.encode_to_vec(), wire, "none is lost");
+        }
+    }
+
+    #[test]
+    fn a_header_beyond_the_limit_is_refused() {
+        let with = |args: usize| DataRequest {
+            header: HeaderProto {
+                status: Some(crate::jina::StatusProto {
+                    exception: Some(crate::jina::status_proto::ExceptionProto {
+                        args: vec![String::new(); args],
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let wire = with(1000).encode_to_vec();
+        assert_eq!(DataRequest::decode(&wire[..]).expect("valid"), with(1000));
+        let twice = [&wire[..], &wire].concat();
+        let error = DataRequest::decode(&twice[..]).expect_err("twice");
+        assert!(error.to_string().contains("more than one status"));
+        let large = with(MAX_HEADER_BYTES).encode_to_vec();
+        let error = DataRequest::decode(&large[..]).expect_err("too large");
+        assert!(error.to_string().contains("more than the limit"), "{error}");
     }
 
     #[test]

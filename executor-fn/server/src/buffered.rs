@@ -38,6 +38,8 @@ struct State<S> {
     stream: S,
     received: Buffer,
     to_send: Buffer,
+    /// Whether the stream has taken bytes that it may still hold, as TLS does.
+    needs_flush: bool,
     /// A failure of a flush, which the next read or write reports.
     failed: Option<io::Error>,
 }
@@ -49,6 +51,7 @@ impl<S> Buffered<S> {
             stream,
             received: Buffer::default(),
             to_send: Buffer::default(),
+            needs_flush: false,
             failed: None,
         })))
     }
@@ -81,6 +84,7 @@ where
         if let Poll::Ready(Err(error)) = state.poll_flush(context) {
             state.failed = Some(error);
             state.to_send = Buffer::default();
+            state.needs_flush = false;
             // The future gets the error from its next read.
             context.waker().wake_by_ref();
         }
@@ -126,6 +130,7 @@ impl<S: AsyncWrite + Unpin> State<S> {
         let len: usize = slices.iter().map(|slice| slice.len()).sum();
         if len >= MIN_UNCOPIED_BYTES || self.to_send.is_full() {
             ready!(self.to_send.poll_drain(&mut self.stream, context))?;
+            self.needs_flush = true;
             if len >= MIN_UNCOPIED_BYTES {
                 return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
             }
@@ -134,11 +139,15 @@ impl<S: AsyncWrite + Unpin> State<S> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.to_send.is_empty() {
-            return Poll::Ready(Ok(()));
+        if !self.to_send.is_empty() {
+            self.needs_flush = true;
+            ready!(self.to_send.poll_drain(&mut self.stream, context))?;
         }
-        ready!(self.to_send.poll_drain(&mut self.stream, context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -12,6 +12,9 @@ struct Counting {
     text: Vec<u8>,
     written: Vec<u8>,
     is_broken: bool,
+    /// The number of flushes that are not complete at once.
+    slow_flushes: usize,
+    is_flushed: bool,
 }
 
 impl AsyncRead for Counting {
@@ -38,11 +41,18 @@ impl AsyncWrite for Counting {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         self.writes += 1;
+        self.is_flushed = false;
         self.written.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(left) = self.slow_flushes.checked_sub(1) {
+            self.slow_flushes = left;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.is_flushed = true;
         Poll::Ready(Ok(()))
     }
 
@@ -147,4 +157,25 @@ async fn a_failed_flush_fails_the_next_read() {
     });
     let error = failed.await.expect_err("the stream is broken");
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// As over TLS, whose stream holds what the socket does not take.
+#[tokio::test]
+async fn a_flush_that_takes_several_polls_is_finished() {
+    for size in [5, MIN_UNCOPIED_BYTES] {
+        let mut stream = Buffered::new(Counting {
+            slow_flushes: 3,
+            ..Counting::default()
+        });
+        let (flusher, look) = (stream.flusher(), stream.flusher());
+        let work = async {
+            stream.write_all(&vec![0; size]).await.expect("room");
+            while !lock(&look.0).stream.is_flushed {
+                tokio::task::yield_now().await;
+            }
+        };
+        let flushed =
+            tokio::time::timeout(std::time::Duration::from_secs(5), flushing(flusher, work));
+        flushed.await.expect("all polls of the flush");
+    }
 }
