@@ -67,6 +67,7 @@ pub mod info;
 pub mod introspect;
 pub mod log;
 mod reply;
+pub mod report;
 mod request;
 pub mod tensor;
 pub mod variables;

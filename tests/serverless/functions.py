@@ -123,8 +123,8 @@ def one_at_a_time(endpoint: str):
 class Watched:
     """Functions behind `cargo lambda watch --only-lambda-apis`."""
 
-    def __init__(self, port: int):
-        self.endpoint = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, programs: dict):
+        self.endpoint, self.programs = f"http://127.0.0.1:{port}", programs
 
     def invoke(self, name: str, event):
         return HttpResponse(f"{self.endpoint}/2015-03-31/functions/{name}/invocations", event)
@@ -142,6 +142,7 @@ def watched(directory: Path, functions: dict):
     with ExitStack() as stack:
         watch = stack.enter_context(running(words, directory / "watch.log", cwd=project(directory, functions)))
         watch.wait_for_port(port)
+        programs = {}
         for name, (program, variables) in functions.items():
             everything = {
                 **lambda_variables(name),
@@ -149,8 +150,9 @@ def watched(directory: Path, functions: dict):
                 "AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{port}",
                 **variables,
             }
-            stack.enter_context(running([program], directory / f"{name}.log", **everything))
-        yield Watched(port)
+            started = running([program], directory / f"{name}.log", **everything)
+            programs[name] = stack.enter_context(started)
+        yield Watched(port, programs)
 
 
 def project(directory: Path, names) -> Path:

@@ -53,4 +53,5 @@ def test_a_function_is_created_and_updated(control_plane, name):
     configuration = function["Configuration"]
     assert configuration["Runtime"] == "provided.al2023"
     assert configuration["MemorySize"] == 512
-    assert configuration["TracingConfig"]["Mode"] == "Active"
+    # A new role may not write traces: Lambda would refuse the function.
+    assert configuration["TracingConfig"]["Mode"] == "PassThrough"

@@ -2,15 +2,19 @@
 invoke it directly, and through Flowgate's Gateway, which uses the AWS SDK.
 """
 
+import json
 import os
+import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from executor_function import emulated, python_executor
-from functions import BOOTSTRAPS, HELLO, HttpResponse, executors, one_at_a_time, texts
+import functions
+from executor_function import PROGRAM, emulated, python_executor
+from functions import BOOTSTRAPS, HELLO, ROOT, HttpResponse, executors, one_at_a_time, texts
 from processes import free_port, running
 
 FLOW = """
@@ -128,3 +132,35 @@ def test_a_slow_start_is_reported(tmp_path):
         late = call(function)
         assert late["errorType"] == "Flowgate.Unavailable"
         assert "is being started" in late["errorMessage"]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A virtual environment in which the commands of infra/python-executor/Dockerfile have run: its `bin`, and its CMD."""
+    venv = tmp_path_factory.mktemp("image") / "venv"
+    subprocess.run([Path(os.environ["JINA"]) / "bin/python", "-m", "venv", venv], check=True)
+    source = ROOT / "infra/python-executor"
+    dockerfile = (source / "Dockerfile").read_text().replace("\\\n", "")
+    stage = dockerfile.split("FROM ${BASE_IMAGE}")[1]
+    variables = {**os.environ, "PATH": f"{venv}/bin:/usr/bin:/bin"}
+    for command in re.findall(r"^RUN (.*)$", stage, re.MULTILINE):
+        command = command.replace("/tmp/requirements.txt", str(source / "requirements.txt"))
+        result = subprocess.run(["bash", "-ec", command], env=variables, capture_output=True, text=True, timeout=600)
+        assert result.returncode == 0, result.stdout + result.stderr
+    (words,) = re.findall(r"^CMD (\[.*\])$", stage, re.MULTILINE)
+    return venv / "bin", json.loads(words)
+
+
+def test_the_image_installs_what_its_executor_needs(image, tmp_path):
+    programs, command = image
+    words = [PROGRAM, "--", programs / command[0], *command[1:]]
+    started = {"FLOWGATE_COMMAND_START": "later", "JINA_OPTOUT_TELEMETRY": 1, "AWS_LAMBDA_FUNCTION_TIMEOUT": 60}
+    directory = ROOT / "infra/python-executor/executor"
+    with functions.emulated(words, tmp_path, name="executor-fn", cwd=directory, **started) as function:
+        assert call(function)["data"][0]["text"] == "HELLO"
+
+
+def test_every_package_of_the_image_has_one_version():
+    lines = (ROOT / "infra/python-executor/requirements.txt").read_text().splitlines()
+    packages = [line for line in lines if not line.startswith("#")]
+    assert packages and all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in packages)

@@ -58,3 +58,10 @@ def test_a_missing_function_is_reported_by_name(functions):
 def test_an_executor_is_invoked_by_hand(functions):
     response = functions.invoke("first", HELLO).json()
     assert texts(response)[0] == "hello" and len(response["data"]) == 2
+
+
+def test_each_invocation_has_a_line_in_place_of_metrics(functions):
+    functions.request("chain", "/post", HELLO)
+    for name in ("chain", "first", "second"):
+        functions.programs[name].wait_for_log("REPORT RequestId: ", 10)
+        assert "CloudWatchMetrics" not in functions.programs[name].log()

@@ -62,13 +62,19 @@ pub(super) async fn answer_invocations(
     in_flight: &InFlight,
 ) -> Result<Shutdown, ServeError> {
     let server = InvokeServer::new(handler, settings.limits);
+    let report = settings.report;
     let service = service_fn(move |event: LambdaEvent<serde::de::IgnoredAny>| {
         let span = tracing::info_span!(
             "invocation",
             aws_request_id = event.context.request_id,
             xray_trace_id = event.context.xray_trace_id,
         );
-        answer(server.clone(), event.context).instrument(span)
+        let server = server.clone();
+        async move {
+            let _report = report.map(|report| report.begin(&event.context.request_id));
+            answer(server, event.context).await
+        }
+        .instrument(span)
     });
     let runtime = Runtime::new(service).layer(RawPayloadLayer {
         in_flight: in_flight.clone(),

@@ -168,6 +168,26 @@ fn a_ping_without_an_answer_is_1() {
     );
 }
 
+/// A health check can name every port, although a Flow serves some of them only.
+#[test]
+fn a_ping_needs_one_of_its_addresses() {
+    let served = Served::start(
+        "jtype: Flow\ngateway: {protocol: http, port: 0}\nexecutors: [{name: e, uses: 'inproc://greet'}]\n",
+    );
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let closed = free.local_addr().expect("bound").to_string();
+    drop(free);
+    let ping = |addresses: &[&str]| {
+        let output = flowgate(&[&["ping", "gateway"], addresses].concat());
+        (output.status.code(), errors(&output))
+    };
+    assert_eq!(ping(&[&closed, &served.urls[0]]).0, Some(0));
+    let (status, printed) = ping(&[&closed, &format!("ws://{closed}")]);
+    assert_eq!(status, Some(1));
+    assert_eq!(printed.matches("is not ready").count(), 2, "{printed}");
+    assert_eq!(flowgate(&["ping", "gateway"]).status.code(), Some(64));
+}
+
 /// Pings a function behind an Invoke API that answers with this status and JSON, and returns the exit status.
 fn ping_function(target: &str, status: u16, body: &str) -> Option<i32> {
     let api = TcpListener::bind("127.0.0.1:0").expect("a free port");

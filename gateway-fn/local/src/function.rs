@@ -9,6 +9,10 @@ mod runtime_api;
 
 mod process;
 
+mod leftovers;
+
+mod log;
+
 mod endpoint;
 
 use std::{collections::BTreeMap, sync::Arc};

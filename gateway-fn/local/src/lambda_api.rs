@@ -1,18 +1,20 @@
-//! Lambda's Invoke API for the functions that the emulator runs (AWS Lambda API reference, Invoke): synchronous and
-//! asynchronous invocations and dry runs, with the errors of AWS's reference; and the Runtime API for external runtimes.
+//! Lambda's Invoke API for the functions that the emulator runs (AWS Lambda API reference, Invoke and
+//! InvokeWithResponseStream): synchronous and asynchronous invocations and dry runs, with the errors of AWS's reference;
+//! and the Runtime API for external runtimes.
 
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flowgate_proto::limits::{MAX_ASYNC_INVOKE_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
 use flowgate_server::http1::RequestBody;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use serde_json::{json, value::RawValue};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     aws::{TRACE_HEADER, function_arn},
     decode::decode_path,
+    event_stream::write_event,
     function::{Function, Functions, Invocation, InvokeError, InvokeResult, QueuePolicy},
     response::{self, Response},
     server,
@@ -50,26 +52,31 @@ impl LambdaApi {
             let function = self.functions.default_external();
             return call_runtime_api(function, &path, request).await;
         }
-        let name = path
-            .strip_prefix("/2015-03-31/functions/")
-            .and_then(|rest| rest.strip_suffix("/invocations"));
-        match name {
-            Some(name) if request.method() == Method::POST => self.invoke(name, request).await,
+        match Operation::from_path(&path) {
+            Some((operation, name)) if request.method() == Method::POST => {
+                self.invoke(operation, name, request).await
+            }
             _ => response::message(
                 StatusCode::NOT_FOUND,
-                "only Invoke is supported: POST /2015-03-31/functions/NAME/invocations",
+                "only Invoke and InvokeWithResponseStream are supported: POST /2015-03-31/functions/NAME/invocations, \
+                 POST /2021-11-15/functions/NAME/response-streaming-invocations",
             ),
         }
     }
 
-    async fn invoke(&self, name: &str, request: Request<RequestBody>) -> Response {
+    async fn invoke(
+        &self,
+        operation: Operation,
+        name: &str,
+        request: Request<RequestBody>,
+    ) -> Response {
         let name = function_name(name);
         let Some(function) = self.functions.get(&name) else {
             return function_not_found(&name);
         };
-        let Some(invocation_type) = InvocationType::from_headers(request.headers()) else {
-            let message = "invalid X-Amz-Invocation-Type: use RequestResponse, Event or DryRun";
-            return bad_request("InvalidParameterValueException", message);
+        let invocation_type = InvocationType::from_headers(request.headers());
+        let Some(invocation_type) = invocation_type.filter(|kind| operation.accepts(*kind)) else {
+            return bad_request("InvalidParameterValueException", operation.expected_type());
         };
         let (parts, body) = request.into_parts();
         let max_bytes = invocation_type.max_payload_bytes();
@@ -87,7 +94,7 @@ impl LambdaApi {
         let request_id = HeaderValue::try_from(&invocation.request_id);
         let mut response = match invocation_type {
             InvocationType::DryRun => response::empty(StatusCode::NO_CONTENT),
-            InvocationType::RequestResponse => invoke_sync(function, invocation).await,
+            InvocationType::RequestResponse => invoke_sync(operation, function, invocation).await,
             InvocationType::Event => self.invoke_async(function, invocation),
         };
         if let Ok(request_id) = request_id {
@@ -138,6 +145,41 @@ impl LambdaApi {
     }
 }
 
+/// What the caller asks for.
+#[derive(Clone, Copy)]
+enum Operation {
+    Invoke,
+    InvokeWithResponseStream,
+}
+
+impl Operation {
+    /// Returns the operation and the function's name in a path.
+    fn from_path(path: &str) -> Option<(Self, &str)> {
+        let name = |prefix, suffix| path.strip_prefix(prefix)?.strip_suffix(suffix);
+        let invoked = name("/2015-03-31/functions/", "/invocations");
+        let streamed = name("/2021-11-15/functions/", "/response-streaming-invocations");
+        let invoked = invoked.map(|name| (Self::Invoke, name));
+        invoked.or_else(|| Some((Self::InvokeWithResponseStream, streamed?)))
+    }
+
+    /// A stream has a reader, so that it is never asynchronous.
+    const fn accepts(self, kind: InvocationType) -> bool {
+        !matches!(
+            (self, kind),
+            (Self::InvokeWithResponseStream, InvocationType::Event)
+        )
+    }
+
+    const fn expected_type(self) -> &'static str {
+        match self {
+            Self::Invoke => "invalid X-Amz-Invocation-Type: use RequestResponse, Event or DryRun",
+            Self::InvokeWithResponseStream => {
+                "invalid X-Amz-Invocation-Type: use RequestResponse or DryRun"
+            }
+        }
+    }
+}
+
 /// The value of `X-Amz-Invocation-Type`.
 #[derive(Clone, Copy)]
 enum InvocationType {
@@ -168,24 +210,79 @@ impl InvocationType {
     }
 }
 
-async fn invoke_sync(function: &Arc<Function>, invocation: Invocation) -> Response {
+async fn invoke_sync(
+    operation: Operation,
+    function: &Arc<Function>,
+    invocation: Invocation,
+) -> Response {
     let result = match function.invoke(invocation, QueuePolicy::Throttle) {
         Ok(result) => result.await,
         Err(error) => Err(error),
     };
-    let (body, is_function_error) = match result {
-        Ok(InvokeResult::Response(body)) => (body, false),
-        Ok(InvokeResult::FunctionError(body)) => (body, true),
+    let result = match result {
+        Ok(result) => result,
         Err(error) => return invoke_error(&error),
     };
-    let mut response = response::json_text(StatusCode::OK, body);
-    let headers = response.headers_mut();
+    let mut response = match operation {
+        Operation::Invoke => complete_response(result),
+        Operation::InvokeWithResponseStream => streamed_response(&result),
+    };
     let version = HeaderValue::from_static("$LATEST");
-    headers.insert("x-amz-executed-version", version);
-    if is_function_error {
-        let kind = HeaderValue::from_static("Unhandled");
-        headers.insert("x-amz-function-error", kind);
+    response
+        .headers_mut()
+        .insert("x-amz-executed-version", version);
+    response
+}
+
+fn complete_response(result: InvokeResult) -> Response {
+    match result {
+        InvokeResult::Response(body) => response::json_text(StatusCode::OK, body),
+        InvokeResult::FunctionError(body) => {
+            let mut response = response::json_text(StatusCode::OK, body);
+            let kind = HeaderValue::from_static("Unhandled");
+            response.headers_mut().insert("x-amz-function-error", kind);
+            response
+        }
     }
+}
+
+/// The payload of one event, so that a large response has several of them.
+const MAX_CHUNK_BYTES: usize = 64 << 10;
+
+/// Returns the events of a response. They are sent when the function has finished, because the Runtime API of the
+/// emulator collects what a function streams.
+fn streamed_response(result: &InvokeResult) -> Response {
+    let mut stream = BytesMut::new();
+    let complete = match result {
+        InvokeResult::Response(body) => {
+            for chunk in body.chunks(MAX_CHUNK_BYTES) {
+                write_event(
+                    &mut stream,
+                    "PayloadChunk",
+                    "application/octet-stream",
+                    chunk,
+                );
+            }
+            json!({})
+        }
+        InvokeResult::FunctionError(error) => {
+            let parsed: Value = serde_json::from_slice(error).unwrap_or_default();
+            let code = parsed["errorType"].as_str().unwrap_or("Unhandled");
+            json!({ "ErrorCode": code, "ErrorDetails": String::from_utf8_lossy(error) })
+        }
+    };
+    let complete = complete.to_string();
+    write_event(
+        &mut stream,
+        "InvokeComplete",
+        "application/json",
+        complete.as_bytes(),
+    );
+    let mut response = response::bytes(StatusCode::OK, stream.freeze());
+    let content_type = HeaderValue::from_static("application/vnd.amazon.eventstream");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 

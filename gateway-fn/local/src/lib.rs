@@ -44,6 +44,8 @@ mod function;
 
 mod decode;
 
+mod event_stream;
+
 mod proxy_response;
 
 mod response;
@@ -56,6 +58,7 @@ mod shutdown;
 
 use std::net::SocketAddr;
 
+pub use aws::REGION;
 pub use options::{
     FunctionOptions, Options, RouteResponses, RouteSelection, RuntimeSource, Signatures,
     StartError, Target, Timeouts,

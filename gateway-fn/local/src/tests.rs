@@ -4,6 +4,8 @@ mod functions;
 
 mod http_api;
 
+mod processes;
+
 mod websocket_api;
 
 use std::time::Duration;

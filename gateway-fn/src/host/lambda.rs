@@ -30,7 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use executor_fn::invoke::InvokeRequest;
+use executor_fn::{invoke::InvokeRequest, report::ReportLines};
 use flowgate_config::Config;
 use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use http::{HeaderMap, Request};
@@ -71,6 +71,8 @@ struct Shared {
     websocket: WebSocketEvents,
     metrics: Option<Metrics>,
     xray: Option<XRay>,
+    /// The lines about invocations, where the function itself writes them.
+    report: Option<ReportLines>,
     /// Whether Lambda freezes the process, and the work under way in it, between invocations.
     is_frozen_when_idle: bool,
 }
@@ -110,6 +112,7 @@ impl Function {
             websocket: WebSocketEvents::new(&services, clients, &config.gateway, env),
             metrics: namespace.map(metrics),
             xray: XRay::from_environment(env),
+            report: ReportLines::for_environment(env),
             is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
             services,
             config,
@@ -123,7 +126,11 @@ impl Function {
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
         let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let function = self.clone();
-            async move { function.handle(event).await }
+            async move {
+                let report = function.0.report;
+                let _report = report.map(|report| report.begin(&event.context.request_id));
+                function.handle(event).await
+            }
         });
         lambda_runtime::run_concurrent(handler).await
     }

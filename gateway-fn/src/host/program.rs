@@ -88,8 +88,10 @@ pub fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
     }
 }
 
-/// Whether this is the YAML of a Flow and not a path: it has several lines, or begins as a Flow does.
-fn is_yaml(flow: &str) -> bool {
+/// Whether this value of `FLOWGATE_FLOW` is the YAML of a Flow and not a path: it has several lines, or begins as a Flow
+/// does.
+#[must_use]
+pub fn is_yaml(flow: &str) -> bool {
     flow.contains('\n') || flow.starts_with("!Flow") || flow.starts_with("jtype:")
 }
 

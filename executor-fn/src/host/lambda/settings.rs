@@ -8,6 +8,7 @@ use crate::{
         error::OptionError,
     },
     inbound::invoke::InvokeLimits,
+    report::ReportLines,
 };
 
 /// About an eighth of the function's memory, because a request takes about eight times its size in memory: its payload,
@@ -28,6 +29,8 @@ pub(in crate::host) struct FunctionSettings {
     pub(in crate::host) limits: InvokeLimits,
     /// Concurrent invocations: more than one only on Managed Instances.
     pub(in crate::host) max_concurrency: u32,
+    /// The lines about invocations, where the function itself writes them.
+    pub(in crate::host) report: Option<ReportLines>,
 }
 
 impl FunctionSettings {
@@ -77,6 +80,7 @@ impl FunctionSettings {
                 margin: Duration::from_millis(margin),
             },
             max_concurrency,
+            report: ReportLines::for_environment(env),
         })
     }
 }

@@ -39,7 +39,8 @@ pub struct FunctionConfig {
     /// The longest time that an answer waits for floating work; `None` waits until the deadline. Without the wait, the
     /// function is frozen after the answer, and floating work stops. The client waits too.
     pub wait_for_floating: Option<Duration>,
-    /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` turns metrics off.
+    /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` turns metrics off. In an emulator they
+    /// are off unless the Flow turns them on, because no service reads them there.
     pub metrics_namespace: Option<String>,
     /// How messages of a WebSocket API are answered.
     pub websocket: WebSocketConfig,
@@ -62,10 +63,33 @@ impl Default for FunctionConfig {
     }
 }
 
+/// Returns the settings of a Flow without a section `function`.
+pub(super) fn defaults(env: &dyn Fn(&str) -> Option<String>) -> FunctionConfig {
+    let mut defaults = FunctionConfig::default();
+    if is_emulated(env) {
+        defaults.metrics_namespace = None;
+    }
+    defaults
+}
+
+/// Whether this is a function in an emulator. `sam local` and `flowgate local` set `AWS_SAM_LOCAL`. `cargo lambda watch`
+/// does not, but sets no log stream, as Lambda always does.
+fn is_emulated(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
+    is_set("AWS_LAMBDA_FUNCTION_NAME")
+        && (is_set("AWS_SAM_LOCAL") || !is_set("AWS_LAMBDA_LOG_STREAM_NAME"))
+}
+
 /// Reads the section `function`.
-pub(super) fn read(section: &Section<'_>, report: &mut Report) -> FunctionConfig {
+pub(super) fn read(
+    section: &Section<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report,
+) -> FunctionConfig {
     let default = FunctionConfig::default();
-    let has_metrics = section.optional_flag(&["metrics"], report).unwrap_or(true);
+    let has_metrics = section
+        .optional_flag(&["metrics"], report)
+        .unwrap_or_else(|| !is_emulated(env));
     FunctionConfig {
         response_streaming: section.flag(&["response_streaming"], report),
         front_door_timeout: section.milliseconds(

@@ -25,8 +25,10 @@ pub(crate) fn read(
     warn_of_unsupported(section, report);
     let is_function = env("AWS_LAMBDA_FUNCTION_NAME").is_some();
     let function = section
-        .subsection("function", report, function::read)
-        .unwrap_or_default();
+        .subsection("function", report, |section, report| {
+            function::read(section, env, report)
+        })
+        .unwrap_or_else(|| function::defaults(env));
     let max_message_bytes = default_max_message_bytes(is_function.then_some(&function), env);
     GatewayConfig {
         host: host(section, env, report),

@@ -94,3 +94,32 @@ fn a_function_hides_addresses_and_has_smaller_messages() {
     assert!(message.internal_addresses_in_errors);
     assert_eq!(message.limits.max_message_bytes, 5);
 }
+
+#[test]
+fn metrics_are_off_in_emulators_unless_the_flow_turns_them_on() {
+    let lambda = [
+        ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
+    ];
+    let sam_local = [lambda[0], lambda[1], ("AWS_SAM_LOCAL", "true")];
+    let watch = [lambda[0]];
+    let has_metrics = |variables: &[(&str, &str)], keys: &str| {
+        let env = |name: &str| {
+            let mut variables = variables.iter();
+            let (_, value) = variables.find(|(key, _)| *key == name)?;
+            Some((*value).to_owned())
+        };
+        let yaml = format!("jtype: Flow\ngateway: {{{keys}}}\n");
+        let loaded = Config::from_yaml(&yaml, "flow.yml", &env).expect("valid");
+        loaded.config.gateway.function.metrics_namespace.is_some()
+    };
+    for keys in ["", "function: {base_path: /v1}"] {
+        assert!(has_metrics(&lambda, keys), "{keys}");
+        // Not a function: `flowgate check --print` shows the default of Lambda.
+        assert!(has_metrics(&[], keys), "{keys}");
+        assert!(!has_metrics(&sam_local, keys), "{keys}");
+        assert!(!has_metrics(&watch, keys), "{keys}");
+    }
+    assert!(has_metrics(&watch, "function: {metrics: true}"));
+    assert!(!has_metrics(&lambda, "function: {metrics: false}"));
+}

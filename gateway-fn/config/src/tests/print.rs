@@ -13,6 +13,7 @@ fn any_value(name: &str) -> Option<String> {
         "WEBSOCKET_PUSH" => "true",
         "PORT" => "9001",
         "KEY" => "key-of-more-than-16-bytes",
+        "API_KEY_SHA256" => "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
         "PREFETCH" => "7",
         "CLASS" => "HTTPGateway",
         "HOSTS" => "h1:1,h2:2",

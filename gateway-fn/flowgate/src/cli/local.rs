@@ -1,6 +1,8 @@
 //! `flowgate local`: reads the arguments, starts the [`flowgate_local`] emulator, and prints its addresses with
 //! commands to try.
 
+mod flow;
+
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use clap::{ArgGroup, Args};
@@ -97,6 +99,9 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
         Ok(options) => options,
         Err(reason) => return start_failed(&StartError::InvalidOption { reason }),
     };
+    if let Err(exit) = flow::check(&options.target) {
+        return exit;
+    }
     let path_prefix = options.path_prefix();
     let emulator = match Emulator::start(options).await {
         Ok(emulator) => emulator,

@@ -18,8 +18,9 @@ pub(super) struct PingArgs {
     /// What to check: an Executor, a Gateway, or a Flow, which is a Gateway and every Executor behind it
     target: Target,
     /// The address: HOST:PORT for gRPC, http://HOST:PORT or ws://HOST:PORT otherwise; grpcs://, https:// and wss:// for
-    /// TLS; lambda://NAME or an ARN for a Lambda function
-    host: String,
+    /// TLS; lambda://NAME or an ARN for a Lambda function. Of several addresses, one that is ready is enough
+    #[arg(required = true)]
+    host: Vec<String>,
     /// Timeout of one check in milliseconds; -1 for none
     #[arg(long, default_value_t = 3000, allow_hyphen_values = true)]
     timeout: i64,
@@ -61,13 +62,15 @@ enum PingError {
 pub(super) async fn run(args: &PingArgs) -> Exit {
     let mut successes = 0;
     for attempt in 1..=args.attempts {
-        match args.check().await {
+        match args.check_any().await {
             Ok(()) => successes += 1,
-            Err(error) => {
-                print_error(&format!(
-                    "{} is not ready (attempt {attempt} of {}): {error}",
-                    args.host, args.attempts
-                ));
+            Err(errors) => {
+                for (host, error) in errors {
+                    let attempts = args.attempts;
+                    print_error(&format!(
+                        "{host} is not ready (attempt {attempt} of {attempts}): {error}"
+                    ));
+                }
             }
         }
         if attempt < args.attempts {
@@ -82,8 +85,20 @@ pub(super) async fn run(args: &PingArgs) -> Exit {
 }
 
 impl PingArgs {
-    async fn check(&self) -> Result<(), PingError> {
-        match Address::parse(&self.host, None, false) {
+    /// Checks the addresses one after the other, until one is ready.
+    async fn check_any(&self) -> Result<(), Vec<(&str, PingError)>> {
+        let mut errors = Vec::new();
+        for host in &self.host {
+            match self.check(host).await {
+                Ok(()) => return Ok(()),
+                Err(error) => errors.push((host.as_str(), error)),
+            }
+        }
+        Err(errors)
+    }
+
+    async fn check(&self, host: &str) -> Result<(), PingError> {
+        match Address::parse(host, None, false) {
             Ok(Address::Lambda { function }) => {
                 let function = Function::new(&function);
                 self.with_timeout(async {
@@ -95,13 +110,13 @@ impl PingArgs {
                 .await
             }
             Ok(Address::Grpc { .. } | Address::InProcess { .. }) | Err(_) => {
-                self.with_timeout(self.check_server()).await
+                self.with_timeout(self.check_server(host)).await
             }
         }
     }
 
-    async fn check_server(&self) -> Result<(), PingError> {
-        let server = Server::parse(&self.host)?;
+    async fn check_server(&self, host: &str) -> Result<(), PingError> {
+        let server = Server::parse(host)?;
         match (self.target, server.protocol) {
             (Target::Executor, _) | (Target::Gateway, Protocol::Grpc) => server.grpc_health().await,
             (Target::Gateway, Protocol::Http | Protocol::WebSocket) => server.http_health().await,

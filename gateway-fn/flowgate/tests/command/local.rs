@@ -163,12 +163,39 @@ fn a_bootstrap_serves_both_apis_and_ends_with_the_emulator() {
     let functions = emulator.function_processes();
     emulator.stop();
     assert!(functions.iter().all(|function| is_gone(function)));
-    // The emulator prints the function's log with its name.
+    let log = emulator.log();
+    let invocations = log.matches("[gateway-fn] REPORT RequestId: ").count();
+    // Those of the HTTP API, and $connect, the message and perhaps $disconnect.
+    assert!((12..=13).contains(&invocations), "{log}");
+    assert!(log.contains("Init Duration: "), "{log}");
+    // No service reads metrics from this log.
+    assert!(!log.contains("CloudWatchMetrics"), "{log}");
+}
+
+#[test]
+fn a_flow_is_checked_before_anything_starts() {
+    let yaml = "jtype: Flow\nexecutors: [{name: e, host: 'lambda://${{ ENV.EXECUTOR }}', timeout_send: never}]\n";
+    let flow = super::file("local-flow.yml", yaml);
+    let flow = flow.to_str().expect("UTF-8");
+    let bootstrap = &gateway_bootstrap();
+    let words = ["local", "--bootstrap", bootstrap, "--flow", flow];
+    let without = flowgate(&[&words[..], &ANY_PORTS].concat());
+    assert_eq!(without.status.code(), Some(64));
+    let printed = errors(&without);
     assert!(
-        emulator.log().contains("[gateway-fn] "),
-        "{}",
-        emulator.log()
+        printed.contains("EXECUTOR") && printed.contains("timeout_send"),
+        "{printed}"
     );
+    assert!(without.stdout.is_empty());
+    // The variables of the function count, not those of this process.
+    let with = flowgate(&[&words[..], &ANY_PORTS, &["--env", "EXECUTOR=executor-fn"]].concat());
+    let printed = errors(&with);
+    assert!(
+        !printed.contains("ENV.EXECUTOR") && printed.contains("timeout_send"),
+        "{printed}"
+    );
+    let missing = flowgate(&["local", "--bootstrap", bootstrap, "--flow", "/no/flow.yml"]);
+    assert_eq!(missing.status.code(), Some(64));
 }
 
 #[test]

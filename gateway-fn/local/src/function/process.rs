@@ -1,5 +1,5 @@
 //! Starts a function's bootstrap as Lambda starts execution environments: one process for each invocation that finds
-//! none idle, each with its own Runtime API; killed when an invocation times out, replaced when it exits.
+//! none idle, each with its own Runtime API; killed with its children when an invocation times out, replaced when it exits.
 
 use std::{
     error::Error,
@@ -13,14 +13,16 @@ use std::{
 use flowgate_proto::{limits, with_causes};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     invocation::{Invocation, InvokeError, InvokeResult},
+    leftovers,
+    log::FunctionLog,
     queue::{ProcessStart, Queue, QueuePolicy},
     runtime_api::RuntimeApi,
 };
@@ -38,8 +40,8 @@ const MAX_RUNTIME_CONNECTIONS: usize = 64;
 /// The time between SIGTERM and SIGKILL (AWS Lambda, Extensions API, "Shutdown phase").
 const KILL_DELAY: Duration = Duration::from_millis(500);
 
-/// Maximum length of a line in a function's log; a longer line is split.
-const MAX_LOG_LINE_BYTES: u64 = 64 << 10;
+/// The variable by which the processes of one execution environment are found. Children inherit it.
+const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
 
 /// A function that the emulator runs: its queue and its processes.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(crate) struct Function {
     options: FunctionOptions,
     queue: Arc<Queue>,
     env: RuntimeEnv,
+    log: FunctionLog,
 }
 
 /// What every process needs to know about the emulator.
@@ -65,11 +68,16 @@ impl Function {
             RuntimeSource::Bootstrap(_) => Some(options.concurrency),
             RuntimeSource::External => None,
         };
-        let queue = Arc::new(Queue::new(options.timeout, max_queued, max_processes));
+        let log = FunctionLog {
+            function: options.name.clone(),
+            memory_mib: options.memory_mib,
+        };
+        let queue = Queue::new(options.timeout, max_queued, max_processes, log.clone());
         Self {
             options,
-            queue,
+            queue: Arc::new(queue),
             env,
+            log,
         }
     }
 
@@ -131,13 +139,16 @@ impl Function {
             Ok(server) => server,
             Err(error) => return start_error(&error),
         };
-        let mut child = match self.command(path, server.address).spawn() {
+        // A name for each environment, as on Lambda.
+        let log_stream = format!("local/[$LATEST]{}", Uuid::new_v4().simple());
+        let mut command = self.command(path, server.address, &log_stream);
+        let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => return start_error(&error),
         };
         tracing::debug!(function = name, process = start.process, "process started");
-        forward_log(name, child.stdout.take());
-        forward_log(name, child.stderr.take());
+        self.log.forward(child.stdout.take());
+        self.log.forward(child.stderr.take());
         let api = self.runtime_api(Some(start.process));
         // The Runtime API stays until the process has exited: after SIGTERM the process may still send a response.
         let exited = CancellationToken::new();
@@ -154,7 +165,9 @@ impl Function {
         );
         self.env.shutdown.tasks.spawn(serving);
         let _exited = exited.drop_guard();
-        self.watch(&mut child, start).await
+        let result = self.watch(&mut child, start).await;
+        leftovers::kill(LOG_STREAM, log_stream).await;
+        result
     }
 
     /// Waits until the process exits, or ends it.
@@ -188,7 +201,7 @@ impl Function {
         }
     }
 
-    fn command(&self, path: &Path, runtime_api: SocketAddr) -> Command {
+    fn command(&self, path: &Path, runtime_api: SocketAddr, log_stream: &str) -> Command {
         // The path is relative to the emulator's directory, and the process runs in the bootstrap's directory.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let directory = program.parent().unwrap_or_else(|| Path::new("/"));
@@ -206,6 +219,7 @@ impl Function {
         self.set_lambda_env(&mut command, runtime_api);
         let env = self.options.env.iter();
         command.envs(env.map(|(name, value)| (name, value)));
+        command.env(LOG_STREAM, log_stream);
         command
     }
 
@@ -222,7 +236,8 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mib.to_string())
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
+            // By this variable of `sam local`, programs and libraries recognise an emulator.
+            .env("AWS_SAM_LOCAL", "true")
             .env("AWS_REGION", REGION)
             .env("AWS_DEFAULT_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", "local")
@@ -274,30 +289,4 @@ fn exit_result(name: &str, status: Option<ExitStatus>) -> InvokeResult {
     tracing::warn!(function = name, status, "process exited");
     let message = format!("Error: Runtime exited with error: {status}");
     InvokeResult::function_error("Runtime.ExitError", &message)
-}
-
-/// Prints a function's log line by line.
-fn forward_log(name: &str, log: Option<impl AsyncRead + Unpin + Send + 'static>) {
-    let Some(log) = log else { return };
-    let name = name.to_owned();
-    tokio::spawn(async move {
-        let mut log = BufReader::new(log);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let mut limited = (&mut log).take(MAX_LOG_LINE_BYTES);
-            match limited.read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => print_log_line(&name, &String::from_utf8_lossy(&line)),
-            }
-        }
-    });
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a function's log goes to the terminal unchanged"
-)]
-fn print_log_line(name: &str, line: &str) {
-    eprintln!("[{name}] {}", line.trim_end());
 }

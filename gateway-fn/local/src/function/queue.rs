@@ -9,10 +9,16 @@ use std::{
 
 use bytes::Bytes;
 use time::UtcDateTime;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::invocation::{Invocation, InvokeError, InvokeResult, log_error};
+use super::{
+    invocation::{Invocation, InvokeError, InvokeResult, log_error},
+    log::{FunctionLog, Report},
+};
 use crate::aws;
 
 /// What happens to an invocation while every runtime is busy.
@@ -39,6 +45,7 @@ pub(super) struct Queue {
     max_queued: usize,
     /// Maximum number of concurrent processes; `None` for a function with external runtimes, for which none is started.
     max_processes: Option<usize>,
+    log: FunctionLog,
     state: Mutex<State>,
     /// Wakes a polling runtime after an invocation was added.
     added: Notify,
@@ -62,14 +69,20 @@ struct Running {
     result: oneshot::Sender<InvokeResult>,
     /// The process that fetched the invocation; `None` for an external runtime.
     process: Option<usize>,
+    start: Instant,
+    /// How long the process took to start, if this is its first invocation.
+    init: Option<Duration>,
     /// Ends the invocation at its deadline.
     _timer: AbortOnDropHandle<()>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Process {
+    start: Instant,
     /// Whether it has asked for an invocation yet.
     is_ready: bool,
+    /// How long it took to ask for its first invocation, until that is fetched.
+    init: Option<Duration>,
     /// The error that it reported instead.
     init_error: Option<Bytes>,
     kill: CancellationToken,
@@ -85,11 +98,17 @@ pub(super) struct ProcessStart {
 }
 
 impl Queue {
-    pub(super) fn new(timeout: Duration, max_queued: usize, max_processes: Option<usize>) -> Self {
+    pub(super) fn new(
+        timeout: Duration,
+        max_queued: usize,
+        max_processes: Option<usize>,
+        log: FunctionLog,
+    ) -> Self {
         Self {
             timeout,
             max_queued,
             max_processes,
+            log,
             state: Mutex::default(),
             added: Notify::new(),
         }
@@ -143,10 +162,28 @@ impl Queue {
         let running = self.state().running.remove(request_id);
         let is_known = running.is_some();
         if let Some(running) = running {
-            // Fails if the caller has disconnected.
-            let _ = running.result.send(result);
+            let status = matches!(result, InvokeResult::FunctionError(_)).then_some("error");
+            self.finish(request_id, running, result, status);
         }
         is_known
+    }
+
+    /// Reports an invocation and hands over its result.
+    fn finish(
+        &self,
+        request_id: &str,
+        running: Running,
+        result: InvokeResult,
+        status: Option<&'static str>,
+    ) {
+        self.log.report(&Report {
+            request_id,
+            duration: running.start.elapsed(),
+            init: running.init,
+            status,
+        });
+        // Fails if the caller has disconnected.
+        let _ = running.result.send(result);
     }
 
     pub(super) fn is_running(&self, request_id: &str) -> bool {
@@ -179,21 +216,20 @@ impl Queue {
         result: &InvokeResult,
     ) -> Option<ProcessStart> {
         let mut state = self.state();
-        let exited = state.processes.remove(&process).unwrap_or_default();
+        let exited = state.processes.remove(&process);
+        let is_ready = exited.as_ref().is_some_and(|exited| exited.is_ready);
         let result = exited
-            .init_error
+            .and_then(|exited| exited.init_error)
             .map_or_else(|| result.clone(), InvokeResult::FunctionError);
         let running = state
             .running
             .extract_if(|_, running| running.process == Some(process));
-        for (_, running) in running {
-            let _ = running.result.send(result.clone());
+        for (request_id, running) in running {
+            self.finish(&request_id, running, result.clone(), Some("error"));
         }
         // A process that never became ready fails one queued invocation, so that a bootstrap that always fails is not
         // restarted forever.
-        if !exited.is_ready
-            && let Some((_, sender)) = state.queued.pop_front()
-        {
+        if !is_ready && let Some((_, sender)) = state.queued.pop_front() {
             let _ = sender.send(result);
         }
         self.process_to_start(&mut state)
@@ -206,8 +242,15 @@ impl Queue {
             return None;
         }
         state.last_process += 1;
-        let (number, process) = (state.last_process, Process::default());
-        let kill = process.kill.clone();
+        let number = state.last_process;
+        let kill = CancellationToken::new();
+        let process = Process {
+            start: Instant::now(),
+            is_ready: false,
+            init: None,
+            init_error: None,
+            kill: kill.clone(),
+        };
         state.processes.insert(number, process);
         Some(ProcessStart {
             process: number,
@@ -218,6 +261,9 @@ impl Queue {
     fn mark_ready(&self, process: Option<usize>) {
         let mut state = self.state();
         if let Some(process) = process.and_then(|process| state.processes.get_mut(&process)) {
+            if !process.is_ready {
+                process.init = Some(process.start.elapsed());
+            }
             process.is_ready = true;
         }
     }
@@ -234,9 +280,12 @@ impl Queue {
                 queue.time_out(&request_id);
             }
         });
+        let started = process.and_then(|process| state.processes.get_mut(&process));
         let running = Running {
             result,
             process,
+            start: Instant::now(),
+            init: started.and_then(|process| process.init.take()),
             _timer: AbortOnDropHandle::new(timer),
         };
         state.running.insert(invocation.request_id.clone(), running);
@@ -262,7 +311,7 @@ impl Queue {
         let message =
             format!("RequestId: {request_id} Error: Task timed out after {seconds:.2} seconds");
         let error = InvokeResult::function_error("Sandbox.Timedout", &message);
-        let _ = running.result.send(error);
+        self.finish(request_id, running, error, Some("timeout"));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

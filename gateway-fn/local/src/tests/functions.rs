@@ -71,6 +71,61 @@ async fn the_invoke_api_responds_as_lambda_does() {
     assert!(request_ids.iter().all(|id| *id == request_ids[0]));
 }
 
+/// Reads the type and the payload of each event of a stream.
+fn events(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut events = Vec::new();
+    while !stream.is_empty() {
+        let number = |at: usize| {
+            let bytes = stream[at..at + 4].try_into().expect("four bytes");
+            u32::from_be_bytes(bytes) as usize
+        };
+        let (length, headers) = (number(0), number(4));
+        // The first header is `:event-type`, whose value follows its name, a type and two bytes of length.
+        let start = 12 + 1 + ":event-type".len() + 3;
+        let name = &stream[start..start + usize::from(stream[start - 1])];
+        let name = String::from_utf8(name.to_vec()).expect("text");
+        events.push((name, stream[12 + headers..length - 4].to_vec()));
+        stream = &stream[length..];
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_streaming_invocation_returns_events() {
+    let harness = Harness::start(|_| {}).await;
+    let path = "/2021-11-15/functions/function/response-streaming-invocations";
+    let invoke = || send(harness.lambda(), Method::POST, path, &[], "[1]");
+    let large = Value::from("x".repeat(100_000));
+    let (response, event) = tokio::join!(invoke(), harness.respond(large.clone()));
+    assert_eq!((response.status(), event), (StatusCode::OK, json!([1])));
+    let content_type = &response.headers()["content-type"];
+    assert_eq!(content_type, "application/vnd.amazon.eventstream");
+    let received = events(response.body());
+    let names: Vec<_> = received.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["PayloadChunk", "PayloadChunk", "InvokeComplete"]);
+    let payload = [received[0].1.as_slice(), received[1].1.as_slice()].concat();
+    assert_eq!(payload, large.to_string().as_bytes());
+    assert_eq!(received[2].1, b"{}");
+
+    let (response, ()) = tokio::join!(invoke(), async {
+        let error = r#"{"errorType":"E","errorMessage":"m"}"#;
+        harness.next().await.complete("error", error).await;
+    });
+    let received = events(response.body());
+    assert_eq!(received.len(), 1);
+    let complete: Value = serde_json::from_slice(&received[0].1).expect("JSON");
+    assert_eq!(complete["ErrorCode"], "E");
+    assert!(
+        complete["ErrorDetails"]
+            .to_string()
+            .contains("errorMessage")
+    );
+
+    let header = [("x-amz-invocation-type", "Event")];
+    let refused = send(harness.lambda(), Method::POST, path, &header, "1").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
+
 #[tokio::test]
 async fn an_invocation_that_times_out_is_a_function_error() {
     let harness = Harness::start(|options| {

@@ -9,7 +9,14 @@ fn invocation() -> Invocation {
 }
 
 fn queue_with_processes(max_processes: usize) -> Arc<Queue> {
-    Arc::new(Queue::new(LONG, 100, Some(max_processes)))
+    Arc::new(Queue::new(LONG, 100, Some(max_processes), log()))
+}
+
+fn log() -> FunctionLog {
+    FunctionLog {
+        function: "function".to_owned(),
+        memory_mib: 128,
+    }
 }
 
 fn error_text(result: &InvokeResult) -> String {
@@ -114,7 +121,7 @@ async fn an_invocation_that_times_out_kills_its_process() {
 
 #[tokio::test]
 async fn an_invocation_whose_caller_has_gone_is_not_run() {
-    let queue = Arc::new(Queue::new(LONG, 1, None));
+    let queue = Arc::new(Queue::new(LONG, 1, None, log()));
     let (abandoned, _) = queue
         .enqueue(invocation(), QueuePolicy::Wait)
         .expect("accepted");
@@ -130,7 +137,7 @@ async fn an_invocation_whose_caller_has_gone_is_not_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_invocations_at_once_wake_two_polling_runtimes() {
-    let queue = Arc::new(Queue::new(LONG, 100, None));
+    let queue = Arc::new(Queue::new(LONG, 100, None, log()));
     for round in 0..2000 {
         let pollers: Vec<_> = (0..2)
             .map(|_| {
