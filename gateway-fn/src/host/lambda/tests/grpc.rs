@@ -114,18 +114,35 @@ async fn all_responses_of_a_stream_together_are_bounded() {
         ..Default::default()
     }]
     .into();
-    let many = frame(&one.encode_to_vec()).repeat(8000);
-    let mut event = event(HTTP_API, "POST", "/jina.JinaRPC/Call", "");
-    event["body"] = STANDARD
-        .encode(compress(&many, Compression::Gzip).expect("gzip"))
-        .into();
+    let one = compress(&one.encode_to_vec(), Compression::Gzip).expect("gzip");
+    let mut many = frame(&one);
+    many[0] = 1;
+    let many = many.repeat(8000);
+    let mut event = event(
+        HTTP_API,
+        "POST",
+        "/jina.JinaRPC/Call",
+        &STANDARD.encode(many),
+    );
     event["isBase64Encoded"] = true.into();
     set_header(&mut event, "content-type", "application/grpc-web+proto");
-    set_header(&mut event, "content-encoding", "gzip");
+    set_header(&mut event, "grpc-encoding", "gzip");
     let refused = respond(&function(""), &event).await;
     assert_eq!(refused["headers"]["grpc-status"], "8", "{refused}");
     let detail = refused["headers"]["grpc-message"].as_str().expect("why");
     assert!(detail.contains("more%20than%206291456"), "{detail}");
+}
+
+/// A stream is over with its first error, also if every byte behind it is another one.
+#[tokio::test]
+async fn a_stream_that_cannot_be_read_has_one_status() {
+    let sent = STANDARD.encode([0x1f; 100_000]);
+    let mut event = event(HTTP_API, "POST", "/jina.JinaRPC/Call", &sent);
+    event["isBase64Encoded"] = true.into();
+    set_header(&mut event, "content-type", "application/grpc-web+proto");
+    let response = respond(&function(""), &event).await;
+    let read = String::from_utf8_lossy(&body(&response)).into_owned();
+    assert_eq!(read.matches("grpc-status:13").count(), 1, "{read}");
 }
 
 #[tokio::test]
