@@ -1,6 +1,8 @@
 //! The Gateway: sends a request through the Flow's graph of Executors and returns the answer. It knows no client
 //! protocol.
 
+mod aborting;
+
 mod admission;
 
 mod discovery;
@@ -32,6 +34,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    aborting::Aborting,
     admission::{Admission, Place},
     drive::Drive,
 };
@@ -65,8 +68,8 @@ struct Shared {
     /// The task that asks the Executors for their endpoints.
     background: TaskTracker,
     stopping: CancellationToken,
-    /// Cancelled when the requests in flight must end at once.
-    aborting: CancellationToken,
+    /// Ends the requests in flight at once.
+    aborting: Aborting,
     /// Whether health checks fail because the process is about to stop.
     is_unready: AtomicBool,
 }
@@ -161,7 +164,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             result = driven => result.unwrap_or(Err(GatewayError::Internal)),
-            () = self.0.aborting.cancelled() => Err(GatewayError::Stopped),
+            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped),
         };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -249,12 +252,12 @@ impl Gateway {
 
     /// Ends all requests in flight with an error.
     pub fn abort(&self) {
-        self.0.aborting.cancel();
+        self.0.aborting.abort();
     }
 
     /// Waits until [`Gateway::abort`] is called, and returns the error for a request whose body is still arriving.
     pub(crate) fn aborted(&self) -> impl Future<Output = GatewayError> + Send + use<> {
-        let aborting = self.0.aborting.clone();
+        let aborting = self.0.aborting.token().clone();
         async move {
             aborting.cancelled_owned().await;
             GatewayError::Stopped

@@ -27,6 +27,7 @@ pub use flowgate_server::{
     blocking,
     budget::{Budget, Held, OverBudget, available_memory},
     http2::Exchange,
+    workers,
 };
 pub use h2;
 

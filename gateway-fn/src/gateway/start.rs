@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
-use super::{Gateway, Registry, Shared, admission::Admission};
+use super::{Gateway, Registry, Shared, aborting::Aborting, admission::Admission};
 use crate::outbound::{
     Clients, Deployment, GrpcDeployment, InProcessDeployment, LambdaDeployment,
     grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
@@ -88,7 +88,7 @@ impl Gateway {
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            aborting: CancellationToken::new(),
+            aborting: Aborting::new(),
             is_unready: AtomicBool::new(false),
         })))
     }
