@@ -6,7 +6,7 @@ use std::{future::poll_fn, sync::Arc};
 use flowgate_auth::Auth;
 use flowgate_config::Protocol;
 use flowgate_grpc::{
-    Budget, Exchange, Held, Messages, frame_request,
+    Budget, Exchange, Held, Messages, MinRate, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
     send, send_in_turn, to_trailers, with_retry_after,
 };
@@ -33,6 +33,7 @@ pub struct DataMethods {
     auth: Auth,
     budget: Arc<Budget>,
     max_message_bytes: usize,
+    min_rate: MinRate,
 }
 
 /// A method that carries data.
@@ -53,13 +54,20 @@ impl DataMethod {
             "/jina.JinaRPC/Call" => Self::Call,
             _ => return None,
         };
-        let content_type = request.headers().get(header::CONTENT_TYPE)?.as_bytes();
-        let is_grpc = matches!(
-            content_type,
-            b"application/grpc" | b"application/grpc+proto"
-        );
-        (is_grpc && request.method() == Method::POST).then_some(method)
+        (is_grpc(request.headers()) && request.method() == Method::POST).then_some(method)
     }
+}
+
+/// Whether a request is one of gRPC over HTTP/2, and not of gRPC-Web ("gRPC over HTTP2", `Content-Type`).
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| {
+        value
+            .as_bytes()
+            .strip_prefix(b"application/grpc".as_slice())
+    });
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 type Body = bytes::Bytes;
@@ -71,6 +79,7 @@ impl DataMethods {
         auth: Auth,
         budget: Arc<Budget>,
         max_message_bytes: usize,
+        min_rate: MinRate,
     ) -> Self {
         Self {
             gateway,
@@ -78,6 +87,7 @@ impl DataMethods {
             auth,
             budget,
             max_message_bytes,
+            min_rate,
         }
     }
 
@@ -122,7 +132,9 @@ impl DataMethods {
     ) -> Reply {
         let context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
-        let messages = messages.with_budget(&self.budget);
+        let messages = messages
+            .with_budget(&self.budget)
+            .with_min_rate(self.min_rate);
         match method {
             DataMethod::Single => match self.answer_single(messages, context, load).await {
                 Ok((answer, held)) => Reply::Single(answer, held),
