@@ -137,7 +137,7 @@ async fn exchange(
     mut stream: h2::SendStream<Bytes>,
     message: Chunks,
 ) -> Result<(HeaderMap, RecvStream), CallError> {
-    let sending = send(&mut stream, message, true);
+    let sending = send(&mut stream, message);
     let response = tokio::select! {
         biased;
         // If the peer has reset the stream, the answer says why.

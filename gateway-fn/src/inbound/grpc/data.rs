@@ -8,7 +8,7 @@ use flowgate_config::Protocol;
 use flowgate_grpc::{
     Budget, Exchange, Held, Messages, MinRate, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
-    send, send_in_turn, to_trailers, with_retry_after,
+    send_answer, to_trailers, with_retry_after,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
 use futures_util::{Stream, stream};
@@ -120,7 +120,7 @@ impl DataMethods {
             // Also if the connection is lost.
             _reset = poll_fn(|context| respond.poll_reset(context)) => return,
         };
-        reply.send(respond).await;
+        reply.send(respond, self.min_rate).await;
     }
 
     async fn answer(
@@ -192,20 +192,21 @@ enum Reply {
 }
 
 impl Reply {
-    async fn send(self, respond: SendResponse<Body>) {
+    async fn send(self, respond: SendResponse<Body>, min_rate: MinRate) {
         match self {
-            Self::Single(message, _held) => {
+            Self::Single(message, held) => {
                 let Some(mut stream) = begin(respond) else {
                     return;
                 };
-                if send(&mut stream, message, false).await.is_ok() {
+                let sent = send_answer(&mut stream, message, held, min_rate);
+                if sent.await.is_ok() {
                     end(&mut stream, &Status::ok(""));
                 }
             }
             Self::Failed(status) => send_failure(respond, &status),
             Self::Stream(answers) => {
                 let Some(stream) = begin(respond) else { return };
-                send_answers(stream, answers).await;
+                send_answers(stream, answers, min_rate).await;
             }
         }
     }
@@ -237,23 +238,19 @@ fn response(headers: HeaderMap) -> Response<()> {
 }
 
 /// Sends the answers of a stream until they end, the client disconnects, or one is an error.
-async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers) {
-    let mut _held = None;
+async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers, min_rate: MinRate) {
     loop {
         let next = tokio::select! {
             biased;
             next = answers.next() => next,
             _reset = poll_fn(|context| stream.poll_reset(context)) => return,
         };
-        let message = match next {
+        let (message, held) = match next {
             None => return end(&mut stream, &Status::ok("")),
             Some(Err(status)) => return end(&mut stream, &status),
-            Some(Ok(Counted { request, held })) => {
-                _held = held;
-                frame_request(request)
-            }
+            Some(Ok(Counted { request, held })) => (frame_request(request), held),
         };
-        let sent = send_in_turn(&mut stream, message, false);
+        let sent = send_answer(&mut stream, message, held, min_rate);
         if answers.drive_until(sent).await.is_err() {
             return;
         }
