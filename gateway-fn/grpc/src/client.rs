@@ -8,9 +8,11 @@ mod pool;
 
 mod tls;
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use flowgate_proto::Chunks;
-use h2::{RecvStream, client::ResponseFuture};
+use h2::client::ResponseFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
 };
@@ -97,8 +99,8 @@ impl Pool {
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
         drop(sender);
-        let (headers, body) = exchange(response, stream, message).await?;
-        read_answer(headers, body, max_message_bytes, expect).await
+        let answer = read_answer(response, max_message_bytes, expect);
+        exchange(stream, message, answer).await
     }
 
     fn request(
@@ -130,33 +132,33 @@ impl Pool {
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("flowgate/", env!("CARGO_PKG_VERSION")));
 
-/// Sends the message and waits for the head of the answer. Stops sending when the head comes before the peer has taken the
-/// whole message.
+/// Sends the message while the answer is read: its head may come before the peer has taken the whole message. Stops sending
+/// when the answer is complete.
 async fn exchange(
-    mut response: ResponseFuture,
     mut stream: h2::SendStream<Bytes>,
     message: Chunks,
-) -> Result<(HeaderMap, RecvStream), CallError> {
+    answer: impl Future<Output = Result<Answer, CallError>>,
+) -> Result<Answer, CallError> {
     let sending = send(&mut stream, message);
-    let response = tokio::select! {
+    let mut answer = pin!(answer);
+    tokio::select! {
         biased;
         // If the peer has reset the stream, the answer says why.
-        _sent = sending => (&mut response).await,
-        response = &mut response => response,
-    };
-    let (head, body) = response.map_err(stream_error)?.into_parts();
-    if head.status != StatusCode::OK && !head.headers.contains_key("grpc-status") {
-        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+        _sent = sending => answer.await,
+        answer = &mut answer => answer,
     }
-    Ok((head.headers, body))
 }
 
 async fn read_answer(
-    headers: HeaderMap,
-    body: RecvStream,
+    response: ResponseFuture,
     max_message_bytes: usize,
     expect: Expect,
 ) -> Result<Answer, CallError> {
+    let (head, body) = response.await.map_err(stream_error)?.into_parts();
+    let headers = head.headers;
+    if head.status != StatusCode::OK && !headers.contains_key("grpc-status") {
+        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+    }
     if body.is_end_stream() {
         return Err(ended_without_message(from_headers(&headers)));
     }
@@ -260,3 +262,6 @@ fn status_of_http(status: StatusCode) -> Status {
         format!("the peer answered with the HTTP status {status}"),
     )
 }
+
+#[cfg(test)]
+mod tests;
