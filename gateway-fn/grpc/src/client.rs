@@ -218,9 +218,9 @@ fn send_error(error: h2::Error) -> CallError {
 /// The error of a stream on which the request was sent.
 fn stream_error(error: h2::Error) -> CallError {
     let reason = error.reason();
-    if reason == Some(h2::Reason::REFUSED_STREAM)
-        || (error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR))
-    {
+    // A stream ends with the peer's GOAWAY only if the peer has not processed it, whatever the reason: streams up to the last
+    // one that the frame names go on (RFC 9113, section 6.8).
+    if reason == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote()) {
         return CallError::Refused(error);
     }
     match reason {
