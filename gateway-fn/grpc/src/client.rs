@@ -8,10 +8,11 @@ mod pool;
 
 mod tls;
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use flowgate_proto::Chunks;
+use flowgate_server::budget::Budget;
 use h2::client::ResponseFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
@@ -42,6 +43,8 @@ pub struct Call {
     pub encoding: Option<Encoding>,
     /// The largest message in the answer, in bytes.
     pub max_message_bytes: usize,
+    /// Counts the answer while it arrives. One that does not fit is an error.
+    pub budget: Option<Arc<Budget>>,
 }
 
 /// The answer of a call that has succeeded.
@@ -95,11 +98,12 @@ impl Pool {
             message,
             encoding,
             max_message_bytes,
+            budget,
         } = call;
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
         drop(sender);
-        let answer = read_answer(response, max_message_bytes, expect);
+        let answer = read_answer(response, max_message_bytes, budget, expect);
         exchange(stream, message, answer).await
     }
 
@@ -152,6 +156,7 @@ async fn exchange(
 async fn read_answer(
     response: ResponseFuture,
     max_message_bytes: usize,
+    budget: Option<Arc<Budget>>,
     expect: Expect,
 ) -> Result<Answer, CallError> {
     let (head, body) = response.await.map_err(stream_error)?.into_parts();
@@ -163,6 +168,9 @@ async fn read_answer(
         return Err(ended_without_message(from_headers(&headers)));
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
+    if let Some(budget) = &budget {
+        messages = messages.with_budget(budget);
+    }
     let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {
         let (message, trailers) = (message.clone(), HeaderMap::new());

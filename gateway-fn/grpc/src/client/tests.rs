@@ -30,6 +30,7 @@ async fn call(pool: &Pool, bytes: usize, expect: Expect) -> Result<Answer, CallE
         message: frame(Bytes::from(vec![7; bytes]).into(), None),
         encoding: None,
         max_message_bytes: 1 << 20,
+        budget: None,
     };
     let called = tokio::time::timeout(BOUND, pool.call(call, expect));
     called.await.expect("the call ends")
