@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use executor_fn::{Answer, Service, info::Traffic};
 use flowgate_config::InvokeConfig;
+use flowgate_grpc::Budget;
 use flowgate_proto::DataRequest;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,6 +28,8 @@ pub struct Clients {
     pub lambda: Arc<LambdaClient>,
     /// Counts the bytes of requests and answers.
     pub traffic: Arc<Traffic>,
+    /// Bounds the bytes of answers while they arrive, beside what else is held; `None` bounds only each answer.
+    pub budget: Option<Arc<Budget>>,
     /// Runs the Executors in this process, whose handlers may compute for long, apart from the threads that serve
     /// connections; `None` runs them where the request is.
     pub executor_runtime: Option<Handle>,
@@ -39,6 +42,7 @@ impl Clients {
         Self {
             lambda: Arc::new(LambdaClient::new(config)),
             traffic: Arc::default(),
+            budget: None,
             executor_runtime: None,
         }
     }

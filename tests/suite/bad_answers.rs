@@ -114,6 +114,32 @@ async fn an_answer_over_the_limit_fails_only_its_own_call() {
 }
 
 #[tokio::test]
+async fn an_answer_that_does_not_fit_beside_the_others_fails_only_its_own_call() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let executor = Executor::new("Large").on_default(move |request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut documents = request.into_documents();
+            if documents[0].id == "large" {
+                documents[0].id = "x".repeat(200_000);
+            }
+            Ok(Reply::from(documents))
+        }
+    });
+    let executor = ServedExecutor::start(executor, "e").await;
+    let limits = ", limits: {max_bytes_in_flight: 100000}";
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], limits)).await;
+    let error = send(&gateway, "large").await.expect_err("no room");
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("100000"), "{error}");
+    send(&gateway, "small").await.expect("an answer");
+    assert_eq!(calls.load(Ordering::Relaxed), 2, "not repeated");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
+#[tokio::test]
 async fn a_replica_that_hangs_gets_no_more_than_its_share_in_flight() {
     let (hanging, running) = (Gate::closed(), Gate::closed());
     let (hung, ran) = (

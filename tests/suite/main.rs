@@ -40,6 +40,8 @@ mod replicas;
 
 mod shutdown;
 
+mod slow_grpc;
+
 mod stream_limits;
 
 mod streaming;

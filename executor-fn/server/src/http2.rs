@@ -339,6 +339,22 @@ pub async fn send_data(
     send_at_pace(stream, data, ends, &mut Pace::new(MAX_STALL)).await
 }
 
+/// Sends pieces to a peer that must take them at this rate.
+///
+/// # Errors
+/// When the peer or the connection has ended the stream, or the peer is slower.
+pub async fn send_at_rate(
+    stream: &mut SendStream<Bytes>,
+    pieces: impl IntoIterator<Item = Bytes>,
+    min_rate: MinRate,
+) -> Result<(), h2::Error> {
+    let mut pace = Pace::new(min_rate);
+    for piece in pieces {
+        send_at_pace(stream, piece, false, &mut pace).await?;
+    }
+    Ok(())
+}
+
 /// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
 /// that peers which never read do not hold memory.
 const MAX_STALL: MinRate = MinRate {

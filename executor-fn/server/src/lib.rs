@@ -31,5 +31,5 @@ pub mod workers;
 
 pub use accept::{Connection, Incoming};
 pub use http::Http;
-pub use pace::MinRate;
+pub use pace::{MinRate, PaceLimit};
 pub use paced_body::PacedBody;

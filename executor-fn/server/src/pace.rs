@@ -1,8 +1,14 @@
 //! Measures whether a client sends its request, or takes its response, fast enough.
 
-use std::{io, time::Duration};
+use std::{
+    future::Future as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// The least that a client must transfer while the server waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,52 @@ impl Pace {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let left = self.rate.period.saturating_sub(self.waited);
         self.waiting_since.map(|since| since + left)
+    }
+}
+
+/// Waits for a client no longer than a [`MinRate`] allows.
+#[derive(Debug)]
+pub struct PaceLimit {
+    pace: Pace,
+    /// Made when the client must be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl PaceLimit {
+    /// A limit for a transfer that begins; `None` if the rate allows everything.
+    #[must_use]
+    pub fn new(rate: MinRate) -> Option<Self> {
+        let pace = Pace::new(rate);
+        let timer = None;
+        (rate != MinRate::NONE).then_some(Self { pace, timer })
+    }
+
+    /// Ends the wait, if any, and counts the bytes.
+    pub fn progress(&mut self, bytes: usize) {
+        // If the deadline has passed without an error, the server did other work and did not wait.
+        let deadline = self.pace.deadline();
+        if deadline.is_some_and(|deadline| deadline < Instant::now()) {
+            self.pace.reset();
+        }
+        self.pace.progress(bytes);
+    }
+
+    /// Forgets everything: the next transfer begins.
+    pub const fn reset(&mut self) {
+        self.pace.reset();
+    }
+
+    /// Waits for the client. Completes when it has been too slow.
+    pub fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<MinRate> {
+        self.pace.wait();
+        let deadline = self.pace.deadline().unwrap_or_else(Instant::now);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| self.pace.rate())
     }
 }
 

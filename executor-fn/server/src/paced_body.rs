@@ -7,11 +7,10 @@ use std::{
 };
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use crate::{
     activity::Activity,
-    pace::{MinRate, Pace},
+    pace::{MinRate, PaceLimit},
 };
 
 /// The body of a request. Its error for a slow client is a [`std::io::Error`] of the kind `TimedOut`.
@@ -19,30 +18,19 @@ use crate::{
 pub struct PacedBody<B> {
     inner: B,
     /// `None` without a body or a rate.
-    limit: Option<Limit>,
+    limit: Option<PaceLimit>,
     /// The HTTP/1 connection, to which an unread rest of the body is reported.
     connection: Option<Activity>,
     is_ended: bool,
-}
-
-#[derive(Debug)]
-struct Limit {
-    pace: Pace,
-    /// Made when the body must be waited for.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B: Body> PacedBody<B> {
     /// A body that must arrive at this rate.
     pub fn new(inner: B, rate: MinRate) -> Self {
         let is_ended = inner.is_end_stream();
-        let limit = Limit {
-            pace: Pace::new(rate),
-            timer: None,
-        };
         Self {
             inner,
-            limit: Some(limit).filter(|_| !is_ended && rate != MinRate::NONE),
+            limit: PaceLimit::new(rate).filter(|_| !is_ended),
             connection: None,
             is_ended,
         }
@@ -53,21 +41,6 @@ impl<B: Body> PacedBody<B> {
         let mut body = self;
         body.connection = Some(connection);
         body
-    }
-}
-
-impl Limit {
-    /// Completes when the client has been too slow.
-    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<MinRate> {
-        self.pace.wait();
-        let deadline = self.pace.deadline().unwrap_or_else(Instant::now);
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx).map(|()| self.pace.rate())
     }
 }
 
@@ -86,7 +59,7 @@ where
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(limit) = &mut this.limit {
-                    limit.pace.progress(frame.data_ref().map_or(0, Bytes::len));
+                    limit.progress(frame.data_ref().map_or(0, Bytes::len));
                 }
                 this.is_ended = this.inner.is_end_stream();
                 Poll::Ready(Some(Ok(frame)))

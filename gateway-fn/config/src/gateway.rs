@@ -194,7 +194,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// The least that a client must send of a body, or read of a response, in bytes per second; 0 is one byte in each
     /// `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only holds
-    /// memory. Streams of gRPC messages and messages of WebSockets may pause. At most 1 GB.
+    /// memory. Streams may pause between two gRPC messages, and messages of WebSockets also within. At most 1 GB.
     pub min_bytes_per_second: usize,
     /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
     /// requests share its flow-control window. At most 64.

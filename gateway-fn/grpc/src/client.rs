@@ -8,9 +8,12 @@ mod pool;
 
 mod tls;
 
+use std::{pin::pin, sync::Arc};
+
 use bytes::Bytes;
 use flowgate_proto::Chunks;
-use h2::{RecvStream, client::ResponseFuture};
+use flowgate_server::budget::Budget;
+use h2::client::ResponseFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
 };
@@ -40,6 +43,8 @@ pub struct Call {
     pub encoding: Option<Encoding>,
     /// The largest message in the answer, in bytes.
     pub max_message_bytes: usize,
+    /// Counts the answer while it arrives. One that does not fit is an error.
+    pub budget: Option<Arc<Budget>>,
 }
 
 /// The answer of a call that has succeeded.
@@ -93,12 +98,13 @@ impl Pool {
             message,
             encoding,
             max_message_bytes,
+            budget,
         } = call;
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
         drop(sender);
-        let (headers, body) = exchange(response, stream, message).await?;
-        read_answer(headers, body, max_message_bytes, expect).await
+        let answer = read_answer(response, max_message_bytes, budget, expect);
+        exchange(stream, message, answer).await
     }
 
     fn request(
@@ -130,37 +136,41 @@ impl Pool {
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("flowgate/", env!("CARGO_PKG_VERSION")));
 
-/// Sends the message and waits for the head of the answer. Stops sending when the head comes before the peer has taken the
-/// whole message.
+/// Sends the message while the answer is read: its head may come before the peer has taken the whole message. Stops sending
+/// when the answer is complete.
 async fn exchange(
-    mut response: ResponseFuture,
     mut stream: h2::SendStream<Bytes>,
     message: Chunks,
-) -> Result<(HeaderMap, RecvStream), CallError> {
-    let sending = send(&mut stream, message, true);
-    let response = tokio::select! {
+    answer: impl Future<Output = Result<Answer, CallError>>,
+) -> Result<Answer, CallError> {
+    let sending = send(&mut stream, message);
+    let mut answer = pin!(answer);
+    tokio::select! {
         biased;
         // If the peer has reset the stream, the answer says why.
-        _sent = sending => (&mut response).await,
-        response = &mut response => response,
-    };
-    let (head, body) = response.map_err(stream_error)?.into_parts();
-    if head.status != StatusCode::OK && !head.headers.contains_key("grpc-status") {
-        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+        _sent = sending => answer.await,
+        answer = &mut answer => answer,
     }
-    Ok((head.headers, body))
 }
 
 async fn read_answer(
-    headers: HeaderMap,
-    body: RecvStream,
+    response: ResponseFuture,
     max_message_bytes: usize,
+    budget: Option<Arc<Budget>>,
     expect: Expect,
 ) -> Result<Answer, CallError> {
+    let (head, body) = response.await.map_err(stream_error)?.into_parts();
+    let headers = head.headers;
+    if head.status != StatusCode::OK && !headers.contains_key("grpc-status") {
+        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+    }
     if body.is_end_stream() {
         return Err(ended_without_message(from_headers(&headers)));
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
+    if let Some(budget) = &budget {
+        messages = messages.with_budget(budget);
+    }
     let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {
         let (message, trailers) = (message.clone(), HeaderMap::new());
@@ -216,9 +226,9 @@ fn send_error(error: h2::Error) -> CallError {
 /// The error of a stream on which the request was sent.
 fn stream_error(error: h2::Error) -> CallError {
     let reason = error.reason();
-    if reason == Some(h2::Reason::REFUSED_STREAM)
-        || (error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR))
-    {
+    // A stream ends with the peer's GOAWAY only if the peer has not processed it, whatever the reason: streams up to the last
+    // one that the frame names go on (RFC 9113, section 6.8).
+    if reason == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote()) {
         return CallError::Refused(error);
     }
     match reason {
@@ -260,3 +270,6 @@ fn status_of_http(status: StatusCode) -> Status {
         format!("the peer answered with the HTTP status {status}"),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,14 +17,17 @@ mod send;
 
 mod status;
 
+#[cfg(test)]
+mod test_stream;
+
 pub use compression::{Encoding, compress, decompress};
 pub use frames::{Frame, Frames, TooLarge};
 pub use messages::{MessageError, Messages};
-pub use send::{PREFIX_BYTES, frame, frame_request, send, send_in_turn};
+pub use send::{PREFIX_BYTES, frame, frame_request, send_answer};
 pub use status::{RETRY_AFTER_SECONDS, from_headers, to_trailers, with_retry_after};
 
 pub use flowgate_server::{
-    blocking,
+    MinRate, blocking,
     budget::{Budget, Held, OverBudget, available_memory},
     http2::Exchange,
     workers,

@@ -1,9 +1,10 @@
 //! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc, task::Poll};
 
 use flowgate_proto::Chunks;
 use flowgate_server::{
+    MinRate, PaceLimit,
     blocking::{self, COMPRESSION_COST},
     budget::{Budget, Held, OverBudget},
 };
@@ -24,6 +25,8 @@ pub struct Messages {
     max_message_bytes: usize,
     /// The budget's account of the message that is being read.
     held: Option<Held>,
+    /// How slowly the rest of a message may arrive; the peer may pause between two messages.
+    pace: Option<PaceLimit>,
 }
 
 /// Why a message cannot be read.
@@ -60,6 +63,9 @@ pub enum MessageError {
     /// The first byte of the frame is neither 0 nor 1.
     #[error("received a gRPC frame that begins with the byte {0}; expected 0 or 1")]
     InvalidFlag(u8),
+    /// The peer has begun a message and sends the rest too slowly.
+    #[error("the message did not arrive in time")]
+    TooSlow,
     /// The stream ended within a message.
     #[error("the stream ended within a message")]
     CutOff,
@@ -84,7 +90,15 @@ impl Messages {
             encoding: encoding(headers),
             max_message_bytes,
             held: None,
+            pace: None,
         }
+    }
+
+    /// Requires that a message which has begun arrives at this rate.
+    #[must_use]
+    pub fn with_min_rate(mut self, rate: MinRate) -> Self {
+        self.pace = PaceLimit::new(rate);
+        self
     }
 
     /// Counts the bytes of messages in this budget.
@@ -123,6 +137,9 @@ impl Messages {
                 return Err(MessageError::CutOff);
             }
         };
+        if let Some(pace) = &mut self.pace {
+            pace.reset();
+        }
         match flag {
             0 => Ok(Some(message)),
             1 => self.decompress(message).await.map(Some),
@@ -140,10 +157,26 @@ impl Messages {
 
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
-        let Some(piece) = poll_fn(|context| self.body.poll_data(context)).await else {
+        let mut pace = match self.frames.is_at_border() {
+            true => None,
+            false => self.pace.as_mut(),
+        };
+        let received = poll_fn(|context| match self.body.poll_data(context) {
+            Poll::Ready(received) => Poll::Ready(Ok(received)),
+            Poll::Pending => match &mut pace {
+                Some(pace) => pace
+                    .poll_slow(context)
+                    .map(|_rate| Err(MessageError::TooSlow)),
+                None => Poll::Pending,
+            },
+        });
+        let Some(piece) = received.await? else {
             return Ok(false);
         };
         let piece = piece?;
+        if let Some(pace) = pace {
+            pace.progress(piece.len());
+        }
         if let Some(held) = &mut self.held {
             held.add(piece.len())?;
         }
@@ -186,3 +219,6 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, HeaderValue> {
             .ok_or_else(|| value.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

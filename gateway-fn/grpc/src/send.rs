@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flowgate_proto::{Chunks, DataRequest};
-use flowgate_server::http2;
+use flowgate_server::{MinRate, budget::Held, http2};
 use h2::SendStream;
 use prost::Message as _;
 
@@ -59,41 +59,54 @@ fn put_prefix(buffer: &mut BytesMut, flag: u8, len: usize) {
     buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
 }
 
-/// Sends the only message of a stream, and ends the stream if `ends`. A large message waits for the peer's window, piece by
-/// piece.
+/// Sends the only message of a call, and ends the stream. A large message waits for the peer's window, piece by piece.
 ///
 /// # Errors
 /// When the peer or the connection has ended the stream, or the peer takes nothing for a minute.
-pub async fn send(
-    stream: &mut SendStream<Bytes>,
-    message: Chunks,
-    ends: bool,
-) -> Result<(), h2::Error> {
+pub(crate) async fn send(stream: &mut SendStream<Bytes>, message: Chunks) -> Result<(), h2::Error> {
     if message.len() > MAX_UNASKED_BYTES {
-        return send_in_turn(stream, message, ends).await;
+        let mut left = message.len();
+        for piece in message {
+            left -= piece.len();
+            http2::send_data(stream, piece, left == 0).await?;
+        }
+        return Ok(());
     }
     let mut left = message.len();
     for piece in message {
         left -= piece.len();
-        stream.send_data(piece, ends && left == 0)?;
+        stream.send_data(piece, left == 0)?;
     }
     Ok(())
 }
 
-/// Sends one of many messages of a stream. Each waits for the peer's window, so that messages do not pile up for a peer
-/// that does not read.
+/// Sends an answer to a client, which must take it at this rate. Its bytes stay in the account until they have left, so that
+/// answers which are not read do not pile up beside the budget.
 ///
 /// # Errors
-/// The same as [`send`].
-pub async fn send_in_turn(
+/// When the client or the connection has ended the stream, or the client is too slow.
+pub async fn send_answer(
     stream: &mut SendStream<Bytes>,
     message: Chunks,
-    ends: bool,
+    mut held: Option<Held>,
+    min_rate: MinRate,
 ) -> Result<(), h2::Error> {
-    let mut left = message.len();
-    for piece in message {
-        left -= piece.len();
-        http2::send_data(stream, piece, ends && left == 0).await?;
+    let len = message.len();
+    if len <= MAX_COPIED_BYTES {
+        stream.reserve_capacity(len);
+        if stream.capacity() >= len {
+            // Leaves with the connection's next write, and is not worth the allocation of an account.
+            return message
+                .into_iter()
+                .try_for_each(|piece| stream.send_data(piece, false));
+        }
     }
-    Ok(())
+    let pieces = message.into_iter().map(|piece| match &mut held {
+        Some(held) => held.split(piece.len()).attach(piece),
+        None => piece,
+    });
+    http2::send_at_rate(stream, pieces, min_rate).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,7 @@ impl From<MessageError> for Status {
             | MessageError::TooLargeDecompressed { .. }
             | MessageError::OverBudget(_) => Code::ResourceExhausted,
             MessageError::UnknownEncoding(_) => Code::Unimplemented,
+            MessageError::TooSlow => Code::DeadlineExceeded,
             MessageError::MissingEncoding
             | MessageError::Decompress(_)
             | MessageError::InvalidFlag(_)

@@ -139,6 +139,7 @@ fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
             .map_or(TlsRoots::System, TlsRoots::File),
         show_addresses: gateway.internal_addresses_in_errors,
         traffic: Arc::clone(&clients.traffic),
+        budget: clients.budget.clone(),
     }
 }
 

@@ -16,6 +16,7 @@ use axum::Router;
 use executor_fn::introspect::{HealthSwitch, Introspection};
 use flowgate_auth::layer;
 use flowgate_config::{GatewayConfig, Limits};
+use flowgate_grpc::MinRate;
 use flowgate_proto::{
     DataRequest,
     docarray::DocumentProto,
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
 pub use self::{
-    data::{DataMethod, DataMethods},
+    data::{DataMethod, DataMethods, is_grpc},
     load::ConnectionLoad,
 };
 
@@ -72,8 +73,13 @@ pub fn routers(
     let Limits {
         max_message_bytes,
         max_concurrent_requests,
+        min_bytes_per_second,
         ..
     } = config.limits;
+    let min_rate = MinRate {
+        bytes_per_second: min_bytes_per_second as u64,
+        period: config.slow_client_timeout,
+    };
     let max_in_flight = config
         .prefetch
         .map_or(max_concurrent_requests, NonZeroUsize::get);
@@ -117,6 +123,7 @@ pub fn routers(
             auth.clone(),
             Arc::clone(budget),
             max_message_bytes,
+            min_rate,
         ),
         grpc: layer::protect_grpc(routes.clone(), auth),
         over_http: layer::protect_grpc_over_http(routes, auth),

@@ -51,11 +51,16 @@ impl Services {
         clients: &Clients,
         process: ProcessInfo,
     ) -> Result<Self, StartError> {
+        let budget = budget(&config.gateway.limits);
+        let clients = Clients {
+            budget: Some(Arc::clone(&budget)),
+            ..clients.clone()
+        };
         Ok(Self {
-            gateway: Gateway::new(config, registry, clients)?,
+            gateway: Gateway::new(config, registry, &clients)?,
             auth: Auth::new(&config.gateway.auth)?,
             status: GatewayStatus::new(config, Arc::clone(&clients.traffic), process),
-            budget: budget(&config.gateway.limits),
+            budget,
         })
     }
 }

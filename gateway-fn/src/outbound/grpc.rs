@@ -14,7 +14,7 @@ use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc, time::Duration};
 
 use executor_fn::{Answer, info::Traffic};
 use flowgate_config::RetryPolicy;
-use flowgate_grpc::Encoding;
+use flowgate_grpc::{Budget, Encoding};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use http::HeaderMap;
 
@@ -53,6 +53,8 @@ pub struct GrpcOptions {
     pub show_addresses: bool,
     /// Counts the bytes of data requests and answers.
     pub traffic: Arc<Traffic>,
+    /// Bounds the bytes of answers while they arrive.
+    pub budget: Option<Arc<Budget>>,
 }
 
 /// The address of one replica.

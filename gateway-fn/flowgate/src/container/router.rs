@@ -15,7 +15,7 @@ use flowgate_server::{
 };
 use gateway::inbound::{
     ClientProtocol,
-    grpc::{ConnectionLoad, DataMethod, DataMethods},
+    grpc::{ConnectionLoad, DataMethod, DataMethods, is_grpc},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,8 @@ impl PortRouter {
         let method = request.method().clone();
         let (head, body) = request.into_parts();
         let body = http2::RequestBody::new(body, &head.headers);
-        let body = match is_stream(&head.headers) {
+        // The stream of a gRPC method like reflection may pause. gRPC-Web has no such streams.
+        let body = match is_grpc(&head.headers) {
             true => Body::new(body),
             false => Body::new(PacedBody::new(body, rules.min_rate)),
         };
@@ -150,12 +151,6 @@ impl PortRouter {
         // On a port without HTTP, the preflight of a gRPC-Web call from a browser goes to gRPC-Web.
         plain_http.or_else(|| self.grpc_web.as_ref().filter(|_| is_preflight(request)))
     }
-}
-
-/// Whether the body is a stream of gRPC messages, which may pause.
-fn is_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Returns the error for a request on a connection over the limit.

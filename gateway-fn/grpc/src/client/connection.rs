@@ -15,6 +15,7 @@ use h2::{
     Ping, PingPong,
     client::{Builder, Connection, SendRequest},
 };
+use http::uri::Authority;
 use tokio::sync::oneshot;
 
 use super::connect::{Address, ConnectError, Stream};
@@ -63,7 +64,15 @@ pub(super) async fn open(
     address: &Address,
     pace: PingPace,
 ) -> Result<SendRequest<Bytes>, ConnectError> {
-    let stream = Buffered::new(address.connect().await?);
+    open_on(address.connect().await?, address.authority().clone(), pace).await
+}
+
+async fn open_on(
+    stream: Box<dyn Stream>,
+    authority: Authority,
+    pace: PingPace,
+) -> Result<SendRequest<Bytes>, ConnectError> {
+    let stream = Buffered::new(stream);
     let flusher = stream.flusher();
     let mut builder = Builder::new();
     builder
@@ -74,7 +83,6 @@ pub(super) async fn open(
         .enable_push(false);
     let handshake = builder.handshake::<_, Bytes>(stream).await;
     let (sender, connection) = handshake.map_err(|error| ConnectError::Http2(error.into()))?;
-    let authority = address.authority().clone();
     let (answered, first_answer) = oneshot::channel();
     let task = tokio::spawn(async move {
         let result = flushing(flusher, drive(connection, answered, &pace)).await;
@@ -115,7 +123,7 @@ async fn drive(
     result
 }
 
-/// Pings until a ping is not answered in time. Reports the first answer.
+/// Pings until a ping is not answered in time. Reports the first answer, for which [`open`] has its own timeout.
 async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &PingPace) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;
@@ -127,7 +135,11 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
             return std::future::pending().await;
         }
         let pong = poll_fn(|context| pings.poll_pong(context));
-        match tokio::time::timeout(PING_TIMEOUT, pong).await {
+        let pong = match &answered {
+            Some(_) => Ok(pong.await),
+            None => tokio::time::timeout(PING_TIMEOUT, pong).await,
+        };
+        match pong {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return std::future::pending().await,
             Err(_) => return,
@@ -137,5 +149,22 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
             let _ = answered.send(());
         }
         tokio::time::sleep(pace.interval()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_answer_at_all_is_too_slow() {
+        // Whichever of several timers for the same moment fires first.
+        for _ in 0..8 {
+            let (stream, _silent) = tokio::io::duplex(1 << 16);
+            let authority = Authority::from_static("silent:1");
+            let opened = open_on(Box::new(stream), authority, PingPace::default()).await;
+            let error = opened.err().expect("no connection");
+            assert!(matches!(error, ConnectError::TimedOut), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -18,6 +18,7 @@ use futures_util::{
 };
 use h2::client::SendRequest;
 use http::{Uri, uri::PathAndQuery};
+use tokio::sync::oneshot;
 
 use super::{
     connect::{Address, ConnectError},
@@ -35,7 +36,7 @@ pub struct Pool {
 
 /// The connections of one thread, used in turn.
 struct Slots {
-    slots: Box<[Mutex<Slot>]>,
+    slots: Box<[Arc<Mutex<Slot>>]>,
     turn: AtomicUsize,
 }
 
@@ -46,7 +47,7 @@ type Opening = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, ConnectError
 enum Slot {
     #[default]
     Closed,
-    /// One task opens the connection; calls that need it wait for the same result.
+    /// An [`Attempt`] opens the connection, and replaces this at its end; calls that need it wait for the same result.
     Opening(Opening),
     Open {
         sender: SendRequest<Bytes>,
@@ -85,21 +86,15 @@ impl Pool {
     /// Returns an open connection.
     pub(super) async fn connection(&self) -> Result<SendRequest<Bytes>, ConnectError> {
         let slot = self.slots().next();
-        let opening = match self.open(slot) {
-            Ok(sender) => return Ok(sender),
-            Err(opening) => opening,
-        };
-        let result = opening.await;
-        let mut slot = lock(slot);
-        if matches!(&*slot, Slot::Opening(_)) {
-            *slot = result.clone().map_or(Slot::Closed, Slot::open);
+        match self.open(slot) {
+            Ok(sender) => Ok(sender),
+            Err(opening) => opening.await,
         }
-        result
     }
 
     /// Returns the open connection. If there is none, starts to open one, and returns its future result as the error.
-    fn open(&self, slot: &Mutex<Slot>) -> Result<SendRequest<Bytes>, Opening> {
-        let mut slot = lock(slot);
+    fn open(&self, place: &Arc<Mutex<Slot>>) -> Result<SendRequest<Bytes>, Opening> {
+        let mut slot = lock(place);
         match &mut *slot {
             Slot::Open { sender, last_used } => {
                 let mut sender = sender.clone();
@@ -117,12 +112,25 @@ impl Pool {
             Slot::Opening(opening) => return Err(opening.clone()),
             Slot::Closed => {}
         }
+        let (report, result) = oneshot::channel();
+        let result = async move { result.await.unwrap_or(Err(ConnectError::TimedOut)) };
+        let opening = result.boxed().shared();
+        *slot = Slot::Opening(opening.clone());
+        // The attempt locks the slot when it is dropped, which a runtime that ends does at once.
+        drop(slot);
+        let mut attempt = Attempt {
+            slot: Arc::clone(place),
+            opened: None,
+        };
         let (address, pace) = (self.address.clone(), self.pace.clone());
         // In a task, so that it goes on when the call that began it is cancelled.
-        let task = tokio::spawn(async move { connection::open(&address, pace).await });
-        let opening = async move { task.await.unwrap_or(Err(ConnectError::TimedOut)) };
-        let opening = opening.boxed().shared();
-        *slot = Slot::Opening(opening.clone());
+        tokio::spawn(async move {
+            let result = connection::open(&address, pace).await;
+            attempt.opened = result.as_ref().ok().cloned();
+            drop(attempt);
+            // Fails if all calls that waited were cancelled.
+            let _ = report.send(result);
+        });
         Err(opening)
     }
 
@@ -136,10 +144,23 @@ impl Pool {
                 None => self.connections.get(),
             };
             Slots {
-                slots: (0..count).map(|_| Mutex::default()).collect(),
+                slots: (0..count).map(|_| Arc::default()).collect(),
                 turn: AtomicUsize::new(0),
             }
         })
+    }
+}
+
+/// An attempt to open the connection of a slot. Puts its result there when it is dropped, whether calls still wait for it or
+/// not.
+struct Attempt {
+    slot: Arc<Mutex<Slot>>,
+    opened: Option<SendRequest<Bytes>>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        *lock(&self.slot) = self.opened.take().map_or(Slot::Closed, Slot::open);
     }
 }
 
@@ -151,7 +172,7 @@ impl Slot {
 }
 
 impl Slots {
-    fn next(&self) -> &Mutex<Slot> {
+    fn next(&self) -> &Arc<Mutex<Slot>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.slots[turn % self.slots.len()]
     }
@@ -167,5 +188,40 @@ impl fmt::Debug for Pool {
             .debug_struct("Pool")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_whose_callers_were_cancelled_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let address = Address::new(&format!("127.0.0.1:{port}"), None).expect("valid");
+        let pool = Pool::new(address, NonZeroUsize::MIN);
+        let accepted = tokio::select! {
+            _ = pool.connection() => panic!("the peer does not answer"),
+            accepted = listener.accept() => accepted.expect("a connection"),
+        };
+        let slot = pool.slots().next();
+        assert!(matches!(*lock(slot), Slot::Opening(_)));
+        drop(accepted);
+        // The attempt fails, and no call waits for it any more.
+        let ended = async {
+            while matches!(*lock(slot), Slot::Opening(_)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended);
+        ended.await.expect("the attempt has left its place");
+        // The next call opens another connection.
+        tokio::select! {
+            _ = pool.connection() => panic!("the result of the attempt before"),
+            accepted = listener.accept() => accepted.expect("a connection"),
+        };
     }
 }

@@ -6,9 +6,9 @@ use std::{future::poll_fn, sync::Arc};
 use flowgate_auth::Auth;
 use flowgate_config::Protocol;
 use flowgate_grpc::{
-    Budget, Exchange, Held, Messages, frame_request,
+    Budget, Exchange, Held, Messages, MinRate, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
-    send, send_in_turn, to_trailers, with_retry_after,
+    send_answer, to_trailers, with_retry_after,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
 use futures_util::{Stream, stream};
@@ -33,6 +33,7 @@ pub struct DataMethods {
     auth: Auth,
     budget: Arc<Budget>,
     max_message_bytes: usize,
+    min_rate: MinRate,
 }
 
 /// A method that carries data.
@@ -53,13 +54,20 @@ impl DataMethod {
             "/jina.JinaRPC/Call" => Self::Call,
             _ => return None,
         };
-        let content_type = request.headers().get(header::CONTENT_TYPE)?.as_bytes();
-        let is_grpc = matches!(
-            content_type,
-            b"application/grpc" | b"application/grpc+proto"
-        );
-        (is_grpc && request.method() == Method::POST).then_some(method)
+        (is_grpc(request.headers()) && request.method() == Method::POST).then_some(method)
     }
+}
+
+/// Whether a request is one of gRPC over HTTP/2, and not of gRPC-Web ("gRPC over HTTP2", `Content-Type`).
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| {
+        value
+            .as_bytes()
+            .strip_prefix(b"application/grpc".as_slice())
+    });
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 type Body = bytes::Bytes;
@@ -71,6 +79,7 @@ impl DataMethods {
         auth: Auth,
         budget: Arc<Budget>,
         max_message_bytes: usize,
+        min_rate: MinRate,
     ) -> Self {
         Self {
             gateway,
@@ -78,6 +87,7 @@ impl DataMethods {
             auth,
             budget,
             max_message_bytes,
+            min_rate,
         }
     }
 
@@ -110,7 +120,7 @@ impl DataMethods {
             // Also if the connection is lost.
             _reset = poll_fn(|context| respond.poll_reset(context)) => return,
         };
-        reply.send(respond).await;
+        reply.send(respond, self.min_rate).await;
     }
 
     async fn answer(
@@ -122,7 +132,9 @@ impl DataMethods {
     ) -> Reply {
         let context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
-        let messages = messages.with_budget(&self.budget);
+        let messages = messages
+            .with_budget(&self.budget)
+            .with_min_rate(self.min_rate);
         match method {
             DataMethod::Single => match self.answer_single(messages, context, load).await {
                 Ok((answer, held)) => Reply::Single(answer, held),
@@ -180,20 +192,21 @@ enum Reply {
 }
 
 impl Reply {
-    async fn send(self, respond: SendResponse<Body>) {
+    async fn send(self, respond: SendResponse<Body>, min_rate: MinRate) {
         match self {
-            Self::Single(message, _held) => {
+            Self::Single(message, held) => {
                 let Some(mut stream) = begin(respond) else {
                     return;
                 };
-                if send(&mut stream, message, false).await.is_ok() {
+                let sent = send_answer(&mut stream, message, held, min_rate);
+                if sent.await.is_ok() {
                     end(&mut stream, &Status::ok(""));
                 }
             }
             Self::Failed(status) => send_failure(respond, &status),
             Self::Stream(answers) => {
                 let Some(stream) = begin(respond) else { return };
-                send_answers(stream, answers).await;
+                send_answers(stream, answers, min_rate).await;
             }
         }
     }
@@ -225,23 +238,19 @@ fn response(headers: HeaderMap) -> Response<()> {
 }
 
 /// Sends the answers of a stream until they end, the client disconnects, or one is an error.
-async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers) {
-    let mut _held = None;
+async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers, min_rate: MinRate) {
     loop {
         let next = tokio::select! {
             biased;
             next = answers.next() => next,
             _reset = poll_fn(|context| stream.poll_reset(context)) => return,
         };
-        let message = match next {
+        let (message, held) = match next {
             None => return end(&mut stream, &Status::ok("")),
             Some(Err(status)) => return end(&mut stream, &status),
-            Some(Ok(Counted { request, held })) => {
-                _held = held;
-                frame_request(request)
-            }
+            Some(Ok(Counted { request, held })) => (frame_request(request), held),
         };
-        let sent = send_in_turn(&mut stream, message, false);
+        let sent = send_answer(&mut stream, message, held, min_rate);
         if answers.drive_until(sent).await.is_err() {
             return;
         }

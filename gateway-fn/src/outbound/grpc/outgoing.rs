@@ -100,7 +100,26 @@ async fn frame_message(message: Chunks, encoding: Option<Encoding>) -> Chunks {
 
 /// Compresses a message and puts it into its gRPC frame, a large one on a thread where it holds up nothing else.
 async fn compress_message(message: Chunks, encoding: Encoding) -> Chunks {
+    frame_by(message, move |message| frame(message, Some(encoding))).await
+}
+
+/// Puts a message into its gRPC frame by this work. If the work panics, the message is sent without compression, which
+/// every frame may be.
+async fn frame_by(message: Chunks, work: impl FnOnce(Chunks) -> Chunks + Send + 'static) -> Chunks {
     let cost = message.len().saturating_mul(COMPRESSION_COST);
-    let compressing = blocking::run(cost, move || frame(message, Some(encoding)));
-    compressing.await.unwrap_or_default()
+    let plain = message.clone();
+    let framed = blocking::run(cost, move || work(message)).await;
+    framed.unwrap_or_else(|_panic| frame(plain, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_compression_panics_is_sent_without() {
+        let message = Chunks::from(Bytes::from(vec![7; 10 << 20]));
+        let framed = frame_by(message.clone(), |_| panic!("compression failed")).await;
+        assert_eq!(framed, frame(message, None));
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use executor_fn::{Answer, info::Traffic};
 use flowgate_grpc::{
-    Encoding, PREFIX_BYTES,
+    Budget, Encoding, PREFIX_BYTES,
     client::{Call, Expect, Pool},
     frame,
 };
@@ -38,6 +38,7 @@ pub(super) struct Peer {
     encoding: Option<Encoding>,
     max_message_bytes: usize,
     traffic: Arc<Traffic>,
+    budget: Option<Arc<Budget>>,
     /// The [`CallMethod`] that the peer implements, or [`UNKNOWN`] before one has succeeded.
     method: AtomicU8,
 }
@@ -74,6 +75,7 @@ impl Peer {
             encoding: Encoding::of(options.compression),
             max_message_bytes: options.max_message_bytes,
             traffic: Arc::clone(&options.traffic),
+            budget: options.budget.clone(),
             method: AtomicU8::new(UNKNOWN),
         })
     }
@@ -104,6 +106,7 @@ impl Peer {
             message: frame(Chunks::default(), None),
             encoding: None,
             max_message_bytes: self.max_message_bytes,
+            budget: None,
         };
         let call = self.pool.call(call, Expect::Unary);
         let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, call);
@@ -181,6 +184,7 @@ impl Peer {
             message,
             encoding: self.encoding,
             max_message_bytes: self.max_message_bytes,
+            budget: self.budget.clone(),
         };
         let call = self.pool.call(call, expect);
         let answer = match timeout {

@@ -1,0 +1,134 @@
+//! Tests calls to peers that answer early, or end the connection.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use http::Response;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::send::frame;
+
+/// Longer than any call of these tests takes.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Returns a pool for a peer, and the listener of the peer.
+async fn peer() -> (Pool, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let address = Address::new(&format!("127.0.0.1:{port}"), None).expect("valid");
+    (Pool::new(address, NonZeroUsize::MIN), listener)
+}
+
+/// Makes a call with a message of this size.
+async fn call(pool: &Pool, bytes: usize, expect: Expect) -> Result<Answer, CallError> {
+    let call = Call {
+        path: "/package.Service/method",
+        metadata: HeaderMap::new(),
+        message: frame(Bytes::from(vec![7; bytes]).into(), None),
+        encoding: None,
+        max_message_bytes: 1 << 20,
+        budget: None,
+    };
+    let called = tokio::time::timeout(BOUND, pool.call(call, expect));
+    called.await.expect("the call ends")
+}
+
+/// Answers each call with the head at once, and with the number of bytes of the message when it has arrived.
+async fn answer_early(listener: TcpListener) {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+    while let Some(exchange) = connection.accept().await {
+        let (request, mut respond) = exchange.expect("a request");
+        tokio::spawn(async move {
+            let head = Response::new(());
+            let mut stream = respond.send_response(head, false).expect("sent");
+            let (mut body, mut received) = (request.into_body(), 0_u32);
+            while let Some(piece) = body.data().await {
+                let len = piece.expect("a piece").len();
+                body.flow_control().release_capacity(len).expect("released");
+                received += len as u32;
+            }
+            let answer = frame(Bytes::from(received.to_be_bytes().to_vec()).into(), None);
+            for piece in answer {
+                stream.send_data(piece, false).expect("sent");
+            }
+            let trailers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static("0"),
+            )]);
+            stream.send_trailers(trailers).expect("sent");
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_early_head_does_not_stop_the_message() {
+    // More than the peer's window.
+    const BYTES: usize = 1 << 20;
+    let (pool, listener) = peer().await;
+    let serving = tokio::spawn(answer_early(listener));
+    for expect in [Expect::Unary, Expect::First] {
+        let answer = call(&pool, BYTES, expect).await.expect("an answer");
+        let received = answer.message.into_bytes();
+        assert_eq!(received, (BYTES as u32 + 5).to_be_bytes().as_slice());
+    }
+    serving.abort();
+}
+
+/// Encodes a frame of HTTP/2 on the connection itself.
+fn http2_frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags, 0, 0, 0, 0], payload].concat()
+}
+
+/// Accepts a connection, and answers the first request with a GOAWAY that names no stream.
+async fn go_away(listener: &TcpListener, reason: h2::Reason) -> TcpStream {
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    const ACK: u8 = 1;
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.expect("a preface");
+    let settings = http2_frame(SETTINGS, 0, &[]);
+    stream.write_all(&settings).await.expect("sent");
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame");
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; len as usize];
+        stream.read_exact(&mut payload).await.expect("a frame");
+        let reply = match head[3] {
+            PING if head[4] & ACK == 0 => http2_frame(PING, ACK, &payload),
+            SETTINGS if head[4] & ACK == 0 => http2_frame(SETTINGS, ACK, &[]),
+            HEADERS => {
+                let reason = u32::from(reason).to_be_bytes();
+                let payload = [[0; 4], reason].concat();
+                let reply = http2_frame(GOAWAY, 0, &payload);
+                stream.write_all(&reply).await.expect("sent");
+                return stream;
+            }
+            _ => continue,
+        };
+        stream.write_all(&reply).await.expect("sent");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_peer_has_not_processed_is_refused_whatever_the_reason() {
+    for reason in [
+        h2::Reason::NO_ERROR,
+        h2::Reason::ENHANCE_YOUR_CALM,
+        h2::Reason::INTERNAL_ERROR,
+    ] {
+        let (pool, listener) = peer().await;
+        let (result, _stream) =
+            tokio::join!(call(&pool, 10, Expect::Unary), go_away(&listener, reason));
+        let error = result.expect_err("no answer");
+        assert!(matches!(error, CallError::Refused(_)), "{reason}: {error}");
+    }
+}
