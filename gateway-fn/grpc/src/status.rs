@@ -162,10 +162,9 @@ mod tests {
     #[test]
     fn metadata_is_kept_without_the_status_itself() {
         let mut status = Status::new(Code::Internal, "text");
-        status.metadata_mut().insert(
-            "is-error",
-            tonic::metadata::MetadataValue::from_static("true"),
-        );
+        status
+            .metadata_mut()
+            .insert("is-error", MetadataValue::from_static("true"));
         let read = from_headers(&to_trailers(&status)).expect("a status");
         let names: Vec<_> = read
             .metadata()
