@@ -16,11 +16,34 @@ pub const MAX_INLINE_BYTES: usize = 64 << 10;
 /// Work on bodies up to this size need not wait for work on larger ones, which may take seconds.
 const MAX_MEDIUM_BYTES: usize = 1 << 20;
 
+/// The threads of a worker for what is not limited here, such as the lookup of a host name.
+const OTHER_THREADS: usize = 4;
+
+static MEDIUM: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(max_medium_threads(processors())));
+
+static LARGE: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(max_large_threads(processors())));
+
 /// As many threads for medium bodies as there are processors: more would only slow each other down.
-static MEDIUM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors()));
+const fn max_medium_threads(processors: usize) -> usize {
+    processors
+}
 
 /// Half as many for large bodies, so that they leave processors for everything else.
-static LARGE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors().div_ceil(2)));
+const fn max_large_threads(processors: usize) -> usize {
+    processors.div_ceil(2)
+}
+
+/// The most threads on which one worker runs blocking work. All the work that is allowed at once may come from one worker,
+/// and other work must find a thread even then. The threads start when they are needed.
+pub(crate) fn max_threads() -> usize {
+    max_threads_with(processors())
+}
+
+const fn max_threads_with(processors: usize) -> usize {
+    max_medium_threads(processors) + max_large_threads(processors) + OTHER_THREADS
+}
 
 fn processors() -> usize {
     available_parallelism().map_or(1, NonZeroUsize::get)
@@ -75,6 +98,19 @@ mod tests {
         }
         release.send(()).expect("the large work waits");
         assert!(large.await.expect("no panic").expect("no panic").is_ok());
+    }
+
+    #[test]
+    fn work_of_each_size_finds_a_thread_while_all_larger_work_runs() {
+        for processors in [1, 2, 7, 8, 64] {
+            let threads = max_threads_with(processors);
+            let (medium, large) = (
+                max_medium_threads(processors),
+                max_large_threads(processors),
+            );
+            assert!(threads - large >= medium, "{processors}");
+            assert!(threads > medium + large, "{processors}");
+        }
     }
 
     #[tokio::test]
