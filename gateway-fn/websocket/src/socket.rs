@@ -154,6 +154,29 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         .await
     }
 
+    /// Does the same as [`Socket::receive`], but returns `None` as soon as at most `drained_bytes` are queued, if that is not
+    /// `None`.
+    ///
+    /// # Errors
+    /// When the client has disconnected.
+    pub async fn receive_or_drain(
+        &mut self,
+        max_unsent_bytes: Option<usize>,
+        drained_bytes: Option<usize>,
+    ) -> Result<Option<Received>, Disconnected> {
+        poll_fn(|cx| {
+            let received = self.poll_receive(cx, max_unsent_bytes);
+            // What has been received is returned first: it would be lost.
+            match received {
+                Poll::Pending if drained_bytes.is_some_and(|max| self.outbox.bytes() <= max) => {
+                    Poll::Ready(Ok(None))
+                }
+                received => received.map_ok(Some),
+            }
+        })
+        .await
+    }
+
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,

@@ -141,17 +141,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 return Ending::Close(close);
             }
             let max_unsent_bytes = work.has_room().then_some(self.limits.max_unread_bytes / 2);
+            // The client may read enough for a waiting message to start, while nothing else happens.
+            let drained_bytes =
+                work.max_unread_bytes_to_start(self.limits, self.gateway.fair_share());
             let step = tokio::select! {
                 Some(outcome) = work.calls.next() => {
                     // A client that gets answers is connected, even if it sends nothing.
                     liveness.note_activity();
                     self.take_outcomes(outcome, &mut work)
                 }
-                received = self.socket.receive(max_unsent_bytes) => {
+                received = self.socket.receive_or_drain(max_unsent_bytes, drained_bytes) => {
                     liveness.note_activity();
                     // A control frame may come within a message, whose bytes are still arriving.
                     let held = match received {
-                        Ok(Received::Message(_)) => self.socket.take_held(),
+                        Ok(Some(Received::Message(_))) => self.socket.take_held(),
                         _ => None,
                     };
                     receive(received, held, &mut work)
@@ -269,25 +272,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
 /// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
 /// disconnect, but data in them is ignored.
 fn receive(
-    received: Result<Received, Disconnected>,
+    received: Result<Option<Received>, Disconnected>,
     held: Option<Held>,
     work: &mut Work,
 ) -> Result<(), Ending> {
     match received {
         Err(Disconnected) => Err(Ending::Disconnected),
-        Ok(Received::Alive) => Ok(()),
-        Ok(Received::Message(message)) => {
+        Ok(None | Some(Received::Alive)) => Ok(()),
+        Ok(Some(Received::Message(message))) => {
             work.enqueue(Counted { message, held });
             Ok(())
         }
         // An error message could not say which request failed, because this one has not been read: the session ends once
         // the others are answered.
-        Ok(Received::Refused(error)) => {
+        Ok(Some(Received::Refused(error))) => {
             work.end_input(Close::overloaded(&error.to_string()));
             Ok(())
         }
-        Ok(last @ Received::Close(_)) => Err(Ending::ByClient(last)),
-        Ok(last @ Received::Invalid(error)) => Err(Ending::Invalid(last, Close::from(error))),
+        Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
+        Ok(Some(last @ Received::Invalid(error))) => Err(Ending::Invalid(last, Close::from(error))),
     }
 }
 

@@ -141,6 +141,7 @@ async fn a_client_that_reads_is_answered_however_large_the_answers_are() {
         ..UNLIMITED
     };
     let (client, session) = session("large", limits);
+    let start = Instant::now();
     let serving = tokio::spawn(session.serve_data());
     let (mut reader, mut writer) = tokio::io::split(client);
     let mut received = Vec::new();
@@ -157,6 +158,8 @@ async fn a_client_that_reads_is_answered_however_large_the_answers_are() {
     read.expect("the session ends");
     assert!(received.len() > 5 * 200_000);
     assert!(received.ends_with(&[0x88, 2, 3, 0xe8]));
+    // Only the end of the connection has waited for a timer: the client does not answer the close frame.
+    assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
     drop((reader, writer));
     serving.await.expect("no panic");
 }
