@@ -82,6 +82,31 @@ pub async fn run<T: Send + 'static>(
     })
 }
 
+/// Runs work whose output may be far larger than its input, such as a decompression. `work` gets the most bytes that it may
+/// return, and is tried first with few, on this thread: only if `is_too_large` finds that it needs more, it is started
+/// again on another thread, with more bytes and at last with `limit`. Starting again costs little beside the larger output.
+///
+/// # Errors
+/// When the work panicked.
+pub async fn run_growing<T: Send + 'static, E: Send + 'static>(
+    input_bytes: usize,
+    limit: usize,
+    work: impl Fn(usize) -> Result<T, E> + Clone + Send + 'static,
+    is_too_large: fn(&E) -> bool,
+) -> thread::Result<Result<T, E>> {
+    for max in [MAX_INLINE_BYTES, MAX_MEDIUM_BYTES] {
+        if input_bytes > max || limit <= max {
+            continue;
+        }
+        let work = work.clone();
+        let result = run(max, move || work(max)).await?;
+        if !result.as_ref().is_err_and(is_too_large) {
+            return Ok(result);
+        }
+    }
+    run(input_bytes.max(limit), move || work(limit)).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -98,6 +123,32 @@ mod tests {
         }
         release.send(()).expect("the large work waits");
         assert!(large.await.expect("no panic").expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn output_that_grows_is_made_on_another_thread() {
+        let here = thread::current().id();
+        for (input, limit, output, is_here) in [
+            (1, usize::MAX, MAX_INLINE_BYTES, true),
+            (1, usize::MAX, MAX_INLINE_BYTES + 1, false),
+            (1, usize::MAX, MAX_MEDIUM_BYTES + 1, false),
+            (MAX_INLINE_BYTES + 1, usize::MAX, 1, false),
+            (1, MAX_INLINE_BYTES, MAX_INLINE_BYTES, true),
+        ] {
+            let work = move |max| match output <= max {
+                true => Ok(thread::current().id()),
+                false => Err(max),
+            };
+            let thread = run_growing(input, limit, work, |_| true).await;
+            let thread = thread.expect("no panic").expect("within the limit");
+            assert_eq!(thread == here, is_here, "{input} bytes to {output}");
+        }
+        for limit in [1, MAX_INLINE_BYTES + 1, 2 * MAX_MEDIUM_BYTES] {
+            let exceeded = run_growing(1, limit, Err::<(), _>, |_| true).await;
+            assert_eq!(exceeded.expect("no panic"), Err(limit));
+        }
+        let other_error = run_growing(1, usize::MAX, Err::<(), _>, |_| false).await;
+        assert_eq!(other_error.expect("no panic"), Err(MAX_INLINE_BYTES));
     }
 
     #[test]
