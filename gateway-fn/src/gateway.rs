@@ -178,7 +178,7 @@ impl Gateway {
         request: DataRequest,
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
-        let mut drive = Drive::begin(&self.0, request, context)?;
+        let mut drive = Drive::begin(&self.0, request, context).await?;
         if self.0.graph.has_floating_nodes() {
             return drive.run_in_background(place).await;
         }

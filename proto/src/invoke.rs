@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
-pub use body::{compress, decompress};
+pub use body::{compress, decompress, decompress_counted};
 pub use error::{FunctionError, FunctionErrorKind, PayloadError};
 pub use response::{InvocationResponse, ResponseError};
 

@@ -108,21 +108,19 @@ impl Incoming {
         let Ok(socket) = self.socket.into_std() else {
             return Vec::new();
         };
-        let mut waiting = Vec::new();
-        // Without a free permit the rest is reset, as it would be if the queue were full.
-        while let Ok(permit) = Arc::clone(&self.limit).try_acquire_owned()
-            && let Ok((stream, peer)) = socket.accept()
-        {
-            if stream.set_nonblocking(true).is_ok() {
-                waiting.push(Moved {
-                    stream,
-                    peer,
-                    is_over_limit: false,
-                    permit,
-                });
-            }
-        }
-        waiting
+        accept_all(|| {
+            // Without a free permit the rest is reset, as it would be if the queue were full.
+            let permit = Arc::clone(&self.limit).try_acquire_owned();
+            let permit = permit.map_err(|_| io::ErrorKind::WouldBlock)?;
+            let (stream, peer) = socket.accept()?;
+            stream.set_nonblocking(true)?;
+            Ok(Moved {
+                stream,
+                peer,
+                is_over_limit: false,
+                permit,
+            })
+        })
     }
 
     /// Returns the connections as a stream that never ends by itself.
@@ -133,18 +131,14 @@ impl Incoming {
         })
     }
 
-    /// Waits for a permit, then for a connection. `None` when the limit is closed.
+    /// Waits until a permit is free, then for a connection. `None` when the limit is closed.
     async fn accept(&self) -> Option<Connection> {
-        let (mut permit, mut is_over_limit) = self.permit().await?;
         loop {
+            // A listener without a client must not hold a permit, which the client of another could use.
+            drop(self.permit().await?);
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    // Others may have closed since the permit was taken.
-                    if is_over_limit
-                        && let Ok(regular) = Arc::clone(&self.limit).try_acquire_owned()
-                    {
-                        (permit, is_over_limit) = (regular, false);
-                    }
+                    let (permit, is_over_limit) = self.permit().await?;
                     let connection = Connection::new(stream, peer, permit);
                     return Some(Connection {
                         is_over_limit,
@@ -172,6 +166,23 @@ impl Incoming {
             permit = Arc::clone(reserve).acquire_owned() => Some((permit.ok()?, true)),
         }
     }
+}
+
+/// The failures of `accept` after which the queue of a closing socket is given up: a failure may concern one connection of
+/// it, such as one whose client has disconnected, or all of them.
+const MAX_FAILED_ACCEPTS: usize = 128;
+
+/// Accepts until nothing is waiting.
+fn accept_all<T>(mut accept: impl FnMut() -> io::Result<T>) -> Vec<T> {
+    let (mut accepted, mut failed) = (Vec::new(), 0);
+    while failed < MAX_FAILED_ACCEPTS {
+        match accept() {
+            Ok(connection) => accepted.push(connection),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => failed += 1,
+        }
+    }
+    accepted
 }
 
 /// An accepted connection, which is open until it is dropped: also after a WebSocket has taken it over from HTTP.
@@ -319,6 +330,41 @@ mod tests {
         assert!(futures_util::poll!(second.as_mut()).is_pending());
         drop(first);
         second.await.expect("an open limit");
+    }
+
+    #[tokio::test]
+    async fn an_idle_listener_leaves_the_limit_to_the_others() {
+        let (limit, reserve) = (Incoming::limit(1), Incoming::limit(1));
+        let incoming =
+            |socket| Incoming::new(socket, Arc::clone(&limit)).with_reserve(Arc::clone(&reserve));
+        let ((idle, _), (busy, address)) = (listener().await, listener().await);
+        let (idle, busy) = (incoming(idle), incoming(busy));
+        let mut waiting = std::pin::pin!(idle.accept());
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        let mut clients = Vec::new();
+        let mut connections = Vec::new();
+        for is_over_limit in [false, true] {
+            clients.push(TcpStream::connect(address).await.expect("queued"));
+            let connection = busy.accept().await.expect("an open limit");
+            assert_eq!(connection.is_over_limit(), is_over_limit);
+            connections.push(connection);
+        }
+    }
+
+    #[test]
+    fn a_failed_accept_does_not_end_the_queue() {
+        let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
+        let mut queue = vec![
+            Ok(1),
+            aborted(),
+            Ok(2),
+            Err(io::ErrorKind::WouldBlock.into()),
+        ];
+        queue.reverse();
+        let next = || queue.pop().expect("not called after the end");
+        assert_eq!(accept_all(next), [1, 2]);
+        let for_ever = || Err::<(), _>(io::ErrorKind::OutOfMemory.into());
+        assert!(accept_all(for_ever).is_empty());
     }
 
     #[tokio::test]

@@ -147,13 +147,13 @@ impl Activity {
         }
     }
 
-    /// Notes that the head of a request is complete. Returns whether it has a `content-length`; always `false` for a
-    /// pipelined request, whose head began before the response to the last one.
+    /// Notes that the head of a request is complete. Returns whether it may have a `content-length`: always for a pipelined
+    /// request, whose head began before the response to the last one and was not read here.
     pub(crate) fn begin_request(&self) -> bool {
         let mut state = self.state();
         state.has_unread_body = false;
         let before = std::mem::replace(&mut state.phase, Phase::Request);
-        matches!(before, Phase::Head { .. }) && state.head.has_content_length()
+        !matches!(before, Phase::Head { .. }) || state.head.has_content_length()
     }
 
     /// Notes that the rest of the request's body will not be read.

@@ -4,8 +4,8 @@
 use http::{Request, Version, header};
 
 /// Whether the request must be answered with 400: `host` is missing or repeated, or `transfer-encoding` is not `chunked`, or
-/// comes beside `content-length`, which hyper removes from the headers.
-pub(crate) fn is_ambiguous<B>(request: &Request<B>, has_content_length: bool) -> bool {
+/// may come beside `content-length`, which hyper removes from the headers.
+pub(crate) fn is_ambiguous<B>(request: &Request<B>, may_have_content_length: bool) -> bool {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let has_host = hosts.next().is_some();
@@ -20,7 +20,7 @@ pub(crate) fn is_ambiguous<B>(request: &Request<B>, has_content_length: bool) ->
         .as_bytes()
         .trim_ascii()
         .eq_ignore_ascii_case(b"chunked");
-    !is_chunked || encodings.next().is_some() || has_content_length
+    !is_chunked || encodings.next().is_some() || may_have_content_length
 }
 
 /// Finds the header `content-length` in the bytes of one request's head, as they arrive.

@@ -139,8 +139,8 @@ async fn answer<F, B>(
 where
     F: Future<Output = Response<B>>,
 {
-    let has_content_length = connection.begin_request();
-    let is_ambiguous = framing::is_ambiguous(&request, has_content_length);
+    let may_have_content_length = connection.begin_request();
+    let is_ambiguous = framing::is_ambiguous(&request, may_have_content_length);
     let body_connection = connection.clone();
     let request = request.map(|body| {
         let body = PacedBody::new(body, min_rate);

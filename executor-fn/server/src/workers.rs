@@ -17,9 +17,7 @@ use tokio::{
     sync::oneshot,
 };
 
-/// The threads of a worker that run blocking work, such as the JSON of large bodies: enough for all cores, and few enough
-/// that a burst of large requests does not occupy the whole machine.
-const MAX_BLOCKING_THREADS: usize = 4;
+use crate::blocking;
 
 thread_local! {
     static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
@@ -82,7 +80,7 @@ impl Worker {
     fn start(index: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .max_blocking_threads(blocking::max_threads())
             .build()?;
         let handle = runtime.handle().clone();
         let (running, stopped) = oneshot::channel::<()>();

@@ -59,8 +59,8 @@ pub struct GatewayConfig {
     /// How long an HTTP/1 connection may stay open between two requests. 75 s by default: load balancers keep connections for
     /// 60 s and must be the first to close one, or they send a request on a connection that is being closed.
     pub keep_alive_timeout: Duration,
-    /// How long a client may be slower than `limits.min_bytes_per_second` while it sends a body or reads a response. 20 s by
-    /// default: longer than a pause of a mobile network.
+    /// How long a client may be slower than `limits.min_bytes_per_second` while it sends a body or a WebSocket message, or
+    /// reads a response. 20 s by default: longer than a pause of a mobile network.
     pub slow_client_timeout: Duration,
     /// A PEM file of root certificates for `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for Jina's own gRPC. The
     /// system's certificate store by default.
@@ -192,9 +192,9 @@ pub struct Limits {
     /// Open connections; on further ones only health checks are answered. 10 000 by default, well below the usual limit of
     /// open files, and never more than that limit leaves. At most a million.
     pub max_connections: usize,
-    /// The least that a client must send of a body, or read of a response, in bytes per second; 0 is one byte in each
-    /// `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only holds
-    /// memory. Streams may pause between two gRPC messages, and messages of WebSockets also within. At most 1 GB.
+    /// The least that a client must send of a body or a message, or read of a response, in bytes per second; 0 is one byte in
+    /// each `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only
+    /// holds memory. Streams and WebSockets may pause between two messages. At most 1 GB.
     pub min_bytes_per_second: usize,
     /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
     /// requests share its flow-control window. At most 64.

@@ -192,9 +192,12 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
+        let budget = self.held.as_ref().map(Held::budget);
+        let room = budget.map_or(limit, |budget| budget.room());
         let cost = message.len().saturating_mul(COMPRESSION_COST);
-        let work = move || decompress(encoding, message, limit);
-        let decompressed = blocking::run(cost, work).await;
+        let work = move |max| decompress(encoding, message.clone(), max);
+        let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
+        let decompressed = blocking::run_growing(cost, limit.min(room), work, is_too_large).await;
         match decompressed.unwrap_or_else(|_panic| Err(io::Error::other("internal error"))) {
             Ok(message) => {
                 if let Some(held) = &mut self.held {
@@ -202,9 +205,13 @@ impl Messages {
                 }
                 Ok(message.into())
             }
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Err(MessageError::TooLargeDecompressed { limit })
-            }
+            Err(error) if is_too_large(&error) => Err(match budget {
+                Some(budget) if room < limit => OverBudget {
+                    limit: budget.limit(),
+                }
+                .into(),
+                _ => MessageError::TooLargeDecompressed { limit },
+            }),
             Err(error) => Err(MessageError::Decompress(error)),
         }
     }

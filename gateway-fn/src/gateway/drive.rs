@@ -1,16 +1,18 @@
 //! Drives the walk of one request through the graph: makes the calls that are ready, reports their results to the walk,
 //! until the answer is complete, and finishes floating work after it.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use executor_fn::Answer;
 use flowgate_flow::{
     graph::NodeId,
     walk::{Step, Walk},
 };
+use flowgate_grpc::blocking::{self, MAX_INLINE_BYTES};
 use flowgate_proto::{DataRequest, now, with_causes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::oneshot;
+use prost::Message as _;
+use tokio::sync::{Mutex, oneshot};
 
 use super::{Shared, admission::Place};
 use crate::{
@@ -26,7 +28,12 @@ type Call = BoxFuture<'static, (NodeId, Result<Answer, CallError>)>;
 pub(super) struct Drive {
     shared: Arc<Shared>,
     context: Arc<Context>,
-    walk: Walk,
+    /// Locked only while the walk works on a message, perhaps on another thread.
+    walk: Arc<Mutex<Walk>>,
+    /// Whether the walk decodes documents: of the request, and of the answers that come to a join or a condition.
+    decodes: bool,
+    /// The bytes of the request and of all answers, which may meet at a join.
+    bytes: usize,
     /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
     concurrent: Option<ConcurrentCalls>,
 }
@@ -39,34 +46,61 @@ struct ConcurrentCalls {
 }
 
 impl Drive {
-    pub(super) fn begin(
+    pub(super) async fn begin(
         shared: &Arc<Shared>,
-        mut request: DataRequest,
+        request: DataRequest,
         context: Context,
     ) -> Result<Self, GatewayError> {
-        request.set_decode_limits(shared.decode_limits)?;
-        if shared.decodes_documents() {
-            request.documents.check_limits()?;
-        }
-        let walk = Walk::start(
-            Arc::clone(&shared.graph),
-            Arc::clone(&shared.known),
-            request,
-            now(),
-        )?;
+        let decodes = shared.graph.has_joins() || shared.graph.has_filters();
+        let checks = shared.decodes_documents();
+        let bytes = match decodes || checks {
+            true => request.encoded_len(),
+            false => 0,
+        };
+        let start = {
+            let shared = Arc::clone(shared);
+            move || start_walk(&shared, request, checks)
+        };
+        // A panic goes on here, where it ends the request.
+        let walk = blocking::run(bytes, start).await;
+        let walk = walk.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(Self {
             shared: Arc::clone(shared),
             context: Arc::new(context),
-            walk,
+            walk: Arc::new(Mutex::new(walk)),
+            decodes,
+            bytes,
             concurrent: None,
         })
+    }
+
+    /// Lets the walk work on messages: on another thread if they are large and it decodes them.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Walk) -> T + Send + 'static,
+    ) -> T {
+        let mut walk = Arc::clone(&self.walk).lock_owned().await;
+        if !self.decodes || self.bytes <= MAX_INLINE_BYTES {
+            return work(&mut walk);
+        }
+        // A task of its own, because a client that disconnects must not take away an answer from floating Executors. They go
+        // on when the walk is unlocked.
+        let worked = blocking::run(self.bytes, move || work(&mut walk));
+        match tokio::spawn(worked).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(error) => resume_unwind(
+                error
+                    .try_into_panic()
+                    .unwrap_or_else(|cancelled| Box::new(cancelled)),
+            ),
+        }
     }
 
     /// Runs until the client's answer is complete.
     pub(super) async fn run_until_answered(&mut self) -> Result<DataRequest, GatewayError> {
         loop {
-            let mut ready = self.walk.take_ready();
-            self.log_floating_errors();
+            let mut ready = self.take_ready().await;
             // A linear Flow has one call at a time: it needs no boxed future and no set.
             if let ([Step { node, .. }], None) = (ready.as_slice(), &self.concurrent)
                 && self.shared.graph[*node].is_awaited
@@ -74,12 +108,12 @@ impl Drive {
                 let Step { node, requests } = ready.swap_remove(0);
                 let context = self.context_for(node);
                 let result = visit(&self.shared, node, requests, &context).await;
-                self.apply(node, result)?;
+                self.apply(node, result).await?;
                 continue;
             }
             self.start_calls(ready);
-            if self.walk.is_response_ready() {
-                return Ok(self.walk.build_response(now()));
+            if self.walk.lock().await.is_response_ready() {
+                return Ok(self.work(|walk| walk.build_response(now())).await);
             }
             self.wait_for_call().await?;
         }
@@ -112,9 +146,8 @@ impl Drive {
     /// waiting for.
     async fn finish_floating_work(&mut self) {
         loop {
-            let ready = self.walk.take_ready();
+            let ready = self.take_ready().await;
             self.start_calls(ready);
-            self.log_floating_errors();
             let Some(calls) = &mut self.concurrent else {
                 return;
             };
@@ -122,7 +155,7 @@ impl Drive {
             let Some((node, result)) = calls.floating.next().await else {
                 return;
             };
-            if let Err(error) = self.apply(node, result) {
+            if let Err(error) = self.apply(node, result).await {
                 let executor = &self.shared.graph[node].name;
                 tracing::warn!(executor, error = %with_causes(&error), "floating work failed");
             }
@@ -176,13 +209,17 @@ impl Drive {
             else => None,
         };
         match completed {
-            Some((node, result)) => self.apply(node, result),
+            Some((node, result)) => self.apply(node, result).await,
             None => Ok(()),
         }
     }
 
     /// Reports the result of a call to the walk. The failure of a floating Executor is only logged.
-    fn apply(&mut self, id: NodeId, result: Result<Answer, CallError>) -> Result<(), GatewayError> {
+    async fn apply(
+        &mut self,
+        id: NodeId,
+        result: Result<Answer, CallError>,
+    ) -> Result<(), GatewayError> {
         let limits = self.shared.decode_limits;
         let node = &self.shared.graph[id];
         let executor = &node.name;
@@ -204,7 +241,12 @@ impl Drive {
                     let status = status.map(|status| status.description.as_str());
                     tracing::warn!(executor, status, "floating executor returned an error");
                 }
-                Ok(self.walk.record_response(id, request, is_error, now())?)
+                if self.decodes {
+                    self.bytes = self.bytes.saturating_add(request.encoded_len());
+                }
+                let record =
+                    move |walk: &mut Walk| walk.record_response(id, request, is_error, now());
+                Ok(self.work(record).await?)
             }
             Err(error) if node.is_awaited => Err(error.into()),
             Err(error) => {
@@ -215,13 +257,30 @@ impl Drive {
         }
     }
 
-    fn log_floating_errors(&mut self) {
-        for (id, error) in self.walk.take_floating_errors() {
+    /// Takes the calls that can be made now, and logs the errors at floating nodes.
+    async fn take_ready(&mut self) -> Vec<Step> {
+        let mut walk = self.walk.lock().await;
+        for (id, error) in walk.take_floating_errors() {
             let executor = &self.shared.graph[id].name;
             let error = with_causes(&error);
             tracing::warn!(executor, %error, "request did not reach floating executor");
         }
+        walk.take_ready()
     }
+}
+
+/// Checks the limits of a request, and starts its walk. `checks`: an Executor of this process decodes its documents.
+fn start_walk(
+    shared: &Shared,
+    mut request: DataRequest,
+    checks: bool,
+) -> Result<Walk, GatewayError> {
+    request.set_decode_limits(shared.decode_limits)?;
+    if checks {
+        request.documents.check_limits()?;
+    }
+    let (graph, known) = (Arc::clone(&shared.graph), Arc::clone(&shared.known));
+    Ok(Walk::start(graph, known, request, now())?)
 }
 
 /// Calls an Executor and records the visit.
@@ -236,4 +295,66 @@ async fn visit(
     let failed = result.as_ref().map_or(true, |answer| answer.is_error);
     context.record.end_visit(&visit, failed);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use flowgate_config::Config;
+    use flowgate_proto::docarray::DocumentProto;
+
+    use crate::{
+        context::Context,
+        gateway::{Gateway, Registry},
+        outbound::Clients,
+    };
+
+    use super::*;
+
+    fn request(bytes: usize) -> DataRequest {
+        let document = DocumentProto {
+            id: "x".repeat(bytes),
+            ..DocumentProto::default()
+        };
+        DataRequest {
+            documents: vec![document].into(),
+            ..DataRequest::default()
+        }
+    }
+
+    #[test]
+    fn large_messages_of_a_join_are_decoded_on_another_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let yaml = "jtype: Flow\nexecutors:\n\
+                        - {name: a, uses: 'inproc://pass_through'}\n\
+                        - {name: b, uses: 'inproc://pass_through', needs: gateway}\n\
+                        - {name: c, uses: 'inproc://pass_through', needs: [a, b]}\n";
+            let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("a Flow");
+            let clients = Clients::new(&loaded.config.gateway.invoke);
+            let gateway = Gateway::new(&loaded.config, &Registry::default(), &clients);
+            let gateway = gateway.expect("it can be served");
+            // The only other thread is busy.
+            let (release, held) = mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let [large, small] = [MAX_INLINE_BYTES + 1, 1].map(|bytes| {
+                let gateway = gateway.clone();
+                tokio::spawn(
+                    async move { gateway.handle(request(bytes), Context::default()).await },
+                )
+            });
+            let answer = small.await.expect("no panic").expect("an answer");
+            assert_eq!(answer.documents.into_vec().expect("documents").len(), 1);
+            assert!(!large.is_finished());
+            release.send(()).expect("the thread waits");
+            busy.await.expect("no panic").expect("released");
+            let answer = large.await.expect("no panic").expect("an answer");
+            assert_eq!(answer.documents.into_vec().expect("documents").len(), 1);
+        });
+    }
 }

@@ -98,6 +98,14 @@ impl Decoder {
         self.message.is_some()
     }
 
+    /// The bytes of the message that is arriving, as far as they are held; `None` between messages, and while one is skipped
+    /// because the budget had no room for it.
+    #[must_use]
+    pub fn partial_bytes(&self) -> Option<usize> {
+        let message = self.message.as_ref().filter(|message| !message.is_skipped);
+        message.map(|message| message.payload.len())
+    }
+
     /// Reads from `input`, which is advanced, to the end of the next message or control frame. Returns `None` when the
     /// input ends first.
     ///

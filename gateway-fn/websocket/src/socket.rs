@@ -32,6 +32,7 @@ pub struct Socket<I> {
     /// Whether the connection may still hold back what was written.
     needs_flush: bool,
     sent_bytes: u64,
+    received_bytes: u64,
 }
 
 /// What the client sent.
@@ -74,6 +75,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             outbox: Outbox::default(),
             needs_flush: false,
             sent_bytes: 0,
+            received_bytes: 0,
         }
     }
 
@@ -121,6 +123,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         self.sent_bytes
     }
 
+    /// The bytes that have been received since the handshake, also those of a frame that is not complete.
+    #[must_use]
+    pub const fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// The bytes of the message that is arriving, as far as they are held; `None` between messages, and while one is skipped
+    /// because the budget had no room for it.
+    #[must_use]
+    pub fn partial_bytes(&self) -> Option<usize> {
+        self.decoder.partial_bytes()
+    }
+
     /// Drops all queued messages except one of which the client has received a part.
     pub fn discard_unsent(&mut self) {
         self.outbox.discard();
@@ -150,6 +165,29 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(None)),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Disconnected)),
             Poll::Pending => self.poll_receive(cx, max_unsent_bytes).map_ok(Some),
+        })
+        .await
+    }
+
+    /// Does the same as [`Socket::receive`], but returns `None` as soon as at most `drained_bytes` are queued, if that is not
+    /// `None`.
+    ///
+    /// # Errors
+    /// When the client has disconnected.
+    pub async fn receive_or_drain(
+        &mut self,
+        max_unsent_bytes: Option<usize>,
+        drained_bytes: Option<usize>,
+    ) -> Result<Option<Received>, Disconnected> {
+        poll_fn(|cx| {
+            let received = self.poll_receive(cx, max_unsent_bytes);
+            // What has been received is returned first: it would be lost.
+            match received {
+                Poll::Pending if drained_bytes.is_some_and(|max| self.outbox.bytes() <= max) => {
+                    Poll::Ready(Ok(None))
+                }
+                received => received.map_ok(Some),
+            }
         })
         .await
     }
@@ -191,7 +229,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Result<Option<Message>, ReceiveError>>> {
         let Self {
-            io, decoder, ahead, ..
+            io,
+            decoder,
+            ahead,
+            received_bytes,
+            ..
         } = self;
         loop {
             let mut input = &ahead[..];
@@ -206,6 +248,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             }
             let (is_at_end, decoded) = ready!(scratch::poll_read(io, cx, |mut input| {
                 let is_at_end = input.is_empty();
+                *received_bytes += input.len() as u64;
                 let decoded = decoder.decode(&mut input);
                 *ahead = Bytes::copy_from_slice(input);
                 (is_at_end, decoded)

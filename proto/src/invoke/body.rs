@@ -71,22 +71,41 @@ pub fn decompress(
     match compression {
         Compression::None if bytes.len() > limit => Err(PayloadError::TooLarge { limit }),
         Compression::None => Ok(bytes),
+        _ => decompress_counted(&bytes, compression, limit, |_| Ok(())),
+    }
+}
+
+/// Does the same as [`decompress`], and reports to `count` how many bytes more have been decompressed, each time that they
+/// are about a megabyte.
+///
+/// # Errors
+/// Those of [`decompress`], and those of `count`, which end the work.
+pub fn decompress_counted<E: From<PayloadError>>(
+    bytes: &[u8],
+    compression: Compression,
+    limit: usize,
+    count: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    match compression {
+        Compression::None => read_to_limit(&mut { bytes }, compression, limit, count),
         // Concatenated members, or frames, are one stream (RFC 1952, section 2.2; RFC 8878, section 3).
-        Compression::Gzip => read_to_limit(&mut MultiGzDecoder::new(&*bytes), compression, limit),
+        Compression::Gzip => {
+            read_to_limit(&mut MultiGzDecoder::new(bytes), compression, limit, count)
+        }
         Compression::Deflate => {
-            let mut decoder = ZlibDecoder::new(&*bytes);
-            let out = read_to_limit(&mut decoder, compression, limit)?;
+            let mut decoder = ZlibDecoder::new(bytes);
+            let out = read_to_limit(&mut decoder, compression, limit, count)?;
             match decoder.into_inner() {
                 [] => Ok(out),
-                _ => Err(invalid(compression)(io::ErrorKind::InvalidData.into())),
+                _ => Err(invalid(compression)(io::ErrorKind::InvalidData.into()).into()),
             }
         }
         Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(&*bytes);
+            let decoder = zstd::stream::read::Decoder::with_buffer(bytes);
             let mut decoder = decoder.map_err(invalid(compression))?;
             let set = decoder.window_log_max(MAX_ZSTD_WINDOW_LOG);
             set.map_err(invalid(compression))?;
-            read_to_limit(&mut decoder, compression, limit)
+            read_to_limit(&mut decoder, compression, limit, count)
         }
     }
 }
@@ -98,22 +117,32 @@ fn invalid(compression: Compression) -> impl Fn(io::Error) -> PayloadError {
     }
 }
 
-fn read_to_limit(
+/// The bytes that are decompressed before they are counted.
+const COUNTED_BYTES: usize = 1 << 20;
+
+fn read_to_limit<E: From<PayloadError>>(
     decoder: &mut impl Read,
     compression: Compression,
     limit: usize,
-) -> Result<Vec<u8>, PayloadError> {
+    mut count: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
     let mut out = Vec::new();
-    // One byte more than the limit shows that the output is too large.
-    let max_read = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decoder
-        .take(max_read)
-        .read_to_end(&mut out)
-        .map_err(invalid(compression))?;
-    if out.len() > limit {
-        return Err(PayloadError::TooLarge { limit });
+    loop {
+        // One byte more than the limit shows that the output is too large.
+        let max_read = (limit - out.len()).saturating_add(1).min(COUNTED_BYTES);
+        let read = decoder
+            .by_ref()
+            .take(max_read as u64)
+            .read_to_end(&mut out)
+            .map_err(invalid(compression))?;
+        if out.len() > limit {
+            return Err(PayloadError::TooLarge { limit }.into());
+        }
+        if read == 0 {
+            return Ok(out);
+        }
+        count(read)?;
     }
-    Ok(out)
 }
 
 /// Serializes a compression as its name.

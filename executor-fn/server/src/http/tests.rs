@@ -58,6 +58,24 @@ async fn requests_of_http1_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pipelined_request_has_no_second_length_either() {
+    let first = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
+    for (rest, status) in [
+        ("content-length: 2\r\n\r\nok", "200"),
+        (
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+    ] {
+        let response = exchange(&http(None), format!("{first}{post}{rest}").as_bytes()).await;
+        let response = String::from_utf8(response).expect("text");
+        let statuses = response.split("HTTP/1.1 ").skip(1).map(|text| &text[..3]);
+        assert_eq!(statuses.collect::<Vec<_>>(), ["200", status]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_without_a_request_is_closed_after_the_timeout() {
     let timeout = Duration::from_secs(30);
     for sent in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {

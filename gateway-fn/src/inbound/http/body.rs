@@ -1,5 +1,7 @@
 //! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what is a body.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, HttpBody as _},
     extract::Request,
@@ -8,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use flowgate_grpc::{Held, OverBudget, blocking};
 use flowgate_proto::{
     Compression,
-    invoke::{PayloadError, decompress},
+    invoke::{PayloadError, decompress_counted},
 };
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt as _;
@@ -107,22 +109,47 @@ async fn decode(
         _ => return Err(Rejection::UnsupportedEncoding { encoding }),
     };
     let bytes = body.len();
-    let room = held.budget().room();
-    let work = move || decompress(Vec::from(body), compression, limit.min(room));
-    let decompressed = blocking::run(bytes, work)
+    let budget = Arc::clone(held.budget());
+    let work = move |max| {
+        // Holds what is decompressed as it grows, beside the body.
+        let mut held = budget.account();
+        let count = |bytes| held.add(bytes).map_err(Undecoded::from);
+        decompress_counted(&body, compression, max, count).map(|decompressed| (decompressed, held))
+    };
+    let is_too_large =
+        |error: &Undecoded| matches!(error, Undecoded::Payload(PayloadError::TooLarge { .. }));
+    let decompressed = blocking::run_growing(bytes, limit, work, is_too_large)
         .await
         .map_err(|_| Rejection::BodyUnreadable)?;
     match decompressed {
-        Ok(body) => {
-            held.set(body.len());
+        Ok((body, decompressed)) => {
+            // The compressed body has been dropped.
+            drop(std::mem::replace(held, decompressed));
             Ok(body.into())
         }
-        Err(PayloadError::TooLarge { .. }) if room < limit => Err(OverBudget {
-            limit: held.budget().limit(),
+        Err(Undecoded::OverBudget(error)) => Err(error.into()),
+        Err(Undecoded::Payload(PayloadError::TooLarge { limit })) => {
+            Err(Rejection::BodyTooLarge { limit })
         }
-        .into()),
-        Err(PayloadError::TooLarge { limit }) => Err(Rejection::BodyTooLarge { limit }),
-        Err(_) => Err(Rejection::BodyUnreadable),
+        Err(Undecoded::Payload(_)) => Err(Rejection::BodyUnreadable),
+    }
+}
+
+/// Why a body is not decompressed.
+enum Undecoded {
+    OverBudget(OverBudget),
+    Payload(PayloadError),
+}
+
+impl From<OverBudget> for Undecoded {
+    fn from(error: OverBudget) -> Self {
+        Self::OverBudget(error)
+    }
+}
+
+impl From<PayloadError> for Undecoded {
+    fn from(error: PayloadError) -> Self {
+        Self::Payload(error)
     }
 }
 
@@ -211,6 +238,26 @@ mod tests {
                 Err(rejection) => assert!(matches!(rejection, Rejection::Busy { .. })),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_that_becomes_large_is_decompressed_on_another_thread() {
+        let sent = compress(&vec![b' '; 8 << 20], Compression::Zstd).expect("compressed");
+        assert!(sent.len() < 10_000);
+        let headers = encoded("zstd");
+        let mut reading = std::pin::pin!(decode(Bytes::from(sent), &headers, 8 << 20));
+        assert!(futures_util::poll!(reading.as_mut()).is_pending());
+        assert_eq!(reading.await.expect("it fits").len(), 8 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_body_counts_while_it_is_decompressed() {
+        let sent = compress(&vec![b' '; 8 << 20], Compression::Gzip).expect("compressed");
+        let budget = Budget::new(4 << 20);
+        let mut held = budget.account();
+        let read = super::decode(sent.into(), &encoded("gzip"), usize::MAX, &mut held).await;
+        assert!(matches!(read, Err(Rejection::Busy { .. })));
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]

@@ -1,19 +1,19 @@
-//! Notices a client that does not read its answers.
+//! Notices a client that does not read its answers, or does not send the rest of a message.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// How slowly a client may read its answers.
+/// How slowly a client may read its answers, and send a message that it has begun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MinPace {
     /// How long a client may be slower; not zero.
     pub(super) timeout: Duration,
-    /// The least that it must read while answers wait.
+    /// The least that it must read while answers wait, and send within a message.
     pub(super) bytes_per_second: usize,
 }
 
-/// Compares what a client reads in each period of the timeout with the least that it must read.
+/// Compares what a client transfers in each period of the timeout with the least that it must transfer.
 pub(super) struct Pace {
     min: MinPace,
     checks: Interval,
@@ -21,6 +21,10 @@ pub(super) struct Pace {
     sent: u64,
     /// Bytes that were waiting at the last check.
     waiting: u64,
+    /// The bytes that had arrived at the last check of the message that is still arriving; `None` if another has ended since.
+    partial: Option<usize>,
+    /// Whether the session did not read from the client at some time since the last check.
+    was_held_up: bool,
 }
 
 impl Pace {
@@ -32,6 +36,8 @@ impl Pace {
             checks,
             sent: 0,
             waiting: 0,
+            partial: None,
+            was_held_up: false,
         }
     }
 
@@ -43,13 +49,52 @@ impl Pace {
     /// Returns whether the client has read too little since the last check: neither what was waiting then, nor what it must
     /// read in this time, which is at least one byte.
     pub(super) fn is_too_slow(&mut self, sent: u64, waiting: usize) -> bool {
-        let rate = u64::try_from(self.min.bytes_per_second).unwrap_or(u64::MAX);
-        let least = rate.saturating_mul(self.min.timeout.as_millis() as u64) / 1000;
         let read = sent - self.sent;
-        let is_too_slow = waiting > 0 && read < self.waiting.min(least.max(1));
+        let is_too_slow = waiting > 0 && read < self.waiting.min(self.least());
         self.sent = sent;
         self.waiting = waiting as u64;
         is_too_slow
+    }
+
+    /// Notes that a whole message has arrived.
+    pub(super) fn note_message(&mut self) {
+        self.partial = None;
+    }
+
+    /// Notes that the session does not read from the client, who can then send nothing.
+    pub(super) fn note_held_up(&mut self) {
+        self.was_held_up = true;
+    }
+
+    /// Returns whether the client has been within one message since the last check and has sent less of it than it must.
+    /// `partial` bytes of the present message have arrived.
+    pub(super) fn is_message_too_slow(&mut self, partial: Option<usize>) -> bool {
+        let before = std::mem::replace(&mut self.partial, partial);
+        let was_held_up = std::mem::take(&mut self.was_held_up);
+        match (before, partial) {
+            (Some(before), Some(now)) if !was_held_up => {
+                (now.saturating_sub(before) as u64) < self.least()
+            }
+            _ => false,
+        }
+    }
+
+    /// The error for a client that sends a message too slowly.
+    pub(super) fn message_error(&self) -> String {
+        let MinPace {
+            timeout,
+            bytes_per_second,
+        } = self.min;
+        format!(
+            "a message arrives slower than {bytes_per_second} bytes per second (min_bytes_per_second) over {timeout:?}"
+        )
+    }
+
+    /// The bytes that must be transferred in each period: at least one.
+    fn least(&self) -> u64 {
+        let rate = u64::try_from(self.min.bytes_per_second).unwrap_or(u64::MAX);
+        let least = rate.saturating_mul(self.min.timeout.as_millis() as u64) / 1000;
+        least.max(1)
     }
 }
 
@@ -77,5 +122,21 @@ mod tests {
         assert!(pace.is_too_slow(5119, 1));
         assert!(!pace.is_too_slow(5120, 0));
         assert!(!pace.is_too_slow(5120, 9));
+    }
+
+    #[tokio::test]
+    async fn a_client_must_send_its_least_within_a_message() {
+        let mut pace = pace();
+        assert!(!pace.is_message_too_slow(None));
+        assert!(!pace.is_message_too_slow(Some(10)));
+        assert!(!pace.is_message_too_slow(Some(1010)));
+        assert!(pace.is_message_too_slow(Some(2009)));
+        // Another message has begun.
+        pace.note_message();
+        assert!(!pace.is_message_too_slow(Some(2010)));
+        pace.note_held_up();
+        assert!(!pace.is_message_too_slow(Some(2010)));
+        assert!(pace.is_message_too_slow(Some(2010)));
+        assert!(!pace.is_message_too_slow(None));
     }
 }

@@ -62,6 +62,8 @@ enum Ending {
 /// Tracks how long a client has been silent, and when to ping it.
 struct Liveness {
     last_activity: Instant,
+    /// The bytes that had been received then.
+    received_bytes: u64,
     pings: Interval,
 }
 
@@ -141,17 +143,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 return Ending::Close(close);
             }
             let max_unsent_bytes = work.has_room().then_some(self.limits.max_unread_bytes / 2);
+            // The client may read enough for a waiting message to start, while nothing else happens.
+            let drained_bytes =
+                work.max_unread_bytes_to_start(self.limits, self.gateway.fair_share());
+            if max_unsent_bytes.is_none_or(|max| self.socket.unsent_bytes() > max) {
+                pace.note_held_up();
+            }
             let step = tokio::select! {
                 Some(outcome) = work.calls.next() => {
                     // A client that gets answers is connected, even if it sends nothing.
-                    liveness.note_activity();
+                    liveness.note_activity(self.socket.received_bytes());
                     self.take_outcomes(outcome, &mut work)
                 }
-                received = self.socket.receive(max_unsent_bytes) => {
-                    liveness.note_activity();
+                received = self.socket.receive_or_drain(max_unsent_bytes, drained_bytes) => {
+                    liveness.note_activity(self.socket.received_bytes());
                     // A control frame may come within a message, whose bytes are still arriving.
                     let held = match received {
-                        Ok(Received::Message(_)) => self.socket.take_held(),
+                        Ok(Some(Received::Message(_))) => {
+                            pace.note_message();
+                            self.socket.take_held()
+                        }
                         _ => None,
                     };
                     receive(received, held, &mut work)
@@ -163,10 +174,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 _ = liveness.pings.tick() => {
                     // A client that is held up, or has yet to read what came before a ping, cannot be expected to answer.
                     let is_held_up = !work.has_room() || self.socket.unsent_bytes() > 0;
-                    liveness.check(is_held_up).map(|()| self.ping())
+                    let received_bytes = self.socket.received_bytes();
+                    liveness.check(is_held_up, received_bytes).map(|()| self.ping())
                 }
                 () = pace.tick() => {
-                    self.check_pace(pace)
+                    self.check_pace(pace).and_then(|()| self.check_message_pace(pace))
                 }
             };
             if let Err(ending) = step {
@@ -200,6 +212,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     fn check_pace(&self, pace: &mut Pace) -> Result<(), Ending> {
         match pace.is_too_slow(self.socket.sent_bytes(), self.socket.unsent_bytes()) {
             true => Err(Ending::TooSlow),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the session of a client that sends only a part of a message, whose bytes it would hold for ever.
+    fn check_message_pace(&self, pace: &mut Pace) -> Result<(), Ending> {
+        match pace.is_message_too_slow(self.socket.partial_bytes()) {
+            true => Err(Ending::Close(Close::invalid(&pace.message_error()))),
             false => Ok(()),
         }
     }
@@ -269,25 +289,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
 /// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
 /// disconnect, but data in them is ignored.
 fn receive(
-    received: Result<Received, Disconnected>,
+    received: Result<Option<Received>, Disconnected>,
     held: Option<Held>,
     work: &mut Work,
 ) -> Result<(), Ending> {
     match received {
         Err(Disconnected) => Err(Ending::Disconnected),
-        Ok(Received::Alive) => Ok(()),
-        Ok(Received::Message(message)) => {
+        Ok(None | Some(Received::Alive)) => Ok(()),
+        Ok(Some(Received::Message(message))) => {
             work.enqueue(Counted { message, held });
             Ok(())
         }
         // An error message could not say which request failed, because this one has not been read: the session ends once
         // the others are answered.
-        Ok(Received::Refused(error)) => {
+        Ok(Some(Received::Refused(error))) => {
             work.end_input(Close::overloaded(&error.to_string()));
             Ok(())
         }
-        Ok(last @ Received::Close(_)) => Err(Ending::ByClient(last)),
-        Ok(last @ Received::Invalid(error)) => Err(Ending::Invalid(last, Close::from(error))),
+        Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
+        Ok(Some(last @ Received::Invalid(error))) => Err(Ending::Invalid(last, Close::from(error))),
     }
 }
 
@@ -298,18 +318,21 @@ impl Liveness {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             last_activity: now,
+            received_bytes: 0,
             pings,
         }
     }
 
-    fn note_activity(&mut self) {
+    fn note_activity(&mut self, received_bytes: u64) {
         self.last_activity = Instant::now();
+        self.received_bytes = received_bytes;
     }
 
-    /// Ends the session of a client that has been silent for too long, unless it is held up.
-    fn check(&mut self, is_held_up: bool) -> Result<(), Ending> {
-        if is_held_up {
-            self.note_activity();
+    /// Ends the session of a client that has been silent for too long, unless it is held up. A client that is sending a large
+    /// frame is not silent, although it cannot answer a ping meanwhile.
+    fn check(&mut self, is_held_up: bool, received_bytes: u64) -> Result<(), Ending> {
+        if is_held_up || received_bytes != self.received_bytes {
+            self.note_activity(received_bytes);
         }
         match self.last_activity.elapsed() < 2 * PING_INTERVAL {
             true => Ok(()),

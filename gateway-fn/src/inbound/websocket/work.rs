@@ -82,24 +82,10 @@ impl Work {
         fair_share: usize,
         unread_bytes: usize,
     ) -> Option<Counted> {
-        let next_bytes = payload_bytes(&self.waiting.front()?.message);
-        let in_flight = self.calls.len();
-        let max = limits
-            .prefetch
-            .map_or(fair_share, |prefetch| prefetch.get().min(fair_share));
-        let answer_bytes = self.answer_bytes.max(next_bytes);
-        let expected = answer_bytes
-            .saturating_mul(in_flight + 1)
-            .saturating_add(unread_bytes);
-        let max_bytes = limits.max_unread_bytes / 2;
-        let may_start = match in_flight {
-            0 => unread_bytes <= max_bytes,
-            _ => in_flight < max && expected <= max_bytes,
-        };
-        if !may_start {
+        if unread_bytes > self.max_unread_bytes_to_start(limits, fair_share)? {
             return None;
         }
-        self.answer_bytes = answer_bytes;
+        self.answer_bytes = self.next_answer_bytes()?;
         let next = self.waiting.pop_front()?;
         self.waiting_bytes -= payload_bytes(&next.message) + MESSAGE_OVERHEAD_BYTES;
         if self.waiting.is_empty() {
@@ -107,6 +93,33 @@ impl Work {
             self.waiting = VecDeque::new();
         }
         Some(next)
+    }
+
+    /// Returns how many bytes may be waiting for the client to read them when the next message starts; `None` if there is
+    /// no message, or if a request must end first.
+    pub(super) fn max_unread_bytes_to_start(
+        &self,
+        limits: WorkLimits,
+        fair_share: usize,
+    ) -> Option<usize> {
+        let answer_bytes = self.next_answer_bytes()?;
+        let max_bytes = limits.max_unread_bytes / 2;
+        let max = limits
+            .prefetch
+            .map_or(fair_share, |prefetch| prefetch.get().min(fair_share));
+        match self.calls.len() {
+            0 => Some(max_bytes),
+            in_flight if in_flight < max => {
+                max_bytes.checked_sub(answer_bytes.saturating_mul(in_flight + 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the expected size of the answer to the next message; `None` if there is no message.
+    fn next_answer_bytes(&self) -> Option<usize> {
+        let next = payload_bytes(&self.waiting.front()?.message);
+        Some(self.answer_bytes.max(next))
     }
 
     /// Notes the size of an answer. A large one raises the expected size of the next answers, but less each time.

@@ -141,6 +141,7 @@ async fn a_client_that_reads_is_answered_however_large_the_answers_are() {
         ..UNLIMITED
     };
     let (client, session) = session("large", limits);
+    let start = Instant::now();
     let serving = tokio::spawn(session.serve_data());
     let (mut reader, mut writer) = tokio::io::split(client);
     let mut received = Vec::new();
@@ -157,6 +158,8 @@ async fn a_client_that_reads_is_answered_however_large_the_answers_are() {
     read.expect("the session ends");
     assert!(received.len() > 5 * 200_000);
     assert!(received.ends_with(&[0x88, 2, 3, 0xe8]));
+    // Only the end of the connection has waited for a timer: the client does not answer the close frame.
+    assert_eq!(start.elapsed(), CLOSE_TIMEOUT);
     drop((reader, writer));
     serving.await.expect("no panic");
 }
@@ -222,6 +225,72 @@ async fn a_silent_client_is_dropped_after_two_pings() {
     assert_eq!(pings, [0x89, 0]);
     assert_eq!(start.elapsed(), 3 * PING_INTERVAL);
     serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_one_large_frame_is_not_silent() {
+    let (mut client, session) = session("pass_through", UNLIMITED);
+    let serving = tokio::spawn(session.serve_data());
+    let start = Instant::now();
+    // At 200 bytes in a second, twice the least.
+    for part in request(60_000).chunks(60) {
+        client.write_all(part).await.expect("the session reads");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(start.elapsed() > 6 * PING_INTERVAL);
+    let reading = async {
+        client.write_all(END).await.expect("the session reads");
+        let mut received = Vec::new();
+        while !received.ends_with(&[0x88, 2, 3, 0xe8]) {
+            let bytes = client.read_buf(&mut received).await.expect("answers");
+            assert!(bytes > 0, "closed after {} bytes", received.len());
+        }
+        received
+    };
+    assert!(reading.await.len() > 60_000);
+    drop(client);
+    serving.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_half_a_message_and_then_only_pongs_is_closed() {
+    let (client, mut session) = session("pass_through", UNLIMITED);
+    let budget = Budget::new(1 << 20);
+    session.socket = session.socket.with_budget(&budget);
+    let serving = tokio::spawn(session.serve_data());
+    let start = Instant::now();
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let mut received = Vec::new();
+    writer
+        .write_all(&frame(0x01, b"half"))
+        .await
+        .expect("the session reads");
+    let reading = async {
+        reader.read_buf(&mut received).await.expect("a frame");
+    };
+    let pongs = async {
+        loop {
+            writer
+                .write_all(&frame(0x8a, b"here"))
+                .await
+                .expect("the session reads");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = pongs => {}
+    }
+    assert_eq!(start.elapsed(), 2 * TIMEOUT);
+    drop(writer);
+    reader.read_to_end(&mut received).await.expect("an end");
+    let reason =
+        b"a message arrives slower than 100 bytes per second (min_bytes_per_second) over 20s";
+    let close = [&[0x88, 2 + reason.len() as u8, 3, 0xf0], &reason[..]].concat();
+    assert_eq!(received, close);
+    drop(reader);
+    serving.await.expect("no panic");
+    assert_eq!(budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
