@@ -14,6 +14,8 @@ fn command() -> Command {
         .env_clear()
         .env("AWS_LAMBDA_FUNCTION_NAME", "gateway-fn")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        // Without it the function takes itself for emulated.
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/26/[$LATEST]0")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     command
 }

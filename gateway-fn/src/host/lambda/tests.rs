@@ -47,6 +47,8 @@ fn flow_with_env(yaml: &str, more: &dyn Fn(&str) -> Option<String>) -> Function 
     let env = |name: &str| {
         let value = match name {
             "AWS_LAMBDA_FUNCTION_NAME" => "gateway-fn",
+            // Without it the function takes itself for emulated.
+            "AWS_LAMBDA_LOG_STREAM_NAME" => "2026/11/26/[$LATEST]0",
             "AWS_REGION" => "eu-west-1",
             name => return more(name),
         };
