@@ -23,6 +23,9 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Whether part of the first frame has been sent.
     is_begun: bool,
+    /// How many frames have left the queue, and would stand before the last pong if they had not.
+    sent_frames: u64,
+    pong_position: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,25 @@ impl Outbox {
         self.frames.push_back(Frame { head, payload });
     }
 
+    /// Queues the answer to a ping. It takes the place of an earlier one that has not been sent (RFC 6455, section 5.5.3), so
+    /// that a client that pings and reads nothing makes none pile up.
+    pub(crate) fn push_pong(&mut self, payload: Bytes) {
+        let queued = self.pong_position.and_then(|position| {
+            let index = usize::try_from(position.checked_sub(self.sent_frames)?).ok()?;
+            self.frames
+                .get_mut(index)
+                .filter(|_| index > 0 || !self.is_begun)
+        });
+        let Some(pong) = queued else {
+            self.pong_position = Some(self.sent_frames + self.frames.len() as u64);
+            return self.push(Message::Pong(payload));
+        };
+        self.bytes -= pong.bytes();
+        pong.head = Head::new(0xa, payload.len());
+        pong.payload = payload;
+        self.bytes += pong.bytes();
+    }
+
     /// The bytes that have not been sent.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
@@ -70,6 +92,7 @@ impl Outbox {
     /// Drops the frames that have not been begun.
     pub(crate) fn discard(&mut self) {
         self.frames.truncate(usize::from(self.is_begun));
+        self.pong_position = None;
         self.bytes = self.frames.iter().map(Frame::bytes).sum();
     }
 
@@ -107,6 +130,7 @@ impl Outbox {
             sent -= bytes;
             self.is_begun = false;
             self.frames.pop_front();
+            self.sent_frames += 1;
         }
         // An idle socket holds no memory for a burst that has passed.
         self.frames = VecDeque::new();
@@ -162,5 +186,43 @@ impl Head {
 
     const fn left_bytes(&self) -> usize {
         (self.end - self.begin) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payloads(outbox: &Outbox) -> Vec<&[u8]> {
+        outbox
+            .frames
+            .iter()
+            .map(|frame| &frame.payload[..])
+            .collect()
+    }
+
+    #[test]
+    fn only_the_last_ping_is_answered_while_nothing_is_sent() {
+        let mut outbox = Outbox::default();
+        outbox.push(Message::Text("a".into()));
+        for payload in ["1", "22", "333"] {
+            outbox.push_pong(payload.into());
+        }
+        outbox.push(Message::Text("b".into()));
+        outbox.push_pong("4".into());
+        assert_eq!(payloads(&outbox), [&b"a"[..], b"4", b"b"]);
+        assert_eq!(outbox.bytes(), 3 * 3);
+        // Part of the pong has been sent.
+        outbox.advance(4);
+        outbox.push_pong("5".into());
+        outbox.push_pong("6".into());
+        assert_eq!(payloads(&outbox), [&b"4"[..], b"b", b"6"]);
+        outbox.advance(8);
+        assert!(outbox.is_empty());
+        outbox.push_pong("7".into());
+        assert_eq!((payloads(&outbox), outbox.bytes()), (vec![&b"7"[..]], 3));
+        outbox.discard();
+        outbox.push_pong("8".into());
+        assert_eq!(payloads(&outbox), [b"8"]);
     }
 }

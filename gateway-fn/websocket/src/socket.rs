@@ -215,7 +215,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         match message {
             Message::Text(_) | Message::Binary(_) => Received::Message(message),
             Message::Ping(payload) => {
-                self.outbox.push(Message::Pong(payload));
+                self.outbox.push_pong(payload);
                 Received::Alive
             }
             Message::Pong(_) => Received::Alive,
