@@ -56,7 +56,7 @@ async fn an_invocation_with_plain_json_is_a_post() {
 async fn a_large_response_to_a_gateway_is_compressed() {
     let function = function("");
     let mut request = hello();
-    let document = flowgate_proto::docarray::DocumentProto {
+    let document = DocumentProto {
         id: "a".repeat(6 << 20),
         ..Default::default()
     };
