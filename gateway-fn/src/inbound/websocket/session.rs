@@ -261,8 +261,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         match outcome {
             Outcome::Answer(answer) => {
                 work.note_answer(payload_bytes(&answer));
+                let before = self.socket.unsent_bytes();
                 self.socket.push(answer);
-                self.check_unread()
+                self.check_unread(before)
             }
             Outcome::Ignored => Ok(()),
             Outcome::End => {
@@ -273,10 +274,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         }
     }
 
-    /// Ends the session if too many bytes of answers wait. A single answer may be larger.
-    fn check_unread(&mut self) -> Result<(), Ending> {
+    /// Ends the session if too many bytes of answers wait. A single answer may be larger, also behind the rest of another:
+    /// its request may start when so few bytes wait. `before` are the bytes that waited before the last answer.
+    fn check_unread(&mut self, before: usize) -> Result<(), Ending> {
         let limit = self.limits.max_unread_bytes;
-        if self.socket.unsent_bytes() <= limit || self.socket.unsent_frames() <= 1 {
+        if self.socket.unsent_bytes() <= limit || before <= limit / 2 {
             return Ok(());
         }
         self.socket.discard_unsent();
