@@ -23,7 +23,7 @@ use axum::body::Body;
 
 pub(crate) use cors::CorsOrigin;
 pub use cors::CorsPolicy;
-pub use services::{Services, StartError};
+pub use services::{Services, StartError, min_rate};
 
 /// The protocol of a request: several share a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,8 +26,9 @@ impl MinRate {
         period: Duration::from_secs(u32::MAX as u64),
     };
 
-    /// The bytes that must be transferred within one period of waiting.
-    fn bytes(self) -> u64 {
+    /// The bytes that must be transferred within one period of waiting: at least one.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
         let bytes = u128::from(self.bytes_per_second) * self.period.as_millis() / 1000;
         u64::try_from(bytes).unwrap_or(u64::MAX).max(1)
     }

@@ -16,7 +16,6 @@ use axum::Router;
 use executor_fn::introspect::{HealthSwitch, Introspection};
 use flowgate_auth::layer;
 use flowgate_config::{GatewayConfig, Limits};
-use flowgate_grpc::MinRate;
 use flowgate_proto::{
     DataRequest,
     docarray::DocumentProto,
@@ -41,7 +40,7 @@ pub use self::{
 };
 
 use self::call::StreamingService;
-use super::Services;
+use super::{Services, min_rate};
 use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
 /// The services in reflection and health checks, as Jina's Gateway lists them (Jina 3.13).
@@ -73,13 +72,9 @@ pub fn routers(
     let Limits {
         max_message_bytes,
         max_concurrent_requests,
-        min_bytes_per_second,
         ..
     } = config.limits;
-    let min_rate = MinRate {
-        bytes_per_second: min_bytes_per_second as u64,
-        period: config.slow_client_timeout,
-    };
+    let min_rate = min_rate(config);
     let max_in_flight = config
         .prefetch
         .map_or(max_concurrent_requests, NonZeroUsize::get);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use flowgate_auth::{Auth, AuthSetupError};
-use flowgate_config::{Config, Limits};
-use flowgate_grpc::{Budget, available_memory};
+use flowgate_config::{Config, GatewayConfig, Limits};
+use flowgate_grpc::{Budget, MinRate, available_memory};
 
 use crate::{
     gateway::{DeploymentError, Gateway, Registry},
@@ -62,6 +62,15 @@ impl Services {
             status: GatewayStatus::new(config, Arc::clone(&clients.traffic), process),
             budget,
         })
+    }
+}
+
+/// Returns the least that clients must send and read, by the settings of the Flow.
+#[must_use]
+pub const fn min_rate(config: &GatewayConfig) -> MinRate {
+    MinRate {
+        bytes_per_second: config.limits.min_bytes_per_second as u64,
+        period: config.slow_client_timeout,
     }
 }
 

@@ -26,12 +26,12 @@ use axum::{
 };
 use flowgate_auth::layer;
 use flowgate_config::GatewayConfig;
-use flowgate_grpc::Budget;
+use flowgate_grpc::{Budget, MinRate};
 use flowgate_websocket::Upgraded;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{pace::MinPace, session::Session, subprotocol::Subprotocol, work::WorkLimits};
-use super::Services;
+use self::{session::Session, subprotocol::Subprotocol, work::WorkLimits};
+use super::{Services, min_rate};
 use crate::gateway::Gateway;
 
 /// The open WebSockets of a host, which it can ask to close and wait for.
@@ -80,10 +80,7 @@ pub fn router(services: &Services, config: &GatewayConfig, sessions: &Sessions) 
             prefetch: config.prefetch,
             max_unread_bytes: config.limits.max_unread_bytes,
         },
-        min_pace: MinPace {
-            timeout: config.slow_client_timeout,
-            bytes_per_second: config.limits.min_bytes_per_second,
-        },
+        min_rate: min_rate(config),
         max_message_bytes: config.limits.max_message_bytes,
         budget: Arc::clone(&services.budget),
     };
@@ -101,7 +98,7 @@ struct Handshake {
     gateway: Gateway,
     sessions: Sessions,
     limits: WorkLimits,
-    min_pace: MinPace,
+    min_rate: MinRate,
     max_message_bytes: usize,
     budget: Arc<Budget>,
 }
@@ -139,7 +136,7 @@ impl Handshake {
                     subprotocol,
                     gateway: self.gateway,
                     limits: self.limits,
-                    min_pace: self.min_pace,
+                    min_rate: self.min_rate,
                     stopping: self.sessions.stopping,
                 };
                 serve(session).await;

@@ -10,12 +10,13 @@ use std::{
 use axum::{body::Body, http::Request};
 use flowgate_config::{GatewayConfig, Protocol};
 use flowgate_server::{
-    Connection, Http, Incoming, MinRate,
+    Connection, Http, Incoming,
     http1::RequestBody,
     http2::{Exchange, Http2},
     workers::Workers,
 };
 use gateway::inbound::grpc::ConnectionLoad;
+use gateway::inbound::min_rate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -153,10 +154,7 @@ pub(super) fn http(config: &GatewayConfig) -> Http {
         header_timeout: HEADER_TIMEOUT,
         first_request_timeout: Some(HEADER_TIMEOUT),
         idle_timeout: config.keep_alive_timeout,
-        min_rate: MinRate {
-            bytes_per_second: config.limits.min_bytes_per_second as u64,
-            period: config.slow_client_timeout,
-        },
+        min_rate: min_rate(config),
     }
 }
 

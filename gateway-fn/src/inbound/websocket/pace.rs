@@ -1,21 +1,11 @@
 //! Notices a client that does not read its answers, or does not send the rest of a message.
 
-use std::time::Duration;
-
+use flowgate_grpc::MinRate;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-
-/// How slowly a client may read its answers, and send a message that it has begun.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MinPace {
-    /// How long a client may be slower; not zero.
-    pub(super) timeout: Duration,
-    /// The least that it must read while answers wait, and send within a message.
-    pub(super) bytes_per_second: usize,
-}
 
 /// Compares what a client transfers in each period of the timeout with the least that it must transfer.
 pub(super) struct Pace {
-    min: MinPace,
+    min: MinRate,
     checks: Interval,
     /// Bytes that had been sent at the last check.
     sent: u64,
@@ -28,8 +18,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(min: MinPace) -> Self {
-        let mut checks = interval_at(Instant::now() + min.timeout, min.timeout);
+    /// Requires this rate of the client, whose period must not be zero: while answers wait, and within a message.
+    pub(super) fn new(min: MinRate) -> Self {
+        let mut checks = interval_at(Instant::now() + min.period, min.period);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             min,
@@ -50,7 +41,7 @@ impl Pace {
     /// read in this time, which is at least one byte.
     pub(super) fn is_too_slow(&mut self, sent: u64, waiting: usize) -> bool {
         let read = sent - self.sent;
-        let is_too_slow = waiting > 0 && read < self.waiting.min(self.least());
+        let is_too_slow = waiting > 0 && read < self.waiting.min(self.min.bytes());
         self.sent = sent;
         self.waiting = waiting as u64;
         is_too_slow
@@ -73,7 +64,7 @@ impl Pace {
         let was_held_up = std::mem::take(&mut self.was_held_up);
         match (before, partial) {
             (Some(before), Some(now)) if !was_held_up => {
-                (now.saturating_sub(before) as u64) < self.least()
+                (now.saturating_sub(before) as u64) < self.min.bytes()
             }
             _ => false,
         }
@@ -81,30 +72,25 @@ impl Pace {
 
     /// The error for a client that sends a message too slowly.
     pub(super) fn message_error(&self) -> String {
-        let MinPace {
-            timeout,
+        let MinRate {
+            period,
             bytes_per_second,
         } = self.min;
         format!(
-            "a message arrives slower than {bytes_per_second} bytes per second (min_bytes_per_second) over {timeout:?}"
+            "a message arrives slower than {bytes_per_second} bytes per second (min_bytes_per_second) over {period:?}"
         )
-    }
-
-    /// The bytes that must be transferred in each period: at least one.
-    fn least(&self) -> u64 {
-        let rate = u64::try_from(self.min.bytes_per_second).unwrap_or(u64::MAX);
-        let least = rate.saturating_mul(self.min.timeout.as_millis() as u64) / 1000;
-        least.max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pace() -> Pace {
-        Pace::new(MinPace {
-            timeout: Duration::from_secs(10),
+        Pace::new(MinRate {
+            period: Duration::from_secs(10),
             bytes_per_second: 100,
         })
     }

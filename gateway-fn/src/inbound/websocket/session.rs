@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowgate_grpc::Held;
+use flowgate_grpc::{Held, MinRate};
 use flowgate_websocket::{Disconnected, Message, Received, Socket};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     call::{self, Begun, Counted, Outcome, payload_bytes},
     close::Close,
-    pace::{MinPace, Pace},
+    pace::Pace,
     subprotocol::Subprotocol,
     work::{Work, WorkLimits},
 };
@@ -41,7 +41,7 @@ pub(super) struct Session<I> {
     pub(super) subprotocol: Subprotocol,
     pub(super) gateway: Gateway,
     pub(super) limits: WorkLimits,
-    pub(super) min_pace: MinPace,
+    pub(super) min_rate: MinRate,
     pub(super) stopping: CancellationToken,
 }
 
@@ -80,7 +80,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     }
 
     async fn run(mut self, work: Work) {
-        let mut pace = Pace::new(self.min_pace);
+        let mut pace = Pace::new(self.min_rate);
         let mut ending = self.serve(work, &mut pace).await;
         if let Ending::Close(close) = ending {
             ending = self.drain(close, &mut pace).await;

@@ -33,8 +33,8 @@ fn session(uses: &str, limits: WorkLimits) -> (DuplexStream, Session<DuplexStrea
         subprotocol: Subprotocol::Json,
         gateway: Gateway::new(&loaded.config, &registry, &clients).expect("it can be served"),
         limits,
-        min_pace: MinPace {
-            timeout: TIMEOUT,
+        min_rate: MinRate {
+            period: TIMEOUT,
             bytes_per_second: 100,
         },
         stopping: CancellationToken::new(),
