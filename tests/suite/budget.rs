@@ -6,7 +6,7 @@ use flowgate_proto::{DataRequest, docarray::DocumentProto};
 use flowgate_tests::{
     client::{HttpResponse, RawGrpc, http},
     flow::{ServedGateway, eventually},
-    frames::{BINARY, CLOSE, FrameSocket, TEXT, frame},
+    frames::{BINARY, CLOSE, FrameSocket, PING, PONG, TEXT, frame},
     gate::Gate,
 };
 use http::Request;
@@ -228,6 +228,10 @@ async fn a_websocket_without_room_for_a_message_answers_the_others_and_closes() 
         let web = gateway.authority(Protocol::Http);
         assert_eq!(post(&web, 60_000).await.status, 503);
         socket.send(&message(60_000)).await;
+        // The answer to the ping says that the second message has been refused, before the first makes room.
+        socket.send(&frame(PING, b"read")).await;
+        let pong = socket.receive().await.expect("an answer to the ping");
+        assert_eq!(pong, (PONG, b"read".to_vec()));
         gate.release(1);
         let (kind, answer) = socket.receive().await.expect("an answer");
         assert_eq!((kind, answer.len() > 60_000), (first, true), "{answer:?}");
