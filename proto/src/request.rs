@@ -92,8 +92,7 @@ impl Message for DataRequest {
                 Ok(())
             }
             DATA => {
-                let mut wire = Bytes::new();
-                encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+                let wire = read_bytes(wire_type, buf, ctx)?;
                 self.documents.append(wire.into());
                 Ok(())
             }
@@ -151,8 +150,7 @@ impl DataRequest {
         buf: &mut impl Buf,
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
-        let mut wire = Bytes::new();
-        encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+        let wire = read_bytes(wire_type, buf, ctx)?;
         if wire.len() > MAX_HEADER_BYTES {
             let size = wire.len();
             return Err(invalid(format!(
@@ -172,8 +170,7 @@ impl DataRequest {
         buf: &mut impl Buf,
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
-        let mut wire = Bytes::new();
-        encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+        let wire = read_bytes(wire_type, buf, ctx)?;
         if self.has_room_for_route(wire.len()) {
             self.routes.push(RouteProto::decode(wire)?);
         } else {
@@ -219,8 +216,7 @@ impl DataRequest {
                 unknown.put_u64_le(value);
             }
             WireType::LengthDelimited => {
-                let mut value = Bytes::new();
-                encoding::bytes::merge(wire_type, &mut value, buf, ctx)?;
+                let value = read_bytes(wire_type, buf, ctx)?;
                 encoding::encode_varint(value.len() as u64, unknown);
                 unknown.put_slice(&value);
             }
@@ -228,6 +224,17 @@ impl DataRequest {
         }
         Ok(())
     }
+}
+
+/// Reads a field with a length without decoding it.
+fn read_bytes(
+    wire_type: WireType,
+    buf: &mut impl Buf,
+    ctx: DecodeContext,
+) -> Result<Bytes, DecodeError> {
+    let mut bytes = Bytes::new();
+    encoding::bytes::merge(wire_type, &mut bytes, buf, ctx)?;
+    Ok(bytes)
 }
 
 /// Reads an embedded message without decoding it. Protobuf merges a field that occurs twice; for
@@ -239,8 +246,7 @@ fn merge_encoded(
     buf: &mut impl Buf,
     ctx: DecodeContext,
 ) -> Result<Bytes, DecodeError> {
-    let mut wire = Bytes::new();
-    encoding::bytes::merge(wire_type, &mut wire, buf, ctx)?;
+    let wire = read_bytes(wire_type, buf, ctx)?;
     if before.is_empty() {
         return Ok(wire);
     }

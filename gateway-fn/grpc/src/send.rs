@@ -64,18 +64,15 @@ fn put_prefix(buffer: &mut BytesMut, flag: u8, len: usize) {
 /// # Errors
 /// When the peer or the connection has ended the stream, or the peer takes nothing for a minute.
 pub(crate) async fn send(stream: &mut SendStream<Bytes>, message: Chunks) -> Result<(), h2::Error> {
-    if message.len() > MAX_UNASKED_BYTES {
-        let mut left = message.len();
-        for piece in message {
-            left -= piece.len();
-            http2::send_data(stream, piece, left == 0).await?;
-        }
-        return Ok(());
-    }
     let mut left = message.len();
+    let waits = left > MAX_UNASKED_BYTES;
     for piece in message {
         left -= piece.len();
-        stream.send_data(piece, left == 0)?;
+        if waits {
+            http2::send_data(stream, piece, left == 0).await?;
+        } else {
+            stream.send_data(piece, left == 0)?;
+        }
     }
     Ok(())
 }

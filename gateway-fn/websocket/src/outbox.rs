@@ -85,6 +85,7 @@ impl Outbox {
     }
 
     /// The number of frames that have not been sent.
+    #[cfg(test)]
     pub(crate) fn frames(&self) -> usize {
         self.frames.len()
     }

@@ -112,8 +112,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     }
 
     /// The number of frames that are queued and not wholly sent.
-    #[must_use]
-    pub fn unsent_frames(&self) -> usize {
+    #[cfg(test)]
+    fn unsent_frames(&self) -> usize {
         self.outbox.frames()
     }
 

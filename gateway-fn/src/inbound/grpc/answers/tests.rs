@@ -1,3 +1,5 @@
+//! Tests of the answers of a `Call` stream: their order, how many requests are in flight, and how the stream ends.
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
