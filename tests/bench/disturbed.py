@@ -4,14 +4,14 @@ import http.client
 import os
 import resource
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import usage
-from load import H2Load, Wrk, bench_client
+from load import H2Load, Wrk
+from special import idle_sockets
 
 #: Fewer than `limits.max_connections`.
 STORM_CONNECTIONS = 9_900
@@ -83,16 +83,8 @@ def _run(load: H2Load, port: int, rate: float, log: Path, failures: list):
 def resident_after_storm(party) -> int:
     """Opens and closes many WebSockets at once; returns the memory that the party has some seconds later."""
     _raise_open_files()
-    command = [bench_client(), 'idle', '--port', party.ports['websocket'], '--connections', STORM_CONNECTIONS]
-    client = subprocess.Popen(
-        [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        if client.stdout.readline() != 'open\n':
-            raise RuntimeError(f'{party.name} does not take {STORM_CONNECTIONS} WebSockets')
-    finally:
-        client.stdin.close()
-        client.wait()
+    with idle_sockets(party, STORM_CONNECTIONS):
+        pass
     time.sleep(5)
     return usage.memory(party.pids()).resident
 

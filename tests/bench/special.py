@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from statistics import median
 
 import usage
@@ -43,14 +44,21 @@ def _kill_group(pid: int):
 def idle_socket_bytes(party) -> float:
     """Opens idle WebSockets and returns the memory that the party needs for each."""
     before = usage.memory(party.pids()).resident
-    command = [bench_client(), 'idle', '--port', party.ports['websocket'], '--connections', IDLE_SOCKETS]
+    with idle_sockets(party, IDLE_SOCKETS):
+        return (usage.memory(party.pids()).resident - before) / IDLE_SOCKETS
+
+
+@contextmanager
+def idle_sockets(party, count: int):
+    """Keeps idle WebSockets open during its `with` block."""
+    command = [bench_client(), 'idle', '--port', party.ports['websocket'], '--connections', count]
     client = subprocess.Popen(
         [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         if client.stdout.readline() != 'open\n':
-            raise RuntimeError(f'{party.name} does not take {IDLE_SOCKETS} WebSockets')
-        return (usage.memory(party.pids()).resident - before) / IDLE_SOCKETS
+            raise RuntimeError(f'{party.name} does not take {count} WebSockets')
+        yield
     finally:
         client.stdin.close()
         client.wait()

@@ -86,8 +86,8 @@ async fn a_long_text_of_an_executor_is_shortened() {
     executor.stop().await;
 }
 
-#[tokio::test]
-async fn an_answer_over_the_limit_fails_only_its_own_call() {
+/// Starts an Executor that answers a document `large` with one of this size, and counts its calls.
+async fn start_enlarging(bytes: usize) -> (ServedExecutor, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let executor = Executor::new("Large").on_default(move |request| {
@@ -95,12 +95,17 @@ async fn an_answer_over_the_limit_fails_only_its_own_call() {
         async move {
             let mut documents = request.into_documents();
             if documents[0].id == "large" {
-                documents[0].id = "x".repeat(20_000);
+                documents[0].id = "x".repeat(bytes);
             }
             Ok(Reply::from(documents))
         }
     });
-    let executor = ServedExecutor::start(executor, "e").await;
+    (ServedExecutor::start(executor, "e").await, calls)
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_fails_only_its_own_call() {
+    let (executor, calls) = start_enlarging(20_000).await;
     let limits = ", limits: {max_message_bytes: 10000}";
     let gateway = ServedGateway::start(&yaml(&[executor.port()], limits)).await;
     let (large, small) = tokio::join!(send(&gateway, "large"), send(&gateway, "small"));
@@ -115,19 +120,7 @@ async fn an_answer_over_the_limit_fails_only_its_own_call() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_beside_the_others_fails_only_its_own_call() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&calls);
-    let executor = Executor::new("Large").on_default(move |request| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let mut documents = request.into_documents();
-            if documents[0].id == "large" {
-                documents[0].id = "x".repeat(200_000);
-            }
-            Ok(Reply::from(documents))
-        }
-    });
-    let executor = ServedExecutor::start(executor, "e").await;
+    let (executor, calls) = start_enlarging(200_000).await;
     let limits = ", limits: {max_bytes_in_flight: 100000}";
     let gateway = ServedGateway::start(&yaml(&[executor.port()], limits)).await;
     let error = send(&gateway, "large").await.expect_err("no room");
