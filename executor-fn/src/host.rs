@@ -19,6 +19,7 @@ use crate::{Executor, Identity};
 pub use self::{
     container::{ServeOptions, serve_on},
     error::{CommandError, OptionError, ServeError},
+    lambda::raw_payload,
     shutdown::{Shutdown, stop_signal},
 };
 

@@ -3,7 +3,7 @@
 
 mod in_flight;
 
-mod raw_payload;
+pub mod raw_payload;
 
 mod settings;
 
