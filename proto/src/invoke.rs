@@ -110,10 +110,13 @@ impl Invocation<'_> {
     /// Decodes the requests in the body, which may have at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// When the body is malformed or larger than the limit.
+    /// When the body is malformed or larger than the limit, or contains no request.
     pub fn decode_requests(&self, limit: usize) -> Result<Vec<DataRequest>, PayloadError> {
-        body::decode::<DataRequestListProto>(&self.body, self.encoding, limit)
-            .map(|list| list.requests)
+        let list = body::decode::<DataRequestListProto>(&self.body, self.encoding, limit)?;
+        match list.requests.is_empty() {
+            true => Err(PayloadError::NoRequest),
+            false => Ok(list.requests),
+        }
     }
 
     /// Returns how the body is compressed; the response should be compressed alike.

@@ -166,9 +166,9 @@ impl Function {
     /// Reads an event.
     fn read(&self, payload: &[u8], lambda: Context) -> Result<(Invocation, Work), Diagnostic> {
         let received = Instant::now();
-        let text = std::str::from_utf8(payload).map_err(|error| {
-            let error = format!("the event is not valid UTF-8: {error}");
-            diagnostic(BROKEN_EVENT, &*Box::<dyn std::error::Error>::from(error))
+        let text = std::str::from_utf8(payload).map_err(|error| Diagnostic {
+            error_type: BROKEN_EVENT.to_owned(),
+            error_message: format!("the event is not valid UTF-8: {error}"),
         })?;
         let event =
             Event::parse(text).map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;

@@ -42,6 +42,11 @@ pub enum PayloadError {
     /// The body is not a message of the expected type.
     #[error("the payload's body is not a valid protobuf message")]
     Protobuf(#[from] prost::DecodeError),
+    /// An invocation that processes requests has none.
+    #[error(
+        "the payload has no request: expected a jina.DataRequestListProto with at least one in `body`"
+    )]
+    NoRequest,
 }
 
 impl PayloadError {
@@ -55,7 +60,8 @@ impl PayloadError {
             | Self::MissingVersion
             | Self::Base64(_)
             | Self::InvalidCompression { .. }
-            | Self::Protobuf(_) => FunctionErrorKind::BadPayload,
+            | Self::Protobuf(_)
+            | Self::NoRequest => FunctionErrorKind::BadPayload,
         }
     }
 }

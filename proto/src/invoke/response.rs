@@ -19,7 +19,8 @@ pub struct InvocationResponse<'a> {
     pub is_error: bool,
     #[serde(default, with = "body::encoding")]
     encoding: Compression,
-    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    /// The message in base64. Required: a response without it would be taken for an empty message, which has lost all documents.
+    #[serde(borrow)]
     body: Cow<'a, str>,
 }
 

@@ -83,6 +83,24 @@ fn malformed_payloads_are_rejected_with_the_reason() {
 }
 
 #[test]
+fn a_response_without_a_body_is_no_empty_message() {
+    for text in [
+        r#"{"flowgate":1}"#,
+        r#"{"flowgate":1,"isError":true,"encoding":"none"}"#,
+        r#"{"flowgate":1,"body":null}"#,
+    ] {
+        let error = InvocationResponse::from_json(text).expect_err(text);
+        assert!(matches!(error, PayloadError::Malformed(_)), "{text}");
+    }
+    let empty = InvocationResponse::new(&[], Compression::None, false).expect("a response");
+    let text = empty.to_json().expect("JSON");
+    assert_eq!(
+        InvocationResponse::from_json(&text).expect("a response"),
+        empty
+    );
+}
+
+#[test]
 fn malformed_bodies_are_rejected_with_the_reason() {
     let error = |encoding: &str, body: &str| {
         let text =
@@ -96,6 +114,7 @@ fn malformed_bodies_are_rejected_with_the_reason() {
     };
     assert!(error("none", "?").contains("base64"));
     assert!(error("none", "AAAA").contains("protobuf"));
+    assert!(error("none", "").contains("no request"));
     for encoding in ["gzip", "deflate", "zstd"] {
         assert!(error(encoding, "AAAA").contains(encoding));
     }

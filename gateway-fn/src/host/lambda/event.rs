@@ -211,8 +211,10 @@ pub(super) struct Keys<'a> {
     pub(super) path_parameters: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) stage_variables: Option<&'a RawValue>,
-    #[serde(alias = "is_base64_encoded", borrow)]
+    #[serde(borrow)]
     pub(super) is_base64_encoded: Option<&'a RawValue>,
+    #[serde(rename = "is_base64_encoded", borrow)]
+    pub(super) lattice_is_base64: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) body: EventBody<'a>,
 }

@@ -69,7 +69,7 @@ pub(super) fn read_request(
     base_path: Option<&str>,
     lambda: &Context,
 ) -> HttpRequest {
-    let (headers, is_multi_value) = match headers(&event) {
+    let (mut headers, is_multi_value) = match headers(&event) {
         Ok(headers) => headers,
         Err(error) => {
             return HttpRequest {
@@ -79,35 +79,21 @@ pub(super) fn read_request(
             };
         }
     };
-    match build(&mut event, headers, base_path) {
-        Ok(request) => HttpRequest {
-            request: Ok(into_body(request.with_lambda_context(lambda.clone()))),
-            refused_headers: HeaderMap::new(),
-            is_multi_value,
-        },
-        Err((headers, error)) => HttpRequest {
-            request: Err(error),
-            refused_headers: headers,
-            is_multi_value,
-        },
-    }
-}
-
-/// Builds the request; an error is returned with the headers.
-fn build(
-    event: &mut Event<'_>,
-    mut headers: HeaderMap,
-    base_path: Option<&str>,
-) -> Result<lambda_http::Request, (HeaderMap, HttpEventError)> {
-    let parts = read_parts(event, base_path, &mut headers);
-    let parts = match parts {
-        Ok(parts) => parts,
-        Err(error) => return Err((headers, error)),
+    let (request, refused_headers) = match read_parts(&mut event, base_path, &mut headers) {
+        Ok(parts) => {
+            let scheme = scheme(&headers);
+            let mut request = front_door::build(&mut event, parts, headers);
+            request.extensions_mut().insert(scheme);
+            let request = request.with_lambda_context(lambda.clone());
+            (Ok(into_body(request)), HeaderMap::new())
+        }
+        Err(error) => (Err(error), headers),
     };
-    let scheme = scheme(&headers);
-    let mut request = front_door::build(event, parts, headers);
-    request.extensions_mut().insert(scheme);
-    Ok(request)
+    HttpRequest {
+        request,
+        refused_headers,
+        is_multi_value,
+    }
 }
 
 /// What a request consists of besides its headers.
@@ -146,7 +132,8 @@ fn read_parts(
     };
     let uri = Uri::try_from(path_and_query);
     let uri = uri.map_err(|error| HttpEventError::Target(error.into()))?;
-    let is_base64 = match event.keys.is_base64_encoded {
+    let is_base64 = event.keys.is_base64_encoded;
+    let is_base64 = match is_base64.or(event.keys.lattice_is_base64) {
         Some(flag) => read_key::<bool>("isBase64Encoded", flag)?,
         None => false,
     };
