@@ -10,7 +10,7 @@ use flowgate_proto::limits::{
 };
 use tokio::time::Instant;
 
-use super::event::EventSource;
+use super::event::{EventSource, from_unix_millis};
 
 /// The deadlines of one invocation. The margins before them come from `gateway.function.answer_margin`.
 #[derive(Clone, Copy, Debug)]
@@ -130,11 +130,6 @@ fn elapsed(arrived: Option<SystemTime>, now: SystemTime, timeout: Duration) -> D
     elapsed
         .filter(|elapsed| *elapsed < timeout)
         .unwrap_or_default()
-}
-
-/// Converts milliseconds since 1970, as events and Lambda's context have them.
-pub(super) fn from_unix_millis(milliseconds: u64) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 
 mod body;
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use executor_fn::invoke::{JsonPayload, recognize_json};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
-
-use super::deadline::from_unix_millis;
 
 pub(super) use body::EventBody;
 
@@ -274,6 +275,11 @@ fn v2_source(context: &Map<String, Value>) -> EventSource {
 /// When it has another type.
 pub(super) fn read<T: DeserializeOwned>(value: &RawValue) -> serde_json::Result<T> {
     serde_json::from_str(value.get())
+}
+
+/// Converts milliseconds since 1970, as events and payloads have them.
+pub(super) fn from_unix_millis(milliseconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
 }
 
 /// Removes keys whose value is null, at all levels. Emulators and other proxies write null for a missing value.
