@@ -78,8 +78,8 @@ pub use error::{Arg, Error};
 pub use executor::{Executor, Identity};
 pub use handler::{blocking, with_state};
 pub use host::{
-    CommandError, OptionError, ServeError, ServeOptions, Shutdown, run, serve, serve_command,
-    serve_on, stop_signal,
+    CommandError, OPTIONS_HELP, OptionError, ServeError, ServeOptions, Shutdown, post_init_error,
+    post_init_error_blocking, run, run_program, serve, serve_command, serve_on, stop_signal,
 };
 pub use inbound::invoke;
 pub use reply::{Reply, struct_from_json};

@@ -3,6 +3,8 @@
 
 mod in_flight;
 
+mod init_error;
+
 mod raw_payload;
 
 mod settings;
@@ -24,6 +26,7 @@ use crate::{
     inbound::invoke::{InvokeHandler, InvokeServer, function_error, invocation_end},
 };
 
+pub use self::init_error::{post_init_error, post_init_error_blocking};
 pub(super) use self::{in_flight::InFlight, settings::FunctionSettings};
 
 /// How long invocations in flight may take after SIGTERM: Lambda kills the process 500 ms after it.

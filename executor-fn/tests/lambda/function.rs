@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    process::Stdio,
+    process::{Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -120,6 +120,17 @@ pub(crate) fn exists(process: Pid) -> bool {
     Path::new("/proc")
         .join(process.as_raw_nonzero().to_string())
         .exists()
+}
+
+/// Runs the program outside of Lambda until it ends.
+pub(crate) async fn run_outside_of_lambda(arguments: &[&str]) -> Output {
+    let output = Command::new(BIN)
+        .args(arguments)
+        .env_remove("AWS_LAMBDA_RUNTIME_API")
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(TEST_TIMEOUT, output).await.expect("in time");
+    output.expect("the program starts")
 }
 
 /// Returns the first line that the program prints outside of Lambda.

@@ -13,7 +13,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -51,6 +51,8 @@ struct Shared {
     open_polls: AtomicUsize,
     max_open_polls: AtomicUsize,
     registered_extensions: AtomicUsize,
+    /// The types in the header, and the bodies, of reported initialization errors.
+    init_errors: Mutex<Vec<(String, String)>>,
     /// Notified at each call for the next invocation.
     poll_started: Notify,
     next_request_id: AtomicUsize,
@@ -65,11 +67,13 @@ impl RuntimeApi {
             open_polls: AtomicUsize::new(0),
             max_open_polls: AtomicUsize::new(0),
             registered_extensions: AtomicUsize::new(0),
+            init_errors: Mutex::default(),
             poll_started: Notify::new(),
             next_request_id: AtomicUsize::new(0),
         });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/init/error", post(post_init_error))
             .route(
                 "/2018-06-01/runtime/invocation/{id}/{kind}",
                 post(post_outcome),
@@ -111,6 +115,11 @@ impl RuntimeApi {
     /// The largest number of concurrent calls for the next invocation.
     pub(crate) fn max_open_polls(&self) -> usize {
         self.shared.max_open_polls.load(Ordering::SeqCst)
+    }
+
+    /// The initialization errors reported so far: the type in the header, and the body.
+    pub(crate) fn init_errors(&self) -> Vec<(String, String)> {
+        self.shared.init_errors.lock().expect("no panic").clone()
     }
 
     pub(crate) fn has_extension(&self) -> bool {
@@ -176,6 +185,23 @@ async fn post_outcome(
         running.send(outcome).expect("the test waits");
         StatusCode::ACCEPTED
     })
+}
+
+/// As Lambda, accepts the report only before the first request for an invocation.
+async fn post_init_error(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    text: String,
+) -> StatusCode {
+    if shared.max_open_polls.load(Ordering::SeqCst) > 0 {
+        return StatusCode::FORBIDDEN;
+    }
+    let error_type = headers.get("lambda-runtime-function-error-type");
+    let error_type = error_type.and_then(|value| value.to_str().ok());
+    let error_type = error_type.unwrap_or_default().to_owned();
+    let mut errors = shared.init_errors.lock().expect("no panic");
+    errors.push((error_type, text));
+    StatusCode::ACCEPTED
 }
 
 async fn register(State(shared): State<Arc<Shared>>) -> Response {
