@@ -79,7 +79,8 @@ pub use executor::{Executor, Identity};
 pub use handler::{blocking, with_state};
 pub use host::{
     CommandError, OPTIONS_HELP, OptionError, ServeError, ServeOptions, Shutdown, post_init_error,
-    post_init_error_blocking, run, run_program, serve, serve_command, serve_on, stop_signal,
+    post_init_error_blocking, raw_payload, run, run_program, serve, serve_command, serve_on,
+    stop_signal,
 };
 pub use inbound::invoke;
 pub use reply::{Reply, struct_from_json};

@@ -5,7 +5,7 @@ mod in_flight;
 
 mod init_error;
 
-mod raw_payload;
+pub mod raw_payload;
 
 mod settings;
 

@@ -7,6 +7,8 @@
 
 mod deadline;
 
+mod foreign;
+
 mod handler;
 
 mod reply;
@@ -24,7 +26,11 @@ use tracing::Instrument as _;
 use self::deadline::Deadline;
 
 pub use self::{
-    deadline::invocation_end, handler::InvokeHandler, reply::function_error, request::InvokeRequest,
+    deadline::invocation_end,
+    foreign::{ForeignEvent, JsonPayload, WARM_UP_ANSWER, recognize_json},
+    handler::InvokeHandler,
+    reply::function_error,
+    request::InvokeRequest,
 };
 
 /// The limits of one invocation.

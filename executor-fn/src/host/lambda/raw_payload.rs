@@ -19,15 +19,17 @@ tokio::task_local! {
     static PAYLOAD: Cell<Bytes>;
 }
 
-/// Takes the payload of the invocation that the current task answers. A second call returns no bytes.
-pub(super) fn raw_payload() -> Bytes {
+/// Takes the payload of the invocation that the current task answers. A second call, and one outside of the handler below a
+/// [`RawPayloadLayer`], returns no bytes.
+#[must_use]
+pub fn raw_payload() -> Bytes {
     PAYLOAD.try_with(Cell::take).unwrap_or_default()
 }
 
 /// Wraps the runtime client's service: that parses `null` instead of the payload, and [`raw_payload`] returns the
 /// payload.
-#[derive(Clone)]
-pub(super) struct RawPayloadLayer {
+#[derive(Clone, Debug, Default)]
+pub struct RawPayloadLayer {
     pub(super) in_flight: InFlight,
 }
 
@@ -43,8 +45,8 @@ impl<S> Layer<S> for RawPayloadLayer {
 }
 
 /// The service of [`RawPayloadLayer`].
-#[derive(Clone)]
-pub(super) struct RawPayloadService<S> {
+#[derive(Clone, Debug)]
+pub struct RawPayloadService<S> {
     inner: S,
     in_flight: InFlight,
 }
