@@ -1,5 +1,7 @@
 //! The program `executor-fn` as a Lambda function, against a small emulation of the Runtime API.
 
+#[path = "lambda/after_answer.rs"]
+mod after_answer;
 #[path = "lambda/function.rs"]
 mod function;
 #[path = "lambda/runtime_api.rs"]
