@@ -33,6 +33,7 @@ use flowgate_proto::{
     limits::{MAX_FUNCTION_TIMEOUT, MAX_INVOKE_PAYLOAD_BYTES},
 };
 use futures_util::{StreamExt as _, stream};
+use http::HeaderMap;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -84,6 +85,8 @@ pub struct LambdaDeployment {
     functions: Vec<Function>,
     turn: AtomicUsize,
     max_attempts: usize,
+    /// Sent with every request, for the handlers of the Executor.
+    metadata: HeaderMap,
     options: LambdaOptions,
 }
 
@@ -102,8 +105,15 @@ impl LambdaDeployment {
             max_attempts: super::max_attempts(options.attempts, functions.len()),
             functions,
             turn: AtomicUsize::new(0),
+            metadata: HeaderMap::new(),
             options: options.clone(),
         }
+    }
+
+    /// Sets what is sent to the Executor's handlers with every request, as the metadata of a gRPC call.
+    #[must_use]
+    pub fn with_metadata(self, metadata: HeaderMap) -> Self {
+        Self { metadata, ..self }
     }
 
     pub(super) async fn call(
@@ -136,6 +146,7 @@ impl LambdaDeployment {
             functions: vec![function.clone()],
             turn: AtomicUsize::new(0),
             max_attempts: self.max_attempts,
+            metadata: self.metadata.clone(),
             options: self.options.clone(),
         })
     }
@@ -187,7 +198,7 @@ impl LambdaDeployment {
         parts: Vec<DataRequest>,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        let empty = with_trace(Invocation::new(Call::Process), context);
+        let empty = self.with_context(Invocation::new(Call::Process), context);
         let planner = Planner {
             compression: self.options.compression,
             max_body_bytes: MAX_INVOKE_PAYLOAD_BYTES
@@ -268,7 +279,7 @@ impl LambdaDeployment {
     where
         M: Message + Default + Send + 'static,
     {
-        let mut invocation = with_trace(invocation, context);
+        let mut invocation = self.with_context(invocation, context);
         let mut retries = Retries::new(self.max_attempts, self.options.max_retry_pause);
         loop {
             let function = self.next_function();
@@ -323,6 +334,31 @@ impl LambdaDeployment {
         Ok(received)
     }
 
+    /// Adds to the payload what the function may read beside the request: the Executor's name in the Flow, its metadata, and
+    /// the W3C trace. X-Ray's trace is a header of the Invoke request.
+    fn with_context<'a>(
+        &self,
+        mut invocation: Invocation<'a>,
+        context: &Context,
+    ) -> Invocation<'a> {
+        if let Call::Process = invocation.call {
+            invocation.executor = Some(self.name.clone());
+            let texts = self.metadata.iter().filter_map(|(name, value)| {
+                let value = value.to_str().ok()?;
+                Some((name.as_str().to_owned(), value.to_owned()))
+            });
+            invocation.metadata = texts.collect();
+        }
+        let w3c = context
+            .trace
+            .iter()
+            .filter(|(name, _)| *name != Trace::XRAY);
+        invocation.trace = w3c
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        invocation
+    }
+
     fn next_function(&self) -> &Function {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.functions[turn % self.functions.len()]
@@ -336,18 +372,6 @@ impl LambdaDeployment {
         let addresses = addresses.map(|function| function.address.clone());
         error.into_call_error(&self.name, addresses.collect(), self.options.show_addresses)
     }
-}
-
-/// Adds the W3C trace to the payload. X-Ray's trace is a header of the Invoke request.
-fn with_trace<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'a> {
-    let w3c = context
-        .trace
-        .iter()
-        .filter(|(name, _)| *name != Trace::XRAY);
-    invocation.trace = w3c
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    invocation
 }
 
 fn encode(invocation: &Invocation<'_>) -> Result<Vec<u8>, AttemptError> {

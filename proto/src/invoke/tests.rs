@@ -83,24 +83,6 @@ fn malformed_payloads_are_rejected_with_the_reason() {
 }
 
 #[test]
-fn a_response_without_a_body_is_no_empty_message() {
-    for text in [
-        r#"{"flowgate":1}"#,
-        r#"{"flowgate":1,"isError":true,"encoding":"none"}"#,
-        r#"{"flowgate":1,"body":null}"#,
-    ] {
-        let error = InvocationResponse::from_json(text).expect_err(text);
-        assert!(matches!(error, PayloadError::Malformed(_)), "{text}");
-    }
-    let empty = InvocationResponse::new(&[], Compression::None, false).expect("a response");
-    let text = empty.to_json().expect("JSON");
-    assert_eq!(
-        InvocationResponse::from_json(&text).expect("a response"),
-        empty
-    );
-}
-
-#[test]
 fn malformed_bodies_are_rejected_with_the_reason() {
     let error = |encoding: &str, body: &str| {
         let text =
@@ -114,10 +96,69 @@ fn malformed_bodies_are_rejected_with_the_reason() {
     };
     assert!(error("none", "?").contains("base64"));
     assert!(error("none", "AAAA").contains("protobuf"));
-    assert!(error("none", "").contains("no request"));
     for encoding in ["gzip", "deflate", "zstd"] {
         assert!(error(encoding, "AAAA").contains(encoding));
     }
+}
+
+#[test]
+fn fields_that_are_null_are_missing() {
+    let body = Invocation::process(&list(), Compression::None).expect("an invocation");
+    let body = serde_json::to_value(&body).expect("JSON")["body"].take();
+    let text = format!(
+        r#"{{"flowgate":1,"call":"process","encoding":null,"body":{body},"deadline":null,"executor":null,
+            "metadata":null,"trace":{{"traceparent":null,"tracestate":"a=1"}}}}"#
+    );
+    let Payload::Invocation(read) = Payload::parse(&text).expect("a payload") else {
+        panic!("{text} was parsed as plain JSON");
+    };
+    assert_eq!(read.encoding(), Compression::None);
+    assert_eq!((read.deadline, &read.executor), (None, &None));
+    assert_eq!(
+        read.trace,
+        [("tracestate".to_owned(), "a=1".to_owned())].into()
+    );
+    assert_eq!(read.decode_requests(1 << 20).expect("requests").len(), 2);
+    let trace = r#"{"flowgate":1,"call":"status","trace":null}"#;
+    assert!(matches!(Payload::parse(trace), Ok(Payload::Invocation(_))));
+    let answer = InvocationResponse::from_json(r#"{"flowgate":1,"isError":null,"encoding":null}"#);
+    assert!(!answer.expect("a response").is_error);
+    let error: FunctionError =
+        serde_json::from_str(r#"{"errorType":null,"errorMessage":"no"}"#).expect("an error object");
+    assert_eq!((&*error.error_type, &*error.error_message), ("", "no"));
+}
+
+#[test]
+fn a_missing_body_is_an_error() {
+    for body in ["", r#","body":null"#, r#","body":"""#] {
+        let text = format!(r#"{{"flowgate":1,"call":"process"{body}}}"#);
+        let Ok(Payload::Invocation(read)) = Payload::parse(&text) else {
+            panic!("{text} is no invocation");
+        };
+        let error = read.decode_requests(1 << 20);
+        assert!(matches!(error, Err(PayloadError::MissingBody)), "{text}");
+        let text = format!(r#"{{"flowgate":1{body}}}"#);
+        let answer = InvocationResponse::from_json(&text).expect("a response");
+        let error = answer.decode_message::<DataRequest>(1 << 20);
+        assert!(matches!(error, Err(PayloadError::MissingBody)), "{text}");
+    }
+    let empty = Invocation::process(&[], Compression::Zstd).expect("an invocation");
+    assert!(matches!(
+        empty.decode_requests(1 << 20),
+        Err(PayloadError::NoRequests)
+    ));
+}
+
+#[test]
+fn values_of_metadata_are_not_in_logs() {
+    let mut invocation = Invocation::new(Call::Status);
+    let token = ("authorization".to_owned(), "swordfish".to_owned());
+    invocation.metadata = [token].into();
+    let text = format!("{invocation:?}");
+    assert!(
+        text.contains("authorization") && !text.contains("swordfish"),
+        "{text}"
+    );
 }
 
 #[test]

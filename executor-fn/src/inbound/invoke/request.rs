@@ -1,19 +1,21 @@
 //! The decoded payload of an invocation: which call it makes, and in which form its answer is encoded.
 
-use std::collections::BTreeMap;
-
 use flowgate_proto::{
     Compression, DataRequest, DecodeLimits, LimitExceeded,
     invoke::{Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError},
     json::{self, EndpointFrom, FieldError, Loc, ReadError, SyntaxErrorKind},
     with_causes,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::{
+    foreign::{JsonPayload, WARM_UP_ANSWER, recognize_json},
     handler::InvokeHandler,
     reply::{encode, encode_json, function_error},
 };
+use crate::{CallContext, LambdaContext};
 
 /// How many errors of one JSON body the message lists. The first ones say enough about the rest.
 const MAX_LISTED_ERRORS: usize = 8;
@@ -38,7 +40,7 @@ const MAX_LISTED_ERRORS: usize = 8;
 pub struct InvokeRequest {
     call: DecodedCall,
     deadline: Option<u64>,
-    trace: BTreeMap<String, String>,
+    context: CallContext,
 }
 
 /// A call with its requests. The answer is compressed as the request was.
@@ -48,13 +50,16 @@ enum DecodedCall {
     Endpoints(Compression),
     Status(Compression),
     Json(Box<DataRequest>),
+    WarmUp,
 }
 
 impl InvokeRequest {
-    /// Decodes the payload of an invocation. `max_bytes` limits its requests after decompression.
+    /// Decodes the payload of an invocation. `max_bytes` limits its requests after decompression. A warmer's event, whose only
+    /// purpose is to keep the function warm, is a request too: its answer runs no handler.
     ///
     /// # Errors
-    /// A function error of the kind `BadPayload` or `RequestTooLarge` for the caller.
+    /// A function error of the kind `BadPayload` or `RequestTooLarge` for the caller. An event of another service is a bad
+    /// payload: a function that answered it would report success for work that it has not done.
     pub fn decode(payload: &[u8], max_bytes: usize) -> Result<Self, FunctionError> {
         let text = std::str::from_utf8(payload).map_err(|error| {
             let text = format!("the payload is not valid UTF-8: {error}");
@@ -65,12 +70,24 @@ impl InvokeRequest {
             Payload::Json(text) if text.len() > max_bytes => {
                 Err(payload_error(&PayloadError::TooLarge { limit: max_bytes }))
             }
-            Payload::Json(text) => Ok(Self {
-                call: DecodedCall::Json(Box::new(decode_json(text, max_bytes)?)),
-                deadline: None,
-                trace: BTreeMap::new(),
-            }),
+            Payload::Json(text) => Self::from_json(text, max_bytes),
         }
+    }
+
+    fn from_json(text: &str, max_bytes: usize) -> Result<Self, FunctionError> {
+        let call = match recognize_json(text) {
+            JsonPayload::Request => DecodedCall::Json(Box::new(decode_json(text, max_bytes)?)),
+            JsonPayload::WarmUp => DecodedCall::WarmUp,
+            JsonPayload::Foreign(event) => {
+                let text = event.to_string();
+                return Err(function_error(FunctionErrorKind::BadPayload, text));
+            }
+        };
+        Ok(Self {
+            call,
+            deadline: None,
+            context: CallContext::default(),
+        })
     }
 
     fn from_invocation(
@@ -93,10 +110,20 @@ impl InvokeRequest {
             Call::Endpoints => DecodedCall::Endpoints(encoding),
             Call::Status => DecodedCall::Status(encoding),
         };
+        let mut metadata = HeaderMap::new();
+        for (name, value) in invocation.metadata.iter().chain(&invocation.trace) {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                // Fails for more than 32,768 of them, which are left out.
+                let _ = metadata.try_insert(name, value);
+            }
+        }
         Ok(Self {
             call,
             deadline: invocation.deadline,
-            trace: invocation.trace,
+            context: CallContext::default()
+                .with_executor(invocation.executor)
+                .with_metadata(metadata),
         })
     }
 
@@ -106,13 +133,27 @@ impl InvokeRequest {
         self.deadline
     }
 
-    /// The caller's `traceparent` and `tracestate`, if present.
+    /// What the caller passes on: its name for the Executor, the trace, and metadata.
     #[must_use]
-    pub const fn trace(&self) -> &BTreeMap<String, String> {
-        &self.trace
+    pub const fn context(&self) -> &CallContext {
+        &self.context
     }
 
-    /// The name of the call for logs: `process`, `endpoints`, `status` or `json`.
+    /// Completes the context for the handler: the invocation of this function, and when the handler has to be done.
+    #[must_use]
+    pub fn with_context(
+        mut self,
+        lambda: Option<LambdaContext>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        self.context = self.context.with_deadline(deadline);
+        if let Some(lambda) = lambda {
+            self.context = self.context.with_lambda(lambda);
+        }
+        self
+    }
+
+    /// The name of the call for logs: `process`, `endpoints`, `status`, `json` or `warm_up`.
     #[must_use]
     pub const fn call_name(&self) -> &'static str {
         match self.call {
@@ -120,6 +161,7 @@ impl InvokeRequest {
             DecodedCall::Endpoints(_) => "endpoints",
             DecodedCall::Status(_) => "status",
             DecodedCall::Json(_) => "json",
+            DecodedCall::WarmUp => "warm_up",
         }
     }
 
@@ -130,7 +172,7 @@ impl InvokeRequest {
     pub async fn answer(self, handler: &impl InvokeHandler) -> Result<String, FunctionError> {
         match self.call {
             DecodedCall::Process(requests, encoding) => {
-                let answer = handler.process(requests, &self.trace).await?;
+                let answer = handler.process(requests, self.context).await?;
                 encode(&answer.request.encode_to_vec(), encoding, answer.is_error)
             }
             DecodedCall::Endpoints(encoding) => {
@@ -142,11 +184,14 @@ impl InvokeRequest {
                 encode(&status.encode_to_vec(), encoding, false)
             }
             DecodedCall::Json(request) => {
-                let answer = handler.process_json((*request).clone()).await?;
+                let answer = handler
+                    .process_json((*request).clone(), self.context)
+                    .await?;
                 encode_json(&answer, |error| {
                     handler.unrepresentable_as_json(&request, error)
                 })
             }
+            DecodedCall::WarmUp => Ok(WARM_UP_ANSWER.to_owned()),
         }
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use executor_fn::LambdaContext;
 use http::{HeaderMap, Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
@@ -77,6 +78,7 @@ impl Invocation {
             end: Some(self.deadline.floating),
             trace: Trace::from_headers(headers).overridden_by(lambda_trace),
             record: self.record.clone(),
+            lambda: Some(LambdaContext::from_runtime(&self.lambda)),
         }
     }
 
