@@ -18,7 +18,7 @@ use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
 pub use body::{compress, decompress, decompress_counted};
 pub use error::{FunctionError, FunctionErrorKind, PayloadError};
-pub use response::{InvocationResponse, ResponseError};
+pub use response::{InvocationResponse, ResponseError, ResponseInfo};
 
 /// The payload version that this module writes, and the only one that it reads.
 pub const VERSION: u64 = 1;
@@ -54,6 +54,10 @@ pub struct Invocation<'a> {
     /// The trace context of the call: `traceparent` and `tracestate` of W3C Trace Context.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trace: BTreeMap<String, String>,
+    /// Whether the response of [`Call::Process`] should list the Executor's endpoints, which saves the caller an
+    /// invocation with [`Call::Endpoints`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub list_endpoints: bool,
 }
 
 /// The payload of an invocation, as a function receives it.
@@ -92,6 +96,7 @@ impl Invocation<'_> {
             body: Cow::Borrowed(""),
             deadline: None,
             trace: BTreeMap::new(),
+            list_endpoints: false,
         }
     }
 

@@ -68,9 +68,16 @@ struct Shared(Arc<Mutex<Functions>>);
 
 #[derive(Debug, Default)]
 struct Functions {
-    services: HashMap<String, Service>,
+    services: HashMap<String, Function>,
     scripts: HashMap<String, VecDeque<ScriptedResponse>>,
     invocations: Vec<RecordedInvocation>,
+}
+
+#[derive(Clone, Debug)]
+struct Function {
+    service: Service,
+    /// Whether it knows the key `listEndpoints`.
+    lists_endpoints: bool,
 }
 
 impl LambdaApi {
@@ -111,11 +118,21 @@ impl LambdaApi {
 
     /// Serves an Executor as the function with this name.
     pub fn serve(&self, function: &str, executor: Executor) {
-        let service = executor.into_service(Identity::first_replica(function));
-        self.shared
-            .lock()
-            .services
-            .insert(function.to_owned(), service);
+        self.insert(function, executor, true);
+    }
+
+    /// Serves an Executor as a function that does not know the key `listEndpoints`.
+    pub fn serve_without_list(&self, function: &str, executor: Executor) {
+        self.insert(function, executor, false);
+    }
+
+    fn insert(&self, name: &str, executor: Executor, lists_endpoints: bool) {
+        let function = Function {
+            service: executor.into_service(Identity::first_replica(name)),
+            lists_endpoints,
+        };
+        let services = &mut self.shared.lock().services;
+        services.insert(name.to_owned(), function);
     }
 
     /// Queues a response for the next invocation of a function that has no other queued.
@@ -274,7 +291,8 @@ async fn invoke(
 }
 
 /// Processes a payload like an Executor's function.
-async fn run(service: &Service, payload: &[u8]) -> ScriptedResponse {
+async fn run(function: &Function, payload: &[u8]) -> ScriptedResponse {
+    let service = &function.service;
     let text = std::str::from_utf8(payload).expect("UTF-8");
     let Ok(Payload::Invocation(invocation)) = Payload::parse(text) else {
         return ScriptedResponse::function_error(
@@ -287,7 +305,14 @@ async fn run(service: &Service, payload: &[u8]) -> ScriptedResponse {
             let requests = invocation.decode_requests(1 << 30).expect("requests");
             let response = service.process(requests).await;
             let message = response.request.encode_to_vec();
-            InvocationResponse::new(&message, invocation.encoding(), response.is_error)
+            let lists = function.lists_endpoints && invocation.list_endpoints;
+            let endpoints = lists.then(|| service.endpoints());
+            let answer =
+                InvocationResponse::new(&message, invocation.encoding(), response.is_error);
+            answer.map(|mut answer| {
+                answer.endpoints = endpoints;
+                answer
+            })
         }
         Call::Endpoints => {
             let endpoints = service.endpoints();

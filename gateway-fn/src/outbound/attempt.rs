@@ -30,6 +30,8 @@ pub(super) enum Retry {
     Never,
     /// The Executor has not run the call.
     Safe,
+    /// The Executor has not run the call, because it is throttled or not ready yet: a later attempt succeeds.
+    Throttled,
     /// The Executor may have run the call. Jina makes another attempt anyway (Jina 3.13).
     JinaOnly,
 }
@@ -39,7 +41,7 @@ impl Retry {
     pub(super) fn is_allowed(self, policy: RetryPolicy) -> bool {
         match self {
             Self::Never => false,
-            Self::Safe => true,
+            Self::Safe | Self::Throttled => true,
             Self::JinaOnly => policy == RetryPolicy::Jina,
         }
     }
@@ -75,13 +77,18 @@ impl AttemptError {
             failure: self.failure,
             peer_detail: self.detail,
             trailers: self.trailers,
+            retry_after: self.retry_after,
         }
     }
 }
 
 impl Retryable for AttemptError {
     fn is_retryable(&self) -> bool {
-        self.retry == Retry::Safe
+        self.retry.is_allowed(RetryPolicy::Safe)
+    }
+
+    fn is_throttled(&self) -> bool {
+        self.retry == Retry::Throttled
     }
 
     fn retry_after(&self) -> Option<Duration> {

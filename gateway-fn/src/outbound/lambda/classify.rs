@@ -10,11 +10,7 @@ use aws_sdk_lambda::{
 use flowgate_proto::{causes, invoke::FunctionError};
 
 use super::error::InvokeError;
-use crate::{
-    aws,
-    error::CallFailure,
-    outbound::attempt::{AttemptError, Retry},
-};
+use crate::{aws, error::CallFailure, outbound::attempt::AttemptError};
 
 /// Classifies the payload that came with `FunctionError`, which is normally Lambda's error object. `request_bytes` is the
 /// size of the request.
@@ -65,10 +61,7 @@ fn with_detail(error: &InvokeError, mut detail: String) -> AttemptError {
         message: error.message(),
     };
     AttemptError {
-        retry: match error.is_retryable() {
-            true => Retry::Safe,
-            false => Retry::Never,
-        },
+        retry: error.retry(),
         ..AttemptError::new(failure, detail)
     }
 }

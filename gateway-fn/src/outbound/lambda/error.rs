@@ -9,7 +9,7 @@ use flowgate_proto::{
     limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 
-use crate::error::ErrorCode;
+use crate::{error::ErrorCode, outbound::attempt::Retry};
 
 /// Why an invocation failed. The sentences name no function, account or address, because clients may read them.
 #[derive(Debug, thiserror::Error)]
@@ -215,11 +215,12 @@ impl InvokeError {
     }
 
     /// Whether another attempt may succeed and does no harm, because the function has not run.
-    pub(super) const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled | Self::ServiceError { .. } | Self::NotReady | Self::Unreachable
-        )
+    pub(super) const fn retry(&self) -> Retry {
+        match self {
+            Self::Throttled | Self::NotReady => Retry::Throttled,
+            Self::ServiceError { .. } | Self::Unreachable => Retry::Safe,
+            _ => Retry::Never,
+        }
     }
 
     /// Returns the sentence for the client, with its cause.
