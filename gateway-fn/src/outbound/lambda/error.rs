@@ -78,9 +78,20 @@ pub(super) enum InvokeError {
     /// The Gateway's role lacks the permission.
     #[error("the Gateway is not allowed to invoke the function (lambda:InvokeFunction)")]
     AccessDenied,
-    /// The credentials are missing, expired or wrong.
-    #[error("the Gateway has no valid AWS credentials")]
+    /// Lambda does not accept the credentials.
+    #[error("Lambda rejected the Gateway's AWS credentials as expired or invalid")]
     Credentials,
+    /// There are no credentials.
+    #[error(
+        "the Gateway has no AWS credentials: give it a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
+    NoCredentials,
+    /// There is no region.
+    #[error(
+        "the Gateway has no AWS region: set the variable AWS_REGION, `region` under `gateway.invoke`, or the \
+         function's ARN as the host"
+    )]
+    NoRegion,
     /// The key that encrypts the function's environment.
     #[error("Lambda cannot use the function's KMS key")]
     KmsKey,
@@ -194,6 +205,8 @@ impl InvokeError {
             Self::NotFound
             | Self::AccessDenied
             | Self::Credentials
+            | Self::NoCredentials
+            | Self::NoRegion
             | Self::KmsKey
             | Self::Vpc
             | Self::CodePackage
