@@ -224,10 +224,10 @@ impl GatewayError {
             return None;
         }
         let of_peer = match self {
-            Self::Call(error) => error.retry_after.map(|after| after.as_secs()),
+            Self::Call(error) => error.retry_after,
             _ => None,
         };
-        Some(of_peer.unwrap_or_default().max(RETRY_AFTER_SECONDS))
+        Some(of_peer.map_or(RETRY_AFTER_SECONDS, |seconds| seconds.get().into()))
     }
 
     /// The gRPC status.

@@ -1,6 +1,6 @@
 //! A failed attempt at a call, of any transport. The transport decides whether another attempt may follow.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use flowgate_config::RetryPolicy;
 use tonic::metadata::MetadataMap;
@@ -77,7 +77,9 @@ impl AttemptError {
             failure: self.failure,
             peer_detail: self.detail,
             trailers: self.trailers,
-            retry_after: self.retry_after,
+            retry_after: self
+                .retry_after
+                .and_then(|after| NonZeroU32::new(u32::try_from(after.as_secs()).ok()?)),
         }
     }
 }

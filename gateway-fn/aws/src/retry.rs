@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The remaining attempts of one call.
 #[derive(Debug)]
-pub(crate) struct Retries {
+pub struct Retries {
     attempts: usize,
     /// The bound of the next pause.
     pause: Duration,
@@ -32,7 +32,7 @@ struct Throttling {
 const MAX_THROTTLED_ATTEMPTS: usize = 100;
 
 /// A failed attempt.
-pub(crate) trait Retryable {
+pub trait Retryable {
     /// Whether another attempt may succeed and does no harm.
     fn is_retryable(&self) -> bool;
 
@@ -47,7 +47,7 @@ pub(crate) trait Retryable {
 
 impl Retries {
     /// Allows `attempts` in all, with pauses of at most `max_pause` between them.
-    pub(crate) fn new(attempts: usize, max_pause: Duration) -> Self {
+    pub fn new(attempts: usize, max_pause: Duration) -> Self {
         Self {
             attempts,
             pause: FIRST_PAUSE.min(max_pause),
@@ -57,7 +57,7 @@ impl Retries {
     }
 
     /// Repeats throttled attempts for this long instead of counting them.
-    pub(crate) fn waiting_out_throttling(mut self, limit: Duration) -> Self {
+    pub fn waiting_out_throttling(mut self, limit: Duration) -> Self {
         self.throttling = Some(Throttling {
             attempts: MAX_THROTTLED_ATTEMPTS,
             end: Instant::now().checked_add(limit),
@@ -70,7 +70,7 @@ impl Retries {
     ///
     /// # Errors
     /// When there should be no further attempt.
-    pub(crate) async fn wait_after<E: Retryable>(
+    pub async fn wait_after<E: Retryable>(
         &mut self,
         error: E,
         remaining: Option<Duration>,
