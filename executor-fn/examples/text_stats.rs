@@ -3,20 +3,19 @@
 //!
 //! `cargo run -p executor-fn --example text_stats -- --port 9000 --name stats`
 
-use std::collections::HashMap;
+use std::{collections::HashMap, process::ExitCode};
 
 use executor_fn::{
-    Error, Executor, Reply, Request, ServeError, document_proto::Content, run, struct_from_json,
+    Error, Executor, Reply, Request, document_proto::Content, run, struct_from_json,
 };
 use serde_json::json;
 
 #[tokio::main]
-async fn main() -> Result<(), ServeError> {
+async fn main() -> ExitCode {
     let executor = Executor::new("TextStats")
         .on("/stats", stats)
         .on("/total", total);
-    run(executor).await?;
-    Ok(())
+    run(executor).await
 }
 
 /// Writes the statistics into every Document's tags. The parameter `top`, by default 3, is the number of words to list.

@@ -6,11 +6,12 @@
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
+    process::ExitCode,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use executor_fn::{
-    DocumentProto, Error, Executor, NamedScoreProto, Reply, Request, ServeError, blocking, run,
+    DocumentProto, Error, Executor, NamedScoreProto, Reply, Request, blocking, run,
     struct_from_json, tensor, with_state,
 };
 use serde_json::json;
@@ -22,7 +23,7 @@ const MAX_DOCUMENTS: usize = 1_000_000;
 const MAX_MATCHES: usize = 100_000;
 
 #[tokio::main]
-async fn main() -> Result<(), ServeError> {
+async fn main() -> ExitCode {
     let index = Arc::new(Index::default());
     // A search keeps a thread busy, and `/index` and `/clear` wait for its lock: all three run on the pool for blocking
     // work.
@@ -30,8 +31,7 @@ async fn main() -> Result<(), ServeError> {
         .on("/index", blocking(with_state(&index, Index::add)))
         .on("/search", blocking(with_state(&index, Index::search)))
         .on("/clear", blocking(with_state(&index, Index::clear)));
-    run(executor).await?;
-    Ok(())
+    run(executor).await
 }
 
 /// The stored Documents. A search compares the query with each of them.

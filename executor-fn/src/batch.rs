@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error,
+    CallContext, Error,
     handler::{Handler, call_catching_panics},
 };
 
@@ -52,6 +52,8 @@ pub struct Batch {
     pub documents: Vec<DocumentProto>,
     /// The parameters, which are equal in all requests of a batch.
     pub parameters: Struct,
+    /// The contexts of the requests, in the order of their documents.
+    pub contexts: Vec<CallContext>,
 }
 
 /// Collects the requests to one endpoint into batches.
@@ -70,6 +72,7 @@ struct Shared {
 /// One request in a queue.
 struct PendingRequest {
     documents: Vec<DocumentProto>,
+    context: CallContext,
     enqueued_at: Instant,
     response: oneshot::Sender<Result<Vec<DocumentProto>, Error>>,
     /// Held while the documents are in memory. A request whose caller has disconnected stays in the queue and keeps its
@@ -101,12 +104,14 @@ impl Batcher {
         &self,
         documents: Vec<DocumentProto>,
         parameters: Struct,
+        context: CallContext,
     ) -> Result<Vec<DocumentProto>, Error> {
         let permit = Arc::clone(&self.0.permits).try_acquire_owned();
         let permit = permit.map_err(|_| self.0.queue_full())?;
         let (response, receiver) = oneshot::channel();
         let pending = PendingRequest {
             documents,
+            context,
             enqueued_at: Instant::now(),
             response,
             permit,
@@ -218,6 +223,10 @@ impl Queue {
         let input = Batch {
             documents,
             parameters: self.parameters.clone(),
+            contexts: batch
+                .iter()
+                .map(|pending| pending.context.clone())
+                .collect(),
         };
         let expected = lengths.iter().sum();
         let output = call_catching_panics(&self.shared.handler, input).await;

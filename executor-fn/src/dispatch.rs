@@ -2,7 +2,7 @@
 //! writes the reply or the error into the request. It does not know the transport: gRPC, Lambda and a Gateway
 //! in the same process all call it.
 
-use std::{env, fmt, sync::Arc};
+use std::{borrow::Cow, env, fmt, sync::Arc};
 
 use flowgate_proto::{
     DataRequest, Documents, DocumentsError, Kind, Parameters, RESULTS_KEY, Struct, Value,
@@ -11,8 +11,10 @@ use flowgate_proto::{
     normalize_shared,
 };
 
+use tokio_util::task::TaskTracker;
+
 use crate::{
-    Error, Executor, Identity, Reply, Request,
+    CallContext, Error, Executor, Identity, Reply, Request,
     batch::Batcher,
     endpoint::{Endpoint, Target},
     handler::{Handler, call_catching_panics},
@@ -27,7 +29,11 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     executor: Executor,
     identity: Identity,
+    /// Whether nobody chose the identity: then the name in the caller's Flow takes its place.
+    is_identity_default: bool,
     traffic: Traffic,
+    /// Work that handlers have started and that may outlive their answers.
+    background: TaskTracker,
 }
 
 /// An Executor's answer to a request.
@@ -39,36 +45,39 @@ pub struct Answer {
     pub is_error: bool,
 }
 
-/// A request whose handler panicked.
-pub(crate) struct HandlerPanic {
-    /// The first request, unchanged.
-    pub(crate) request: DataRequest,
-    /// The panic's message.
-    pub(crate) error: Error,
-}
-
 impl Executor {
     /// Returns the service that answers requests in this process, under the names of `identity`.
     #[must_use]
     pub fn into_service(self, identity: Identity) -> Service {
-        Service(Arc::new(Inner {
-            executor: self,
-            identity,
-            traffic: Traffic::default(),
-        }))
+        Service::new(self, identity, false)
     }
 
     /// As [`into_service`](Self::into_service), for an Executor that has the process to itself: `_status` shows the
-    /// process's environment, and the default identity is the first replica of the Executor's name.
-    pub(crate) fn into_process_service(mut self, identity: Option<Identity>) -> Service {
+    /// process's environment. Without an identity it has the name that the caller's Flow gives it, or its own.
+    #[must_use]
+    pub fn into_process_service(mut self, identity: Option<Identity>) -> Service {
         self.environment
             .get_or_insert_with(|| Arc::new(|key| env::var(key).ok()));
+        let is_default = identity.is_none();
         let identity = identity.unwrap_or_else(|| Identity::first_replica(self.name()));
-        self.into_service(identity)
+        Service::new(self, identity, is_default)
     }
 }
 
 impl Service {
+    fn new(executor: Executor, identity: Identity, is_identity_default: bool) -> Self {
+        let background = TaskTracker::new();
+        // A closed tracker still accepts tasks; it must be closed to be waited for.
+        background.close();
+        Self(Arc::new(Inner {
+            executor,
+            identity,
+            is_identity_default,
+            traffic: Traffic::default(),
+            background,
+        }))
+    }
+
     /// The names of the endpoints, `_jina_dry_run_` last.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
@@ -81,49 +90,39 @@ impl Service {
         &self.0.identity.deployment
     }
 
-    /// Answers one request, or all requests of a `no_reduce` join. An error or panic of the handler is an
-    /// answer with `is_error`.
+    /// Answers one request, or all requests of a `no_reduce` join, that comes with nothing else. An error or panic of the
+    /// handler is an answer with `is_error`.
     pub async fn process(&self, requests: Vec<DataRequest>) -> Answer {
-        self.try_process(requests).await.unwrap_or_else(|panic| {
-            let HandlerPanic { request, error } = *panic;
-            self.error_answer(request, &error)
-        })
+        self.process_in(requests, CallContext::default()).await
     }
 
-    /// As [`process`](Self::process), but returns a panic as an error.
-    pub(crate) async fn try_process(
-        &self,
-        requests: Vec<DataRequest>,
-    ) -> Result<Answer, Box<HandlerPanic>> {
+    /// As [`process`](Self::process), for a request with this context.
+    pub async fn process_in(&self, requests: Vec<DataRequest>, context: CallContext) -> Answer {
+        let identity = self.0.identity_for(&context);
         let Some(request) = requests.first().cloned() else {
             let error = Error::new("IndexError", "list index out of range");
-            return Ok(self.error_answer(DataRequest::default(), &error));
+            return self.error_answer(DataRequest::default(), &error, &identity);
         };
-        match self.0.dispatch(requests).await {
-            Ok(request) => Ok(Answer {
+        let context = context.with_background(self.0.background.clone());
+        match self.0.dispatch(requests, context, &identity).await {
+            Ok(request) => Answer {
                 request,
                 is_error: false,
-            }),
-            Err(DispatchError::Handler(error)) if error.is_panic() => {
-                Err(Box::new(HandlerPanic { request, error }))
-            }
-            Err(DispatchError::Handler(error)) => Ok(self.error_answer(request, &error)),
+            },
+            Err(DispatchError::Handler(error)) => self.error_answer(request, &error, &identity),
             Err(DispatchError::Undecodable(readable)) => {
-                Ok(self.error_answer(*readable, &decode_error()))
+                self.error_answer(*readable, &decode_error(), &identity)
             }
         }
     }
 
     /// The answer to a message that is not a valid `DataRequestProto`.
     pub(crate) fn undecodable(&self) -> Answer {
-        self.error_answer(DataRequest::default(), &decode_error())
+        self.error_answer(DataRequest::default(), &decode_error(), &self.0.identity)
     }
 
     /// Writes the error into the status of the otherwise unchanged request.
-    fn error_answer(&self, mut request: DataRequest, error: &Error) -> Answer {
-        let Inner {
-            executor, identity, ..
-        } = &*self.0;
+    fn error_answer(&self, mut request: DataRequest, error: &Error, identity: &Identity) -> Answer {
         tracing::error!(
             executor = identity.deployment,
             request_id = request.header.request_id,
@@ -131,11 +130,27 @@ impl Service {
             error = error.with_causes(),
             "request failed"
         );
-        error.write_status(&mut request.header, &executor.name);
+        error.write_status(&mut request.header, &self.0.executor.name);
         Answer {
             request,
             is_error: true,
         }
+    }
+
+    /// Waits until no work runs that handlers have [spawned](CallContext::spawn). A host does so before its process ends or
+    /// is frozen.
+    pub async fn background_done(&self) {
+        self.0.background.wait().await;
+    }
+
+    /// The work that handlers have started.
+    pub(crate) fn background(&self) -> TaskTracker {
+        self.0.background.clone()
+    }
+
+    /// Whether the Executor announces work that outlives its answers.
+    pub(crate) fn has_background_work(&self) -> bool {
+        self.0.executor.has_background_work
     }
 
     /// The answer to Jina's `_status`: versions and environment variables.
@@ -199,7 +214,21 @@ impl From<Error> for DispatchError {
 }
 
 impl Inner {
-    async fn dispatch(&self, requests: Vec<DataRequest>) -> Result<DataRequest, DispatchError> {
+    /// Returns the names under which a request is answered: those that were chosen for this process, else those that the
+    /// caller's Flow gives the Executor, else those of its class.
+    fn identity_for(&self, context: &CallContext) -> Cow<'_, Identity> {
+        match context.executor() {
+            Some(name) if self.is_identity_default => Cow::Owned(Identity::first_replica(name)),
+            _ => Cow::Borrowed(&self.identity),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        requests: Vec<DataRequest>,
+        context: CallContext,
+        identity: &Identity,
+    ) -> Result<DataRequest, DispatchError> {
         let Some(first) = requests.first() else {
             return Ok(DataRequest::default());
         };
@@ -212,13 +241,15 @@ impl Inner {
         let parameters = self.parameters(first)?;
         let output = match endpoint {
             None => Output::from(decode(&requests)?.documents),
-            Some(Endpoint::Plain(handler)) => call_plain(handler, &requests, parameters).await?,
+            Some(Endpoint::Plain(handler)) => {
+                call_plain(handler, &requests, parameters, context).await?
+            }
             Some(Endpoint::Batched(batcher)) => {
-                call_batched(batcher, &requests, parameters).await?
+                call_batched(batcher, &requests, parameters, context).await?
             }
         };
         let first = requests.into_iter().next().unwrap_or_default();
-        self.apply(output, first)
+        Self::apply(output, first, identity)
     }
 
     /// The request's parameters, with the object under the Executor's name merged over them.
@@ -249,55 +280,60 @@ impl Inner {
     /// Puts the output into the first request and this Executor at the end of its routes; without start and
     /// end times, as a Jina Executor does (recording `grpc/22-executor_direct_echo`).
     fn apply(
-        &self,
         output: Output,
         mut request: DataRequest,
+        identity: &Identity,
     ) -> Result<DataRequest, DispatchError> {
         let Output {
             mut documents,
             results,
         } = output;
         if let Some(results) = results {
-            request.parameters = self.merge_results(&request.parameters, results)?;
+            request.parameters = merge_results(&request.parameters, results, identity)?;
         }
         normalize_shared(&mut documents);
         request.documents = Documents::from(documents);
         request.routes.push(RouteProto {
-            executor: self.identity.deployment.clone(),
+            executor: identity.deployment.clone(),
             ..RouteProto::default()
         });
         Ok(request)
     }
+}
 
-    fn merge_results(&self, parameters: &Parameters, results: Struct) -> Result<Parameters, Error> {
-        let mut parameters = parameters.decode()?;
-        let all = parameters.fields.entry(RESULTS_KEY.to_owned()).or_default();
-        let all = all
-            .kind
-            .get_or_insert_with(|| Kind::StructValue(Struct::default()));
-        let Kind::StructValue(all) = all else {
-            let text = format!("the parameter {RESULTS_KEY:?} must be an object");
-            return Err(Error::new("TypeError", text));
-        };
-        let own = Value {
-            kind: Some(Kind::StructValue(results)),
-        };
-        all.fields.insert(self.identity.runtime.clone(), own);
-        Ok(parameters.into())
-    }
+fn merge_results(
+    parameters: &Parameters,
+    results: Struct,
+    identity: &Identity,
+) -> Result<Parameters, Error> {
+    let mut parameters = parameters.decode()?;
+    let all = parameters.fields.entry(RESULTS_KEY.to_owned()).or_default();
+    let all = all
+        .kind
+        .get_or_insert_with(|| Kind::StructValue(Struct::default()));
+    let Kind::StructValue(all) = all else {
+        let text = format!("the parameter {RESULTS_KEY:?} must be an object");
+        return Err(Error::new("TypeError", text));
+    };
+    let own = Value {
+        kind: Some(Kind::StructValue(results)),
+    };
+    all.fields.insert(identity.runtime.clone(), own);
+    Ok(parameters.into())
 }
 
 async fn call_plain(
     handler: &Handler<Request, Reply>,
     requests: &[DataRequest],
     parameters: Struct,
+    context: CallContext,
 ) -> Result<Output, DispatchError> {
     let decoded = decode(requests)?;
     // An unchanged reply decodes the requests again, which costs less than a copy for every handler that changes its documents.
     // Only documents with generated ids must be kept.
     let kept = (!decoded.is_repeatable).then(|| Arc::clone(&decoded.documents));
     let header = requests.first().map(|first| first.header.clone());
-    let request = Request::new(header.unwrap_or_default(), parameters, decoded);
+    let request = Request::new(header.unwrap_or_default(), parameters, decoded, context);
     let Reply { documents, results } = call_catching_panics(handler, request).await?;
     let documents = match (documents, kept) {
         (Some(documents), _) => Arc::new(documents),
@@ -311,13 +347,14 @@ async fn call_batched(
     batcher: &Batcher,
     requests: &[DataRequest],
     parameters: Struct,
+    context: CallContext,
 ) -> Result<Output, DispatchError> {
     if requests.len() > 1 {
         let text = "dynamic batching does not support no_reduce";
         return Err(Error::new("AssertionError", text).into());
     }
     let documents = Arc::unwrap_or_clone(decode(requests)?.documents);
-    let documents = batcher.process(documents, parameters).await?;
+    let documents = batcher.process(documents, parameters, context).await?;
     Ok(Output::from(Arc::new(documents)))
 }
 

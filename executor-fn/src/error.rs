@@ -10,7 +10,6 @@ use flowgate_proto::{
     },
     python,
 };
-use tokio::task::JoinError;
 
 /// An Executor's error. `?` converts any `std` error: its type becomes the name and its text the argument.
 /// The causes of that error are logged, and the client does not see them.
@@ -24,7 +23,6 @@ pub struct Error {
     name: String,
     args: Vec<Arg>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    is_panic: bool,
 }
 
 /// One argument of an [`Error`].
@@ -45,7 +43,6 @@ impl Error {
             name: name.into(),
             args: vec![arg.into()],
             source: None,
-            is_panic: false,
         }
     }
 
@@ -73,15 +70,7 @@ impl Error {
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self {
-            is_panic: true,
-            ..Self::new("Panic", text.unwrap_or("a panic without a message"))
-        }
-    }
-
-    /// Whether the handler, or a task that it awaited, panicked.
-    pub(crate) const fn is_panic(&self) -> bool {
-        self.is_panic
+        Self::new("Panic", text.unwrap_or("a panic without a message"))
     }
 
     /// Writes the error into `header.status`. As in Jina, its arguments and stacks are appended if the request
@@ -138,9 +127,7 @@ impl fmt::Debug for Error {
 // `Error` does not implement `std::error::Error`, which would conflict with this conversion; anyhow does the same.
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let join_error: Option<&JoinError> = (&error as &dyn Any).downcast_ref();
         Self {
-            is_panic: join_error.is_some_and(JoinError::is_panic),
             name: short_name(std::any::type_name::<E>()).to_owned(),
             args: vec![Arg::Text(error.to_string())],
             source: Some(Arc::new(error)),

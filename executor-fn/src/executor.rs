@@ -25,6 +25,8 @@ pub struct Executor {
     pub(crate) environment: Option<Environment>,
     /// Once cancelled, batches no longer wait for more requests.
     pub(crate) flush: CancellationToken,
+    /// Whether handlers run work that outlives their answers.
+    pub(crate) has_background_work: bool,
 }
 
 /// The names under which an Executor serves.
@@ -59,6 +61,7 @@ impl Executor {
             endpoints: EndpointTable::default(),
             environment: None,
             flush: CancellationToken::new(),
+            has_background_work: false,
         }
     }
 
@@ -121,6 +124,27 @@ impl Executor {
     #[must_use]
     pub fn metas_name(mut self, name: impl Into<String>) -> Self {
         self.metas_name = name.into();
+        self
+    }
+
+    /// Announces that handlers [`spawn`](crate::CallContext::spawn) work that outlives their answers. A Lambda function then
+    /// registers an internal extension: the caller gets its answer at once, and Lambda freezes the process when the work
+    /// is done. Without the announcement the work is done before the freeze too, but the caller may have to wait for it.
+    ///
+    /// ```
+    /// # use executor_fn::{Executor, Reply, Request};
+    /// let executor = Executor::new("Indexer").background_work().on("/index", |request: Request| async move {
+    ///     let documents = request.documents().to_vec();
+    ///     request.context().spawn(async move {
+    ///         // Write `documents` to the index here.
+    ///         drop(documents);
+    ///     });
+    ///     Ok(Reply::unchanged())
+    /// });
+    /// ```
+    #[must_use]
+    pub const fn background_work(mut self) -> Self {
+        self.has_background_work = true;
         self
     }
 

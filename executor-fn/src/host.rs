@@ -11,44 +11,68 @@ mod error;
 
 mod lambda;
 
+mod program;
+
 mod shutdown;
 
-use self::environment::{is_lambda, non_empty};
+use std::process::ExitCode;
+
+use self::{
+    environment::{is_lambda, non_empty},
+    program::{Information, variable},
+};
 use crate::{Executor, Identity};
 
 pub use self::{
     container::{ServeOptions, serve_on},
     error::{CommandError, OptionError, ServeError},
+    lambda::{AfterAnswer, InvocationHold, post_init_error, post_init_error_blocking, raw_payload},
+    program::{OPTIONS_HELP, run_program},
     shutdown::{Shutdown, stop_signal},
 };
 
 /// Where a command listens outside of Lambda unless the variable `PORT` is set: Flowgate's usual gRPC port.
 const DEFAULT_COMMAND_PORT: u16 = 50051;
 
-/// Runs an Executor as a complete program, as the last line of `main`: reads
+/// Runs an Executor as a complete program, as the last line of `main`: starts the log, reads
 /// [`ServeOptions::from_args_and_env`], prints one line with the address once it listens, and serves until SIGTERM or
-/// SIGINT. On Lambda it answers invocations instead, as [`serve`] does there.
+/// SIGINT. On Lambda it answers invocations instead, as [`serve`] does there. `--help` and `--version` print what they say
+/// and end the program. Errors and the exit status are those of [`run_program`].
 ///
 /// ```no_run
-/// use executor_fn::{Executor, Reply, ServeError};
+/// use std::process::ExitCode;
+///
+/// use executor_fn::{Executor, Reply};
 ///
 /// #[tokio::main]
-/// async fn main() -> Result<(), ServeError> {
+/// async fn main() -> ExitCode {
 ///     let executor = Executor::new("Echo").on_default(|_| async { Ok(Reply::unchanged()) });
-///     executor_fn::run(executor).await?;
-///     Ok(())
+///     executor_fn::run(executor).await
 /// }
 /// ```
-///
-/// # Errors
-/// When an option is invalid, the address cannot be listened on, or the server fails.
+#[expect(
+    clippy::print_stdout,
+    reason = "the person who started the program asked for it"
+)]
+pub async fn run(executor: Executor) -> ExitCode {
+    let args = std::env::args_os().skip(1);
+    let args = args.map(|argument| argument.to_string_lossy().into_owned());
+    let args: Vec<_> = args.collect();
+    match Information::from_args(&args) {
+        Some(information) => {
+            print!("{}", information.text(executor.name()));
+            ExitCode::SUCCESS
+        }
+        None => run_program(serve_with(args, executor)).await,
+    }
+}
+
+/// Serves `executor` as the arguments and the environment say.
 #[expect(
     clippy::print_stdout,
     reason = "the address is for the person who started the program"
 )]
-pub async fn run(executor: Executor) -> Result<Shutdown, ServeError> {
-    let args = std::env::args_os().skip(1);
-    let args = args.map(|argument| argument.to_string_lossy().into_owned());
+async fn serve_with(args: Vec<String>, executor: Executor) -> Result<Shutdown, ServeError> {
     let options = ServeOptions::from_args_and_env(args, variable)?;
     if is_lambda(&variable) {
         return lambda::serve(executor, options.identity, &variable).await;
@@ -95,10 +119,6 @@ pub async fn serve_command(
     let port = non_empty(&env, "PORT");
     let port = port.unwrap_or_else(|| DEFAULT_COMMAND_PORT.to_string());
     Err(command::replace_process(command, &port).into())
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 impl ServeOptions {
@@ -187,6 +207,34 @@ mod tests {
     }
 
     #[test]
+    fn help_and_version_are_printed_instead_of_serving() {
+        let information = |args: &[&str]| {
+            let args: Vec<_> = args.iter().map(|&argument| argument.to_owned()).collect();
+            Information::from_args(&args).map(|information| information.text("Echo"))
+        };
+        for argument in ["-h", "--help"] {
+            let help = information(&["--port", "1", argument]).expect("help");
+            for part in [
+                "Echo",
+                "--port",
+                "--name",
+                "JINA_DEPLOYMENT_NAME",
+                "--version",
+            ] {
+                assert!(help.contains(part), "{part} is not in {help}");
+            }
+        }
+        for argument in ["-V", "--version"] {
+            let version = information(&[argument]).expect("a version");
+            assert!(
+                version.starts_with("Echo (executor-fn 3.13.2+"),
+                "{version}"
+            );
+        }
+        assert_eq!(information(&["--port", "1"]), None);
+    }
+
+    #[test]
     fn an_error_reports_the_invalid_argument() {
         for (args, message) in [
             (&["--port"][..], "--port needs a value"),
@@ -196,7 +244,7 @@ mod tests {
             ),
             (
                 &["9000"],
-                "unexpected argument \"9000\": expected --port or --name",
+                "unexpected argument \"9000\": expected --port, --name, --help or --version",
             ),
         ] {
             let error = options(args, &[]).expect_err(message);

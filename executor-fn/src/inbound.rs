@@ -3,3 +3,5 @@
 pub(crate) mod grpc;
 
 pub mod invoke;
+
+pub use grpc::grpc_timeout;

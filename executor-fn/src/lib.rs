@@ -48,6 +48,31 @@
 //! does both. To collect the documents of several requests into one call, bind the endpoint with
 //! [`batched`](Executor::batched). `examples/` contains two complete Executors.
 //!
+//! [`Request::context`] has what accompanies a request, in all three homes: the metadata and the trace that the Gateway
+//! passes on, the deadline, and the invocation if the Executor is a Lambda function. It also starts work that may outlive
+//! the answer.
+//!
+//! ```
+//! use executor_fn::{Error, Executor, Reply, Request, struct_from_json};
+//!
+//! async fn who(request: Request) -> Result<Reply, Error> {
+//!     let context = request.context();
+//!     // `None` over gRPC and inside a Gateway that is no function.
+//!     let tenant = context.lambda().and_then(|lambda| lambda.tenant_id.as_deref());
+//!     let trace = context.metadata("traceparent");
+//!     let left = context.remaining().map(|left| left.as_secs());
+//!     let results = serde_json::json!({"tenant": tenant, "trace": trace, "seconds_left": left});
+//!     Ok(Reply::results(struct_from_json(results)?))
+//! }
+//!
+//! let executor = Executor::new("Who").on("/who", who);
+//! ```
+//!
+//! An error is the answer to its request, in every home alike, and so is a panic: status, class name and arguments are in
+//! the header of the answer, and other requests go on. Results have the key `NAME/rep-0`: NAME is the name that was chosen
+//! for the process (`--name`, `JINA_DEPLOYMENT_NAME`), else the Executor's name in the Flow that calls it, as far as the
+//! caller sends it (a Gateway does so to a Lambda function and to an Executor in its process), else its class.
+//!
 //! On AWS Lambda the same program answers direct invocations: [`run`] and [`serve`] detect where they run.
 //!
 //! A request passes these modules: `inbound` decodes it (from gRPC or an invocation), `dispatch` applies Jina's rules,
@@ -56,6 +81,7 @@
 
 mod batch;
 pub mod builtin;
+mod context;
 mod dispatch;
 mod endpoint;
 mod error;
@@ -73,15 +99,17 @@ pub mod tensor;
 pub mod variables;
 
 pub use batch::{Batch, Batching};
+pub use context::{CallContext, LambdaContext};
 pub use dispatch::{Answer, Service};
 pub use error::{Arg, Error};
 pub use executor::{Executor, Identity};
 pub use handler::{blocking, with_state};
 pub use host::{
-    CommandError, OptionError, ServeError, ServeOptions, Shutdown, run, serve, serve_command,
-    serve_on, stop_signal,
+    AfterAnswer, CommandError, InvocationHold, OPTIONS_HELP, OptionError, ServeError, ServeOptions,
+    Shutdown, post_init_error, post_init_error_blocking, raw_payload, run, run_program, serve,
+    serve_command, serve_on, stop_signal,
 };
-pub use inbound::invoke;
+pub use inbound::{grpc_timeout, invoke};
 pub use reply::{Reply, struct_from_json};
 pub use request::Request;
 

@@ -8,12 +8,15 @@ use flowgate_proto::{
     normalize_shared,
 };
 
+use crate::CallContext;
+
 /// A request to an Executor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     header: HeaderProto,
     parameters: Struct,
     decoded: DecodedRequests,
+    context: CallContext,
 }
 
 impl Request {
@@ -21,11 +24,13 @@ impl Request {
         header: HeaderProto,
         parameters: Struct,
         decoded: DecodedRequests,
+        context: CallContext,
     ) -> Self {
         Self {
             header,
             parameters,
             decoded,
+            context,
         }
     }
 
@@ -113,6 +118,12 @@ impl Request {
     #[must_use]
     pub const fn header(&self) -> &HeaderProto {
         &self.header
+    }
+
+    /// What accompanies the request: metadata and trace, the deadline, and the invocation if this is a Lambda function.
+    #[must_use]
+    pub const fn context(&self) -> &CallContext {
+        &self.context
     }
 }
 

@@ -1,5 +1,7 @@
 //! The program `executor-fn` as a Lambda function, against a small emulation of the Runtime API.
 
+#[path = "lambda/after_answer.rs"]
+mod after_answer;
 #[path = "lambda/function.rs"]
 mod function;
 #[path = "lambda/runtime_api.rs"]
@@ -84,11 +86,109 @@ async fn on_managed_instances_several_invocations_are_polled_for() {
     api.wait_until(|api| api.max_open_polls() == 3).await;
 }
 
+/// The reported error of a function that does not start: the type and the message.
+fn init_error(api: &RuntimeApi) -> (String, String) {
+    let mut errors = api.init_errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let (error_type, body) = errors.remove(0);
+    let error: FunctionError = serde_json::from_str(&body).expect("an error object");
+    assert_eq!(error.error_type, error_type);
+    (error_type, error.error_message)
+}
+
 #[tokio::test]
-async fn a_missing_variable_of_lambda_is_not_a_panic() {
-    let api = RuntimeApi::start().await;
-    let mut function = Function::start(&api, &[], &[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")]);
-    assert_eq!(function.exit_code().await, Some(64));
+async fn lambda_gets_the_reason_why_a_function_does_not_start() {
+    let settings = "Flowgate.InvalidSettings";
+    let command = "Flowgate.CommandFailed";
+    for (arguments, env, status, error_type, reason) in [
+        (
+            &[][..],
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
+            64,
+            settings,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        ),
+        (
+            &[],
+            ("FLOWGATE_EXECUTOR", "greeter"),
+            64,
+            settings,
+            "\"greeter\": expected greet or pass_through",
+        ),
+        (
+            &[],
+            ("FLOWGATE_EXECUTOR_COMMAND", "[\"jina\", 1]"),
+            64,
+            settings,
+            "FLOWGATE_EXECUTOR_COMMAND",
+        ),
+        (
+            &[],
+            ("FLOWGATE_EXECUTOR_COMMAND", "[]"),
+            64,
+            settings,
+            "FLOWGATE_EXECUTOR_COMMAND",
+        ),
+        (
+            &["--prot", "1"],
+            ("FLOWGATE_EXECUTOR", ""),
+            64,
+            settings,
+            "unexpected argument \"--prot\"",
+        ),
+        (
+            &["/there-is-no-such-program"],
+            ("FLOWGATE_COMMAND_STARTS", "1"),
+            1,
+            command,
+            "/there-is-no-such-program",
+        ),
+        (
+            &["sleep", "0"],
+            ("FLOWGATE_COMMAND_STARTS", "1"),
+            1,
+            command,
+            "exit status: 0",
+        ),
+    ] {
+        let api = RuntimeApi::start().await;
+        let mut function = Function::start(&api, arguments, &[env]);
+        assert_eq!(function.exit_code().await, Some(status), "{env:?}");
+        let (found, message) = init_error(&api);
+        assert_eq!(found, error_type, "{message}");
+        assert!(message.contains(reason), "{env:?}: {message}");
+        assert_eq!(api.max_open_polls(), 0);
+    }
+}
+
+#[tokio::test]
+async fn outside_of_lambda_errors_are_text_with_an_exit_status() {
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for (arguments, status, reason) in [
+        (&["--port", "70000"][..], 64, "port \"70000\" is invalid"),
+        (&["--port", &port], 69, "cannot listen on 0.0.0.0:"),
+        (&["/there-is-no-such-program"], 1, "cannot start \"/there"),
+    ] {
+        let output = function::run_outside_of_lambda(arguments).await;
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert!(text.starts_with("error: "), "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_printed() {
+    for (argument, expected) in [
+        ("--help", "FLOWGATE_EXECUTOR_COMMAND"),
+        ("--version", "Greeter (executor-fn 3.13.2+"),
+    ] {
+        let output = function::run_outside_of_lambda(&[argument]).await;
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 /// Without the chain of causes, the log line would only say that something failed.
@@ -154,6 +254,8 @@ async fn a_command_that_is_not_ready_in_time_fails_the_start() {
     let mut function = Function::start(&api, &["--", "sleep", "60"], &timeout);
     assert_eq!(function.exit_code().await, Some(1));
     assert_eq!(api.max_open_polls(), 0);
+    let (_, message) = init_error(&api);
+    assert!(message.contains("not ready after 1 s"), "{message}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod record;
 
 use std::time::Duration;
 
+use executor_fn::LambdaContext;
 use http::{Extensions, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct Context {
     pub trace: Trace,
     /// Records what happens to the request, for the host.
     pub record: InvocationRecord,
+    /// The invocation, if the Gateway is a Lambda function. Executors in this process can read it.
+    pub lambda: Option<LambdaContext>,
 }
 
 /// The headers that carry a trace from one service to the next.

@@ -225,11 +225,15 @@ impl Gateway {
             .for_each(Deployment::flush_batches);
     }
 
-    /// Waits until no floating work is running. A Lambda function does so before it is frozen.
+    /// Waits until no floating work is running: floating Executors, and what handlers in this process do after their
+    /// answers. A Lambda function does so before it is frozen.
     pub async fn floating_done(&self) {
         // A closed tracker still accepts tasks; it must be closed to be waited for.
         self.0.floating.close();
         self.0.floating.wait().await;
+        for deployment in &self.0.deployments {
+            deployment.background_done().await;
+        }
     }
 
     /// Stops discovery and waits for floating work. Must be called after the last request.

@@ -8,11 +8,12 @@ pub mod lambda;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use executor_fn::{Answer, Service, info::Traffic};
+use executor_fn::{Answer, CallContext, Service, info::Traffic};
 use flowgate_config::{GatewayConfig, InvokeConfig};
 use flowgate_grpc::Budget;
 use flowgate_proto::DataRequest;
 use flowgate_tls::TlsRoots;
+use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -95,6 +96,14 @@ impl Deployment {
         }
     }
 
+    /// Waits until no work runs that handlers of this process have started and that outlives their answers.
+    pub async fn background_done(&self) {
+        match self {
+            Self::Grpc(_) | Self::Lambda(_) => {}
+            Self::InProcess(deployment) => deployment.service.background_done().await,
+        }
+    }
+
     /// Returns the endpoints that the Executor binds.
     ///
     /// # Errors
@@ -112,14 +121,19 @@ impl Deployment {
 #[derive(Debug)]
 pub struct InProcessDeployment {
     service: Service,
+    metadata: HeaderMap,
     runtime: Option<Handle>,
 }
 
 impl InProcessDeployment {
-    /// Runs the Executor on this runtime, or where its requests are.
+    /// Runs the Executor on this runtime, or where its requests are. Its handlers can read `metadata` with every request.
     #[must_use]
-    pub const fn new(service: Service, runtime: Option<Handle>) -> Self {
-        Self { service, runtime }
+    pub const fn new(service: Service, metadata: HeaderMap, runtime: Option<Handle>) -> Self {
+        Self {
+            service,
+            metadata,
+            runtime,
+        }
     }
 
     /// The endpoints that the Executor binds.
@@ -129,7 +143,7 @@ impl InProcessDeployment {
     }
 
     async fn call(&self, parts: Vec<DataRequest>, context: &Context) -> Result<Answer, CallError> {
-        let answer = self.process(parts);
+        let answer = self.process(parts, self.call_context(context));
         let Some(deadline) = context.deadline else {
             return answer.await;
         };
@@ -137,12 +151,32 @@ impl InProcessDeployment {
         in_time.unwrap_or_else(|_| Err(CallError::deadline_exceeded(self.service.deployment())))
     }
 
-    async fn process(&self, parts: Vec<DataRequest>) -> Result<Answer, CallError> {
+    /// What a handler can read beside the request, as over gRPC and in an invocation.
+    fn call_context(&self, context: &Context) -> CallContext {
+        let mut metadata = self.metadata.clone();
+        for (name, value) in context.trace.headers() {
+            metadata.insert(name, value.clone());
+        }
+        let call = CallContext::default()
+            .with_executor(Some(self.service.deployment().to_owned()))
+            .with_metadata(metadata)
+            .with_deadline(context.deadline);
+        match context.lambda.clone() {
+            Some(lambda) => call.with_lambda(lambda),
+            None => call,
+        }
+    }
+
+    async fn process(
+        &self,
+        parts: Vec<DataRequest>,
+        context: CallContext,
+    ) -> Result<Answer, CallError> {
         let Some(runtime) = &self.runtime else {
-            return Ok(self.service.process(parts).await);
+            return Ok(self.service.process_in(parts, context).await);
         };
         let service = self.service.clone();
-        let task = runtime.spawn(async move { service.process(parts).await });
+        let task = runtime.spawn(async move { service.process_in(parts, context).await });
         // A panic of the handler is an answer: this task ends early only with the process.
         let answer = AbortOnDropHandle::new(task).await;
         answer.map_err(|_| CallError::deadline_exceeded(self.service.deployment()))

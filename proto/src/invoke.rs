@@ -8,11 +8,15 @@ mod body;
 
 mod error;
 
+mod lenient;
+
 mod response;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use self::lenient::{Body, body_text};
 
 use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
@@ -36,7 +40,7 @@ pub enum Call {
 }
 
 /// One invocation of an Executor's function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invocation<'a> {
     flowgate: u64,
@@ -46,18 +50,36 @@ pub struct Invocation<'a> {
     #[serde(default, with = "body::encoding")]
     encoding: Compression,
     /// The message in base64.
-    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
-    body: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    body: Option<Body<'a>>,
     /// When the caller stops waiting for the response, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
     /// The trace context of the call: `traceparent` and `tracestate` of W3C Trace Context.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub trace: BTreeMap<String, String>,
     /// Whether the response of [`Call::Process`] should list the Executor's endpoints, which saves the caller an
     /// invocation with [`Call::Endpoints`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null_as_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub list_endpoints: bool,
+    /// The name of the Executor in the caller's Flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    /// What the caller's Flow passes on to the Executor: its `grpc_metadata`. Names are in lower case.
+    #[serde(
+        default,
+        deserialize_with = "lenient::texts",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The payload of an invocation, as a function receives it.
@@ -93,10 +115,12 @@ impl Invocation<'_> {
             flowgate: VERSION,
             call,
             encoding: Compression::None,
-            body: Cow::Borrowed(""),
+            body: None,
             deadline: None,
             trace: BTreeMap::new(),
             list_endpoints: false,
+            executor: None,
+            metadata: BTreeMap::new(),
         }
     }
 
@@ -107,7 +131,7 @@ impl Invocation<'_> {
     pub fn process(list: &[u8], compression: Compression) -> std::io::Result<Self> {
         Ok(Self {
             encoding: compression,
-            body: body::encode(list, compression)?.into(),
+            body: Some(Body(body::encode(list, compression)?.into())),
             ..Self::new(Call::Process)
         })
     }
@@ -115,10 +139,14 @@ impl Invocation<'_> {
     /// Decodes the requests in the body, which may have at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// When the body is malformed or larger than the limit.
+    /// When the body is missing, malformed or larger than the limit, or has no request.
     pub fn decode_requests(&self, limit: usize) -> Result<Vec<DataRequest>, PayloadError> {
-        body::decode::<DataRequestListProto>(&self.body, self.encoding, limit)
-            .map(|list| list.requests)
+        let body = body_text(self.body.as_ref()).ok_or(PayloadError::MissingBody)?;
+        let list: DataRequestListProto = body::decode(body, self.encoding, limit)?;
+        match list.requests.is_empty() {
+            true => Err(PayloadError::NoRequests),
+            false => Ok(list.requests),
+        }
     }
 
     /// Returns how the body is compressed; the response should be compressed alike.
@@ -130,7 +158,7 @@ impl Invocation<'_> {
     /// Returns the size of the body in the payload in bytes. Base64 needs no escaping in JSON.
     #[must_use]
     pub fn body_len(&self) -> usize {
-        self.body.len()
+        body_text(self.body.as_ref()).map_or(0, str::len)
     }
 
     /// Encodes the payload.
@@ -139,6 +167,21 @@ impl Invocation<'_> {
     /// Never for the values of this type; serde's signature has one.
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
+    }
+}
+
+/// Leaves out the body and the values of the metadata, which may be secrets.
+impl fmt::Debug for Invocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata: Vec<_> = self.metadata.keys().collect();
+        f.debug_struct("Invocation")
+            .field("call", &self.call)
+            .field("encoding", &self.encoding)
+            .field("deadline", &self.deadline)
+            .field("trace", &self.trace)
+            .field("executor", &self.executor)
+            .field("metadata", &metadata)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -15,16 +16,16 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use executor_fn::{Executor, Identity, Service};
+use executor_fn::{
+    Executor, Service,
+    invoke::{InvokeLimits, InvokeServer},
+};
 use flowgate_proto::{
-    Compression,
-    invoke::{Call, FunctionErrorKind, Invocation, InvocationResponse, Payload},
-    jina::EndpointsProto,
+    invoke::{Call, Invocation, Payload},
     limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
-use prost::Message as _;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ impl LambdaApi {
         format!("invoke: {{endpoint_url: 'http://{url}', sign: false{more}}}")
     }
 
-    /// Serves an Executor as the function with this name.
+    /// Serves an Executor as the function with this name. As on Lambda, it has no name of its own.
     pub fn serve(&self, function: &str, executor: Executor) {
         self.insert(function, executor, true);
     }
@@ -128,7 +129,7 @@ impl LambdaApi {
 
     fn insert(&self, name: &str, executor: Executor, lists_endpoints: bool) {
         let function = Function {
-            service: executor.into_service(Identity::first_replica(name)),
+            service: executor.into_process_service(None),
             lists_endpoints,
         };
         let services = &mut self.shared.lock().services;
@@ -279,7 +280,7 @@ async fn invoke(
             status: 204,
             ..ScriptedResponse::success("")
         },
-        (None, Some(service)) => run(&service, &payload).await,
+        (None, Some(service)) => run(&service, payload).await,
     };
     let mut response = Response::new(Body::from(scripted.body));
     *response.status_mut() = StatusCode::from_u16(scripted.status).expect("a status");
@@ -290,47 +291,25 @@ async fn invoke(
     response
 }
 
-/// Processes a payload like an Executor's function.
-async fn run(function: &Function, payload: &[u8]) -> ScriptedResponse {
-    let service = &function.service;
-    let text = std::str::from_utf8(payload).expect("UTF-8");
-    let Ok(Payload::Invocation(invocation)) = Payload::parse(text) else {
-        return ScriptedResponse::function_error(
-            FunctionErrorKind::BadPayload.name(),
-            "no payload",
-        );
+/// Answers a payload as an Executor's function does.
+async fn run(function: &Function, payload: Bytes) -> ScriptedResponse {
+    let limits = InvokeLimits {
+        max_request_bytes: 1 << 30,
+        margin: Duration::ZERO,
     };
-    let response = match invocation.call {
-        Call::Process => {
-            let requests = invocation.decode_requests(1 << 30).expect("requests");
-            let response = service.process(requests).await;
-            let message = response.request.encode_to_vec();
-            let lists = function.lists_endpoints && invocation.list_endpoints;
-            let endpoints = lists.then(|| service.endpoints());
-            let answer =
-                InvocationResponse::new(&message, invocation.encoding(), response.is_error);
-            answer.map(|mut answer| {
-                answer.endpoints = endpoints;
-                answer
-            })
-        }
-        Call::Endpoints => {
-            let endpoints = service.endpoints();
-            let message = EndpointsProto { endpoints }.encode_to_vec();
-            InvocationResponse::new(&message, Compression::None, false)
-        }
-        Call::Status => {
-            InvocationResponse::new(&service.info().encode_to_vec(), Compression::None, false)
-        }
+    let payload = match function.lists_endpoints {
+        true => payload,
+        false => without_list(&payload),
     };
-    let response = response
-        .and_then(|response| Ok(response.to_json()?))
-        .expect("a response");
-    if response.len() > MAX_INVOKE_PAYLOAD_BYTES {
-        return ScriptedResponse::function_error(
-            FunctionErrorKind::AnswerTooLarge.name(),
-            "too large",
-        );
+    let server = InvokeServer::new(function.service.clone(), limits);
+    match server.answer(payload, None).await {
+        Ok(response) => ScriptedResponse::success(&response),
+        Err(error) => ScriptedResponse::function_error(&error.error_type, &error.error_message),
     }
-    ScriptedResponse::success(&response)
+}
+
+fn without_list(payload: &[u8]) -> Bytes {
+    let mut payload: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+    payload["listEndpoints"] = serde_json::Value::Null;
+    payload.to_string().into()
 }

@@ -26,6 +26,8 @@ mod failures;
 
 mod large_requests;
 
+mod same_everywhere;
+
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
 
 /// Starts a Gateway, over gRPC and HTTP, whose Flow invokes functions at the fake API.

@@ -60,8 +60,16 @@ async fn a_full_batch_runs_at_once_and_each_request_gets_its_documents_back() {
     let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (first, second) = tokio::join!(
-        batcher.process(documents(&["a", "b"]), Struct::default()),
-        batcher.process(documents(&["c", "d"]), Struct::default()),
+        batcher.process(
+            documents(&["a", "b"]),
+            Struct::default(),
+            CallContext::default()
+        ),
+        batcher.process(
+            documents(&["c", "d"]),
+            Struct::default(),
+            CallContext::default()
+        ),
     );
     assert_eq!(ids_and_sizes(first), [pair("a", "4"), pair("b", "4")]);
     assert_eq!(ids_and_sizes(second), [pair("c", "4"), pair("d", "4")]);
@@ -74,10 +82,12 @@ async fn a_batch_that_stays_small_runs_at_its_first_requests_timeout() {
     let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (first, second) = tokio::join!(
-        batcher.process(documents(&["a"]), Struct::default()),
+        batcher.process(documents(&["a"]), Struct::default(), CallContext::default()),
         async {
             tokio::time::sleep(Duration::from_secs(6)).await;
-            batcher.process(documents(&["b"]), Struct::default()).await
+            batcher
+                .process(documents(&["b"]), Struct::default(), CallContext::default())
+                .await
         },
     );
     assert_eq!(start.elapsed(), Duration::from_secs(10));
@@ -89,8 +99,16 @@ async fn a_batch_that_stays_small_runs_at_its_first_requests_timeout() {
 async fn requests_with_different_parameters_are_batched_separately() {
     let (batcher, _) = size_recording_batcher(THREE_DOCUMENTS);
     let (x, y) = tokio::join!(
-        batcher.process(documents(&["a", "b"]), parameters("x")),
-        batcher.process(documents(&["c", "d"]), parameters("y")),
+        batcher.process(
+            documents(&["a", "b"]),
+            parameters("x"),
+            CallContext::default()
+        ),
+        batcher.process(
+            documents(&["c", "d"]),
+            parameters("y"),
+            CallContext::default()
+        ),
     );
     assert_eq!(ids_and_sizes(x), [pair("a", "2"), pair("b", "2")]);
     assert_eq!(ids_and_sizes(y), [pair("c", "2"), pair("d", "2")]);
@@ -101,14 +119,16 @@ async fn after_a_flush_no_batch_waits() {
     let (batcher, flush) = size_recording_batcher(THREE_DOCUMENTS);
     let start = Instant::now();
     let (waiting, ()) = tokio::join!(
-        batcher.process(documents(&["a"]), Struct::default()),
+        batcher.process(documents(&["a"]), Struct::default(), CallContext::default()),
         async {
             tokio::task::yield_now().await;
             flush.cancel();
         },
     );
     assert_eq!(ids_and_sizes(waiting), [pair("a", "1")]);
-    let late = batcher.process(documents(&["b"]), Struct::default()).await;
+    let late = batcher
+        .process(documents(&["b"]), Struct::default(), CallContext::default())
+        .await;
     assert_eq!(ids_and_sizes(late), [pair("b", "1")]);
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -120,12 +140,15 @@ async fn the_number_of_pending_requests_is_bounded() {
         ..THREE_DOCUMENTS
     };
     let (batcher, _) = size_recording_batcher(few_pending);
-    let requests = (0..5).map(|_| batcher.process(documents(&["a"]), Struct::default()));
+    let requests = (0..5)
+        .map(|_| batcher.process(documents(&["a"]), Struct::default(), CallContext::default()));
     let answers = join_all(requests).await;
     let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].name(), "QueueFull");
-    let after = batcher.process(documents(&["a"]), Struct::default()).await;
+    let after = batcher
+        .process(documents(&["a"]), Struct::default(), CallContext::default())
+        .await;
     assert_eq!(ids_and_sizes(after), [pair("a", "1")]);
 }
 
@@ -136,13 +159,18 @@ async fn a_disconnected_caller_counts_as_pending_until_its_batch_runs() {
         ..THREE_DOCUMENTS
     });
     for _ in 0..4 {
-        let mut disconnected = Box::pin(batcher.process(documents(&["a"]), Struct::default()));
+        let mut disconnected =
+            Box::pin(batcher.process(documents(&["a"]), Struct::default(), CallContext::default()));
         assert!(futures_util::poll!(&mut disconnected).is_pending());
     }
-    let refused = batcher.process(documents(&["b"]), Struct::default()).await;
+    let refused = batcher
+        .process(documents(&["b"]), Struct::default(), CallContext::default())
+        .await;
     assert_eq!(refused.expect_err("full").name(), "QueueFull");
     tokio::time::sleep(2 * THREE_DOCUMENTS.timeout).await;
-    let after = batcher.process(documents(&["b"]), Struct::default()).await;
+    let after = batcher
+        .process(documents(&["b"]), Struct::default(), CallContext::default())
+        .await;
     assert_eq!(ids_and_sizes(after), [pair("b", "1")]);
 }
 
@@ -163,8 +191,12 @@ async fn an_error_fails_every_request_of_the_batch() {
     ] {
         let batcher = Batcher::new(handler, THREE_DOCUMENTS, CancellationToken::new());
         let (first, second) = tokio::join!(
-            batcher.process(documents(&["a", "b"]), Struct::default()),
-            batcher.process(documents(&["c"]), Struct::default()),
+            batcher.process(
+                documents(&["a", "b"]),
+                Struct::default(),
+                CallContext::default()
+            ),
+            batcher.process(documents(&["c"]), Struct::default(), CallContext::default()),
         );
         for answer in [first, second] {
             let error = answer.expect_err("an error");
@@ -181,10 +213,13 @@ async fn a_disconnected_callers_documents_are_not_processed() {
         Ok(batch.documents)
     });
     let batcher = Batcher::new(handler, THREE_DOCUMENTS, CancellationToken::new());
-    let disconnected = batcher.process(documents(&["a"]), Struct::default());
+    let disconnected =
+        batcher.process(documents(&["a"]), Struct::default(), CallContext::default());
     let timed_out = tokio::time::timeout(Duration::from_secs(1), disconnected).await;
     assert!(timed_out.is_err(), "still waiting");
-    let connected = batcher.process(documents(&["b"]), Struct::default()).await;
+    let connected = batcher
+        .process(documents(&["b"]), Struct::default(), CallContext::default())
+        .await;
     assert_eq!(connected.expect("documents").len(), 1);
     assert_eq!(SEEN.load(Ordering::Relaxed), 1);
 }
@@ -197,7 +232,7 @@ async fn the_next_batch_is_collected_while_the_handler_runs() {
     });
     let batcher = Batcher::new(handler, THREE_DOCUMENTS, CancellationToken::new());
     let start = Instant::now();
-    let process = |ids| batcher.process(documents(ids), Struct::default());
+    let process = |ids| batcher.process(documents(ids), Struct::default(), CallContext::default());
     let full = &["a", "b", "c"];
     let answers = tokio::join!(process(full), process(full));
     assert!(answers.0.is_ok() && answers.1.is_ok());

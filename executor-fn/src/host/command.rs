@@ -9,8 +9,6 @@ mod client;
 
 mod settings;
 
-mod shutdown_extension;
-
 mod supervisor;
 
 use std::{os::unix::process::CommandExt as _, pin::pin, time::Duration};
@@ -30,7 +28,7 @@ use self::{
 };
 use super::{
     error::{CommandError, ServeError},
-    lambda::{self, FunctionSettings, InFlight},
+    lambda::{self, FunctionSettings, InFlight, raw_payload::RawPayloadLayer},
     shutdown::{Shutdown, stop_signal},
 };
 
@@ -67,11 +65,12 @@ pub(super) async fn serve_on_lambda(
     let in_flight = InFlight::default();
     let mut answering = pin!(async {
         // Without it Lambda would kill this process and the command without SIGTERM.
-        shutdown_extension::register().await;
+        lambda::register_for_shutdown().await;
         if let StartMode::DuringInit = settings.start_mode {
             client.wait_until_ready(settings.start_timeout).await?;
         }
-        lambda::answer_invocations(client.clone(), &function, &in_flight).await
+        lambda::answer_invocations(client.clone(), &function, RawPayloadLayer::new(&in_flight))
+            .await
     });
     let stop_timeout = settings.stop_timeout;
     let result = tokio::select! {

@@ -38,7 +38,7 @@ pub struct ServeOptions {
     pub max_concurrent_requests: usize,
     /// Open connections; further ones wait until one closes.
     pub max_connections: usize,
-    /// How long requests in flight may take once the stop signal has come.
+    /// How long requests in flight, and then background work, may take once the stop signal has come.
     pub drain_timeout: Duration,
 }
 
@@ -95,10 +95,15 @@ pub async fn serve_on(
     introspection.health().set_not_serving();
     service.flush_batches();
     stopping.cancel();
-    match tokio::time::timeout(options.drain_timeout, server).await {
+    let drain = async {
+        let result = server.await;
+        service.background_done().await;
+        result
+    };
+    match tokio::time::timeout(options.drain_timeout, drain).await {
         Ok(result) => result.map(|()| Shutdown::Drained),
         Err(_) => {
-            tracing::warn!(timeout = ?options.drain_timeout, "requests in flight at the end of the drain timeout");
+            tracing::warn!(timeout = ?options.drain_timeout, "requests or background work in flight at the end of the drain timeout");
             Ok(Shutdown::TimedOut)
         }
     }

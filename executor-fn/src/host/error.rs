@@ -39,11 +39,38 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    /// The exit status of a program that ends with this error, as sysexits.h defines it: 64 (`EX_USAGE`) for invalid
+    /// arguments or variables, 69 (`EX_UNAVAILABLE`) for an address that cannot be listened on, 1 for any other error.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Options(_) => 64,
+            Self::Bind { .. } => 69,
+            Self::Lambda { .. } | Self::Command(_) | Self::Signals { .. } | Self::Server { .. } => {
+                1
+            }
+        }
+    }
+
+    /// The error type under which Lambda shows that the function does not start.
+    pub(super) const fn init_error_type(&self) -> &'static str {
+        match self {
+            Self::Options(_) => "Flowgate.InvalidSettings",
+            Self::Command(_) => "Flowgate.CommandFailed",
+            Self::Bind { .. }
+            | Self::Lambda { .. }
+            | Self::Signals { .. }
+            | Self::Server { .. } => "Flowgate.StartFailed",
+        }
+    }
+}
+
 /// Which argument or environment variable of a program is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionError {
     /// The argument is not a known option.
-    #[error("unexpected argument {argument:?}: expected --port or --name")]
+    #[error("unexpected argument {argument:?}: expected --port, --name, --help or --version")]
     Unexpected {
         /// The argument found.
         argument: String,

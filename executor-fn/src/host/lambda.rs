@@ -1,9 +1,17 @@
 //! Runs as an AWS Lambda function: takes invocations from the Runtime API, one at a time or several on Managed
 //! Instances, and returns answers or function errors.
 
+mod after_answer;
+
+mod background;
+
+mod extension;
+
 mod in_flight;
 
-mod raw_payload;
+mod init_error;
+
+pub mod raw_payload;
 
 mod settings;
 
@@ -12,19 +20,29 @@ use std::{fmt, pin::pin, time::Duration};
 use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::raw_payload::{RawPayloadLayer, raw_payload};
+use self::{
+    background::Background,
+    raw_payload::{RawPayloadLayer, raw_payload},
+};
 use super::{
     error::ServeError,
     shutdown::{Shutdown, stop_signal},
 };
 use crate::{
-    Executor, Identity,
-    inbound::invoke::{InvokeHandler, InvokeServer, function_error, invocation_end},
+    Executor, Identity, LambdaContext,
+    inbound::invoke::{InvokeHandler, InvokeServer, function_error},
 };
 
-pub(super) use self::{in_flight::InFlight, settings::FunctionSettings};
+pub use self::{
+    after_answer::{AfterAnswer, InvocationHold},
+    init_error::{post_init_error, post_init_error_blocking},
+};
+pub(super) use self::{
+    extension::register_for_shutdown, in_flight::InFlight, settings::FunctionSettings,
+};
 
 /// How long invocations in flight may take after SIGTERM: Lambda kills the process 500 ms after it.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(400);
@@ -43,7 +61,9 @@ pub(super) async fn serve(
     }
     let stop = stop_signal()?;
     let in_flight = InFlight::default();
-    let mut answering = pin!(answer_invocations(service.clone(), &settings, &in_flight));
+    let background = Background::of(&service, &settings).await;
+    let layer = RawPayloadLayer::new(&in_flight).with_background(&background);
+    let mut answering = pin!(answer_invocations(service.clone(), &settings, layer));
     tokio::select! {
         result = &mut answering => return result,
         () = stop => {}
@@ -51,15 +71,27 @@ pub(super) async fn serve(
     service.flush_batches();
     tokio::select! {
         result = answering => result,
-        shutdown = in_flight.drain(DRAIN_TIMEOUT) => Ok(shutdown),
+        shutdown = drain(&in_flight, &background) => Ok(shutdown),
     }
+}
+
+/// Waits for invocations in flight and then for background work, together at most for [`DRAIN_TIMEOUT`].
+async fn drain(in_flight: &InFlight, background: &Background) -> Shutdown {
+    let deadline = Instant::now() + DRAIN_TIMEOUT;
+    let shutdown = in_flight.drain(DRAIN_TIMEOUT).await;
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if background.drain(remaining).await {
+        return shutdown;
+    }
+    tracing::warn!("background work is unfinished at the end of the drain timeout");
+    Shutdown::TimedOut
 }
 
 /// Answers invocations until the runtime fails.
 pub(super) async fn answer_invocations(
     handler: impl InvokeHandler + Clone + 'static,
     settings: &FunctionSettings,
-    in_flight: &InFlight,
+    layer: RawPayloadLayer,
 ) -> Result<Shutdown, ServeError> {
     let server = InvokeServer::new(handler, settings.limits);
     let report = settings.report;
@@ -76,10 +108,7 @@ pub(super) async fn answer_invocations(
         }
         .instrument(span)
     });
-    let runtime = Runtime::new(service).layer(RawPayloadLayer {
-        in_flight: in_flight.clone(),
-    });
-    let result = runtime.run_concurrent().await;
+    let result = Runtime::new(service).layer(layer).run_concurrent().await;
     result
         .map(|()| Shutdown::Drained)
         .map_err(|source| ServeError::Lambda { source })
@@ -89,8 +118,8 @@ async fn answer<H: InvokeHandler + Clone + 'static>(
     server: InvokeServer<H>,
     context: lambda_runtime::Context,
 ) -> Result<Box<RawValue>, InvokeError> {
-    let end = invocation_end(context.deadline);
-    let text = server.answer(raw_payload(), end).await?;
+    let context = LambdaContext::from_runtime(&context);
+    let text = server.answer(raw_payload(), Some(context)).await?;
     // The answer is JSON already, so this does not fail.
     RawValue::from_string(text)
         .map_err(|error| InvokeError(function_error(FunctionErrorKind::Failed, error.to_string())))

@@ -2,6 +2,8 @@
 
 mod data;
 
+mod timeout;
+
 use flowgate_proto::{
     DecodeLimits,
     jina::{
@@ -17,6 +19,8 @@ use tonic::{Response, Status, codec::CompressionEncoding, service::Routes};
 use crate::Service;
 
 use self::data::{Admission, DataRpc, ProcessData, ProcessSingleData};
+
+pub use self::timeout::grpc_timeout;
 
 /// The services that an Executor lists in reflection. Jina 3.13's Gateway fails every call to an Executor that lists
 /// others.

@@ -7,13 +7,15 @@
 
 mod deadline;
 
+mod foreign;
+
 mod handler;
 
 mod reply;
 
 mod request;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
@@ -22,9 +24,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use self::deadline::Deadline;
+use crate::LambdaContext;
 
 pub use self::{
-    deadline::invocation_end, handler::InvokeHandler, reply::function_error, request::InvokeRequest,
+    deadline::invocation_end,
+    foreign::{ForeignEvent, JsonPayload, WARM_UP_ANSWER, recognize_json},
+    handler::InvokeHandler,
+    reply::function_error,
+    request::InvokeRequest,
 };
 
 /// The limits of one invocation.
@@ -49,20 +56,21 @@ impl<H: InvokeHandler + Clone + 'static> InvokeServer<H> {
         Self { handler, limits }
     }
 
-    /// Answers one invocation with the JSON of its answer. `end` is when Lambda ends the function.
+    /// Answers one invocation with the JSON of its answer. `lambda` has the time at which Lambda ends the function.
     ///
     /// # Errors
-    /// A function error when the payload is invalid, the answer is too large, the deadline passes, the handler panics,
-    /// or the Executor is unavailable. An error that the Executor returns is an answer.
+    /// A function error when the payload is invalid, the answer is too large, the deadline passes, or the Executor is
+    /// unavailable. An error or panic of the Executor is an answer, as over gRPC.
     pub async fn answer(
         &self,
         payload: Bytes,
-        end: Option<SystemTime>,
+        lambda: Option<LambdaContext>,
     ) -> Result<String, FunctionError> {
         let request = {
             let payload = payload;
             InvokeRequest::decode(&payload, self.limits.max_request_bytes)?
         };
+        let end = lambda.as_ref().and_then(|lambda| lambda.deadline);
         let deadline = Deadline::earliest(end, self.limits.margin, request.deadline());
         if deadline.has_passed() {
             return Err(deadline.error());
@@ -70,9 +78,10 @@ impl<H: InvokeHandler + Clone + 'static> InvokeServer<H> {
         let span = tracing::info_span!(
             "call",
             call = request.call_name(),
-            traceparent = request.trace().get("traceparent"),
-            tracestate = request.trace().get("tracestate"),
+            traceparent = request.context().metadata("traceparent"),
+            tracestate = request.context().metadata("tracestate"),
         );
+        let request = request.with_context(lambda, deadline.instant());
         let handler = self.handler.clone();
         // A task, so that a panic fails only this invocation, and a handler that never yields delays no timer.
         let task = tokio::spawn(async move { request.answer(&handler).await }.instrument(span));

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    process::Stdio,
+    process::{Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -41,8 +41,26 @@ impl Function {
     }
 
     fn start_with(api: &RuntimeApi, arguments: &[&str], env: &[(&str, &str)], log: Stdio) -> Self {
-        let child = Command::new(BIN)
-            .args(arguments)
+        let mut program = Command::new(BIN);
+        program.args(arguments);
+        Self::start_program(program, api, env, log)
+    }
+
+    /// Starts another program than `executor-fn`: a test of this binary, marked as ignored.
+    pub(crate) fn start_test(test: &str, api: &RuntimeApi, env: &[(&str, &str)]) -> Self {
+        let mut program = Command::new(std::env::current_exe().expect("this program"));
+        program.args(["--exact", test, "--ignored", "--nocapture"]);
+        program.stdout(Stdio::null());
+        Self::start_program(program, api, env, Stdio::null())
+    }
+
+    fn start_program(
+        mut program: Command,
+        api: &RuntimeApi,
+        env: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
+        let child = program
             .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "executor-fn")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
@@ -120,6 +138,17 @@ pub(crate) fn exists(process: Pid) -> bool {
     Path::new("/proc")
         .join(process.as_raw_nonzero().to_string())
         .exists()
+}
+
+/// Runs the program outside of Lambda until it ends.
+pub(crate) async fn run_outside_of_lambda(arguments: &[&str]) -> Output {
+    let output = Command::new(BIN)
+        .args(arguments)
+        .env_remove("AWS_LAMBDA_RUNTIME_API")
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(TEST_TIMEOUT, output).await.expect("in time");
+    output.expect("the program starts")
 }
 
 /// Returns the first line that the program prints outside of Lambda.

@@ -161,13 +161,16 @@ fn deployment(
                     tls: *tls,
                 });
             }
-            Address::InProcess { name: uses } => return in_process(name, uses, registry, options),
+            Address::InProcess { name: uses } => {
+                return in_process(executor, uses, registry, options);
+            }
             Address::Lambda { function } => functions.push(function.as_str()),
         }
     }
     // The configuration guarantees that all addresses of a deployment have the same scheme.
     if !functions.is_empty() {
         let deployment = LambdaDeployment::new(name, functions, &options.lambda);
+        let deployment = deployment.with_metadata(metadata(executor)?);
         return Ok(Deployment::Lambda(deployment));
     }
     GrpcDeployment::new(name, &replicas, &metadata(executor)?, &options.grpc)
@@ -179,26 +182,24 @@ fn deployment(
 }
 
 fn in_process(
-    deployment: &str,
+    executor: &ExecutorConfig,
     uses: &str,
     registry: &Registry,
     options: &Options,
 ) -> Result<Deployment, DeploymentError> {
-    let executor = registry
+    let service = registry
         .make(uses)
         .ok_or_else(|| DeploymentError::UnknownInProcess {
-            executor: deployment.to_owned(),
+            executor: executor.name.clone(),
             name: uses.to_owned(),
             known: registry.names().map(str::to_owned).collect(),
-        })?;
-    let identity = Identity {
-        deployment: deployment.to_owned(),
-        runtime: format!("{deployment}/rep-0"),
-    };
-    let service = executor.into_service(identity);
+        })?
+        .into_service(Identity::first_replica(&executor.name));
     let runtime = options.executor_runtime.clone();
     Ok(Deployment::InProcess(InProcessDeployment::new(
-        service, runtime,
+        service,
+        metadata(executor)?,
+        runtime,
     )))
 }
 

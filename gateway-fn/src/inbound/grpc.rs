@@ -8,8 +8,6 @@ mod data;
 
 mod load;
 
-mod timeout;
-
 use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::Router;
@@ -179,7 +177,7 @@ fn context<T>(request: &Request<T>) -> Context {
 /// applies in both cases.
 fn context_of(extensions: &Extensions, headers: &HeaderMap) -> Context {
     let mut context = Context::from_request(extensions, headers);
-    if let Some(limit) = timeout::parse(headers) {
+    if let Some(limit) = executor_fn::grpc_timeout(headers) {
         context.shorten_deadline(limit);
     }
     context

@@ -35,6 +35,7 @@ use flowgate_proto::{
     limits::{MAX_FUNCTION_TIMEOUT, MAX_INVOKE_PAYLOAD_BYTES},
 };
 use futures_util::{StreamExt as _, stream};
+use http::HeaderMap;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -89,6 +90,8 @@ pub struct LambdaDeployment {
     turn: AtomicUsize,
     max_attempts: usize,
     endpoints: Arc<ListedEndpoints>,
+    /// Sent with every request, for the handlers of the Executor.
+    metadata: HeaderMap,
     options: LambdaOptions,
 }
 
@@ -108,8 +111,15 @@ impl LambdaDeployment {
             functions,
             turn: AtomicUsize::new(0),
             endpoints: Arc::default(),
+            metadata: HeaderMap::new(),
             options: options.clone(),
         }
+    }
+
+    /// Sets what is sent to the Executor's handlers with every request, as the metadata of a gRPC call.
+    #[must_use]
+    pub fn with_metadata(self, metadata: HeaderMap) -> Self {
+        Self { metadata, ..self }
     }
 
     pub(super) async fn call(
@@ -149,6 +159,7 @@ impl LambdaDeployment {
             turn: AtomicUsize::new(0),
             max_attempts: self.max_attempts,
             endpoints: Arc::clone(&self.endpoints),
+            metadata: self.metadata.clone(),
             options: self.options.clone(),
         })
     }
@@ -200,7 +211,7 @@ impl LambdaDeployment {
         parts: Vec<DataRequest>,
         context: &Context,
     ) -> Result<Answer, AttemptError> {
-        let empty = with_trace(Invocation::new(Call::Process), context);
+        let empty = self.with_context(Invocation::new(Call::Process), context);
         let planner = Planner {
             compression: self.options.compression,
             max_body_bytes: MAX_INVOKE_PAYLOAD_BYTES
@@ -291,7 +302,7 @@ impl LambdaDeployment {
     where
         M: Message + Default + Send + 'static,
     {
-        let mut invocation = with_trace(invocation, context);
+        let mut invocation = self.with_context(invocation, context);
         let mut retries = self.retries(context);
         loop {
             let function = self.next_function();
@@ -361,6 +372,31 @@ impl LambdaDeployment {
         retries.waiting_out_throttling(wait)
     }
 
+    /// Adds to the payload what the function may read beside the request: the Executor's name in the Flow, its metadata, and
+    /// the W3C trace. X-Ray's trace is a header of the Invoke request.
+    fn with_context<'a>(
+        &self,
+        mut invocation: Invocation<'a>,
+        context: &Context,
+    ) -> Invocation<'a> {
+        if let Call::Process = invocation.call {
+            invocation.executor = Some(self.name.clone());
+            let texts = self.metadata.iter().filter_map(|(name, value)| {
+                let value = value.to_str().ok()?;
+                Some((name.as_str().to_owned(), value.to_owned()))
+            });
+            invocation.metadata = texts.collect();
+        }
+        let w3c = context
+            .trace
+            .iter()
+            .filter(|(name, _)| *name != Trace::XRAY);
+        invocation.trace = w3c
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        invocation
+    }
+
     fn next_function(&self) -> &Function {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.functions[turn % self.functions.len()]
@@ -374,18 +410,6 @@ impl LambdaDeployment {
         let addresses = addresses.map(|function| function.address.clone());
         error.into_call_error(&self.name, addresses.collect(), self.options.show_addresses)
     }
-}
-
-/// Adds the W3C trace to the payload. X-Ray's trace is a header of the Invoke request.
-fn with_trace<'a>(mut invocation: Invocation<'a>, context: &Context) -> Invocation<'a> {
-    let w3c = context
-        .trace
-        .iter()
-        .filter(|(name, _)| *name != Trace::XRAY);
-    invocation.trace = w3c
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    invocation
 }
 
 fn encode(invocation: &Invocation<'_>) -> Result<Vec<u8>, AttemptError> {

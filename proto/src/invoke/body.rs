@@ -167,7 +167,10 @@ pub(super) mod encoding {
     pub(in crate::invoke) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Compression, D::Error> {
-        let name = Cow::<'de, str>::deserialize(deserializer)?;
+        // Null is a missing value.
+        let Some(name) = Option::<Cow<'de, str>>::deserialize(deserializer)? else {
+            return Ok(Compression::None);
+        };
         [
             Compression::None,
             Compression::Gzip,

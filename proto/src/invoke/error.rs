@@ -4,6 +4,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::lenient::null_as_default;
+
 /// Why a payload, of a request or a response, cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
@@ -22,6 +24,12 @@ pub enum PayloadError {
     /// A response without the key `flowgate`, so it comes from another program.
     #[error("the response has no key `flowgate`: the function is not a Flowgate Executor")]
     MissingVersion,
+    /// The body is missing.
+    #[error("the payload has no `body`")]
+    MissingBody,
+    /// The body of the call `process` has no request.
+    #[error("the payload's body has no request: expected one, or one for each branch of a join")]
+    NoRequests,
     /// The body is not base64.
     #[error("the payload's body is not valid base64")]
     Base64(#[source] base64::DecodeError),
@@ -53,6 +61,8 @@ impl PayloadError {
             Self::Malformed(_)
             | Self::UnsupportedVersion { .. }
             | Self::MissingVersion
+            | Self::MissingBody
+            | Self::NoRequests
             | Self::Base64(_)
             | Self::InvalidCompression { .. }
             | Self::Protobuf(_) => FunctionErrorKind::BadPayload,
@@ -72,7 +82,7 @@ pub enum FunctionErrorKind {
     AnswerTooLarge,
     /// The function's timeout or the caller's deadline was reached.
     OutOfTime,
-    /// The Executor panicked.
+    /// The function's own code panicked. A panic of a handler is an answer with an error status.
     Panic,
     /// The command that the function wraps, or an Executor of the Gateway that it is, cannot be used: not running, not
     /// ready, not reachable, or answering with an error.
@@ -86,10 +96,10 @@ pub enum FunctionErrorKind {
 #[serde(rename_all = "camelCase")]
 pub struct FunctionError {
     /// The name of a [`FunctionErrorKind`], or any text of another runtime.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub error_type: String,
     /// A description of the failure.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub error_message: String,
 }
 

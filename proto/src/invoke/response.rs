@@ -1,12 +1,16 @@
 //! The response of an Executor's function to an invocation, compressed further when it is too large for a
 //! payload.
 
-use std::{borrow::Cow, io};
+use std::io;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::{PayloadError, VERSION, body, read_version};
+use super::{
+    PayloadError, VERSION, body,
+    lenient::{self, Body, body_text},
+    read_version,
+};
 use crate::Compression;
 
 /// The response of an Executor's function to an [`Invocation`](super::Invocation).
@@ -15,12 +19,16 @@ use crate::Compression;
 pub struct InvocationResponse<'a> {
     flowgate: u64,
     /// Whether the Executor itself failed: the trailer `is-error` of gRPC.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null_as_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub is_error: bool,
     #[serde(default, with = "body::encoding")]
     encoding: Compression,
-    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
-    body: Cow<'a, str>,
+    #[serde(borrow, default)]
+    body: Option<Body<'a>>,
     /// The Executor's endpoints, if the invocation asked for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<String>>,
@@ -65,7 +73,7 @@ impl<'a> InvocationResponse<'a> {
             flowgate: VERSION,
             is_error,
             encoding: compression,
-            body: body::encode(message, compression)?.into(),
+            body: Some(Body(body::encode(message, compression)?.into())),
             endpoints: None,
         })
     }
@@ -118,9 +126,11 @@ impl<'a> InvocationResponse<'a> {
     /// Decodes the message in the body, which may have at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// When the body is malformed or exceeds the limit.
+    /// When the body is missing, malformed or exceeds the limit. An empty body is missing too: no call is answered by an
+    /// empty message.
     pub fn decode_message<M: Message + Default>(&self, limit: usize) -> Result<M, PayloadError> {
-        body::decode(&self.body, self.encoding, limit)
+        let body = body_text(self.body.as_ref()).ok_or(PayloadError::MissingBody)?;
+        body::decode(body, self.encoding, limit)
     }
 
     /// Encodes the payload.

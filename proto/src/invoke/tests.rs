@@ -102,6 +102,66 @@ fn malformed_bodies_are_rejected_with_the_reason() {
 }
 
 #[test]
+fn fields_that_are_null_are_missing() {
+    let body = Invocation::process(&list(), Compression::None).expect("an invocation");
+    let body = serde_json::to_value(&body).expect("JSON")["body"].take();
+    let text = format!(
+        r#"{{"flowgate":1,"call":"process","encoding":null,"body":{body},"deadline":null,"executor":null,
+            "metadata":null,"trace":{{"traceparent":null,"tracestate":"a=1"}}}}"#
+    );
+    let Payload::Invocation(read) = Payload::parse(&text).expect("a payload") else {
+        panic!("{text} was parsed as plain JSON");
+    };
+    assert_eq!(read.encoding(), Compression::None);
+    assert_eq!((read.deadline, &read.executor), (None, &None));
+    assert_eq!(
+        read.trace,
+        [("tracestate".to_owned(), "a=1".to_owned())].into()
+    );
+    assert_eq!(read.decode_requests(1 << 20).expect("requests").len(), 2);
+    let trace = r#"{"flowgate":1,"call":"status","trace":null}"#;
+    assert!(matches!(Payload::parse(trace), Ok(Payload::Invocation(_))));
+    let answer = InvocationResponse::from_json(r#"{"flowgate":1,"isError":null,"encoding":null}"#);
+    assert!(!answer.expect("a response").is_error);
+    let error: FunctionError =
+        serde_json::from_str(r#"{"errorType":null,"errorMessage":"no"}"#).expect("an error object");
+    assert_eq!((&*error.error_type, &*error.error_message), ("", "no"));
+}
+
+#[test]
+fn a_missing_body_is_an_error() {
+    for body in ["", r#","body":null"#, r#","body":"""#] {
+        let text = format!(r#"{{"flowgate":1,"call":"process"{body}}}"#);
+        let Ok(Payload::Invocation(read)) = Payload::parse(&text) else {
+            panic!("{text} is no invocation");
+        };
+        let error = read.decode_requests(1 << 20);
+        assert!(matches!(error, Err(PayloadError::MissingBody)), "{text}");
+        let text = format!(r#"{{"flowgate":1{body}}}"#);
+        let answer = InvocationResponse::from_json(&text).expect("a response");
+        let error = answer.decode_message::<DataRequest>(1 << 20);
+        assert!(matches!(error, Err(PayloadError::MissingBody)), "{text}");
+    }
+    let empty = Invocation::process(&[], Compression::Zstd).expect("an invocation");
+    assert!(matches!(
+        empty.decode_requests(1 << 20),
+        Err(PayloadError::NoRequests)
+    ));
+}
+
+#[test]
+fn values_of_metadata_are_not_in_logs() {
+    let mut invocation = Invocation::new(Call::Status);
+    let token = ("authorization".to_owned(), "swordfish".to_owned());
+    invocation.metadata = [token].into();
+    let text = format!("{invocation:?}");
+    assert!(
+        text.contains("authorization") && !text.contains("swordfish"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_body_that_decompresses_beyond_the_limit_is_rejected() {
     for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
         let small = compress(&vec![0; 1 << 20], compression).expect("compressed");

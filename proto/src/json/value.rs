@@ -15,7 +15,7 @@ pub enum Json {
     BigInt(Box<str>),
     /// Any other number, including `NaN`, `Infinity` and `-Infinity`.
     Float(f64),
-    /// A string. A lone escaped surrogate is U+FFFD.
+    /// A string.
     String(Box<str>),
     /// `[...]` with any values.
     List(Box<[Self]>),

@@ -95,6 +95,9 @@ response | null | 502 | Internal | answer is empty
 response | { | 502 | Internal | is invalid
 response | {"statusCode":200} | 502 | Internal | no key `flowgate`
 response | {"flowgate":2} | 502 | Internal | version 2
+response | {"flowgate":1} | 502 | Internal | no `body`
+response | {"flowgate":1,"encoding":null,"body":null} | 502 | Internal | no `body`
+response | {"flowgate":1,"encoding":"zstd","body":""} | 502 | Internal | no `body`
 response | {"flowgate":1,"body":"?"} | 502 | Internal | not valid base64
 response | {"flowgate":1,"body":"AAAA"} | 502 | Internal | protobuf
 response | {"flowgate":1,"encoding":"zstd","body":"AAAA"} | 502 | Internal | zstd

@@ -1,7 +1,10 @@
 //! Forwards the calls of an invocation to the command by gRPC, as a Jina Gateway would. While the command is
 //! unavailable, calls wait for it: a function that returned at once would be frozen, and its command could not start.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    future::{Future, pending},
+    time::Duration,
+};
 
 use flowgate_proto::{
     DataRequest, IS_ERROR_TRAILER,
@@ -17,13 +20,13 @@ use flowgate_proto::{
 use tokio::time::timeout;
 use tonic::{
     Code, Response, Status,
-    metadata::{MetadataKey, MetadataMap, MetadataValue},
+    metadata::{MetadataMap, MetadataValue},
     transport::Channel,
 };
 
 use super::supervisor::{CommandState, SupervisorHandle, is_broken};
 use crate::{
-    Answer, Error,
+    Answer, CallContext, Error,
     host::error::CommandError,
     inbound::invoke::{InvokeHandler, function_error},
 };
@@ -49,11 +52,13 @@ impl CommandClient {
         }
     }
 
-    /// Waits until the command is ready, at most for `limit`.
+    /// Waits until the command is ready, at most for `limit`. Never returns once the supervisor has ended: its own error says
+    /// why.
     pub(super) async fn wait_until_ready(&self, limit: Duration) -> Result<(), CommandError> {
         match timeout(limit, self.channel()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(CommandError::NotReady {
+            Ok(Err(_)) => pending().await,
+            Err(_) => Err(CommandError::NotReady {
                 timeout: limit,
                 reason: self.unavailable_reason().unwrap_or_default(),
             }),
@@ -122,11 +127,11 @@ impl InvokeHandler for CommandClient {
     async fn process(
         &self,
         mut requests: Vec<DataRequest>,
-        trace: &BTreeMap<String, String>,
+        context: CallContext,
     ) -> Result<Answer, FunctionError> {
         let channel = self.channel().await?;
         let first = requests.first().cloned().unwrap_or_default();
-        let metadata = metadata(&first.header, trace);
+        let metadata = metadata(&first.header, &context);
         let max_bytes = self.max_answer_bytes;
         let response = if requests.len() == 1 {
             let mut client =
@@ -225,17 +230,14 @@ fn grpc_request<T>(metadata: MetadataMap, message: T) -> tonic::Request<T> {
     tonic::Request::from_parts(metadata, tonic::Extensions::new(), message)
 }
 
-/// The metadata of a Jina Gateway: the endpoint, by which a Head chooses its polling, and the trace.
-fn metadata(header: &HeaderProto, trace: &BTreeMap<String, String>) -> MetadataMap {
-    let mut metadata = MetadataMap::new();
+/// The metadata of a Jina Gateway: the endpoint, by which a Head chooses its polling, and what the caller passes on, such as
+/// the trace.
+fn metadata(header: &HeaderProto, context: &CallContext) -> MetadataMap {
+    let mut metadata = MetadataMap::from_headers(context.all_metadata().clone());
     let endpoint = header.exec_endpoint.as_deref();
     let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
-    let pairs = trace.iter().map(|(name, value)| (&**name, &**value));
-    for (name, value) in pairs.chain(endpoint.map(|endpoint| ("endpoint", endpoint))) {
-        let name = MetadataKey::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, MetadataValue::try_from(value)) {
-            metadata.insert(name, value);
-        }
+    if let Some(Ok(endpoint)) = endpoint.map(MetadataValue::try_from) {
+        metadata.insert("endpoint", endpoint);
     }
     metadata
 }

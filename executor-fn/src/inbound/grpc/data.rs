@@ -15,10 +15,13 @@ use flowgate_proto::{
         DataRequestListProto, jina_data_request_rpc_server, jina_single_data_request_rpc_server,
     },
 };
-use http::{HeaderValue, header::HeaderName};
+use http::{HeaderMap, HeaderValue, header::HeaderName};
 use http_body_util::BodyExt as _;
 use prost::{Message as _, Name as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tonic::{
     Response, Status,
     body::Body,
@@ -27,7 +30,8 @@ use tonic::{
     server::{Grpc, NamedService, UnaryService},
 };
 
-use crate::{Answer, Service};
+use super::timeout::grpc_timeout;
+use crate::{Answer, CallContext, Service};
 
 /// One of the two methods, for one Executor.
 pub(super) struct DataRpc<M> {
@@ -192,11 +196,13 @@ impl<M: Method> UnaryService<Bytes> for DataRpc<M> {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let service = self.service.clone();
         let limits = self.decode_limits;
+        let (metadata, _, message) = request.into_parts();
+        let context = context(metadata.into_headers());
         Box::pin(async move {
-            let answer = match M::decode(request.into_inner()) {
+            let answer = match M::decode(message) {
                 Ok(mut requests) => {
                     set_limits(&mut requests, limits)?;
-                    service.process(requests).await
+                    service.process_in(requests, context).await
                 }
                 Err(Undecodable::ErrorAnswer) => service.undecodable(),
                 Err(Undecodable::Status(status)) => return Err(status),
@@ -204,6 +210,23 @@ impl<M: Method> UnaryService<Bytes> for DataRpc<M> {
             Ok(into_response(answer))
         })
     }
+}
+
+/// The headers of a call that belong to gRPC itself, beside `grpc-…`.
+const TRANSPORT_HEADERS: [HeaderName; 2] = [http::header::CONTENT_TYPE, http::header::TE];
+
+/// The context of a call with these headers.
+fn context(mut headers: HeaderMap) -> CallContext {
+    let timeout = grpc_timeout(&headers);
+    for name in TRANSPORT_HEADERS {
+        headers.remove(name);
+    }
+    for name in ["grpc-timeout", "grpc-encoding", "grpc-accept-encoding"] {
+        headers.remove(name);
+    }
+    CallContext::default()
+        .with_metadata(headers)
+        .with_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
 }
 
 /// Sets the limits of the requests' documents.

@@ -66,6 +66,14 @@ impl Deadline {
         }
     }
 
+    /// The end of the time for the handler, if there is one.
+    pub(super) const fn instant(&self) -> Option<Instant> {
+        match self {
+            Self::Never => None,
+            Self::Function(end) | Self::Caller(end) => Some(*end),
+        }
+    }
+
     pub(super) fn has_passed(&self) -> bool {
         match self {
             Self::Never => false,

@@ -1,26 +1,25 @@
 //! What a function does with the calls of an invocation: an Executor in this process, a command beside it, or a Flow.
 
-use std::{collections::BTreeMap, future::Future};
+use std::future::Future;
 
 use flowgate_proto::{
     DataRequest,
-    invoke::{FunctionError, FunctionErrorKind},
+    invoke::FunctionError,
     jina::{EndpointsProto, JinaInfoProto},
     json::{self, WriteError},
 };
 use prost::Message as _;
 
-use super::reply::function_error;
-use crate::{Answer, Service};
+use crate::{Answer, CallContext, Service};
 
 /// Answers the calls of an invocation.
 pub trait InvokeHandler: Send + Sync {
-    /// Answers one request, or all requests of a `no_reduce` join. `trace` holds the caller's `traceparent` and
-    /// `tracestate`, if present.
+    /// Answers one request, or all requests of a `no_reduce` join. The context has what the caller passes on, such as the
+    /// trace, and the deadline.
     fn process(
         &self,
         requests: Vec<DataRequest>,
-        trace: &BTreeMap<String, String>,
+        context: CallContext,
     ) -> impl Future<Output = Result<Answer, FunctionError>> + Send;
 
     /// Answers a request that was sent as plain JSON, the body of Jina's HTTP `POST /post`. By default an error of the
@@ -28,9 +27,10 @@ pub trait InvokeHandler: Send + Sync {
     fn process_json(
         &self,
         request: DataRequest,
+        context: CallContext,
     ) -> impl Future<Output = Result<DataRequest, FunctionError>> + Send {
         async {
-            let answer = self.process(vec![request], &BTreeMap::new()).await?;
+            let answer = self.process(vec![request], context).await?;
             Ok(answer.request)
         }
     }
@@ -61,19 +61,11 @@ impl InvokeHandler for Service {
     async fn process(
         &self,
         requests: Vec<DataRequest>,
-        _: &BTreeMap<String, String>,
+        context: CallContext,
     ) -> Result<Answer, FunctionError> {
         let bytes = requests.iter().map(DataRequest::encoded_len).sum();
         self.traffic().add_received(bytes);
-        let answer = self.try_process(requests).await.map_err(|panic| {
-            let text = panic.error.to_string();
-            tracing::error!(
-                request_id = panic.request.header.request_id,
-                error = text,
-                "the Executor panicked"
-            );
-            function_error(FunctionErrorKind::Panic, text)
-        })?;
+        let answer = self.process_in(requests, context).await;
         self.traffic().add_sent(answer.request.encoded_len());
         Ok(answer)
     }

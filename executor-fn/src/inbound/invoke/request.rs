@@ -1,6 +1,6 @@
 //! The decoded payload of an invocation: which call it makes, and in which form its answer is encoded.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use flowgate_proto::{
     Compression, DataRequest, DecodeLimits, LimitExceeded,
@@ -10,12 +10,16 @@ use flowgate_proto::{
     json::{self, EndpointFrom, FieldError, Loc, ReadError, SyntaxErrorKind},
     with_causes,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::{
+    foreign::{JsonPayload, WARM_UP_ANSWER, recognize_json},
     handler::InvokeHandler,
     reply::{encode, encode_json, function_error},
 };
+use crate::{CallContext, LambdaContext};
 
 /// How many errors of one JSON body the message lists. The first ones say enough about the rest.
 const MAX_LISTED_ERRORS: usize = 8;
@@ -43,7 +47,7 @@ const MAX_LIST_TIME: Duration = Duration::from_secs(1);
 pub struct InvokeRequest {
     call: DecodedCall,
     deadline: Option<u64>,
-    trace: BTreeMap<String, String>,
+    context: CallContext,
 }
 
 /// A call with its requests. The answer is compressed as the request was.
@@ -58,13 +62,16 @@ enum DecodedCall {
     Endpoints(Compression),
     Status(Compression),
     Json(Box<DataRequest>),
+    WarmUp,
 }
 
 impl InvokeRequest {
-    /// Decodes the payload of an invocation. `max_bytes` limits its requests after decompression.
+    /// Decodes the payload of an invocation. `max_bytes` limits its requests after decompression. A warmer's event, whose only
+    /// purpose is to keep the function warm, is a request too: its answer runs no handler.
     ///
     /// # Errors
-    /// A function error of the kind `BadPayload` or `RequestTooLarge` for the caller.
+    /// A function error of the kind `BadPayload` or `RequestTooLarge` for the caller. An event of another service is a bad
+    /// payload: a function that answered it would report success for work that it has not done.
     pub fn decode(payload: &[u8], max_bytes: usize) -> Result<Self, FunctionError> {
         let text = std::str::from_utf8(payload).map_err(|error| {
             let text = format!("the payload is not valid UTF-8: {error}");
@@ -75,12 +82,24 @@ impl InvokeRequest {
             Payload::Json(text) if text.len() > max_bytes => {
                 Err(payload_error(&PayloadError::TooLarge { limit: max_bytes }))
             }
-            Payload::Json(text) => Ok(Self {
-                call: DecodedCall::Json(Box::new(decode_json(text, max_bytes)?)),
-                deadline: None,
-                trace: BTreeMap::new(),
-            }),
+            Payload::Json(text) => Self::from_json(text, max_bytes),
         }
+    }
+
+    fn from_json(text: &str, max_bytes: usize) -> Result<Self, FunctionError> {
+        let call = match recognize_json(text) {
+            JsonPayload::Request => DecodedCall::Json(Box::new(decode_json(text, max_bytes)?)),
+            JsonPayload::WarmUp => DecodedCall::WarmUp,
+            JsonPayload::Foreign(event) => {
+                let text = event.to_string();
+                return Err(function_error(FunctionErrorKind::BadPayload, text));
+            }
+        };
+        Ok(Self {
+            call,
+            deadline: None,
+            context: CallContext::default(),
+        })
     }
 
     fn from_invocation(
@@ -107,10 +126,20 @@ impl InvokeRequest {
             Call::Endpoints => DecodedCall::Endpoints(encoding),
             Call::Status => DecodedCall::Status(encoding),
         };
+        let mut metadata = HeaderMap::new();
+        for (name, value) in invocation.metadata.iter().chain(&invocation.trace) {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                // Fails for more than 32,768 of them, which are left out.
+                let _ = metadata.try_insert(name, value);
+            }
+        }
         Ok(Self {
             call,
             deadline: invocation.deadline,
-            trace: invocation.trace,
+            context: CallContext::default()
+                .with_executor(invocation.executor)
+                .with_metadata(metadata),
         })
     }
 
@@ -120,13 +149,27 @@ impl InvokeRequest {
         self.deadline
     }
 
-    /// The caller's `traceparent` and `tracestate`, if present.
+    /// What the caller passes on: its name for the Executor, the trace, and metadata.
     #[must_use]
-    pub const fn trace(&self) -> &BTreeMap<String, String> {
-        &self.trace
+    pub const fn context(&self) -> &CallContext {
+        &self.context
     }
 
-    /// The name of the call for logs: `process`, `endpoints`, `status` or `json`.
+    /// Completes the context for the handler: the invocation of this function, and when the handler has to be done.
+    #[must_use]
+    pub fn with_context(
+        mut self,
+        lambda: Option<LambdaContext>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        self.context = self.context.with_deadline(deadline);
+        if let Some(lambda) = lambda {
+            self.context = self.context.with_lambda(lambda);
+        }
+        self
+    }
+
+    /// The name of the call for logs: `process`, `endpoints`, `status`, `json` or `warm_up`.
     #[must_use]
     pub const fn call_name(&self) -> &'static str {
         match self.call {
@@ -134,6 +177,7 @@ impl InvokeRequest {
             DecodedCall::Endpoints(_) => "endpoints",
             DecodedCall::Status(_) => "status",
             DecodedCall::Json(_) => "json",
+            DecodedCall::WarmUp => "warm_up",
         }
     }
 
@@ -148,7 +192,7 @@ impl InvokeRequest {
                 encoding,
                 list_endpoints,
             } => {
-                let answer = handler.process(requests, &self.trace).await?;
+                let answer = handler.process(requests, self.context).await?;
                 let info = ResponseInfo {
                     is_error: answer.is_error,
                     endpoints: match list_endpoints {
@@ -171,11 +215,14 @@ impl InvokeRequest {
                 encode(&status.encode_to_vec(), encoding, &ResponseInfo::default())
             }
             DecodedCall::Json(request) => {
-                let answer = handler.process_json((*request).clone()).await?;
+                let answer = handler
+                    .process_json((*request).clone(), self.context)
+                    .await?;
                 encode_json(&answer, |error| {
                     handler.unrepresentable_as_json(&request, error)
                 })
             }
+            DecodedCall::WarmUp => Ok(WARM_UP_ANSWER.to_owned()),
         }
     }
 }

@@ -1,19 +1,22 @@
 //! Answers and function errors for all kinds of payloads, and the examples of `proto/INVOKE.md`.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_proto::{
-    Compression, DataRequest,
+    Compression, DataRequest, Kind, Struct,
     docarray::{DocumentProto, document_proto::Content},
     invoke::{Call, Invocation, InvocationResponse, decompress},
-    jina::{DataRequestListProto, EndpointsProto, JinaInfoProto},
+    jina::{DataRequestListProto, EndpointsProto, JinaInfoProto, status_proto::StatusCode},
     limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 use prost::Message as _;
 
 use super::*;
-use crate::{Batching, Error, Executor, Identity, Reply, Request, Service, builtin};
+use crate::{Batching, CallContext, Error, Executor, Identity, Reply, Request, Service, builtin};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -65,11 +68,15 @@ async fn answer_error(
     payload: Bytes,
     end: Option<SystemTime>,
 ) -> FunctionError {
-    let answer = server(executor).answer(payload, end).await;
+    let lambda = LambdaContext {
+        deadline: end,
+        ..LambdaContext::default()
+    };
+    let answer = server(executor).answer(payload, Some(lambda)).await;
     answer.expect_err("a function error")
 }
 
-const EMPTY: Bytes = Bytes::from_static(b"{}");
+const EMPTY: Bytes = Bytes::from_static(br#"{"data":[]}"#);
 
 fn texts(answer: &DataRequest) -> Vec<String> {
     let documents = answer.documents.decode().expect("documents");
@@ -167,7 +174,7 @@ async fn an_executors_error_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_function_error_wherever_it_happens() {
+async fn a_panic_is_an_answer_with_an_error_as_over_grpc() {
     let here = Executor::new("E").on_default(|_| async { panic!("dropped it") });
     let in_a_task = Executor::new("E").on_default(|_| async {
         tokio::spawn(async { panic!("dropped it") }).await?;
@@ -181,10 +188,196 @@ async fn a_panic_is_a_function_error_wherever_it_happens() {
         },
         |_| async { panic!("dropped it") },
     );
+    let invocation = process(vec![request("/")], Compression::None);
     for executor in [here, in_a_task, in_a_batch] {
-        let error = answer_error(executor, EMPTY, None).await;
-        assert_eq!(error.kind(), Some(FunctionErrorKind::Panic), "{error:?}");
-        assert!(error.error_message.contains("dropped it"), "{error:?}");
+        let server = server(executor);
+        let (answer, is_error) = call(&server, &invocation).await.expect("an answer");
+        assert!(is_error);
+        assert_eq!(texts(&answer), ["hello"]);
+        let status = answer.header.status.expect("a status");
+        assert_eq!(status.code(), StatusCode::Error);
+        assert!(status.description.contains("dropped it"), "{status:?}");
+        assert_eq!(status.exception.expect("an exception").executor, "E");
+        let json_answer = server.answer(EMPTY, None).await.expect("an answer");
+        assert!(json_answer.contains("dropped it"), "{json_answer}");
+    }
+}
+
+/// An Executor that returns what its handler sees of its context.
+fn context_reporting() -> Executor {
+    let report = |context: &CallContext| {
+        let lambda = context.lambda();
+        let json = serde_json::json!({
+            "executor": context.executor(),
+            "traceparent": context.metadata("traceparent"),
+            "x-team": context.metadata("x-team"),
+            "x-amzn-trace-id": context.metadata("x-amzn-trace-id"),
+            "has_deadline": context.deadline().is_some(),
+            "request_id": lambda.map(|lambda| &lambda.request_id),
+            "tenant": lambda.and_then(|lambda| lambda.tenant_id.as_ref()),
+        });
+        crate::struct_from_json(json).expect("an object")
+    };
+    Executor::new("Class")
+        .on_default(
+            move |request: Request| async move { Ok(Reply::results(report(request.context()))) },
+        )
+        .batched(
+            "/batched",
+            Batching {
+                preferred_batch_size: 1,
+                ..Batching::default()
+            },
+            move |batch: crate::Batch| async move {
+                let tags = report(&batch.contexts[0]);
+                let mut documents = batch.documents;
+                documents[0].tags = Some(tags);
+                Ok(documents)
+            },
+        )
+}
+
+fn lambda_context() -> LambdaContext {
+    LambdaContext {
+        request_id: "r-1".to_owned(),
+        deadline: Some(SystemTime::now() + Duration::from_secs(60)),
+        tenant_id: Some("blue".to_owned()),
+        xray_trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793".to_owned()),
+        ..LambdaContext::default()
+    }
+}
+
+/// The text, or null, that [`context_reporting`] reports under each key.
+fn reported(fields: &Struct, key: &str) -> String {
+    match fields.fields[key].kind.as_ref().expect("a value") {
+        Kind::StringValue(text) => text.clone(),
+        Kind::BoolValue(flag) => flag.to_string(),
+        Kind::NullValue(_) => "null".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_handler_sees_the_invocation_and_what_the_caller_passes_on() {
+    let service = context_reporting().into_process_service(None);
+    let server = InvokeServer::new(service, server(builtin::greeter()).limits);
+    for endpoint in ["/", "/batched"] {
+        let mut invocation = process(vec![request(endpoint)], Compression::None);
+        invocation.executor = Some("node".to_owned());
+        let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        invocation.trace = pair("traceparent", "00-a-b-01");
+        invocation.metadata = pair("x-team", "search");
+        let text = server.answer(bytes(&invocation), Some(lambda_context()));
+        let text = text.await.expect("an answer");
+        let answer: DataRequest = InvocationResponse::from_json(&text)
+            .and_then(|answer| answer.decode_message(MEBIBYTE))
+            .expect("a message");
+        let seen = match endpoint {
+            "/" => {
+                let results = answer.parameters.results().expect("results");
+                let results = results.expect("results").fields;
+                assert_eq!(results.keys().collect::<Vec<_>>(), ["node/rep-0"]);
+                match &results["node/rep-0"].kind {
+                    Some(Kind::StructValue(seen)) => seen.clone(),
+                    other => panic!("{other:?}"),
+                }
+            }
+            _ => {
+                let documents = answer.documents.decode().expect("documents");
+                documents[0].tags.clone().expect("tags")
+            }
+        };
+        for (key, expected) in [
+            ("executor", "node"),
+            ("traceparent", "00-a-b-01"),
+            ("x-team", "search"),
+            (
+                "x-amzn-trace-id",
+                "Root=1-5759e988-bd862e3fe1be46a994272793",
+            ),
+            ("has_deadline", "true"),
+            ("request_id", "r-1"),
+            ("tenant", "blue"),
+        ] {
+            assert_eq!(reported(&seen, key), expected, "{endpoint}: {key}");
+        }
+        assert_eq!(answer.routes[0].executor, "node");
+    }
+}
+
+#[tokio::test]
+async fn a_chosen_name_comes_before_the_name_in_the_flow_and_both_before_the_class() {
+    let chosen = Some(Identity::first_replica("chosen"));
+    for (identity, node, expected) in [
+        (chosen, Some("node"), "chosen"),
+        (None, Some("node"), "node"),
+        (None, Some(""), "Class"),
+        (None, None, "Class"),
+    ] {
+        let service = context_reporting().into_process_service(identity);
+        let server = InvokeServer::new(service, server(builtin::greeter()).limits);
+        let mut invocation = process(vec![request("/")], Compression::None);
+        invocation.executor = node.map(str::to_owned);
+        let (answer, _) = call(&server, &invocation).await.expect("an answer");
+        assert_eq!(answer.routes[0].executor, expected);
+        let results = answer.parameters.results().expect("results");
+        let keys: Vec<_> = results.expect("results").fields.into_keys().collect();
+        assert_eq!(keys, [format!("{expected}/rep-0")]);
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_another_service_is_an_error_that_names_it() {
+    for (payload, received) in [
+        (
+            r#"{"Records":[{"eventSource":"aws:sqs","body":"{\"data\":[]}"}]}"#,
+            "Amazon SQS",
+        ),
+        (r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "Amazon SNS"),
+        (
+            r#"{"Records":[{"eventSource":"aws:dynamodb"}]}"#,
+            "Amazon DynamoDB",
+        ),
+        (r#"{"eventSource":"aws:kafka","records":{}}"#, "Amazon MSK"),
+        (
+            r#"{"source":"aws.s3","detail-type":"Object Created","detail":{}}"#,
+            "Amazon EventBridge",
+        ),
+        (
+            r#"{"version":"2.0","rawPath":"/post","requestContext":{},"body":"{\"data\":[]}"}"#,
+            "HTTP",
+        ),
+        (
+            r#"{"httpMethod":"POST","path":"/post","body":"{}"}"#,
+            "HTTP",
+        ),
+        (r#"{"foo":1}"#, "JSON with the keys \"foo\""),
+        ("{}", "an empty JSON object"),
+    ] {
+        let never = Executor::new("E").on_default(|_| async { panic!("called") });
+        let bytes = Bytes::from_static(payload.as_bytes());
+        let error = answer_error(never, bytes, None).await;
+        let kind = Some(FunctionErrorKind::BadPayload);
+        assert_eq!(error.kind(), kind, "{payload}");
+        for part in [received, "expected", "execEndpoint"] {
+            let message = &error.error_message;
+            assert!(message.contains(part), "{payload}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_warmer_is_answered_without_a_handler() {
+    let never = Executor::new("E").on_default(|_| async { panic!("called") });
+    let server = server(never);
+    for payload in [
+        r#"{"source":"serverless-plugin-warmup"}"#,
+        r#"{"warmer":true}"#,
+        r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#,
+    ] {
+        let bytes = Bytes::from_static(payload.as_bytes());
+        let answer = server.answer(bytes, None).await.expect("an answer");
+        assert_eq!(answer, WARM_UP_ANSWER, "{payload}");
     }
 }
 
@@ -202,6 +395,13 @@ async fn an_invalid_payload_is_rejected_with_the_reason() {
         ),
         (r#"{"data":[{"text":[]}]}"#, "body.data.0.text"),
         (r#"{"data":"a"}"#, "body.data"),
+        (r#"{"data":[{"text":"\ud800"}]}"#, "Lone surrogate"),
+        (r#"{"parameters":{"\udc00":1}}"#, "Lone surrogate"),
+        (r#"{"flowgate":1,"call":"process"}"#, "no `body`"),
+        (
+            r#"{"flowgate":1,"call":"process","body":null}"#,
+            "no `body`",
+        ),
     ] {
         let bytes = Bytes::from_static(payload.as_bytes());
         let error = answer_error(builtin::greeter(), bytes, None).await;

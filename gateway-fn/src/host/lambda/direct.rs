@@ -2,10 +2,8 @@
 //! invocations with the plain JSON of `POST /post`. The library's `executor_fn::invoke` decodes payloads and encodes
 //! answers.
 
-use std::collections::BTreeMap;
-
 use executor_fn::{
-    Answer,
+    Answer, CallContext,
     invoke::{InvokeHandler, function_error},
 };
 use flowgate_flow::reduce::reduce;
@@ -33,12 +31,12 @@ impl InvokeHandler for FlowHandler<'_> {
     async fn process(
         &self,
         requests: Vec<DataRequest>,
-        trace: &BTreeMap<String, String>,
+        caller: CallContext,
     ) -> Result<Answer, FunctionError> {
         let request = reduce(requests)
             .map_err(|error| function_error(FunctionErrorKind::BadPayload, error.to_string()))?;
         let unchanged = request.clone();
-        let context = with_callers_trace(self.context.clone(), trace);
+        let context = with_callers_trace(self.context.clone(), &caller);
         let request = match self.services.gateway.handle(request, context).await {
             Ok(answer) => answer,
             Err(error) if error.code() == ErrorCode::DeadlineExceeded => {
@@ -57,7 +55,11 @@ impl InvokeHandler for FlowHandler<'_> {
     }
 
     /// An error of the Flow is a function error: no caller reads the status.
-    async fn process_json(&self, request: DataRequest) -> Result<DataRequest, FunctionError> {
+    async fn process_json(
+        &self,
+        request: DataRequest,
+        _: CallContext,
+    ) -> Result<DataRequest, FunctionError> {
         let answer = self.services.gateway.handle(request, self.context.clone());
         answer.await.map_err(|error| flow_error(&error))
     }
@@ -83,10 +85,9 @@ impl InvokeHandler for FlowHandler<'_> {
 }
 
 /// Puts the caller's trace before Lambda's.
-fn with_callers_trace(mut context: Context, trace: &BTreeMap<String, String>) -> Context {
-    let trace = trace.iter();
-    let trace = trace.map(|(name, value)| (name.as_str(), value.clone()));
-    context.trace = context.trace.overridden_by(Trace::from_pairs(trace));
+fn with_callers_trace(mut context: Context, caller: &CallContext) -> Context {
+    let callers = Trace::from_headers(caller.all_metadata());
+    context.trace = context.trace.overridden_by(callers);
     context
 }
 

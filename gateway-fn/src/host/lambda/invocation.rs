@@ -7,6 +7,7 @@ use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
+use executor_fn::LambdaContext;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
@@ -75,6 +76,7 @@ impl Invocation {
             end: Some(self.deadline.floating),
             trace: Trace::from_headers(headers).overridden_by(lambda_trace),
             record: self.record.clone(),
+            lambda: Some(LambdaContext::from_runtime(&self.lambda)),
         }
     }
 

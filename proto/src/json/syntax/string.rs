@@ -3,9 +3,11 @@
 use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 
 impl Parser<'_> {
-    /// Parses a string, whose opening quote is next.
+    /// Parses a string, whose opening quote is next. A string with half a surrogate pair is no text: Python reads it, and
+    /// then fails to write it into a message.
     pub(super) fn parse_string(&mut self) -> Parsed<String> {
         let begin = self.offset;
+        let mut lone_surrogate = None;
         self.offset += 1;
         let mut text = String::new();
         loop {
@@ -16,8 +18,13 @@ impl Parser<'_> {
             text.push_str(&self.text[self.offset..end]);
             self.offset = end + 1;
             match self.text.as_bytes().get(end) {
-                Some(b'"') => return Ok(text),
-                Some(_) => text.push(self.parse_escape(begin)?),
+                Some(b'"') => {
+                    // Only now: Python reports other errors in the string.
+                    let message = "Lone surrogate in \\uXXXX escape";
+                    let error = lone_surrogate.map(|escape| ParseError::new(message, escape));
+                    return error.map_or(Ok(text), Err);
+                }
+                Some(_) => text.push(self.parse_escape(begin, &mut lone_surrogate)?),
                 None => return Err(ParseError::new("Unterminated string starting at", begin)),
             }
         }
@@ -36,8 +43,9 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the escape after the backslash just consumed.
-    fn parse_escape(&mut self, begin: usize) -> Parsed<char> {
+    /// Parses the escape after the backslash just consumed. Half of a surrogate pair sets `lone_surrogate` to its offset,
+    /// unless an earlier one has.
+    fn parse_escape(&mut self, begin: usize, lone_surrogate: &mut Option<usize>) -> Parsed<char> {
         let backslash = self.offset - 1;
         let escaped = self.peek();
         self.offset += 1;
@@ -50,14 +58,20 @@ impl Parser<'_> {
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
-            Some(b'u') => return self.parse_unicode_escape(backslash),
+            Some(b'u') => match self.parse_unicode_escape(backslash)? {
+                Some(character) => character,
+                None => {
+                    lone_surrogate.get_or_insert(backslash);
+                    char::REPLACEMENT_CHARACTER
+                }
+            },
             Some(_) => return Err(ParseError::new("Invalid \\escape", backslash)),
             None => return Err(ParseError::new("Unterminated string starting at", begin)),
         })
     }
 
-    /// Parses `\uXXXX`, or two of them that form a surrogate pair.
-    fn parse_unicode_escape(&mut self, backslash: usize) -> Parsed<char> {
+    /// Parses `\uXXXX`, or two of them that form a surrogate pair; `None` for half of a pair.
+    fn parse_unicode_escape(&mut self, backslash: usize) -> Parsed<Option<char>> {
         let high = self.parse_hex(backslash)?;
         if (0xD800..0xDC00).contains(&high) && self.text[self.offset..].starts_with("\\u") {
             let backslash = self.offset;
@@ -65,11 +79,11 @@ impl Parser<'_> {
             let low = self.parse_hex(backslash)?;
             if (0xDC00..0xE000).contains(&low) {
                 let code_point = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-                return Ok(char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER));
+                return Ok(char::from_u32(code_point));
             }
             self.offset = backslash;
         }
-        Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
+        Ok(char::from_u32(high))
     }
 
     fn parse_hex(&mut self, backslash: usize) -> Parsed<u32> {

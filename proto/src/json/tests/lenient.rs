@@ -174,8 +174,31 @@ fn at_most_a_thousand_errors_are_reported_for_each_form_of_data() {
 }
 
 #[test]
-fn a_lone_surrogate_is_replaced() {
-    assert_eq!(json(r#""a\ud800b""#), Json::String("a\u{fffd}b".into()));
+fn half_a_surrogate_pair_is_no_text_wherever_it_is() {
+    for body in [
+        r#"{"data":[{"text":"a\ud800b"}]}"#,
+        r#"{"data":[{"id":"\udc00"}]}"#,
+        r#"{"data":[{"tags":{"\ud83d":1}}]}"#,
+        r#"{"data":[{"tags":{"a":["\ud83d\ud83d\ude00"]}}]}"#,
+        r#"{"data":[{"chunks":[{"text":"\ud83d\n"}]}]}"#,
+        r#"{"parameters":{"a":"\uDFFF"}}"#,
+        r#"{"parameters":{"\uD800":1}}"#,
+        r#"{"header":{"requestId":"\ud800"}}"#,
+        r#"{"targetExecutor":"\ud800"}"#,
+        r#"{"unknown":"\ud800"}"#,
+    ] {
+        let error = parse_request(body.as_bytes(), DecodeLimits::default());
+        let error = error.expect_err(body);
+        assert_eq!(error.kind, SyntaxErrorKind::Grammar, "{body}");
+        let column = body.to_lowercase().find("\\ud").expect("an escape") + 1;
+        let expected = format!(
+            "Lone surrogate in \\uXXXX escape: line 1 column {column} (char {})",
+            column - 1
+        );
+        assert_eq!(error.to_string(), expected, "{body}");
+        assert!(parse(body.as_bytes()).is_err());
+    }
+    assert_eq!(json(r#""\ud83d\ude00""#), Json::String("\u{1f600}".into()));
 }
 
 #[test]

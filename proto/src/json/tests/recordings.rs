@@ -136,6 +136,12 @@ fn syntax_errors_have_the_positions_of_python() {
         let body = row[0].as_str().expect("a text");
         let parsed = parse_request(body.as_bytes(), DecodeLimits::default());
         assert_eq!(parsed.err(), parse(body.as_bytes()).err());
+        // Python reads half a surrogate pair, and Jina then fails to write it into a message: a deliberate difference.
+        if body.contains("\\ud800") && matches!(row[1], Json::Null) {
+            let error = parse(body.as_bytes()).expect_err(body);
+            assert!(error.message.starts_with("Lone surrogate"), "{error}");
+            continue;
+        }
         let actual = parse(body.as_bytes()).map_or_else(
             |error| {
                 let number = |n: usize| Json::Int(n as i64);

@@ -6,7 +6,8 @@ use http::HeaderMap;
 
 /// Returns the timeout: at most eight digits and a unit ("gRPC over HTTP2", `Timeout`). Invalid values are ignored, as in
 /// tonic.
-pub(super) fn parse(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let is_number =
@@ -46,7 +47,7 @@ mod tests {
         ] {
             let value = HeaderValue::from_static(text);
             let headers = HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), value)]);
-            assert_eq!(parse(&headers), expected, "{text:?}");
+            assert_eq!(grpc_timeout(&headers), expected, "{text:?}");
         }
     }
 }
