@@ -80,6 +80,11 @@ impl RuntimeApi {
         (stream, path, body)
     }
 
+    /// Waits until the function has ended, and returns its exit status.
+    fn wait(mut self) -> Option<i32> {
+        self.function.wait().expect("it runs").code()
+    }
+
     /// Kills the function and returns its standard output.
     fn stop(self) -> String {
         self.kill().0
@@ -212,6 +217,47 @@ fn an_invalid_flow_ends_with_64() {
     ));
     assert_eq!(status, Some(64), "{stderr}");
     assert!(stderr.contains("gateway.function.public"), "{stderr}");
+}
+
+/// CloudWatch and the console show what the function reports, and not what it prints.
+#[test]
+fn lambda_is_told_why_the_function_does_not_start() {
+    let invalid = (
+        "FLOWGATE_FLOW",
+        "jtype: Flow\ngateway: {function: {public: true}}\n",
+    );
+    let unknown = (
+        "FLOWGATE_FLOW",
+        "jtype: Flow\nexecutors: [{name: e, uses: 'inproc://unknown'}]\n",
+    );
+    let unset = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "");
+    for ((name, value), error_type, expected) in [
+        (invalid, "Flowgate.InvalidFlow", "gateway.function.public"),
+        (unknown, "Flowgate.InvalidFlow", "no executor"),
+        (
+            unset,
+            "Flowgate.MissingVariable",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        ),
+    ] {
+        let mut function = command();
+        match value {
+            "" => function.env_remove(name),
+            value => function.env(name, value),
+        };
+        let runtime = RuntimeApi::start(&mut function);
+        let (mut stream, path, body) = runtime.accept();
+        assert_eq!(path, "/2018-06-01/runtime/init/error");
+        let report: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(report["errorType"], error_type);
+        let message = report["errorMessage"].as_str().unwrap_or_default();
+        assert!(message.contains(expected), "{message}");
+        stream
+            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .expect("sent");
+        let status = runtime.wait();
+        assert_eq!(status, Some(64));
+    }
 }
 
 #[test]
