@@ -163,7 +163,7 @@ impl WebSocketEvents {
         let connection = &event.connection();
         let message = Message::from_event(event);
         let format = message.format;
-        let message_id = || event.request_context.request_id.clone();
+        let message_id = || event.request_id().to_owned();
         let content = match message.read() {
             Ok(content) => content,
             Err(close) => {
