@@ -377,7 +377,7 @@ async fn a_warmer_is_answered_without_a_handler() {
     ] {
         let bytes = Bytes::from_static(payload.as_bytes());
         let answer = server.answer(bytes, None).await.expect("an answer");
-        assert_eq!(answer, WARM_UP_ANSWER, "{payload}");
+        assert_eq!(&*answer, WARM_UP_ANSWER, "{payload}");
     }
 }
 
@@ -592,7 +592,7 @@ async fn the_documented_examples_are_answered_as_documented() {
             .await;
         let (kind, expected) = expected.split_once('\n').expect("a mark after the fence");
         let (got, got_kind) = match answer {
-            Ok(answer) => (answer, "json answer"),
+            Ok(answer) => (answer.to_string(), "json answer"),
             Err(error) => (serde_json::to_string(&error).expect("JSON"), "json fault"),
         };
         assert_eq!(got_kind, kind, "{request}\ngives {got}");
