@@ -3,6 +3,7 @@
 mod call;
 
 use flowgate_flow::walk::WalkError;
+use flowgate_grpc::{RETRY_AFTER_SECONDS, with_retry_after};
 use flowgate_proto::{
     DocumentsError, LimitExceeded,
     jina::{
@@ -216,10 +217,27 @@ impl GatewayError {
         }
     }
 
+    /// After how many seconds the client may try again, if there is no room now or Lambda throttles a function.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        if self.code() != ErrorCode::Overloaded {
+            return None;
+        }
+        let of_peer = match self {
+            Self::Call(error) => error.retry_after,
+            _ => None,
+        };
+        Some(of_peer.map_or(RETRY_AFTER_SECONDS, |seconds| seconds.get().into()))
+    }
+
     /// The gRPC status.
     #[must_use]
     pub fn grpc_status(&self) -> tonic::Status {
-        tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers())
+        let status = tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers());
+        match self.retry_after() {
+            Some(seconds) => with_retry_after(status, seconds),
+            None => status,
+        }
     }
 
     /// The HTTP status.

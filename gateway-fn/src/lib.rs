@@ -61,8 +61,8 @@ pub mod status;
 
 pub mod error;
 
-pub mod aws;
-
 pub mod context;
 
 pub mod telemetry;
+
+pub use flowgate_aws as aws;

@@ -9,9 +9,10 @@ pub mod lambda;
 use std::{num::NonZeroUsize, sync::Arc};
 
 use executor_fn::{Answer, CallContext, Service, info::Traffic};
-use flowgate_config::InvokeConfig;
+use flowgate_config::{GatewayConfig, InvokeConfig};
 use flowgate_grpc::Budget;
 use flowgate_proto::DataRequest;
+use flowgate_tls::TlsRoots;
 use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -46,6 +47,15 @@ impl Clients {
             budget: None,
             executor_runtime: None,
         }
+    }
+}
+
+/// Returns the certificate authorities that the Flow trusts.
+#[must_use]
+pub const fn trusted_roots(config: &GatewayConfig) -> TlsRoots {
+    match config.tls_roots {
+        flowgate_config::TlsRoots::System => TlsRoots::System,
+        flowgate_config::TlsRoots::Bundled => TlsRoots::Bundled,
     }
 }
 

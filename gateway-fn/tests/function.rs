@@ -80,11 +80,22 @@ impl RuntimeApi {
         (stream, path, body)
     }
 
+    /// Waits until the function has ended, and returns its exit status.
+    fn wait(mut self) -> Option<i32> {
+        self.function.wait().expect("it runs").code()
+    }
+
     /// Kills the function and returns its standard output.
-    fn stop(mut self) -> String {
+    fn stop(self) -> String {
+        self.kill().0
+    }
+
+    /// Kills the function and returns its standard output and its log.
+    fn kill(mut self) -> (String, String) {
         self.function.kill().expect("it runs");
         let output = self.function.wait_with_output().expect("it has ended");
-        String::from_utf8(output.stdout).expect("text")
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (text(output.stdout), text(output.stderr))
     }
 }
 
@@ -138,6 +149,48 @@ fn a_bundled_flow_is_served() {
     assert_eq!(runtime.stop(), "");
 }
 
+const LAMBDA_FLOW: &str = "jtype: Flow\ngateway: {function: {metrics: false}}\n\
+                           executors: [{name: e, host: 'lambda://e'}]\n";
+
+#[test]
+fn a_missing_region_or_credentials_are_mistakes_of_the_configuration() {
+    let key = ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+    let secret = ("AWS_SECRET_ACCESS_KEY", "secret");
+    for (set, missing) in [
+        (vec![key, secret], "AWS_REGION"),
+        (vec![("AWS_REGION", "eu-west-1")], "AWS_ACCESS_KEY_ID"),
+    ] {
+        let mut function = command();
+        function.env("FLOWGATE_FLOW", LAMBDA_FLOW).envs(set);
+        let runtime = RuntimeApi::start(&mut function);
+        let (_, response) = runtime.invoke(&post("x"));
+        assert_eq!(response["statusCode"], 502, "{response}");
+        let body = response["body"].as_str().unwrap_or_default();
+        assert!(body.contains(missing), "{body}");
+        runtime.stop();
+    }
+}
+
+/// The endpoint accepts connections, and does not answer the handshake of TLS.
+#[test]
+fn a_silent_endpoint_holds_up_the_start_for_a_second() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}", silent.local_addr().expect("bound"));
+    let mut function = command();
+    function.env("FLOWGATE_FLOW", LAMBDA_FLOW).envs([
+        ("AWS_ENDPOINT_URL_LAMBDA", url.as_str()),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
+    let runtime = RuntimeApi::start(&mut function);
+    let (_, path, _) = runtime.accept();
+    assert_eq!(path, "/2018-06-01/runtime/invocation/next");
+    let (_, log) = runtime.kill();
+    let is_timeout = log.contains("warm-up timed out") && log.contains("1s");
+    assert!(is_timeout, "{log}");
+}
+
 /// On Lambda Managed Instances the function asks for a second event before it has answered the first.
 #[test]
 fn several_events_run_at_once_on_managed_instances() {
@@ -164,6 +217,47 @@ fn an_invalid_flow_ends_with_64() {
     ));
     assert_eq!(status, Some(64), "{stderr}");
     assert!(stderr.contains("gateway.function.public"), "{stderr}");
+}
+
+/// CloudWatch and the console show what the function reports, and not what it prints.
+#[test]
+fn lambda_is_told_why_the_function_does_not_start() {
+    let invalid = (
+        "FLOWGATE_FLOW",
+        "jtype: Flow\ngateway: {function: {public: true}}\n",
+    );
+    let unknown = (
+        "FLOWGATE_FLOW",
+        "jtype: Flow\nexecutors: [{name: e, uses: 'inproc://unknown'}]\n",
+    );
+    let unset = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "");
+    for ((name, value), error_type, expected) in [
+        (invalid, "Flowgate.InvalidFlow", "gateway.function.public"),
+        (unknown, "Flowgate.InvalidFlow", "no executor"),
+        (
+            unset,
+            "Flowgate.MissingVariable",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        ),
+    ] {
+        let mut function = command();
+        match value {
+            "" => function.env_remove(name),
+            value => function.env(name, value),
+        };
+        let runtime = RuntimeApi::start(&mut function);
+        let (mut stream, path, body) = runtime.accept();
+        assert_eq!(path, "/2018-06-01/runtime/init/error");
+        let report: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(report["errorType"], error_type);
+        let message = report["errorMessage"].as_str().unwrap_or_default();
+        assert!(message.contains(expected), "{message}");
+        stream
+            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .expect("sent");
+        let status = runtime.wait();
+        assert_eq!(status, Some(64));
+    }
 }
 
 #[test]

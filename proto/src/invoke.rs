@@ -22,7 +22,7 @@ use crate::{Compression, DataRequest, jina::DataRequestListProto};
 
 pub use body::{compress, decompress, decompress_counted};
 pub use error::{FunctionError, FunctionErrorKind, PayloadError};
-pub use response::{InvocationResponse, ResponseError};
+pub use response::{InvocationResponse, ResponseError, ResponseInfo};
 
 /// The payload version that this module writes, and the only one that it reads.
 pub const VERSION: u64 = 1;
@@ -62,6 +62,14 @@ pub struct Invocation<'a> {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub trace: BTreeMap<String, String>,
+    /// Whether the response of [`Call::Process`] should list the Executor's endpoints, which saves the caller an
+    /// invocation with [`Call::Endpoints`].
+    #[serde(
+        default,
+        deserialize_with = "lenient::null_as_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub list_endpoints: bool,
     /// The name of the Executor in the caller's Flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<String>,
@@ -110,6 +118,7 @@ impl Invocation<'_> {
             body: None,
             deadline: None,
             trace: BTreeMap::new(),
+            list_endpoints: false,
             executor: None,
             metadata: BTreeMap::new(),
         }

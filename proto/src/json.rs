@@ -35,6 +35,8 @@ pub use syntax::{parse, parse_request};
 pub use syntax_error::{SyntaxError, SyntaxErrorKind};
 pub use value::{Items, ItemsIter, Json};
 pub use write_error::{ArrayError, WriteError};
-pub use write_response::{write_failed_request, write_http, write_websocket};
+pub use write_response::{
+    write_failed_request, write_http, write_websocket, write_websocket_unescaped,
+};
 pub use write_status::{write_info, write_status};
 pub use writer::JsonStyle;

@@ -69,9 +69,16 @@ struct Shared(Arc<Mutex<Functions>>);
 
 #[derive(Debug, Default)]
 struct Functions {
-    services: HashMap<String, Service>,
+    services: HashMap<String, Function>,
     scripts: HashMap<String, VecDeque<ScriptedResponse>>,
     invocations: Vec<RecordedInvocation>,
+}
+
+#[derive(Clone, Debug)]
+struct Function {
+    service: Service,
+    /// Whether it knows the key `listEndpoints`.
+    lists_endpoints: bool,
 }
 
 impl LambdaApi {
@@ -112,11 +119,21 @@ impl LambdaApi {
 
     /// Serves an Executor as the function with this name. As on Lambda, it has no name of its own.
     pub fn serve(&self, function: &str, executor: Executor) {
-        let service = executor.into_process_service(None);
-        self.shared
-            .lock()
-            .services
-            .insert(function.to_owned(), service);
+        self.insert(function, executor, true);
+    }
+
+    /// Serves an Executor as a function that does not know the key `listEndpoints`.
+    pub fn serve_without_list(&self, function: &str, executor: Executor) {
+        self.insert(function, executor, false);
+    }
+
+    fn insert(&self, name: &str, executor: Executor, lists_endpoints: bool) {
+        let function = Function {
+            service: executor.into_process_service(None),
+            lists_endpoints,
+        };
+        let services = &mut self.shared.lock().services;
+        services.insert(name.to_owned(), function);
     }
 
     /// Queues a response for the next invocation of a function that has no other queued.
@@ -275,14 +292,24 @@ async fn invoke(
 }
 
 /// Answers a payload as an Executor's function does.
-async fn run(service: &Service, payload: Bytes) -> ScriptedResponse {
+async fn run(function: &Function, payload: Bytes) -> ScriptedResponse {
     let limits = InvokeLimits {
         max_request_bytes: 1 << 30,
         margin: Duration::ZERO,
     };
-    let server = InvokeServer::new(service.clone(), limits);
+    let payload = match function.lists_endpoints {
+        true => payload,
+        false => without_list(&payload),
+    };
+    let server = InvokeServer::new(function.service.clone(), limits);
     match server.answer(payload, None).await {
         Ok(response) => ScriptedResponse::success(&response),
         Err(error) => ScriptedResponse::function_error(&error.error_type, &error.error_message),
     }
+}
+
+fn without_list(payload: &[u8]) -> Bytes {
+    let mut payload: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+    payload["listEndpoints"] = serde_json::Value::Null;
+    payload.to_string().into()
 }

@@ -19,7 +19,7 @@ use flowgate_tests::{
 };
 use gateway::gateway::Registry;
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Status;
 
 mod failures;
@@ -116,19 +116,50 @@ async fn functions_can_form_a_chain_branches_and_a_join() {
     api.stop().await;
 }
 
+fn executor_with_one_endpoint() -> Executor {
+    Executor::new("E").on("/there", async |_: Request| Ok(Reply::unchanged()))
+}
+
+/// A request by JSON to an endpoint.
+fn call_to(endpoint: &str) -> Value {
+    json!({"data": [{"text": "x"}], "execEndpoint": endpoint})
+}
+
+/// With a reserved concurrency of one, a second invocation beside the first request would get 429.
 #[tokio::test]
-async fn replicas_take_turns_and_endpoints_are_discovered() {
+async fn a_cold_function_lists_its_endpoints_with_its_first_answer() {
+    let api = LambdaApi::start().await;
+    api.serve("e", executor_with_one_endpoint());
+    let gateway = single_function(&api, "").await;
+    let authority = gateway.authority(Protocol::Http);
+    assert_eq!(post(&authority, &call_to("/there")).await.status, 200);
+    assert_eq!(post(&authority, &call_to("/elsewhere")).await.status, 200);
+    assert_eq!(post(&authority, &call_to("/there")).await.status, 200);
+    gateway.stop().await;
+    let sent = api.invocations();
+    let asked: Vec<_> = sent
+        .iter()
+        .map(|sent| sent.invocation().list_endpoints)
+        .collect();
+    assert_eq!(
+        asked,
+        [true, false],
+        "the second request skips the function"
+    );
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn replicas_take_turns_and_functions_that_list_no_endpoints_are_asked() {
     let api = LambdaApi::start().await;
     for function in ["one", "two"] {
-        let executor = Executor::new("E").on("/there", async |_: Request| Ok(Reply::unchanged()));
-        api.serve(function, executor);
+        api.serve_without_list(function, executor_with_one_endpoint());
     }
     let executors = "  - {name: e, external: true, host: 'lambda://one,lambda://two'}\n";
     let gateway = gateway(&api, "", ", warm_up: none", executors).await;
     let authority = gateway.authority(Protocol::Http);
-    let known = json!({"data": [{"text": "x"}], "execEndpoint": "/there"});
     for _ in 0..4 {
-        assert_eq!(post(&authority, &known).await.status, 200);
+        assert_eq!(post(&authority, &call_to("/there")).await.status, 200);
     }
     let sent = |name| {
         api.invocations()
@@ -150,8 +181,7 @@ async fn replicas_take_turns_and_endpoints_are_discovered() {
     );
     eventually("an Executor without the endpoint is skipped", || async {
         let before = api.process_invocations().len();
-        let unknown = json!({"data": [{"text": "x"}], "execEndpoint": "/elsewhere"});
-        let response = post(&authority, &unknown).await;
+        let response = post(&authority, &call_to("/elsewhere")).await;
         response.status == 200 && api.process_invocations().len() == before
     })
     .await;

@@ -6,22 +6,20 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
+use flowgate_tls::{ConnectorOptions, RootsError, TlsRoots, https_connector};
 use http::{StatusCode, Uri, uri::Scheme};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
 use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
+    client::legacy::{self, Client},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::RootCertStore;
 
-/// The time for connecting to the addresses of one family (IPv4 or IPv6), divided evenly among them: an address that
-/// drops packets must not use up the caller's whole deadline. The other family is tried after 300 ms.
+/// The time for connecting: an address that drops packets must not use up the caller's whole deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a URL could not be fetched.
@@ -30,9 +28,9 @@ pub enum FetchError {
     /// The scheme is neither `http` nor `https`.
     #[error("expected an http or https URL, found {0}")]
     Url(String),
-    /// The system's root certificates cannot be loaded.
-    #[error("cannot load the system's root certificates")]
-    Roots(#[source] io::Error),
+    /// The trusted root certificates cannot be loaded.
+    #[error("cannot load the trusted root certificates")]
+    Roots(#[from] RootsError),
     /// TLS cannot be configured.
     #[error("cannot configure TLS")]
     Tls(#[source] rustls::Error),
@@ -47,49 +45,32 @@ pub enum FetchError {
     Body(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Sends a GET over HTTP/1.1 and returns the body, of at most `max_bytes`. `roots` are the certificates trusted for
-/// `https`; `None` stands for the system's. Redirects are not followed: they could lead away from TLS.
+/// Sends a GET over HTTP/1.1 and returns the body, of at most `max_bytes`. `roots` are trusted for `https`. Redirects
+/// are not followed: they could lead away from TLS.
 ///
 /// # Errors
 /// When the request fails, or the status is not 200.
-pub async fn get(
-    url: &Uri,
-    roots: Option<RootCertStore>,
-    max_bytes: usize,
-) -> Result<Bytes, FetchError> {
+pub async fn get(url: &Uri, roots: &TlsRoots, max_bytes: usize) -> Result<Bytes, FetchError> {
     let roots = match url.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => roots,
-        // Plain HTTP needs no certificates: the system's are not loaded for it.
-        Some(scheme) if *scheme == Scheme::HTTP => Some(RootCertStore::empty()),
+        Some(scheme) if *scheme == Scheme::HTTPS => roots.store()?,
+        // Plain HTTP needs no certificates: they are not loaded for it.
+        Some(scheme) if *scheme == Scheme::HTTP => RootCertStore::empty(),
         _ => return Err(FetchError::Url(without_credentials(url))),
     };
+    let options = ConnectorOptions {
+        connect_timeout: CONNECT_TIMEOUT,
+        keep_alive: None,
+    };
+    let connector = https_connector(roots, options).map_err(FetchError::Tls)?;
     let client = Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
-        .build::<_, Empty<Bytes>>(connector(roots)?);
+        .build::<_, Empty<Bytes>>(connector);
     let response = client.get(url.clone()).await.map_err(FetchError::Request)?;
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status()));
     }
     let body = Limited::new(response.into_body(), max_bytes);
     Ok(body.collect().await.map_err(FetchError::Body)?.to_bytes())
-}
-
-fn connector(roots: Option<RootCertStore>) -> Result<HttpsConnector<HttpConnector>, FetchError> {
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(FetchError::Tls)?;
-    let tls = match roots {
-        Some(roots) => tls.with_root_certificates(roots),
-        None => tls.with_native_roots().map_err(FetchError::Roots)?,
-    };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    Ok(hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp))
 }
 
 /// Formats a URL for an error, without user, password and query, which may be secret.

@@ -16,6 +16,7 @@ use std::{
 
 use flowgate_config::{JwksSource, JwtConfig};
 use flowgate_proto::with_causes;
+use flowgate_tls::TlsRoots;
 use futures_util::future::BoxFuture;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
@@ -78,9 +79,10 @@ enum CacheState {
 
 impl JwksCache {
     /// Reads a file at once, so that a Gateway without keys does not start. A URL is fetched when first needed.
-    pub(super) fn new(config: &JwtConfig) -> Result<Self, JwksError> {
-        let source = config.jwks.clone();
-        let cache = Self::with_loader(config.cache, config.stale, move || source::load(&source));
+    pub(super) fn new(config: &JwtConfig, roots: &TlsRoots) -> Result<Self, JwksError> {
+        let (source, roots) = (config.jwks.clone(), roots.clone());
+        let load = move || source::load(&source, &roots);
+        let cache = Self::with_loader(config.cache, config.stale, load);
         if let JwksSource::File(path) = &config.jwks {
             let keys = source::load_file(path)?;
             cache.0.content().record(Ok::<_, JwksError>(keys));

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use flowgate_config::JwtConfig;
+use flowgate_tls::TlsRoots;
 use jsonwebtoken::{
     DecodingKey, Header, Validation, decode, decode_header, errors::ErrorKind,
     get_current_timestamp,
@@ -26,10 +27,10 @@ pub(super) struct TokenVerifier {
 type Claims = Map<String, Value>;
 
 impl TokenVerifier {
-    pub(super) fn new(config: &JwtConfig) -> Result<Self, JwksError> {
+    pub(super) fn new(config: &JwtConfig, roots: &TlsRoots) -> Result<Self, JwksError> {
         ring::install();
         Ok(Self {
-            jwks: JwksCache::new(config)?,
+            jwks: JwksCache::new(config, roots)?,
             config: config.clone(),
         })
     }

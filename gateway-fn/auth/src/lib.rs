@@ -25,6 +25,7 @@ mod tests;
 use std::{fmt, sync::Arc};
 
 use flowgate_config::{AuthConfig, Protocol};
+use flowgate_tls::TlsRoots;
 use http::{HeaderMap, HeaderName};
 
 pub use self::{credentials::SUBPROTOCOL_PREFIX, error::AuthError, jwks::JwksError};
@@ -110,15 +111,17 @@ pub enum Caller {
 }
 
 impl Auth {
-    /// Sets up authentication by a Flow's settings. Key files and a JSON Web Key Set in a file are read now.
+    /// Sets up authentication by a Flow's settings. Key files and a JSON Web Key Set in a file are read now. `roots`
+    /// are trusted for a key set at a URL.
     ///
     /// # Errors
     /// When one of the files cannot be read or has no valid keys.
-    pub fn new(config: &AuthConfig) -> Result<Self, AuthSetupError> {
+    pub fn new(config: &AuthConfig, roots: &TlsRoots) -> Result<Self, AuthSetupError> {
         if !config.is_enabled() {
             return Ok(Self(None));
         }
-        let tokens = config.jwt.as_ref().map(TokenVerifier::new).transpose();
+        let tokens = config.jwt.as_ref();
+        let tokens = tokens.map(|jwt| TokenVerifier::new(jwt, roots)).transpose();
         Ok(Self(Some(Arc::new(Authenticator {
             policy: Policy::new(config),
             key_header: config.api_key_header.clone(),

@@ -114,7 +114,7 @@ impl Issuer {
     }
 
     fn auth(&self) -> Auth {
-        Auth::new(&self.config()).expect("a valid file")
+        Auth::new(&self.config(), &TlsRoots::System).expect("a valid file")
     }
 }
 
@@ -376,7 +376,7 @@ async fn a_key_or_a_token_is_enough_where_both_are_configured() {
         jwt: issuer.config().jwt,
         ..key_config()
     };
-    let auth = Auth::new(&config).expect("a valid configuration");
+    let auth = Auth::new(&config, &TlsRoots::System).expect("a valid configuration");
     let valid_token = format!("Bearer {}", issuer.valid_token());
     let by_key = Ok("key shop".to_owned());
     let by_token = Ok("token alice".to_owned());
@@ -405,7 +405,7 @@ async fn a_key_or_a_token_is_enough_where_both_are_configured() {
 
 #[tokio::test]
 async fn an_error_names_what_is_missing_and_nothing_of_a_key() {
-    let auth = Auth::new(&key_config()).expect("a valid configuration");
+    let auth = Auth::new(&key_config(), &TlsRoots::System).expect("a valid configuration");
     let missing = authenticate(&auth, &[]).await.expect_err("no credentials");
     assert!(missing.to_string().contains("`x-api-key`"), "{missing}");
     assert_eq!(
@@ -440,7 +440,7 @@ async fn which_requests_need_credentials_depends_on_protocol_and_path() {
         },
         ..key_config()
     };
-    let auth = Auth::new(&config).expect("a valid configuration");
+    let auth = Auth::new(&config, &TlsRoots::System).expect("a valid configuration");
     for (protocols, path, is_open) in [
         (vec![Protocol::Grpc], "/jina.JinaRPC/Call", true),
         (vec![Protocol::Http], "/post", true),
@@ -452,6 +452,7 @@ async fn which_requests_need_credentials_depends_on_protocol_and_path() {
         let result = auth.authenticate(&HeaderMap::new(), &protocols, path).await;
         assert_eq!(result.is_ok(), is_open, "{protocols:?} {path}");
     }
-    let disabled = Auth::new(&AuthConfig::default()).expect("a valid configuration");
+    let disabled =
+        Auth::new(&AuthConfig::default(), &TlsRoots::System).expect("a valid configuration");
     assert!(!disabled.is_enabled());
 }

@@ -62,9 +62,12 @@ pub struct GatewayConfig {
     /// How long a client may be slower than `limits.min_bytes_per_second` while it sends a body or a WebSocket message, or
     /// reads a response. 20 s by default: longer than a pause of a mobile network.
     pub slow_client_timeout: Duration,
-    /// A PEM file of root certificates for `grpcs://`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for Jina's own gRPC. The
-    /// system's certificate store by default.
-    pub tls_roots: Option<PathBuf>,
+    /// Which certificate authorities are trusted in Executors, AWS and the issuers of tokens. [`TlsRoots::Bundled`] by
+    /// default for a Lambda function, [`TlsRoots::System`] elsewhere.
+    pub tls_roots: TlsRoots,
+    /// A PEM file of root certificates for `grpcs://` in place of `tls_roots`: `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`, as for
+    /// Jina's own gRPC.
+    pub executor_roots_file: Option<PathBuf>,
     /// Whether error texts for clients contain the addresses of a failed call. On by default, as in Jina 3.13, but off
     /// for a Lambda function, whose clients are on the internet.
     pub internal_addresses_in_errors: bool,
@@ -201,6 +204,27 @@ pub struct Limits {
     pub connections_per_replica: NonZeroUsize,
 }
 
+/// Which certificate authorities are trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsRoots {
+    /// Those of the system, to which an operator can add. Reading them takes 3 to 5 ms.
+    #[default]
+    System,
+    /// Mozilla's list, which is compiled in: a function need not read 140 certificates in its cold start.
+    Bundled,
+}
+
+impl TlsRoots {
+    /// The name in the Flow.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Bundled => "bundled",
+        }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -221,7 +245,8 @@ impl Default for GatewayConfig {
             shutdown_delay: Duration::ZERO,
             keep_alive_timeout: Duration::from_secs(75),
             slow_client_timeout: Duration::from_secs(20),
-            tls_roots: None,
+            tls_roots: TlsRoots::default(),
+            executor_roots_file: None,
             internal_addresses_in_errors: true,
             invoke: InvokeConfig::default(),
             function: FunctionConfig::default(),

@@ -46,7 +46,7 @@ pub use executor::ExecutorConfig;
 pub use gateway::{
     ApiKeyConfig, ApiKeySource, AuthConfig, ClientCertificates, ExposedEndpoint, FunctionConfig,
     GatewayConfig, HttpConfig, InvokeConfig, JwksSource, JwtConfig, Limits, Listener, OpenRoutes,
-    Password, Protocol, Retries, RetryPolicy, Signing, TlsConfig, TlsVersions, WarmUp,
+    Password, Protocol, Retries, RetryPolicy, Signing, TlsConfig, TlsRoots, TlsVersions, WarmUp,
     WebSocketConfig,
 };
 pub use gateway::{MAX_API_KEYS, MIN_API_KEY_BYTES, is_visible_ascii, sha256_digest};

@@ -28,7 +28,7 @@ use crate::{
 
 pub use connect::{Address, AddressError, ConnectError};
 pub use pool::Pool;
-pub use tls::{TlsError, TlsRoots, client_config};
+pub use tls::{ClientTls, TlsError};
 
 /// One call to make.
 #[derive(Debug)]

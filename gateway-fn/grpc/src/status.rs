@@ -75,7 +75,7 @@ impl From<MessageError> for Status {
         };
         let status = Self::new(code, error.to_string());
         match error {
-            MessageError::OverBudget(_) => with_retry_after(status),
+            MessageError::OverBudget(_) => with_retry_after(status, RETRY_AFTER_SECONDS),
             _ => status,
         }
     }
@@ -83,12 +83,12 @@ impl From<MessageError> for Status {
 
 /// The value of `retry-after` for a request that is refused because there is no room: most requests take less than a
 /// second.
-pub const RETRY_AFTER_SECONDS: &str = "1";
+pub const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// Adds when the client may try again, under the name that HTTP has for it.
+/// Adds after how many seconds the client may try again, under the name that HTTP has for it.
 #[must_use]
-pub fn with_retry_after(mut status: Status) -> Status {
-    let retry_after = MetadataValue::from_static(RETRY_AFTER_SECONDS);
+pub fn with_retry_after(mut status: Status, seconds: u64) -> Status {
+    let retry_after = MetadataValue::from(seconds);
     status.metadata_mut().insert("retry-after", retry_after);
     status
 }

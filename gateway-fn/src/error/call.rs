@@ -1,6 +1,6 @@
 //! A failed call to an Executor, and the texts with which Jina's Gateway reports it.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 use tonic::metadata::MetadataMap;
 
@@ -22,6 +22,8 @@ pub struct CallError {
     pub peer_detail: String,
     /// Trailing metadata of the peer's failure.
     pub trailers: Box<MetadataMap>,
+    /// How many seconds the peer asks to wait before another request.
+    pub retry_after: Option<NonZeroU32>,
 }
 
 /// How an attempt failed.
@@ -79,6 +81,7 @@ impl CallError {
             failure: CallFailure::DeadlineExceeded,
             peer_detail: "the request's deadline passed".to_owned(),
             trailers: Box::default(),
+            retry_after: None,
         }
     }
 

@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;
 use tokio::sync::{Mutex, oneshot};
 
-use super::{Shared, admission::Place};
+use super::{Shared, admission::Place, discovery::note_answer};
 use crate::{
     context::Context,
     error::{CallError, GatewayError},
@@ -285,13 +285,14 @@ fn start_walk(
 
 /// Calls an Executor and records the visit.
 async fn visit(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     node: NodeId,
     requests: Vec<DataRequest>,
     context: &Context,
 ) -> Result<Answer, CallError> {
     let visit = context.record.begin_visit(&shared.graph[node].name);
     let result = shared.deployments[node.0].call(requests, context).await;
+    note_answer(shared, node);
     let failed = result.as_ref().map_or(true, |answer| answer.is_error);
     context.record.end_visit(&visit, failed);
     result

@@ -8,6 +8,7 @@ use std::{
 use executor_fn::Identity;
 use flowgate_config::{Address, Config, ExecutorConfig, GatewayConfig, Retries};
 use flowgate_flow::{endpoints::KnownEndpoints, graph::NodeId};
+use flowgate_tls::TlsRoots;
 use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,8 +17,9 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use super::{Gateway, Registry, Shared, aborting::Aborting, admission::Admission};
 use crate::outbound::{
     Clients, Deployment, GrpcDeployment, InProcessDeployment, LambdaDeployment,
-    grpc::{ChannelError, GrpcAddress, GrpcOptions, TlsRoots},
+    grpc::{ChannelError, ClientTls, GrpcAddress, GrpcOptions},
     lambda::LambdaOptions,
+    trusted_roots,
 };
 
 /// Why this process cannot call a deployment of a valid Flow.
@@ -133,10 +135,10 @@ fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,
-        roots: gateway
-            .tls_roots
-            .clone()
-            .map_or(TlsRoots::System, TlsRoots::File),
+        tls: ClientTls::new(match &gateway.executor_roots_file {
+            Some(file) => TlsRoots::File(file.clone()),
+            None => trusted_roots(gateway),
+        }),
         show_addresses: gateway.internal_addresses_in_errors,
         traffic: Arc::clone(&clients.traffic),
         budget: clients.budget.clone(),

@@ -14,9 +14,13 @@ use crate::{
     outbound::{Deployment, LambdaDeployment},
 };
 
-/// Lambda allows ten seconds for INIT (AWS Lambda, runtime environment). What is not ready by then is left to the first
-/// request.
-const MAX_DURATION: Duration = Duration::from_secs(7);
+/// The time for cold starts. Lambda allows ten seconds for INIT (AWS Lambda, runtime environment); what is not ready by then
+/// is left to the first request.
+const MAX_DRY_RUN_TIME: Duration = Duration::from_secs(7);
+
+/// The time for connections, which take some milliseconds: a first request that finds none is better off than one that waits
+/// for an endpoint that does not answer.
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(1);
 
 impl Gateway {
     /// Warms up the `lambda://` Executors of the Flow; other Executors need nothing. A failure is logged only: the first
@@ -26,16 +30,17 @@ impl Gateway {
         let functions: Vec<_> = deployments
             .flat_map(LambdaDeployment::per_function)
             .collect();
-        let warm_up = async {
-            match kind {
-                WarmUp::None => {}
-                WarmUp::Connect => connect(&functions).await,
-                WarmUp::DryRun => dry_run(&functions).await,
-            }
-        };
-        if tokio::time::timeout(MAX_DURATION, warm_up).await.is_err() {
-            tracing::warn!(timeout = ?MAX_DURATION, "warm-up timed out");
+        match kind {
+            WarmUp::None => {}
+            WarmUp::Connect => within(MAX_CONNECT_TIME, connect(&functions)).await,
+            WarmUp::DryRun => within(MAX_DRY_RUN_TIME, dry_run(&functions)).await,
         }
+    }
+}
+
+async fn within(timeout: Duration, warm_up: impl Future<Output = ()>) {
+    if tokio::time::timeout(timeout, warm_up).await.is_err() {
+        tracing::warn!(?timeout, "warm-up timed out");
     }
 }
 
@@ -56,7 +61,7 @@ async fn connect(functions: &[LambdaDeployment]) {
 /// Invokes every function; each replica is a function.
 async fn dry_run(functions: &[LambdaDeployment]) {
     let context = Context {
-        deadline: Some(Instant::now() + MAX_DURATION),
+        deadline: Some(Instant::now() + MAX_DRY_RUN_TIME),
         ..Context::default()
     };
     let runs = functions.iter().map(|function| function.dry_run(&context));

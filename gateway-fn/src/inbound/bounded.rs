@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use flowgate_grpc::{Budget, Held, OverBudget, with_retry_after};
+use flowgate_grpc::{Budget, Held, OverBudget, RETRY_AFTER_SECONDS, with_retry_after};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use tonic::Status;
@@ -145,7 +145,7 @@ impl RequestBody {
             return Ok(());
         };
         let has_room = gateway.check_room();
-        has_room.map_err(|error| with_retry_after(error.grpc_status()))?;
+        has_room.map_err(|error| error.grpc_status())?;
         let budget = Arc::clone(self.account.content().held.budget());
         budget.check(self.announced_bytes).map_err(over_budget)
     }
@@ -171,5 +171,6 @@ impl RequestBody {
 }
 
 fn over_budget(error: OverBudget) -> Status {
-    with_retry_after(Status::resource_exhausted(error.to_string()))
+    let status = Status::resource_exhausted(error.to_string());
+    with_retry_after(status, RETRY_AFTER_SECONDS)
 }

@@ -8,7 +8,7 @@ use flowgate_grpc::{Budget, MinRate, available_memory};
 
 use crate::{
     gateway::{DeploymentError, Gateway, Registry},
-    outbound::Clients,
+    outbound::{Clients, trusted_roots},
     status::{GatewayStatus, ProcessInfo},
 };
 
@@ -51,6 +51,8 @@ impl Services {
         clients: &Clients,
         process: ProcessInfo,
     ) -> Result<Self, StartError> {
+        let roots = trusted_roots(&config.gateway);
+        flowgate_aws::set_roots(roots.clone());
         let budget = budget(&config.gateway.limits);
         let clients = Clients {
             budget: Some(Arc::clone(&budget)),
@@ -58,7 +60,7 @@ impl Services {
         };
         Ok(Self {
             gateway: Gateway::new(config, registry, &clients)?,
-            auth: Auth::new(&config.gateway.auth)?,
+            auth: Auth::new(&config.gateway.auth, &roots)?,
             status: GatewayStatus::new(config, Arc::clone(&clients.traffic), process),
             budget,
         })

@@ -1,6 +1,6 @@
 //! A failed attempt at a call, of any transport. The transport decides whether another attempt may follow.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use flowgate_config::RetryPolicy;
 use tonic::metadata::MetadataMap;
@@ -30,6 +30,8 @@ pub(super) enum Retry {
     Never,
     /// The Executor has not run the call.
     Safe,
+    /// The Executor has not run the call, because it is throttled or not ready yet: a later attempt succeeds.
+    Throttled,
     /// The Executor may have run the call. Jina makes another attempt anyway (Jina 3.13).
     JinaOnly,
 }
@@ -39,7 +41,7 @@ impl Retry {
     pub(super) fn is_allowed(self, policy: RetryPolicy) -> bool {
         match self {
             Self::Never => false,
-            Self::Safe => true,
+            Self::Safe | Self::Throttled => true,
             Self::JinaOnly => policy == RetryPolicy::Jina,
         }
     }
@@ -75,13 +77,20 @@ impl AttemptError {
             failure: self.failure,
             peer_detail: self.detail,
             trailers: self.trailers,
+            retry_after: self
+                .retry_after
+                .and_then(|after| NonZeroU32::new(u32::try_from(after.as_secs()).ok()?)),
         }
     }
 }
 
 impl Retryable for AttemptError {
     fn is_retryable(&self) -> bool {
-        self.retry == Retry::Safe
+        self.retry.is_allowed(RetryPolicy::Safe)
+    }
+
+    fn is_throttled(&self) -> bool {
+        self.retry == Retry::Throttled
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use channel::ChannelError;
-pub use flowgate_grpc::client::TlsRoots;
+pub use flowgate_grpc::client::ClientTls;
 
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
@@ -47,8 +47,8 @@ pub struct GrpcOptions {
     pub max_message_bytes: usize,
     /// The number of HTTP/2 connections to each replica.
     pub connections: NonZeroUsize,
-    /// The certificate authorities that are trusted for TLS addresses.
-    pub roots: TlsRoots,
+    /// TLS to the addresses that ask for it.
+    pub tls: ClientTls,
     /// Whether an error's text for the client contains the addresses.
     pub show_addresses: bool,
     /// Counts the bytes of data requests and answers.

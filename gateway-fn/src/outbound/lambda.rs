@@ -5,6 +5,8 @@ mod classify;
 
 mod client;
 
+mod endpoints;
+
 mod enqueue;
 
 mod error;
@@ -38,6 +40,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 use self::{
+    endpoints::ListedEndpoints,
     error::InvokeError,
     function::Function,
     payload::{Chunk, PayloadPlan, Planner, Received},
@@ -58,7 +61,8 @@ pub(crate) use enqueue::{EnqueueError, enqueue};
 pub struct LambdaOptions {
     /// For one attempt; `None` waits as long as a function can run.
     pub timeout: Option<Duration>,
-    /// Attempts of one invocation. `None` is Jina's rule: one more than the replicas, and at least four.
+    /// Attempts of one invocation. `None` is Jina's rule: one more than the replicas, and at least four; attempts that
+    /// Lambda throttles do not count then.
     pub attempts: Option<NonZeroUsize>,
     /// Of requests. Without it, requests that do not fit otherwise are still compressed.
     pub compression: Compression,
@@ -85,6 +89,7 @@ pub struct LambdaDeployment {
     functions: Vec<Function>,
     turn: AtomicUsize,
     max_attempts: usize,
+    endpoints: Arc<ListedEndpoints>,
     /// Sent with every request, for the handlers of the Executor.
     metadata: HeaderMap,
     options: LambdaOptions,
@@ -105,6 +110,7 @@ impl LambdaDeployment {
             max_attempts: super::max_attempts(options.attempts, functions.len()),
             functions,
             turn: AtomicUsize::new(0),
+            endpoints: Arc::default(),
             metadata: HeaderMap::new(),
             options: options.clone(),
         }
@@ -125,7 +131,13 @@ impl LambdaDeployment {
         result.map_err(|error| self.call_error(error, context))
     }
 
-    /// Returns the endpoints that the Executor binds.
+    /// Returns the endpoints that the first answer listed, once; `Some(None)` if it did not list them, so that
+    /// [`LambdaDeployment::endpoints`] has to ask.
+    pub(crate) fn take_listed_endpoints(&self) -> Option<Option<Vec<String>>> {
+        self.endpoints.take()
+    }
+
+    /// Invokes the function to list the endpoints that the Executor binds.
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, CallError> {
         let answer: EndpointsProto = self.query(Call::Endpoints).await?;
         Ok(answer.endpoints)
@@ -146,6 +158,7 @@ impl LambdaDeployment {
             functions: vec![function.clone()],
             turn: AtomicUsize::new(0),
             max_attempts: self.max_attempts,
+            endpoints: Arc::clone(&self.endpoints),
             metadata: self.metadata.clone(),
             options: self.options.clone(),
         })
@@ -214,10 +227,20 @@ impl LambdaDeployment {
         }
     }
 
-    async fn process_chunk(&self, chunk: Chunk, context: &Context) -> Result<Answer, AttemptError> {
-        let Received { message, is_error } = self
+    async fn process_chunk(
+        &self,
+        mut chunk: Chunk,
+        context: &Context,
+    ) -> Result<Answer, AttemptError> {
+        chunk.invocation.list_endpoints = self.endpoints.are_wanted();
+        let Received {
+            message,
+            is_error,
+            endpoints,
+        } = self
             .invoke(chunk.invocation, chunk.raw_bytes, context)
             .await?;
+        self.endpoints.keep(endpoints);
         Ok(Answer {
             request: message,
             is_error,
@@ -280,7 +303,7 @@ impl LambdaDeployment {
         M: Message + Default + Send + 'static,
     {
         let mut invocation = self.with_context(invocation, context);
-        let mut retries = Retries::new(self.max_attempts, self.options.max_retry_pause);
+        let mut retries = self.retries(context);
         loop {
             let function = self.next_function();
             let timeout = context.timeout(self.options.timeout);
@@ -332,6 +355,21 @@ impl LambdaDeployment {
             .traffic
             .add_invocation_answer(answer_bytes, wire_bytes);
         Ok(received)
+    }
+
+    /// Returns the attempts that an invocation may take. Without a number in the Flow, throttling and functions that are
+    /// not ready yet are waited out for a large part of the remaining time.
+    fn retries(&self, context: &Context) -> Retries {
+        let retries = Retries::new(self.max_attempts, self.options.max_retry_pause);
+        if self.options.attempts.is_some() {
+            return retries;
+        }
+        let wait = match context.remaining() {
+            // The rest is for the function's run.
+            Some(remaining) => remaining / 4 * 3,
+            None => MAX_THROTTLING_WAIT,
+        };
+        retries.waiting_out_throttling(wait)
     }
 
     /// Adds to the payload what the function may read beside the request: the Executor's name in the Flow, its metadata, and
@@ -400,6 +438,10 @@ const KEYS_BYTES: usize = 128;
 
 /// As long as a function can run, and a minute more for its start and the network.
 const MAX_TIMEOUT: Duration = MAX_FUNCTION_TIMEOUT.saturating_add(Duration::from_secs(60));
+
+/// How long throttling is waited out for a request without a deadline: as long as for one behind API Gateway, whose
+/// deadline is 29 s.
+const MAX_THROTTLING_WAIT: Duration = Duration::from_secs(20);
 
 /// How long a function may take to return its endpoints or status: longer than a cold start, and as long as a gRPC peer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -29,6 +29,18 @@ pub struct InvocationResponse<'a> {
     encoding: Compression,
     #[serde(borrow, default)]
     body: Option<Body<'a>>,
+    /// The Executor's endpoints, if the invocation asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<String>>,
+}
+
+/// What a response says beside its message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseInfo {
+    /// Whether the Executor itself failed.
+    pub is_error: bool,
+    /// The Executor's endpoints, if the invocation asked for them.
+    pub endpoints: Option<Vec<String>>,
 }
 
 /// Why a response cannot be encoded.
@@ -62,6 +74,7 @@ impl<'a> InvocationResponse<'a> {
             is_error,
             encoding: compression,
             body: Some(Body(body::encode(message, compression)?.into())),
+            endpoints: None,
         })
     }
 
@@ -73,7 +86,7 @@ impl<'a> InvocationResponse<'a> {
     pub fn encode_within_limit(
         message: &[u8],
         encoding: Compression,
-        is_error: bool,
+        info: &ResponseInfo,
         limit: usize,
     ) -> Result<String, ResponseError> {
         let mut smallest = base64_len(message.len());
@@ -81,7 +94,10 @@ impl<'a> InvocationResponse<'a> {
         let requested = (!skip_requested).then_some(encoding);
         let stronger = (encoding != Compression::Zstd).then_some(Compression::Zstd);
         for encoding in requested.into_iter().chain(stronger) {
-            let response = InvocationResponse::new(message, encoding, is_error)?;
+            let response = InvocationResponse {
+                endpoints: info.endpoints.clone(),
+                ..InvocationResponse::new(message, encoding, info.is_error)?
+            };
             let text = response.to_json().map_err(io::Error::from)?;
             if text.len() <= limit {
                 return Ok(text);

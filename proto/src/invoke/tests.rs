@@ -212,7 +212,12 @@ fn concatenated_streams_are_decompressed_and_other_trailing_bytes_rejected() {
 fn a_response_that_is_too_large_is_compressed_by_zstd() {
     let zeros = vec![0; 1000];
     let encode = |message: &[u8]| {
-        InvocationResponse::encode_within_limit(message, Compression::None, false, 200)
+        InvocationResponse::encode_within_limit(
+            message,
+            Compression::None,
+            &ResponseInfo::default(),
+            200,
+        )
     };
     let text = encode(&zeros).expect("it fits when it is compressed");
     assert!(text.contains("zstd") && text.len() <= 200, "{text}");

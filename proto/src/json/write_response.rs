@@ -21,7 +21,7 @@ use crate::{
 /// # Errors
 /// When documents or parameters cannot be decoded, or an array cannot be written.
 pub fn write_http(response: &DataRequest) -> Result<Vec<u8>, WriteError> {
-    write_response(response, JsonStyle::Http).map(Writer::into_bytes)
+    write_response(response, Writer::new(JsonStyle::Http)).map(Writer::into_bytes)
 }
 
 /// Writes a response as a text frame of a WebSocket.
@@ -29,12 +29,20 @@ pub fn write_http(response: &DataRequest) -> Result<Vec<u8>, WriteError> {
 /// # Errors
 /// As [`write_http`].
 pub fn write_websocket(response: &DataRequest) -> Result<String, WriteError> {
-    write_response(response, JsonStyle::WebSocket).map(Writer::into_string)
+    write_response(response, Writer::new(JsonStyle::WebSocket)).map(Writer::into_string)
 }
 
-fn write_response(response: &DataRequest, style: JsonStyle) -> Result<Writer, WriteError> {
+/// Writes a response as [`write_websocket`] does, but leaves characters outside of ASCII unescaped: where the size of a
+/// message is limited, an escape takes two to three times the bytes.
+///
+/// # Errors
+/// As [`write_http`].
+pub fn write_websocket_unescaped(response: &DataRequest) -> Result<String, WriteError> {
+    write_response(response, Writer::unescaped(JsonStyle::WebSocket)).map(Writer::into_string)
+}
+
+fn write_response(response: &DataRequest, mut out: Writer) -> Result<Writer, WriteError> {
     let documents = normalized_documents(response)?;
-    let mut out = Writer::new(style);
     out.write_object(|out| {
         write_header(&response.header, out)?;
         write_parameters(response, out)?;

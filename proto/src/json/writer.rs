@@ -26,6 +26,8 @@ const MAX_DEPTH: usize = 512;
 pub(super) struct Writer {
     bytes: Vec<u8>,
     style: JsonStyle,
+    /// Whether characters outside of ASCII are written as `\uXXXX`.
+    is_ascii: bool,
     depth: usize,
     /// How many values without bytes in the message may still be written.
     unbacked_values_left: usize,
@@ -46,6 +48,7 @@ impl Writer {
         Self {
             bytes: Vec::with_capacity(1024),
             style,
+            is_ascii: style == JsonStyle::WebSocket,
             depth: 0,
             unbacked_values_left: MAX_UNBACKED_VALUES,
             whole_doubles: WholeDoubles::AsDoubles,
@@ -56,6 +59,14 @@ impl Writer {
     pub(super) fn with_integers(style: JsonStyle) -> Self {
         Self {
             whole_doubles: WholeDoubles::AsIntegers,
+            ..Self::new(style)
+        }
+    }
+
+    /// Creates a writer that writes characters outside of ASCII unescaped.
+    pub(super) fn unescaped(style: JsonStyle) -> Self {
+        Self {
+            is_ascii: false,
             ..Self::new(style)
         }
     }
@@ -210,8 +221,7 @@ impl Writer {
         for (at, byte) in text.bytes().enumerate() {
             let escape = match byte {
                 b' ' | b'!' | b'#'..=b'[' | b']'..=b'~' => continue,
-                0x80.. if self.style == JsonStyle::Http => continue,
-                0x7f if self.style == JsonStyle::Http => continue,
+                0x7f.. if !self.is_ascii => continue,
                 other => other,
             };
             if at < plain_from {

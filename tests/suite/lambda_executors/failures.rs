@@ -26,9 +26,38 @@ async fn invocations_that_did_not_run_are_retried() {
         ScriptedResponse::api_error(502, "ENILimitReachedException"),
     );
     assert_eq!(post_document(&gateway).await.status, 200);
-    // Endpoint discovery runs concurrently and may have received one of the scripted errors.
-    let attempts = api.invocations().len();
-    assert!(attempts >= 4, "{attempts}");
+    assert_eq!(api.invocations().len(), 4);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+/// Of a function with a reserved concurrency of one that works on other requests for a while.
+#[tokio::test]
+async fn throttling_is_waited_out() {
+    let api = LambdaApi::start().await;
+    api.serve("e", tag("e"));
+    let gateway = single_function(&api, "").await;
+    let throttled = ScriptedResponse::api_error(429, "TooManyRequestsException");
+    (0..20).for_each(|_| api.script("e", throttled.clone()));
+    assert_eq!(post_document(&gateway).await.status, 200);
+    assert_eq!(api.process_invocations().len(), 21);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_429_says_when_to_try_again() {
+    let api = LambdaApi::start().await;
+    let gateway = single_function(&api, "").await;
+    let throttled = ScriptedResponse::api_error(429, "TooManyRequestsException")
+        .with_header("retry-after", "7");
+    (0..2).for_each(|_| api.script("e", throttled.clone()));
+    let response = post_document(&gateway).await;
+    assert_eq!(response.status, 429, "{:?}", response.body);
+    assert_eq!(response.headers["retry-after"], "7");
+    let status = send(&gateway, &blobs(1, 8)).await.expect_err("throttled");
+    let retry_after = status.metadata().get("retry-after");
+    assert_eq!(retry_after.map(AsRef::as_ref), Some(b"7".as_slice()));
     gateway.stop().await;
     api.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use flowgate_proto::{
     Compression, DataRequest,
-    invoke::{FunctionError, FunctionErrorKind, InvocationResponse},
+    invoke::{FunctionError, FunctionErrorKind, InvocationResponse, ResponseInfo},
     json::{self, WriteError},
     limits::MAX_INVOKE_PAYLOAD_BYTES,
     with_causes,
@@ -25,9 +25,9 @@ pub fn function_error(kind: FunctionErrorKind, text: impl Into<String>) -> Funct
 pub(super) fn encode(
     message: &[u8],
     encoding: Compression,
-    is_error: bool,
+    info: &ResponseInfo,
 ) -> Result<String, FunctionError> {
-    InvocationResponse::encode_within_limit(message, encoding, is_error, MAX_INVOKE_PAYLOAD_BYTES)
+    InvocationResponse::encode_within_limit(message, encoding, info, MAX_INVOKE_PAYLOAD_BYTES)
         .map_err(|error| function_error(FunctionErrorKind::AnswerTooLarge, error.to_string()))
 }
 

@@ -1,8 +1,12 @@
 //! The decoded payload of an invocation: which call it makes, and in which form its answer is encoded.
 
+use std::time::Duration;
+
 use flowgate_proto::{
     Compression, DataRequest, DecodeLimits, LimitExceeded,
-    invoke::{Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError},
+    invoke::{
+        Call, FunctionError, FunctionErrorKind, Invocation, Payload, PayloadError, ResponseInfo,
+    },
     json::{self, EndpointFrom, FieldError, Loc, ReadError, SyntaxErrorKind},
     with_causes,
 };
@@ -19,6 +23,9 @@ use crate::{CallContext, LambdaContext};
 
 /// How many errors of one JSON body the message lists. The first ones say enough about the rest.
 const MAX_LISTED_ERRORS: usize = 8;
+
+/// An Executor behind a command lists its endpoints within milliseconds of its start.
+const MAX_LIST_TIME: Duration = Duration::from_secs(1);
 
 /// A decoded invocation: by a Gateway, or plain JSON by hand.
 ///
@@ -46,7 +53,12 @@ pub struct InvokeRequest {
 /// A call with its requests. The answer is compressed as the request was.
 #[derive(Debug)]
 enum DecodedCall {
-    Process(Vec<DataRequest>, Compression),
+    Process {
+        requests: Vec<DataRequest>,
+        encoding: Compression,
+        /// Whether the answer lists the endpoints too.
+        list_endpoints: bool,
+    },
     Endpoints(Compression),
     Status(Compression),
     Json(Box<DataRequest>),
@@ -105,7 +117,11 @@ impl InvokeRequest {
                     let checked = checked.and_then(|()| request.documents.check_limits());
                     checked.map_err(|exceeded| too_large(&exceeded))?;
                 }
-                DecodedCall::Process(requests, encoding)
+                DecodedCall::Process {
+                    requests,
+                    encoding,
+                    list_endpoints: invocation.list_endpoints,
+                }
             }
             Call::Endpoints => DecodedCall::Endpoints(encoding),
             Call::Status => DecodedCall::Status(encoding),
@@ -157,7 +173,7 @@ impl InvokeRequest {
     #[must_use]
     pub const fn call_name(&self) -> &'static str {
         match self.call {
-            DecodedCall::Process(..) => "process",
+            DecodedCall::Process { .. } => "process",
             DecodedCall::Endpoints(_) => "endpoints",
             DecodedCall::Status(_) => "status",
             DecodedCall::Json(_) => "json",
@@ -171,17 +187,32 @@ impl InvokeRequest {
     /// The handler's function error, or one of the kind `AnswerTooLarge`.
     pub async fn answer(self, handler: &impl InvokeHandler) -> Result<String, FunctionError> {
         match self.call {
-            DecodedCall::Process(requests, encoding) => {
+            DecodedCall::Process {
+                requests,
+                encoding,
+                list_endpoints,
+            } => {
                 let answer = handler.process(requests, self.context).await?;
-                encode(&answer.request.encode_to_vec(), encoding, answer.is_error)
+                let info = ResponseInfo {
+                    is_error: answer.is_error,
+                    endpoints: match list_endpoints {
+                        true => list(handler).await,
+                        false => None,
+                    },
+                };
+                encode(&answer.request.encode_to_vec(), encoding, &info)
             }
             DecodedCall::Endpoints(encoding) => {
                 let endpoints = handler.endpoints().await?;
-                encode(&endpoints.encode_to_vec(), encoding, false)
+                encode(
+                    &endpoints.encode_to_vec(),
+                    encoding,
+                    &ResponseInfo::default(),
+                )
             }
             DecodedCall::Status(encoding) => {
                 let status = handler.status().await?;
-                encode(&status.encode_to_vec(), encoding, false)
+                encode(&status.encode_to_vec(), encoding, &ResponseInfo::default())
             }
             DecodedCall::Json(request) => {
                 let answer = handler
@@ -194,6 +225,13 @@ impl InvokeRequest {
             DecodedCall::WarmUp => Ok(WARM_UP_ANSWER.to_owned()),
         }
     }
+}
+
+/// Returns the handler's endpoints; `None` if it cannot list them soon, because the answer beside them must not wait or
+/// be lost: the caller asks again.
+async fn list(handler: &impl InvokeHandler) -> Option<Vec<String>> {
+    let endpoints = tokio::time::timeout(MAX_LIST_TIME, handler.endpoints()).await;
+    Some(endpoints.ok()?.ok()?.endpoints)
 }
 
 fn payload_error(error: &PayloadError) -> FunctionError {

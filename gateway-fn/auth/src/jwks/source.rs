@@ -3,6 +3,7 @@
 use std::{error::Error, future::ready, path::Path, time::Duration};
 
 use flowgate_config::JwksSource;
+use flowgate_tls::TlsRoots;
 use futures_util::future::BoxFuture;
 use http::{StatusCode, Uri};
 
@@ -66,11 +67,15 @@ pub enum JwksError {
     },
 }
 
-/// Loads a key set.
-pub(super) fn load(source: &JwksSource) -> BoxFuture<'static, Result<KeySet, JwksError>> {
+/// Loads a key set. `roots` are trusted for a URL.
+pub(super) fn load(
+    source: &JwksSource,
+    roots: &TlsRoots,
+) -> BoxFuture<'static, Result<KeySet, JwksError>> {
+    let roots = roots.clone();
     match source.clone() {
         JwksSource::Url(url) => Box::pin(async move {
-            let json = fetch(&url).await?;
+            let json = fetch(&url, &roots).await?;
             parse(&json, || fetch::without_credentials(&url))
         }),
         // The file is small: reading it takes less time than handing it to another thread.
@@ -100,8 +105,8 @@ fn parse(json: &[u8], location: impl FnOnce() -> String) -> Result<KeySet, JwksE
 }
 
 /// Fetches the content of a URL.
-pub(super) async fn fetch(url: &Uri) -> Result<bytes::Bytes, JwksError> {
-    let result = tokio::time::timeout(TIMEOUT, fetch::get(url, None, MAX_BYTES)).await;
+pub(super) async fn fetch(url: &Uri, roots: &TlsRoots) -> Result<bytes::Bytes, JwksError> {
+    let result = tokio::time::timeout(TIMEOUT, fetch::get(url, roots, MAX_BYTES)).await;
     let shown_url = || fetch::without_credentials(url);
     match result {
         Ok(Ok(bytes)) => Ok(bytes),

@@ -306,10 +306,14 @@ async fn any_response_but_a_key_set_is_an_error() {
         response("200 OK", &large),
     ])
     .await;
-    let body = source::fetch(&uri).await.expect("a key set");
+    let body = source::fetch(&uri, &TlsRoots::System)
+        .await
+        .expect("a key set");
     assert_eq!(body, keys.as_bytes());
     for expected in ["Status", "Status", "Request", "Request"] {
-        let error = source::fetch(&uri).await.expect_err("no keys");
+        let error = source::fetch(&uri, &TlsRoots::System)
+            .await
+            .expect_err("no keys");
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
     }
 }

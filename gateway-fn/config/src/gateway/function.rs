@@ -23,8 +23,8 @@ pub struct FunctionConfig {
     /// front door or of Lambda. 500 ms by default, which a small function needs for an answer of 6 MB. An answer to a
     /// WebSocket reserves 10 ms more before Lambda's timeout for each of the `websocket.max_parts`.
     pub answer_margin: Duration,
-    /// The prefix of every path: the mapping of a custom domain, or the path of a load balancer's rule. Begins with `/`
-    /// and does not end with it.
+    /// A prefix to remove from paths that begin with it: the path of a load balancer's or VPC Lattice's rule, or a custom
+    /// domain's mapping that the route of an event does not show. Begins with `/` and does not end with it.
     pub base_path: Option<String>,
     /// Whether a function URL without authorizer may be called by anyone. Off by default: `cargo lambda deploy
     /// --enable-function-url` makes such a URL without a warning.

@@ -8,8 +8,8 @@ use flowgate_proto::{
 };
 
 use super::{
-    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, RetryPolicy, auth, function,
-    http, invoke, listeners, tls,
+    FunctionConfig, GatewayConfig, Limits, MAX_MILLISECONDS, Retries, RetryPolicy, TlsRoots, auth,
+    function, http, invoke, listeners, tls,
 };
 use crate::{
     diagnostic::Report,
@@ -53,7 +53,11 @@ pub(crate) fn read(
         slow_client_timeout: section
             .milliseconds("slow_client_timeout", 1..=MAX_MILLISECONDS, report)
             .unwrap_or_else(|| GatewayConfig::default().slow_client_timeout),
-        tls_roots: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+        tls_roots: tls_roots(section, report).unwrap_or(match is_function {
+            true => TlsRoots::Bundled,
+            false => TlsRoots::System,
+        }),
+        executor_roots_file: env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
             .filter(|path| !path.is_empty())
             .map(Into::into),
         internal_addresses_in_errors: section
@@ -65,6 +69,16 @@ pub(crate) fn read(
         function,
         auth: auth::read(section, report),
     }
+}
+
+fn tls_roots(section: &Section<'_>, report: &mut Report) -> Option<TlsRoots> {
+    let entry = section.find(&["tls_roots"])?;
+    let name = entry.node.text();
+    let known = [TlsRoots::System, TlsRoots::Bundled];
+    let found = known
+        .into_iter()
+        .find(|roots| name.as_deref() == Some(roots.name()));
+    found.or_else(|| entry.invalid("system or bundled", report))
 }
 
 fn host(

@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use flowgate_proto::Compression;
 
 use super::*;
-use crate::{ExposedEndpoint, Listener, Protocol, Retries};
+use crate::{ExposedEndpoint, Listener, Protocol, Retries, TlsRoots};
 
 fn listeners(config: &Config) -> Vec<(Protocol, u16)> {
     config
@@ -384,6 +384,7 @@ fn special_numbers_mean_no_limit() {
         gateway("slow_client_timeout: 5000").slow_client_timeout,
         Duration::from_secs(5)
     );
+    assert_eq!(gateway("tls_roots: bundled").tls_roots, TlsRoots::Bundled);
     let limits = gateway("limits: {min_bytes_per_second: 0}").limits;
     assert_eq!(limits.min_bytes_per_second, 0);
     assert!(!gateway("internal_addresses_in_errors: false").internal_addresses_in_errors);

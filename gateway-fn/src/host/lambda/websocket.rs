@@ -92,7 +92,7 @@ impl WebSocketEvents {
     pub(super) async fn handle(
         &self,
         event: Value,
-        lambda: &lambda_runtime::Context,
+        lambda: &lambda_http::Context,
         deadline: Deadline,
         context: &Context,
     ) -> Value {
@@ -156,14 +156,14 @@ impl WebSocketEvents {
     async fn message(
         &self,
         event: &Event,
-        lambda: &lambda_runtime::Context,
+        lambda: &lambda_http::Context,
         deadline: Deadline,
         context: &Context,
     ) -> Value {
         let connection = &event.connection();
         let message = Message::from_event(event);
         let format = message.format;
-        let message_id = || event.request_context.request_id.clone();
+        let message_id = || event.request_id().to_owned();
         let content = match message.read() {
             Ok(content) => content,
             Err(close) => {

@@ -8,7 +8,7 @@ use flowgate_config::Protocol;
 use flowgate_grpc::{
     Budget, Exchange, Held, Messages, MinRate, frame_request,
     h2::{RecvStream, SendStream, server::SendResponse},
-    send_answer, to_trailers, with_retry_after,
+    send_answer, to_trailers,
 };
 use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX, DataRequest};
 use futures_util::{Stream, stream};
@@ -159,7 +159,7 @@ impl DataMethods {
         // A request that cannot be handled is not read.
         self.gateway
             .check_room()
-            .map_err(|error| with_retry_after(error.grpc_status()))?;
+            .map_err(|error| error.grpc_status())?;
         let message = tokio::select! {
             biased;
             message = messages.next() => message?,

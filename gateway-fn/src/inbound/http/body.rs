@@ -240,14 +240,25 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_small_body_that_becomes_large_is_decompressed_on_another_thread() {
+    #[test]
+    fn a_small_body_that_becomes_large_is_decompressed_on_another_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .expect("a runtime");
         let sent = compress(&vec![b' '; 8 << 20], Compression::Zstd).expect("compressed");
         assert!(sent.len() < 10_000);
         let headers = encoded("zstd");
-        let mut reading = std::pin::pin!(decode(Bytes::from(sent), &headers, 8 << 20));
-        assert!(futures_util::poll!(reading.as_mut()).is_pending());
-        assert_eq!(reading.await.expect("it fits").len(), 8 << 20);
+        runtime.block_on(async {
+            // The only other thread is busy.
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let mut reading = std::pin::pin!(decode(Bytes::from(sent), &headers, 8 << 20));
+            assert!(futures_util::poll!(reading.as_mut()).is_pending());
+            release.send(()).expect("the thread waits");
+            busy.await.expect("no panic").expect("released");
+            assert_eq!(reading.await.expect("it fits").len(), 8 << 20);
+        });
     }
 
     #[tokio::test]

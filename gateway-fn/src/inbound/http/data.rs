@@ -72,6 +72,7 @@ fn internal_error(request_id: String) -> Rejection {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         detail: "Internal Server Error".to_owned(),
         request_id,
+        retry_after: None,
     }
 }
 
@@ -106,6 +107,7 @@ fn write(answer: &DataRequest, request_id: String, held: Held) -> Result<Respons
             status,
             detail,
             request_id,
+            retry_after: None,
         }
     })
 }
@@ -135,6 +137,7 @@ fn reject(
             status,
             detail,
             request_id,
+            retry_after: error.retry_after(),
         },
     }
 }

@@ -52,6 +52,8 @@ pub(super) enum Rejection {
         status: StatusCode,
         detail: String,
         request_id: String,
+        /// After how many seconds the client may try again.
+        retry_after: Option<u64>,
     },
 }
 
@@ -144,12 +146,13 @@ impl IntoResponse for Rejection {
                 status,
                 detail,
                 request_id,
+                retry_after,
             } => {
                 let body = json!({ "detail": detail, "requestId": request_id });
                 let response = with_status(status, &body);
-                match status {
-                    StatusCode::TOO_MANY_REQUESTS => with_retry_after(response),
-                    _ => response,
+                match retry_after {
+                    Some(seconds) => with_retry_after(response, seconds),
+                    None => response,
                 }
             }
         }
@@ -172,11 +175,11 @@ pub(super) fn unready() -> Response {
 
 /// Returns the response to a request that may be repeated after `retry-after`.
 fn retry_later(status: StatusCode, detail: &str) -> Response {
-    with_retry_after(reply(status, detail))
+    with_retry_after(reply(status, detail), RETRY_AFTER_SECONDS)
 }
 
-fn with_retry_after(mut response: Response) -> Response {
-    let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+fn with_retry_after(mut response: Response, seconds: u64) -> Response {
+    let retry_after = HeaderValue::from(seconds);
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, retry_after);

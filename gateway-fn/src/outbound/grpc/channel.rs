@@ -1,6 +1,6 @@
 //! Prepares the address of a replica, and TLS to it.
 
-use flowgate_grpc::client::{Address, AddressError, TlsError, client_config};
+use flowgate_grpc::client::{Address, AddressError, TlsError};
 
 use super::{GrpcAddress, GrpcOptions};
 
@@ -33,12 +33,10 @@ pub(super) fn address(
     let authority = address.authority.clone();
     let tls = match address.tls {
         false => None,
-        true => Some(
-            client_config(&options.roots).map_err(|source| ChannelError::Tls {
-                authority: authority.clone(),
-                source,
-            })?,
-        ),
+        true => Some(options.tls.config().map_err(|source| ChannelError::Tls {
+            authority: authority.clone(),
+            source,
+        })?),
     };
     Address::new(&authority, tls).map_err(|source| ChannelError::Address { authority, source })
 }

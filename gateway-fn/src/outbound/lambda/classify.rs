@@ -9,12 +9,8 @@ use aws_sdk_lambda::{
 };
 use flowgate_proto::{causes, invoke::FunctionError};
 
-use super::error::InvokeError;
-use crate::{
-    aws,
-    error::CallFailure,
-    outbound::attempt::{AttemptError, Retry},
-};
+use super::{client::MissingRegion, error::InvokeError};
+use crate::{aws, error::CallFailure, outbound::attempt::AttemptError};
 
 /// Classifies the payload that came with `FunctionError`, which is normally Lambda's error object. `request_bytes` is the
 /// size of the request.
@@ -37,16 +33,21 @@ pub(super) fn sdk_error(
             return service_error(failure.err(), failure.raw(), request_bytes);
         }
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            // The SDK also reports a request that could not be signed like this.
-            _ if aws::lacks_credentials(error) => InvokeError::Credentials,
+            // The SDK also reports requests that it could not make or sign like this.
+            _ if aws::lacks_credentials(error) => InvokeError::NoCredentials,
             // The only timeout set for the SDK is the connect timeout.
-            Some(error) if error.is_timeout() || is_connect(error) => InvokeError::Unreachable,
+            Some(error) if error.is_timeout() => InvokeError::Unreachable,
             Some(error) if error.is_user() => InvokeError::NotPrepared,
-            Some(_) => InvokeError::ConnectionLost,
-            None => InvokeError::NotPrepared,
+            _ => match http_client_error(error) {
+                Some(error) if error.is_connect() => InvokeError::Unreachable,
+                Some(_) => InvokeError::ConnectionLost,
+                // The HTTP client never got the request.
+                None => InvokeError::NotPrepared,
+            },
         },
         SdkError::ResponseError(_) | SdkError::TimeoutError(_) => InvokeError::ConnectionLost,
-        _ if aws::lacks_credentials(error) => InvokeError::Credentials,
+        _ if aws::lacks_credentials(error) => InvokeError::NoCredentials,
+        _ if causes(error).any(|cause| cause.is::<MissingRegion>()) => InvokeError::NoRegion,
         _ => InvokeError::NotPrepared,
     };
     with_detail(&cause, chain(error))
@@ -65,10 +66,7 @@ fn with_detail(error: &InvokeError, mut detail: String) -> AttemptError {
         message: error.message(),
     };
     AttemptError {
-        retry: match error.is_retryable() {
-            true => Retry::Safe,
-            false => Retry::Never,
-        },
+        retry: error.retry(),
         ..AttemptError::new(failure, detail)
     }
 }
@@ -162,11 +160,11 @@ const fn from_status(status: u16) -> InvokeError {
     }
 }
 
-/// Whether the connection could not be made, so that nothing was sent.
-fn is_connect(error: &(dyn Error + 'static)) -> bool {
-    let mut found =
-        causes(error).filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
-    found.next().is_some_and(|error| error.is_connect())
+/// Returns the error of the HTTP client among the causes, if it has tried to send the request.
+fn http_client_error<'a>(
+    error: &'a (dyn Error + 'static),
+) -> Option<&'a hyper_util::client::legacy::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
@@ -250,7 +248,24 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_could_not_be_signed_was_not_sent() {
         let error = invoke_with(Builder::new().credentials_provider(NoCredentials)).await;
-        assert_is(&error, &InvokeError::Credentials);
+        assert_is(&error, &InvokeError::NoCredentials);
+    }
+
+    #[tokio::test]
+    async fn an_invocation_without_a_region_is_a_mistake_of_the_configuration() {
+        let settings = || signed().behavior_version(aws::behavior_version());
+        let send = |settings: Builder| {
+            let invoke = Client::from_conf(settings.build())
+                .invoke()
+                .function_name("f");
+            invoke.send()
+        };
+        let error = send(settings()).await.expect_err("no region");
+        assert_is(&sdk_error(&error, 2), &InvokeError::NotPrepared);
+        let named = SdkError::construction_failure(MissingRegion);
+        let error = sdk_error(&named, 2);
+        assert_is(&error, &InvokeError::NoRegion);
+        assert!(error.failure.to_string().contains("AWS_REGION"));
     }
 
     #[tokio::test]

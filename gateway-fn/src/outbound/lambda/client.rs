@@ -98,6 +98,10 @@ impl LambdaClient {
             None => request,
         };
         match self.foreign_region(function, client.config()) {
+            // The SDK would report this like a broken connection.
+            None if client.config().region().is_none() => {
+                Err(SdkError::construction_failure(MissingRegion))
+            }
             Some(region) => {
                 let overridden = Config::builder().region(region);
                 request.config_override(overridden).send().await
@@ -139,6 +143,11 @@ impl LambdaClient {
         (self.endpoint_url.is_none() && own != Some(region)).then(|| Region::new(region.to_owned()))
     }
 }
+
+/// Neither the Flow, nor the environment, nor the function's address names a region.
+#[derive(Debug, thiserror::Error)]
+#[error("no AWS region")]
+pub(super) struct MissingRegion;
 
 /// The SDK needs a region. An emulator that checks no signatures ignores it.
 const UNSIGNED_REGION: &str = "us-east-1";

@@ -9,7 +9,7 @@ use flowgate_proto::{
     limits::MAX_INVOKE_PAYLOAD_BYTES,
 };
 
-use crate::error::ErrorCode;
+use crate::{error::ErrorCode, outbound::attempt::Retry};
 
 /// Why an invocation failed. The sentences name no function, account or address, because clients may read them.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +78,20 @@ pub(super) enum InvokeError {
     /// The Gateway's role lacks the permission.
     #[error("the Gateway is not allowed to invoke the function (lambda:InvokeFunction)")]
     AccessDenied,
-    /// The credentials are missing, expired or wrong.
-    #[error("the Gateway has no valid AWS credentials")]
+    /// Lambda does not accept the credentials.
+    #[error("Lambda rejected the Gateway's AWS credentials as expired or invalid")]
     Credentials,
+    /// There are no credentials.
+    #[error(
+        "the Gateway has no AWS credentials: give it a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
+    NoCredentials,
+    /// There is no region.
+    #[error(
+        "the Gateway has no AWS region: set the variable AWS_REGION, `region` under `gateway.invoke`, or the \
+         function's ARN as the host"
+    )]
+    NoRegion,
     /// The key that encrypts the function's environment.
     #[error("Lambda cannot use the function's KMS key")]
     KmsKey,
@@ -194,6 +205,8 @@ impl InvokeError {
             Self::NotFound
             | Self::AccessDenied
             | Self::Credentials
+            | Self::NoCredentials
+            | Self::NoRegion
             | Self::KmsKey
             | Self::Vpc
             | Self::CodePackage
@@ -215,11 +228,12 @@ impl InvokeError {
     }
 
     /// Whether another attempt may succeed and does no harm, because the function has not run.
-    pub(super) const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled | Self::ServiceError { .. } | Self::NotReady | Self::Unreachable
-        )
+    pub(super) const fn retry(&self) -> Retry {
+        match self {
+            Self::Throttled | Self::NotReady => Retry::Throttled,
+            Self::ServiceError { .. } | Self::Unreachable => Retry::Safe,
+            _ => Retry::Never,
+        }
     }
 
     /// Returns the sentence for the client, with its cause.

@@ -49,6 +49,8 @@ pub(super) struct Planner {
 pub(super) struct Received<M> {
     pub(super) message: M,
     pub(super) is_error: bool,
+    /// The Executor's endpoints, if the invocation asked for them and the function knows how to list them.
+    pub(super) endpoints: Option<Vec<String>>,
 }
 
 impl Planner {
@@ -132,6 +134,7 @@ pub(super) fn read<M: Message + Default>(
     Ok(Received {
         message: answer.decode_message(max_bytes)?,
         is_error: answer.is_error,
+        endpoints: answer.endpoints,
     })
 }
 

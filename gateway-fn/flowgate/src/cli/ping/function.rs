@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use flowgate_config::{InvokeConfig, Limits};
 use flowgate_proto::{Compression, with_causes};
+use flowgate_tls::TlsRoots;
 use gateway::context::Context;
 use gateway::error::CallError;
 use gateway::outbound::{
@@ -19,6 +20,7 @@ pub(super) struct Function(LambdaDeployment);
 impl Function {
     /// Prepares calls of a function by its name or ARN.
     pub(super) fn new(name: &str) -> Self {
+        gateway::aws::set_roots(TlsRoots::System);
         let invoke = InvokeConfig::default();
         let options = LambdaOptions {
             // `--timeout` and `--attempts` bound the check.

@@ -9,10 +9,7 @@ use flowgate_config::Protocol;
 use flowgate_proto::{
     jina::jina_gateway_dry_run_rpc_client::JinaGatewayDryRunRpcClient, with_causes,
 };
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use flowgate_tls::TlsRoots;
 use serde_json::Value;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{
@@ -112,11 +109,11 @@ impl Server {
         let scheme = if self.tls { "https" } else { "http" };
         let url = format!("{scheme}://{}{path}", self.authority).parse();
         let url = url.map_err(|_| PingError::Address(self.authority.clone()))?;
-        let roots = if self.tls { roots_from_file()? } else { None };
-        let body = fetch::get(&url, roots, MAX_BODY_BYTES).await;
+        let roots = roots_path().map_or(TlsRoots::System, |path| TlsRoots::File(path.into()));
+        let body = fetch::get(&url, &roots, MAX_BODY_BYTES).await;
         body.map_err(|error| match error {
             FetchError::Status(status) => PingError::Answer(status.to_string()),
-            FetchError::Roots(error) => PingError::Roots(error.to_string()),
+            FetchError::Roots(error) => PingError::Roots(with_causes(&error)),
             error => connection_error(error),
         })
     }
@@ -128,22 +125,6 @@ fn grpc_tls() -> Result<ClientTlsConfig, PingError> {
     };
     let pem = std::fs::read(&path).map_err(|error| roots_error(&path, &error))?;
     Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
-}
-
-/// Returns `None` if no file is set.
-fn roots_from_file() -> Result<Option<RootCertStore>, PingError> {
-    let Some(path) = roots_path() else {
-        return Ok(None);
-    };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(&path)
-        .and_then(Iterator::collect)
-        .map_err(|error| roots_error(&path, &error))?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() {
-        return Err(PingError::Roots(format!("{path}: no certificate found")));
-    }
-    Ok(Some(roots))
 }
 
 fn roots_path() -> Option<String> {

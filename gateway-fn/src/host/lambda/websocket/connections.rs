@@ -4,13 +4,12 @@ mod call;
 
 use std::collections::HashMap;
 
-use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{Client, config, primitives::Blob};
 use tokio::{sync::Mutex, time::Instant};
 
 use self::call::call;
 use super::event::Connection;
-use crate::aws;
+use crate::aws::{self, SdkConfig};
 
 pub(super) use self::call::ConnectionsError;
 

@@ -32,7 +32,8 @@ pub(super) enum EncodeError {
 pub(super) fn encode(message: &DataRequest, format: Subprotocol) -> Result<String, EncodeError> {
     match format {
         Subprotocol::Bytes => Ok(BASE64.encode(message.encode_to_vec())),
-        Subprotocol::Json => Ok(json::write_websocket(message)?),
+        // API Gateway limits the bytes of a message.
+        Subprotocol::Json => Ok(json::write_websocket_unescaped(message)?),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Events of an API Gateway WebSocket API (API Gateway, "Lambda proxy integration for WebSocket APIs"). Emulators leave
-//! fields out, so only the connection's id is required.
+//! fields out or set them to null, so only the connection's id is required.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,9 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Event {
     pub(super) request_context: RequestContext,
     headers: Option<HashMap<String, Option<String>>>,
-    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    multi_value_headers: Option<HashMap<String, Option<Vec<Option<String>>>>>,
     pub(super) body: Option<String>,
-    /// True only where the integration converts text to binary.
-    #[serde(default)]
-    pub(super) is_base64_encoded: bool,
+    is_base64_encoded: Option<bool>,
 }
 
 /// The event's `requestContext`.
@@ -24,17 +22,11 @@ pub(super) struct Event {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestContext {
     pub(super) connection_id: String,
-    #[serde(default)]
-    pub(super) route_key: String,
-    #[serde(default)]
-    event_type: String,
-    #[serde(default)]
-    stage: String,
-    #[serde(default)]
-    api_id: String,
-    /// API Gateway's id of the message, which its own error messages have too.
-    #[serde(default)]
-    pub(super) request_id: String,
+    route_key: Option<String>,
+    event_type: Option<String>,
+    stage: Option<String>,
+    api_id: Option<String>,
+    request_id: Option<String>,
 }
 
 /// The kind of event.
@@ -59,8 +51,8 @@ pub(super) struct Connection {
 
 impl Event {
     pub(super) fn event_type(&self) -> EventType {
-        let context = &self.request_context;
-        match (context.event_type.as_str(), context.route_key.as_str()) {
+        let event_type = self.request_context.event_type.as_deref();
+        match (event_type.unwrap_or_default(), self.route_key()) {
             ("CONNECT", _) | ("", "$connect") => EventType::Connect,
             ("DISCONNECT", _) | ("", "$disconnect") => EventType::Disconnect,
             _ => EventType::Message,
@@ -71,9 +63,25 @@ impl Event {
         let context = &self.request_context;
         Connection {
             id: context.connection_id.clone(),
-            api_id: context.api_id.clone(),
-            stage: context.stage.clone(),
+            api_id: context.api_id.clone().unwrap_or_default(),
+            stage: context.stage.clone().unwrap_or_default(),
         }
+    }
+
+    pub(super) fn route_key(&self) -> &str {
+        let route_key = self.request_context.route_key.as_deref();
+        route_key.unwrap_or_default()
+    }
+
+    /// API Gateway's id of the message, which its own error messages have too.
+    pub(super) fn request_id(&self) -> &str {
+        let request_id = self.request_context.request_id.as_deref();
+        request_id.unwrap_or_default()
+    }
+
+    /// Whether the body is base64: only where the integration converts text to binary.
+    pub(super) fn is_base64_encoded(&self) -> bool {
+        self.is_base64_encoded.unwrap_or_default()
     }
 
     /// Returns the headers of `$connect`. `headers` has one value for a name, so it serves only names that
@@ -82,7 +90,8 @@ impl Event {
         let mut headers = HeaderMap::new();
         for (name, values) in self.multi_value_headers.iter().flatten() {
             if let Ok(name) = HeaderName::try_from(name) {
-                for value in values.iter().filter_map(|value| value.try_into().ok()) {
+                let values = values.iter().flatten().flatten();
+                for value in values.filter_map(|value| value.try_into().ok()) {
                     headers.append(&name, value);
                 }
             }

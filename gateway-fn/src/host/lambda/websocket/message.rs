@@ -1,9 +1,9 @@
 //! Reads the text of a client's message: what it asks for, and the format of its reply.
 //!
-//! A function keeps no state for a connection, so every message shows its own format. A JSON object begins with `{`,
-//! which is not a base64 digit; a message that begins with a base64 digit is protobuf in base64. `ping` consists of four
-//! such digits, but the bytes that they encode are never valid protobuf (their wire type would be 6), so the word is
-//! unambiguous.
+//! A function keeps no state for a connection, so every message shows its own format. A message that is base64 is protobuf,
+//! everything else is JSON, or a mistake whose error is JSON. A JSON object begins with `{`, which is not a base64 digit.
+//! `ping`, and numbers and words of JSON, are base64 too, but the bytes that they encode are never a request: their wire type
+//! would be 3, 6 or 7.
 
 use base64::Engine as _;
 use flowgate_proto::{DecodeLimits, json::Json, limits};
@@ -37,11 +37,11 @@ pub(super) enum Content {
 impl Message {
     pub(super) fn from_event(event: &Event) -> Self {
         let body = event.body.clone().unwrap_or_default();
-        let text = match event.is_base64_encoded {
+        let text = match event.is_base64_encoded() {
             true => undo_conversion(body),
             false => body,
         };
-        Self::new(text, event.request_context.route_key == "ping")
+        Self::new(text, event.route_key() == "ping")
     }
 
     /// A message that an asynchronous event of this function brings.
@@ -50,15 +50,11 @@ impl Message {
     }
 
     fn new(text: String, is_ping_route: bool) -> Self {
-        let first = text.trim_start().bytes().next();
-        let format = match first {
-            Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/') => {
-                Subprotocol::Bytes
-            }
-            _ => Subprotocol::Json,
-        };
         Self {
-            format,
+            format: match is_base64(text.trim()) && !is_json_scalar(text.trim()) {
+                true => Subprotocol::Bytes,
+                false => Subprotocol::Json,
+            },
             text,
             is_ping_route,
         }
@@ -112,7 +108,7 @@ impl Message {
 fn read_protobuf(text: &str) -> Result<Content, Close> {
     let bytes = BASE64
         .decode(text)
-        .map_err(|_| Close::unreadable("the message is neither a JSON object nor base64"))?;
+        .map_err(|_| Close::unreadable("the message is not valid base64"))?;
     let input = subprotocol::read_bytes(&bytes.into())?;
     match &input {
         Input::Request(request) if request.header.request_id.len() > MAX_REQUEST_ID_BYTES => {
@@ -131,6 +127,19 @@ fn read_protobuf(text: &str) -> Result<Content, Close> {
 fn clients_request_id(body: &Json) -> Option<&str> {
     let id = body.get("header")?.get("request_id")?.as_str()?;
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()).then_some(id)
+}
+
+/// Whether text may be base64, by its characters and their number.
+fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    // One digit alone, after groups of four, encodes no byte.
+    !digits.is_empty() && digits.len() % 4 != 1 && digits.bytes().all(is_digit)
+}
+
+/// Whether text is a number or a word of JSON that might be taken for base64.
+fn is_json_scalar(text: &str) -> bool {
+    matches!(text, "null" | "true" | "false") || text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns the client's text from a body that the integration converted to bytes: JSON, or base64 unchanged.
@@ -202,12 +211,30 @@ mod tests {
             "1008 header.request_id is 129 bytes, and the limit is 128"
         );
         assert_eq!(
-            read("hello there"),
-            "1007 the message is neither a JSON object nor base64"
-        );
-        assert_eq!(
-            read("null"),
+            read("test"),
             "1007 the frame is not a valid jina.DataRequestProto"
         );
+    }
+
+    #[test]
+    fn the_error_of_a_message_that_is_neither_json_nor_base64_is_json() {
+        for text in [
+            "hello there",
+            "hello",
+            "a:b",
+            "\u{439}\u{43e}",
+            "<xml/>",
+            "AA=A",
+        ] {
+            let message = Message::from_text(text.to_owned());
+            assert_eq!(message.format, Subprotocol::Json, "{text}");
+            let error = read(text);
+            assert!(error.starts_with("1007 invalid JSON"), "{text}: {error}");
+        }
+        for text in ["null", "true", "12", "1234"] {
+            let message = Message::from_text(text.to_owned());
+            assert_eq!(message.format, Subprotocol::Json, "{text}");
+            assert_eq!(read(text), "Ignored", "as in the container");
+        }
     }
 }

@@ -38,6 +38,7 @@ async fn any_other_failure_is_json_with_the_request_id() {
         status,
         detail,
         request_id,
+        retry_after: None,
     };
     reply(rejection)
         .await

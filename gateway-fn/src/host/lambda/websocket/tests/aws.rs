@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_sdk_lambda::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
 use axum::{Router, extract::State, http::Request, response::IntoResponse as _};
+use flowgate_aws::SdkConfig;
 use http_body_util::BodyExt as _;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::task::AbortOnDropHandle;
@@ -60,7 +61,7 @@ impl Aws {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(flowgate_aws::https_client())
             .retry_config(RetryConfig::disabled())
             .endpoint_url(&self.url);
         let endpoints = Endpoints {

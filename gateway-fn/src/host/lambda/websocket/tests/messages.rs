@@ -54,6 +54,37 @@ async fn a_json_message_is_answered_as_in_a_container() {
     assert_eq!(response.get("part"), None);
 }
 
+/// As escapes it would take 264 kB, twice as many bytes as API Gateway takes.
+#[tokio::test]
+async fn text_outside_of_ascii_is_not_escaped() {
+    let text = "й".repeat(44 << 10);
+    let sent = json!({"data": [{"text": text}]}).to_string();
+    let response = respond("pass_through", message(&sent)).await;
+    let bytes = response["body"].as_str().expect("a body").len();
+    assert!(bytes <= limits::MAX_WEBSOCKET_MESSAGE_BYTES, "{bytes}");
+    assert_eq!(body(&response)["data"][0]["text"], text);
+}
+
+#[tokio::test]
+async fn null_is_read_as_a_missing_field() {
+    let missing = event("message", |event| {
+        for field in ["headers", "multiValueHeaders", "isBase64Encoded"] {
+            event[field] = Value::Null;
+        }
+        for (name, value) in event["requestContext"].as_object_mut().expect("an object") {
+            if name != "connectionId" {
+                *value = Value::Null;
+            }
+        }
+    });
+    let response = body(&respond("pass_through", missing).await);
+    assert_eq!(response["data"][0]["text"], "hello");
+    let connect = event("connect", |event| {
+        event["multiValueHeaders"] = json!({"Host": null, "X-A": [null, "b"]});
+    });
+    assert_eq!(respond("pass_through", connect).await["statusCode"], 200);
+}
+
 #[tokio::test]
 async fn protobuf_is_sent_as_base64() {
     let mut request = DataRequest::default();

@@ -5,23 +5,41 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 /// The first pause is chosen at random between zero and this, each following one between zero and twice the bound before
 /// (AWS Architecture Blog, "Exponential Backoff And Jitter": full jitter).
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The remaining attempts of one call.
 #[derive(Debug)]
-pub(crate) struct Retries {
+pub struct Retries {
     attempts: usize,
     /// The bound of the next pause.
     pause: Duration,
     max_pause: Duration,
+    /// How long throttled attempts are repeated without being counted.
+    throttling: Option<Throttling>,
 }
 
+#[derive(Debug)]
+struct Throttling {
+    attempts: usize,
+    end: Option<Instant>,
+}
+
+/// Bounds the throttled attempts where the pauses are short by a setting. With the default of 5 s some ten fit into 29 s.
+const MAX_THROTTLED_ATTEMPTS: usize = 100;
+
 /// A failed attempt.
-pub(crate) trait Retryable {
+pub trait Retryable {
     /// Whether another attempt may succeed and does no harm.
     fn is_retryable(&self) -> bool;
+
+    /// Whether it failed because of too many requests, or of something that is not ready yet: it succeeds later.
+    fn is_throttled(&self) -> bool {
+        false
+    }
 
     /// How long AWS asks to wait before the next attempt (`Retry-After`).
     fn retry_after(&self) -> Option<Duration>;
@@ -29,12 +47,22 @@ pub(crate) trait Retryable {
 
 impl Retries {
     /// Allows `attempts` in all, with pauses of at most `max_pause` between them.
-    pub(crate) fn new(attempts: usize, max_pause: Duration) -> Self {
+    pub fn new(attempts: usize, max_pause: Duration) -> Self {
         Self {
             attempts,
             pause: FIRST_PAUSE.min(max_pause),
             max_pause,
+            throttling: None,
         }
+    }
+
+    /// Repeats throttled attempts for this long instead of counting them.
+    pub fn waiting_out_throttling(mut self, limit: Duration) -> Self {
+        self.throttling = Some(Throttling {
+            attempts: MAX_THROTTLED_ATTEMPTS,
+            end: Instant::now().checked_add(limit),
+        });
+        self
     }
 
     /// Waits before the next attempt, or returns the error if there should be none. `remaining` is the time until the
@@ -42,7 +70,7 @@ impl Retries {
     ///
     /// # Errors
     /// When there should be no further attempt.
-    pub(crate) async fn wait_after<E: Retryable>(
+    pub async fn wait_after<E: Retryable>(
         &mut self,
         error: E,
         remaining: Option<Duration>,
@@ -61,14 +89,19 @@ impl Retries {
         error: &impl Retryable,
         remaining: Option<Duration>,
     ) -> Option<Duration> {
-        self.attempts = self.attempts.saturating_sub(1);
-        if self.attempts == 0 || !error.is_retryable() {
+        let throttling = self.throttling.as_mut().filter(|_| error.is_throttled());
+        let end = throttling.as_ref().and_then(|throttling| throttling.end);
+        let attempts = throttling.map_or(&mut self.attempts, |throttling| &mut throttling.attempts);
+        *attempts = attempts.saturating_sub(1);
+        if *attempts == 0 || !error.is_retryable() {
             return None;
         }
         let pause = random_up_to(self.pause).max(error.retry_after().unwrap_or_default());
         self.pause = self.pause.saturating_mul(2).min(self.max_pause);
         // If AWS asks for a longer pause, the client gets the error and decides what to do meanwhile.
-        let fits = pause <= self.max_pause && remaining.is_none_or(|remaining| pause < remaining);
+        let fits = pause <= self.max_pause
+            && remaining.is_none_or(|remaining| pause < remaining)
+            && end.is_none_or(|end| pause < end.saturating_duration_since(Instant::now()));
         fits.then_some(pause)
     }
 }
@@ -120,6 +153,42 @@ mod tests {
         assert_eq!(pause(1, None), Some(MAX_PAUSE));
         assert_eq!(pause(2, None), None, "longer than the maximum");
         assert_eq!(pause(1, Some(MAX_PAUSE)), None, "no time remains after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_is_waited_out_for_its_share_of_the_time() {
+        /// An attempt that AWS throttled.
+        struct Throttled;
+
+        impl Retryable for Throttled {
+            fn is_retryable(&self) -> bool {
+                true
+            }
+
+            fn is_throttled(&self) -> bool {
+                true
+            }
+
+            fn retry_after(&self) -> Option<Duration> {
+                None
+            }
+        }
+        let limit = Duration::from_secs(20);
+        let mut retries = Retries::new(4, MAX_PAUSE).waiting_out_throttling(limit);
+        let start = Instant::now();
+        let mut attempts = 1;
+        while retries.wait_after(Throttled, None).await.is_ok() {
+            attempts += 1;
+        }
+        assert!(attempts > 10, "{attempts}");
+        let waited = start.elapsed();
+        assert!(
+            waited < limit && waited > limit - 2 * MAX_PAUSE,
+            "{waited:?}"
+        );
+        // Other errors are still counted.
+        let mut pauses = std::iter::from_fn(|| retries.pause_after(&THROTTLED, None));
+        assert_eq!(pauses.by_ref().count(), 3);
     }
 
     #[test]

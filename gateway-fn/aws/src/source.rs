@@ -9,7 +9,7 @@ use aws_config::{
     meta::credentials::CredentialsProviderChain, provider_config::ProviderConfig,
     retry::RetryConfig,
 };
-use aws_sdk_lambda::config::SharedCredentialsProvider;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use futures_util::future::BoxFuture;
 
 use super::{behavior_version, https_client};
@@ -48,7 +48,8 @@ fn process_env(name: &str) -> Option<String> {
 
 /// Whether the environment names an emulator as Lambda's endpoint. Emulators speak HTTP; AWS's own endpoints speak HTTPS,
 /// even inside a VPC.
-pub(crate) fn has_emulator() -> bool {
+#[must_use]
+pub fn has_emulator() -> bool {
     lambda_endpoint(process_env).is_some_and(|url| url.starts_with("http://"))
 }
 
