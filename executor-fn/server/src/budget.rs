@@ -21,27 +21,6 @@ pub struct Held {
     bytes: usize,
 }
 
-/// The memory that this process may use, in bytes: of its cgroup, else of the machine. `None` if the system does not say.
-#[must_use]
-pub fn available_memory() -> Option<usize> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let number = |text: String| text.trim().parse::<usize>().ok();
-    let cgroup2 = read("/sys/fs/cgroup/memory.max").and_then(number);
-    let cgroup1 = || read("/sys/fs/cgroup/memory/memory.limit_in_bytes").and_then(number);
-    let machine = read("/proc/meminfo").as_deref().and_then(total_memory);
-    // Without a limit, version 1 of cgroups reports a number larger than any memory.
-    cgroup2.or_else(cgroup1).into_iter().chain(machine).min()
-}
-
-/// Returns `MemTotal` of `/proc/meminfo`, which is in KiB.
-fn total_memory(meminfo: &str) -> Option<usize> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
-}
-
 /// The budget has no room for more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Gateway holds too many bytes of other requests (limit {limit}); try again later")]
@@ -180,13 +159,6 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_memory_of_the_machine_is_read() {
-        let meminfo = "MemTotal:       24689244 kB\nMemFree:         1000 kB\n";
-        assert_eq!(total_memory(meminfo), Some(24_689_244 << 10));
-        assert_eq!(total_memory("MemFree: 1 kB\n"), None);
-    }
 
     #[test]
     fn bytes_are_held_until_their_account_is_dropped() {

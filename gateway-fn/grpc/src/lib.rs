@@ -27,8 +27,8 @@ pub use send::{PREFIX_BYTES, frame, frame_request, send_answer};
 pub use status::{RETRY_AFTER_SECONDS, from_headers, to_trailers, with_retry_after};
 
 pub use flowgate_server::{
-    MinRate, blocking,
-    budget::{Budget, Held, OverBudget, available_memory},
+    MinRate, available_memory, blocking,
+    budget::{Budget, Held, OverBudget},
     http2::Exchange,
     workers,
 };

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use executor_fn::{
+    AfterAnswer,
     invoke::InvokeRequest,
     raw_payload::{RawPayloadLayer, raw_payload},
     report::ReportLines,
@@ -89,6 +90,8 @@ struct Shared {
     report: Option<ReportLines>,
     /// Whether Lambda freezes the process, and the work under way in it, between invocations.
     is_frozen_when_idle: bool,
+    /// Keeps the process running after an answer, in Flows with floating Executors.
+    after_answer: AfterAnswer,
 }
 
 /// The response that Lambda's runtime library takes.
@@ -126,6 +129,7 @@ impl Function {
             xray: XRay::from_environment(env),
             report: ReportLines::for_environment(env),
             is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
+            after_answer: AfterAnswer::default(),
             services,
             config,
         }))
@@ -135,7 +139,13 @@ impl Function {
     ///
     /// # Errors
     /// When Lambda's Runtime API cannot be reached.
-    pub async fn run(self) -> Result<(), lambda_http::Error> {
+    pub async fn run(mut self) -> Result<(), lambda_http::Error> {
+        if let Some(shared) = Arc::get_mut(&mut self.0)
+            && shared.is_frozen_when_idle
+            && shared.config.graph.has_floating_nodes()
+        {
+            shared.after_answer = AfterAnswer::register().await;
+        }
         let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
             let function = self.clone();
             async move {
@@ -149,7 +159,9 @@ impl Function {
     }
 
     async fn handle(&self, payload: Bytes, lambda: Context) -> Result<LambdaResponse, Diagnostic> {
-        let (invocation, work) = self.read(&payload, lambda)?;
+        let hold = self.0.after_answer.hold(&lambda.request_id);
+        let (mut invocation, work) = self.read(&payload, lambda)?;
+        invocation.hold = Some(hold);
         drop(payload);
         match work {
             Work::Http(request) => self.http(invocation, *request).await,
@@ -250,7 +262,7 @@ impl Function {
     }
 
     /// Streams the response to Lambda.
-    async fn stream(&self, invocation: Invocation, mut response: Response) -> LambdaResponse {
+    async fn stream(&self, mut invocation: Invocation, mut response: Response) -> LambdaResponse {
         let format = &invocation.format;
         let mut uncompressed = None;
         if let Some(compression) = format.compression {
@@ -264,15 +276,28 @@ impl Function {
             origin.allow_if_missing(response.headers_mut());
         }
         let deadline = invocation.deadline.response;
+        let hold = invocation.hold.take();
         let invocation = Arc::new(invocation);
         let settle = {
             let (shared, invocation) = (Arc::clone(&self.0), Arc::clone(&invocation));
-            async move { invocation.settle(&shared).await }
+            async move {
+                if !shared.after_answer.is_enabled() {
+                    invocation.settle(&shared).await;
+                }
+            }
         };
         let shared = Arc::clone(&self.0);
         let report = move |sent| {
             let uncompressed = uncompressed.unwrap_or(sent);
-            invocation.report(&shared, Some(BodyBytes { uncompressed, sent }));
+            let bytes = Some(BodyBytes { uncompressed, sent });
+            let duration = invocation.elapsed();
+            match hold.filter(|_| shared.after_answer.is_enabled()) {
+                Some(hold) => hold.release_after(async move {
+                    invocation.settle(&shared).await;
+                    invocation.report(&shared, duration, bytes);
+                }),
+                None => invocation.report(&shared, duration, bytes),
+            }
         };
         let on_end = OnEnd {
             deadline,

@@ -91,6 +91,9 @@ async fn receive(
 
 /// Decompresses a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and function URLs
 /// limit the compressed size of a request, so compression lets larger requests through.
+///
+/// A body that is not compressed as the header says is returned unchanged: a REST API decompresses what it passes on, and
+/// leaves the header (API Gateway, "Call an API method with a compressed payload").
 async fn decode(
     body: Bytes,
     headers: &HeaderMap,
@@ -108,6 +111,9 @@ async fn decode(
         "zstd" => Compression::Zstd,
         _ => return Err(Rejection::UnsupportedEncoding { encoding }),
     };
+    if !compression.is_beginning_of(&body) {
+        return Ok(body);
+    }
     let bytes = body.len();
     let budget = Arc::clone(held.budget());
     let work = move |max| {
@@ -212,8 +218,12 @@ mod tests {
             assert_eq!(read.expect(encoding).len(), 1000);
             let large = decode(sent, &encoded(encoding), 999).await;
             assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
-            let broken = decode(Bytes::from_static(b"{}"), &encoded(encoding), 999).await;
+            let mut broken = compress(b"{}", compression).expect("compressed");
+            broken.pop();
+            let broken = decode(broken.into(), &encoded(encoding), 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
+            let decompressed = decode(Bytes::from_static(b"{}"), &encoded(encoding), 999).await;
+            assert_eq!(decompressed.expect("as it is"), "{}");
         }
         let plain = decode(Bytes::from_static(b"{}"), &encoded("identity"), 999).await;
         assert_eq!(plain.expect("unchanged"), "{}");
