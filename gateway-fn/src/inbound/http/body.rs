@@ -12,7 +12,7 @@ use flowgate_proto::{
     Compression,
     invoke::{PayloadError, decompress_counted},
 };
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 
 use super::reject::Rejection;
@@ -104,12 +104,11 @@ async fn decode(
         return Ok(body);
     };
     let encoding = encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    let compression = match encoding.as_str() {
-        "" | "identity" => return Ok(body),
-        "gzip" | "x-gzip" => Compression::Gzip,
-        "deflate" => Compression::Deflate,
-        "zstd" => Compression::Zstd,
-        _ => return Err(Rejection::UnsupportedEncoding { encoding }),
+    if matches!(encoding.as_str(), "" | "identity") {
+        return Ok(body);
+    }
+    let Some(compression) = compression_of(&encoding) else {
+        return Err(Rejection::UnsupportedEncoding { encoding });
     };
     if !compression.is_beginning_of(&body) {
         return Ok(body);
@@ -139,6 +138,24 @@ async fn decode(
         }
         Err(Undecoded::Payload(_)) => Err(Rejection::BodyUnreadable),
     }
+}
+
+/// Returns the compression that a `content-encoding` in lower case names.
+fn compression_of(encoding: &str) -> Option<Compression> {
+    match encoding {
+        "gzip" | "x-gzip" => Some(Compression::Gzip),
+        "deflate" => Some(Compression::Deflate),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+/// Whether the body begins as its `content-encoding` says. True for an encoding that is not supported, which is refused later
+/// by its name.
+pub(crate) fn begins_as(body: &[u8], encoding: &HeaderValue) -> bool {
+    let encoding = encoding.to_str().unwrap_or_default().trim();
+    let compression = compression_of(&encoding.to_ascii_lowercase());
+    compression.is_none_or(|compression| compression.is_beginning_of(body))
 }
 
 /// Why a body is not decompressed.
@@ -195,10 +212,7 @@ mod tests {
     use super::*;
 
     fn encoded(encoding: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(
-            header::CONTENT_ENCODING,
-            http::HeaderValue::from_static(encoding),
-        )])
+        HeaderMap::from_iter([(header::CONTENT_ENCODING, HeaderValue::from_static(encoding))])
     }
 
     async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
