@@ -117,6 +117,18 @@ impl Held {
         Ok(())
     }
 
+    /// Holds exactly `bytes` if they fit; else holds what it held.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn try_set(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        if let Some(more @ 1..) = bytes.checked_sub(self.bytes) {
+            self.budget.check(more)?;
+        }
+        self.set(bytes);
+        Ok(())
+    }
+
     /// Holds exactly `bytes`, even if they do not fit: an answer that has arrived must be counted.
     pub fn set(&mut self, bytes: usize) {
         let used = &self.budget.used;
@@ -204,6 +216,10 @@ mod tests {
         assert_eq!(budget.used(), 60);
         one.set(10);
         budget.check(90).expect("room");
+        assert_eq!(one.try_set(101), Err(OverBudget { limit: 100 }));
+        assert_eq!(one.bytes(), 10);
+        one.try_set(100).expect("room");
+        one.try_set(10).expect("less");
         budget.check(91).expect_err("one too many");
         drop(one);
         assert_eq!(budget.used(), 0);

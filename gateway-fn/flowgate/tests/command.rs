@@ -3,6 +3,9 @@
 #[path = "command/local.rs"]
 mod local;
 
+#[path = "command/memory.rs"]
+mod memory;
+
 #[path = "command/open_files.rs"]
 mod open_files;
 

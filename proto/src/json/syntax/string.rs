@@ -2,7 +2,7 @@
 
 use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
     /// Parses a string, whose opening quote is next.
     pub(super) fn parse_string(&mut self) -> Parsed<String> {
         let begin = self.offset;
@@ -10,9 +10,7 @@ impl Parser<'_> {
         let mut text = String::new();
         loop {
             let end = self.find_plain_end()?;
-            // Twice, because a document has a copy of it.
-            let bytes = 2 * (end - self.offset + ALLOCATION_BYTES);
-            take(bytes, &mut self.budget)?;
+            take(end - self.offset + ALLOCATION_BYTES, &mut self.budget)?;
             text.push_str(&self.text[self.offset..end]);
             self.offset = end + 1;
             match self.text.as_bytes().get(end) {
