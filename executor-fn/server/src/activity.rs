@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     framing::HeadScan,
+    open_connections::{InUse, Usage},
     pace::{MinRate, Pace},
 };
 
@@ -70,6 +71,9 @@ struct State {
     /// Whether the head of a request has not arrived in time.
     is_head_late: bool,
     is_stopping: bool,
+    usage: Usage,
+    /// The request, or the protocol that has taken the connection over.
+    in_use: Option<InUse>,
 }
 
 #[derive(Debug)]
@@ -88,7 +92,7 @@ enum Phase {
 
 impl Activity {
     /// A connection without a request. `has_start`: some bytes have already been received.
-    pub(crate) fn new(timeouts: Timeouts, has_start: bool) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, usage: Usage, has_start: bool) -> Self {
         let now = Instant::now();
         let phase = if has_start {
             let until = now + timeouts.header;
@@ -106,6 +110,8 @@ impl Activity {
             has_unread_body: false,
             is_head_late: false,
             is_stopping: false,
+            usage,
+            in_use: None,
         })))
     }
 
@@ -152,6 +158,7 @@ impl Activity {
     pub(crate) fn begin_request(&self) -> bool {
         let mut state = self.state();
         state.has_unread_body = false;
+        state.in_use = Some(state.usage.begin());
         let before = std::mem::replace(&mut state.phase, Phase::Request);
         !matches!(before, Phase::Head { .. }) || state.head.has_content_length()
     }
@@ -166,12 +173,15 @@ impl Activity {
         let mut state = self.state();
         if matches!(state.phase, Phase::Request) {
             state.phase = state.idle();
+            state.in_use = None;
         }
     }
 
     /// Ends the deadlines of HTTP/1, because the connection has been upgraded or has ended.
     pub(crate) fn end_phases(&self) {
-        self.state().phase = Phase::Unlimited;
+        let mut state = self.state();
+        state.phase = Phase::Unlimited;
+        state.in_use = Some(state.usage.begin());
     }
 
     /// Notes that the client does not take what is written.
@@ -263,6 +273,34 @@ impl Activity {
         }
     }
 
+    /// Returns how to close the connection for another client. A request in progress is finished first, and announces the
+    /// end.
+    pub(crate) fn evict(&self) -> Evict {
+        let mut state = self.state();
+        match &state.phase {
+            Phase::Idle { .. } if !state.is_write_blocked => {
+                state.phase = state.lingering(MAX_WAIT_AT_STOP);
+                Evict::Gracefully
+            }
+            Phase::Head { .. } | Phase::Lingering { .. } => Evict::Now,
+            Phase::Idle { .. } | Phase::Request => {
+                state.is_stopping = true;
+                Evict::Later
+            }
+            Phase::Unlimited => Evict::Later,
+        }
+    }
+
+    /// Where the connection notes what it is used for.
+    pub(crate) fn usage(&self) -> Usage {
+        self.state().usage.clone()
+    }
+
+    /// The least that a client must send of a body, or take of a response.
+    pub(crate) fn min_rate(&self) -> MinRate {
+        self.state().timeouts.min_rate
+    }
+
     /// Whether responses must announce that the connection closes (`connection: close`).
     pub(crate) fn is_stopping(&self) -> bool {
         self.state().is_stopping
@@ -291,6 +329,16 @@ impl State {
     }
 }
 
+/// How a connection is closed for another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evict {
+    /// After the request in progress.
+    Later,
+    /// After what is written has been sent.
+    Gracefully,
+    Now,
+}
+
 /// Why the server ends a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reason {
@@ -298,6 +346,7 @@ pub(crate) enum Reason {
     Head,
     Write(MinRate),
     Lingering,
+    Evicted,
 }
 
 impl From<Reason> for io::Error {
@@ -306,6 +355,9 @@ impl From<Reason> for io::Error {
             Reason::Idle => "no request arrived in time",
             Reason::Head => "the head of a request did not arrive in time",
             Reason::Lingering => "the client did not close its side in time",
+            Reason::Evicted => {
+                "the limit of connections is reached, and the client had sent no whole request"
+            }
             Reason::Write(rate) => return rate.error(),
         };
         Self::new(io::ErrorKind::TimedOut, text)

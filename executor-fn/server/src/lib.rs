@@ -19,6 +19,8 @@ pub mod http1;
 
 pub mod http2;
 
+mod open_connections;
+
 mod pace;
 
 mod paced_body;
@@ -31,5 +33,6 @@ pub mod workers;
 
 pub use accept::{Connection, Incoming};
 pub use http::Http;
+pub use open_connections::{InUse, OpenConnections, Usage};
 pub use pace::{MinRate, PaceLimit};
 pub use paced_body::PacedBody;
