@@ -88,8 +88,14 @@ pub(crate) struct Budget<'m> {
     granted: usize,
     /// What is left of `granted`.
     bytes_left: usize,
+    /// Empty lists that the arrays may still have.
+    empty_lists_left: usize,
     memory: Option<&'m dyn DecodedMemory>,
 }
+
+/// How many elements and lists of arrays one JSON body may have for which its message has no bytes: the zeros of sparse
+/// arrays, and empty lists.
+pub(crate) const MAX_UNBACKED_VALUES: usize = 4 << 20;
 
 /// How many bytes more than needed are held at least, so that not every value asks for its own.
 const GRANT_STEP: usize = 4 << 10;
@@ -102,6 +108,7 @@ impl Budget<'static> {
             documents_left: limits.max_documents,
             granted: limits.max_decoded_bytes,
             bytes_left: limits.max_decoded_bytes,
+            empty_lists_left: MAX_UNBACKED_VALUES,
             memory: None,
         }
     }
@@ -115,6 +122,7 @@ impl<'m> Budget<'m> {
             documents_left: limits.max_documents,
             granted: 0,
             bytes_left: 0,
+            empty_lists_left: MAX_UNBACKED_VALUES,
             memory: Some(memory),
         }
     }
@@ -154,6 +162,17 @@ impl<'m> Budget<'m> {
         self.granted = granted.ok_or(LimitExceeded::NoRoom)?;
         self.bytes_left = self.granted - needed;
         Ok(())
+    }
+
+    /// Takes empty lists of an array. Returns `false` if the request has too many.
+    pub(crate) const fn take_empty_lists(&mut self, lists: usize) -> bool {
+        match self.empty_lists_left.checked_sub(lists) {
+            Some(left) => {
+                self.empty_lists_left = left;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Returns bytes whose memory is free again.

@@ -68,8 +68,8 @@ struct State {
     is_write_blocked: bool,
     /// Whether a request's body has not been read to its end.
     has_unread_body: bool,
-    /// Whether the head of a request has not arrived in time.
-    is_head_late: bool,
+    /// Why the head of a request is answered without hyper.
+    head_error: Option<HeadError>,
     is_stopping: bool,
     usage: Usage,
     /// The request, or the protocol that has taken the connection over.
@@ -108,7 +108,7 @@ impl Activity {
             write: Pace::new(timeouts.min_rate),
             is_write_blocked: false,
             has_unread_body: false,
-            is_head_late: false,
+            head_error: None,
             is_stopping: false,
             usage,
             in_use: None,
@@ -209,7 +209,9 @@ impl Activity {
     /// Whether the client may be writing something that will not be read. Called when the connection is closed.
     pub(crate) fn may_have_unread(&self) -> bool {
         let state = self.state();
-        state.has_unread_body || state.is_head_late || matches!(state.phase, Phase::Head { .. })
+        state.has_unread_body
+            || state.head_error.is_some()
+            || matches!(state.phase, Phase::Head { .. })
     }
 
     /// Ends a request whose head has not arrived in time. Returns whether it can be answered: not if the client has not
@@ -219,14 +221,22 @@ impl Activity {
         if state.is_write_blocked {
             return false;
         }
-        state.is_head_late = true;
+        state.head_error = Some(HeadError::Late);
         state.phase = state.lingering(MAX_WAIT_AT_STOP);
         true
     }
 
-    /// Whether [`Activity::end_late_head`] has been called.
-    pub(crate) fn is_head_late(&self) -> bool {
-        self.state().is_head_late
+    /// Returns why the head that is arriving must be answered here; the connection ends with that answer.
+    pub(crate) fn head_error(&self) -> Option<HeadError> {
+        let mut state = self.state();
+        if state.head_error.is_none()
+            && matches!(state.phase, Phase::Head { .. })
+            && state.head.is_too_long()
+        {
+            state.head_error = Some(HeadError::Length);
+            state.phase = state.lingering(MAX_LINGER);
+        }
+        state.head_error
     }
 
     /// Whether the connection has been taken over by another protocol.
@@ -327,6 +337,15 @@ impl State {
             }),
         }
     }
+}
+
+/// Why the head of a request is answered without hyper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    /// It has not arrived in time.
+    Late,
+    /// Its `content-length` is a number that no body can have.
+    Length,
 }
 
 /// How a connection is closed for another client.

@@ -103,7 +103,13 @@ impl Http2 {
                 }
             }
         };
-        if let Err(error) = flushing(flusher, serving).await {
+        let Err(error) = flushing(flusher, serving).await else {
+            return;
+        };
+        let is_attack = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        if is_attack {
+            tracing::warn!(%peer, error = %with_causes(&error), "client reset too many requests: connection closed");
+        } else {
             tracing::debug!(%peer, error = %with_causes(&error), "connection ended");
         }
     }

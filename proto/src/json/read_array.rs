@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{Json, coerce, field_error::ValueError, value::Items};
 use crate::{
-    array::MAX_DIMENSIONS,
-    decode_limits::{ALLOCATION_BYTES, Budget},
+    array::{MAX_DIMENSIONS, empty_lists},
+    decode_limits::{ALLOCATION_BYTES, Budget, MAX_UNBACKED_VALUES},
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
 };
 
@@ -44,6 +44,7 @@ pub(super) fn read_array(
         return Err(ValueError::NotAnArray(python_class(value)));
     }
     let shape = detect_shape(value)?;
+    check_empty_lists(&shape, budget)?;
     let (dtype, buffer) = match encode_numbers(value, &shape, budget)? {
         Some(numbers) => numbers,
         None => encode_elements(value, shape.len(), strings, budget)?,
@@ -58,6 +59,22 @@ pub(super) fn read_array(
             dtype,
         })),
     })
+}
+
+/// Refuses arrays of many empty lists: the array has no bytes for them, so that no response could have it.
+fn check_empty_lists(shape: &[usize], budget: &mut Budget<'_>) -> Result<(), ValueError> {
+    if !shape.contains(&0) {
+        return Ok(());
+    }
+    // Cannot truncate: the length of the request bounds the lengths of its lists.
+    let shape: Vec<u32> = shape.iter().map(|&n| n as u32).collect();
+    let lists = empty_lists(&shape);
+    if lists.is_some_and(|lists| budget.take_empty_lists(lists)) {
+        return Ok(());
+    }
+    Err(ValueError::InvalidArray(format!(
+        "the arrays of the request have more than {MAX_UNBACKED_VALUES} empty lists"
+    )))
 }
 
 /// Encodes lists of numbers that are all of one kind. Returns `None` for any other lists.
