@@ -102,7 +102,7 @@ impl Pool {
         } = call;
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
-        drop(sender);
+        connection::wait_for_stream(sender).await?;
         let answer = read_answer(response, max_message_bytes, budget, expect);
         exchange(stream, message, answer).await
     }

@@ -118,6 +118,36 @@ async fn go_away(listener: &TcpListener, reason: h2::Reason) -> TcpStream {
     }
 }
 
+/// Accepts a connection on which no requests are allowed, and keeps it.
+async fn allow_no_requests(listener: &TcpListener) {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut builder = h2::server::Builder::new();
+    let handshake = builder
+        .max_concurrent_streams(0)
+        .handshake::<_, Bytes>(stream);
+    let mut connection = handshake.await.expect("HTTP/2");
+    tokio::spawn(async move { while connection.accept().await.is_some() {} });
+}
+
+/// The time advances as soon as nothing else happens, and not before the connection is there.
+#[tokio::test]
+async fn a_peer_that_allows_no_requests_is_unreachable_after_a_while() {
+    let (pool, listener) = peer().await;
+    let (connected, ()) = tokio::join!(pool.connection(), allow_no_requests(&listener));
+    connected.expect("a connection");
+    tokio::time::pause();
+    let error = call(&pool, 10, Expect::Unary).await.expect_err("no answer");
+    assert!(
+        matches!(error, CallError::Connect(ConnectError::NoStreams)),
+        "{error}"
+    );
+    tokio::time::resume();
+    // Its connection is not used again.
+    let serving = tokio::spawn(answer_early(listener));
+    call(&pool, 10, Expect::Unary).await.expect("an answer");
+    serving.abort();
+}
+
 #[tokio::test]
 async fn a_call_that_the_peer_has_not_processed_is_refused_whatever_the_reason() {
     for reason in [
