@@ -237,7 +237,7 @@ async fn arrays_of_too_many_empty_lists_are_422() {
         );
         let response = exchange(&gateway, &request).await;
         let start = format!("HTTP/1.1 {status}");
-        assert!(response.starts_with(&start), "{:.500}", response);
+        assert!(response.starts_with(&start), "{response:.500}");
         assert_eq!(
             response.contains("more than 4194304 empty lists"),
             status == 422

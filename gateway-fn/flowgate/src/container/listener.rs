@@ -3,7 +3,6 @@
 use std::{
     fmt,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -105,7 +104,8 @@ impl Acceptor {
         stopping: CancellationToken,
     ) {
         let (peer, usage) = (connection.peer(), connection.usage());
-        let mut serving = pin!(self.handshake(connection, rules, stopping));
+        // Boxed, because a pinned future would exist twice in this one.
+        let mut serving = Box::pin(self.handshake(connection, rules, stopping));
         tokio::select! {
             () = &mut serving => return,
             () = usage.evicted() => {}
