@@ -379,7 +379,7 @@ pub async fn send_at_rate(
 
 /// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
 /// that peers which never read do not hold memory.
-const MAX_STALL: MinRate = MinRate {
+pub const MAX_STALL: MinRate = MinRate {
     bytes_per_second: 0,
     period: Duration::from_secs(60),
 };
