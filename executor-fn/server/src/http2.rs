@@ -51,15 +51,16 @@ pub struct Http2 {
 
 impl Default for Http2 {
     /// A client that has disconnected without a close is noticed within about a minute. 1000 requests of a connection are
-    /// Jina's default `prefetch`. The windows have room for a few large documents, which would otherwise wait for a round
-    /// trip each. 16 KiB of headers are gRPC's default.
+    /// Jina's default `prefetch`. The windows bound what a client may send that is not read yet, which is memory: 4 MiB for
+    /// each connection. They are enough for 1 GB/s over a round trip of 1 ms, as in most data centres, and for 80 MB/s over
+    /// 50 ms. 16 KiB of headers are gRPC's default.
     fn default() -> Self {
         Self {
             keep_alive_interval: Duration::from_secs(45),
             keep_alive_timeout: Duration::from_secs(15),
             max_concurrent_streams: 1000,
-            stream_window: 4 << 20,
-            connection_window: 16 << 20,
+            stream_window: 1 << 20,
+            connection_window: 4 << 20,
             max_frame: 256 << 10,
             max_headers: 16 << 10,
         }

@@ -1,6 +1,11 @@
 //! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use flowgate_proto::Chunks;
 use flowgate_server::{
@@ -14,6 +19,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::{
     compression::{Encoding, decompress},
     frames::{Frame, Frames, TooLarge},
+    send::PREFIX_BYTES,
 };
 
 /// The messages of one direction of a call.
@@ -27,6 +33,16 @@ pub struct Messages {
     held: Option<Held>,
     /// How slowly the rest of a message may arrive; the peer may pause between two messages.
     pace: Option<PaceLimit>,
+    ahead: Ahead,
+}
+
+/// What [`Messages::poll_ahead`] has read.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Bytes for which the peer may not send others yet.
+    unreleased: usize,
+    /// How the stream ended.
+    end: Option<Result<(), h2::Error>>,
 }
 
 /// Why a message cannot be read.
@@ -91,6 +107,7 @@ impl Messages {
             max_message_bytes,
             held: None,
             pace: None,
+            ahead: Ahead::default(),
         }
     }
 
@@ -117,7 +134,41 @@ impl Messages {
 
     /// Returns the budget's account of the last message, whose bytes count until it is dropped.
     pub fn take_held(&mut self) -> Option<Held> {
-        self.held.as_mut().map(Held::take)
+        let buffered = self.frames.buffered_bytes();
+        let held = self.held.as_mut()?;
+        Some(held.split(held.bytes().saturating_sub(buffered)))
+    }
+
+    /// Counts what the peer has sent although no message is wanted now: HTTP/2 keeps up to a window of it. The peer may not
+    /// send more before it is used. Wakes the task when more arrives.
+    pub fn poll_ahead(&mut self, context: &mut Context<'_>) {
+        while self.ahead.end.is_none() {
+            let Poll::Ready(received) = self.body.poll_data(context) else {
+                return;
+            };
+            match received {
+                Some(Ok(piece)) => {
+                    if let Some(held) = &mut self.held {
+                        // Also if it does not fit: it has arrived.
+                        held.set(held.bytes() + piece.len());
+                    }
+                    self.ahead.unreleased += piece.len();
+                    self.frames.add(piece);
+                }
+                Some(Err(error)) => self.ahead.end = Some(Err(error)),
+                None => self.ahead.end = Some(Ok(())),
+            }
+        }
+    }
+
+    /// Lets the peer send as many bytes more, if they were read ahead.
+    fn release_ahead(&mut self, bytes: usize) -> Result<(), h2::Error> {
+        let bytes = bytes.min(self.ahead.unreleased);
+        self.ahead.unreleased -= bytes;
+        match bytes {
+            0 => Ok(()),
+            _ => self.body.flow_control().release_capacity(bytes),
+        }
     }
 
     /// Returns the next message; `None` when the peer has ended its messages.
@@ -133,8 +184,8 @@ impl Messages {
                 };
             }
         }
-        if let Some(held) = &self.held {
-            held.check(self.frames.missing_bytes())?;
+        if let (Some(held), missing @ 1..) = (&self.held, self.frames.missing_bytes()) {
+            held.check(missing)?;
         }
         let Frame { flag, message } = loop {
             if let Some(frame) = self.frames.take() {
@@ -147,6 +198,7 @@ impl Messages {
         if let Some(pace) = &mut self.pace {
             pace.reset();
         }
+        self.release_ahead(PREFIX_BYTES + message.len())?;
         match flag {
             0 => Ok(Some(message)),
             1 => self.decompress(message).await.map(Some),
@@ -164,6 +216,15 @@ impl Messages {
 
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
+        match self.ahead.end.take() {
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(())) => {
+                self.ahead.end = Some(Ok(()));
+                return Ok(false);
+            }
+            // All that was read ahead belongs to the message that is being read.
+            None => self.release_ahead(usize::MAX)?,
+        }
         let mut pace = match self.frames.is_at_border() {
             true => None,
             false => self.pace.as_mut(),
