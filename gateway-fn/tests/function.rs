@@ -129,6 +129,11 @@ fn events_are_answered_and_metrics_are_written() {
     let (path, refused) = runtime.invoke(r#"{"Records":[]}"#);
     assert_eq!(path, "/2018-06-01/runtime/invocation/r-1/error");
     assert_eq!(refused["errorType"], "Flowgate.UnknownEvent");
+    // The runtime client, which would refuse it with an error of its own, does not parse the payload.
+    let (_, refused) = runtime.invoke("{");
+    assert_eq!(refused["errorType"], "Flowgate.UnknownEvent");
+    let (_, warm) = runtime.invoke(r#"{"source":"serverless-plugin-warmup"}"#);
+    assert_eq!(warm, serde_json::json!({"warm": true}));
     let metrics = runtime.stop();
     let lines: Vec<serde_json::Value> = metrics
         .lines()
@@ -138,7 +143,7 @@ fn events_are_answered_and_metrics_are_written() {
         .iter()
         .filter_map(|line| line["ColdStart"].as_f64())
         .collect();
-    assert_eq!(cold, [1.0, 0.0]);
+    assert_eq!(cold, [1.0, 0.0, 0.0]);
     let nodes = lines.iter().filter(|line| line["Executor"] == "greeter");
     assert_eq!(nodes.count(), 2);
 }

@@ -34,7 +34,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use executor_fn::{
     AfterAnswer,
-    invoke::{InvokeRequest, WARM_UP_ANSWER},
+    invoke::InvokeRequest,
     raw_payload::{RawPayloadLayer, raw_payload},
     report::ReportLines,
 };
@@ -102,7 +102,6 @@ enum Work {
     Http(Box<Result<Request<Body>, HttpEventError>>),
     WebSocket(Value),
     Direct(Result<InvokeRequest, FunctionError>),
-    WarmUp,
 }
 
 impl Function {
@@ -168,10 +167,6 @@ impl Function {
             Work::Http(request) => self.http(invocation, *request).await,
             Work::WebSocket(event) => self.websocket(invocation, event).await,
             Work::Direct(request) => self.direct(invocation, request).await,
-            Work::WarmUp => {
-                invocation.finish(&self.0, None).await;
-                buffered(WARM_UP_ANSWER.to_owned())
-            }
         }
     }
 
@@ -196,7 +191,6 @@ impl Function {
                 let event = serde_json::from_str(text);
                 Work::WebSocket(event.map_err(|error| diagnostic(BROKEN_EVENT, &error))?)
             }
-            EventSource::Warmer => Work::WarmUp,
             _ => {
                 let max_bytes = self.0.config.gateway.limits.max_message_bytes;
                 Work::Direct(InvokeRequest::decode(text.as_bytes(), max_bytes))
@@ -361,17 +355,13 @@ impl Function {
             sent: json.len(),
         });
         invocation.finish(&self.0, bytes).await;
-        buffered(response.map_err(direct::into_diagnostic)?)
+        let response = response.map_err(direct::into_diagnostic)?;
+        Ok(FunctionResponse::BufferedResponse(response.into_inner()))
     }
 }
 
 /// The type of the error for an event whose source is known and whose content is invalid.
 const BROKEN_EVENT: &str = "Flowgate.BrokenEvent";
-
-fn buffered(json: String) -> Result<LambdaResponse, Diagnostic> {
-    let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
-    Ok(FunctionResponse::BufferedResponse(raw))
-}
 
 fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {
     Diagnostic {

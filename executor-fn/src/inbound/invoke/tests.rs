@@ -418,7 +418,7 @@ async fn the_documented_examples_are_answered_as_documented() {
             .await;
         let (kind, expected) = expected.split_once('\n').expect("a mark after the fence");
         let (got, got_kind) = match answer {
-            Ok(answer) => (answer, "json answer"),
+            Ok(answer) => (answer.to_string(), "json answer"),
             Err(error) => (serde_json::to_string(&error).expect("JSON"), "json fault"),
         };
         assert_eq!(got_kind, kind, "{request}\ngives {got}");

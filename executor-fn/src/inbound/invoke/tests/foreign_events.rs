@@ -53,6 +53,6 @@ async fn a_warmer_is_answered_without_a_handler() {
     ] {
         let bytes = Bytes::from_static(payload.as_bytes());
         let answer = server.answer(bytes, None).await.expect("an answer");
-        assert_eq!(answer, WARM_UP_ANSWER, "{payload}");
+        assert_eq!(&*answer, WARM_UP_ANSWER, "{payload}");
     }
 }
