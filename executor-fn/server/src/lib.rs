@@ -25,6 +25,8 @@ mod pace;
 
 mod paced_body;
 
+pub mod ping;
+
 mod preface;
 
 mod watched;
