@@ -142,7 +142,7 @@ impl Function {
     pub async fn run(mut self) -> Result<(), lambda_http::Error> {
         if let Some(shared) = Arc::get_mut(&mut self.0)
             && shared.is_frozen_when_idle
-            && shared.config.graph.has_floating_nodes()
+            && shared.services.gateway.has_floating_work()
         {
             shared.after_answer = AfterAnswer::register().await;
         }
