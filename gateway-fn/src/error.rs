@@ -123,6 +123,7 @@ impl GatewayError {
         match self {
             Self::Call(error) => error.failure.code(),
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
+            Self::TooLarge(LimitExceeded::NoRoom) => ErrorCode::Overloaded,
             Self::TooLarge(_)
             | Self::Walk(
                 WalkError::Documents {
