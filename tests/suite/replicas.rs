@@ -14,6 +14,7 @@ use flowgate_tests::{
 };
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 fn counting(calls: &Arc<AtomicUsize>) -> Executor {
     let calls = Arc::clone(calls);
@@ -140,6 +141,27 @@ async fn a_request_that_a_killed_replica_may_have_run_is_not_repeated() {
     let lost = statuses.filter(|status| *status == 503).count();
     assert!(lost >= 1, "the killed replica's requests are reported");
     assert_eq!(one.completed() + lost, 4, "and not repeated");
+    gateway.stop().await;
+    running.stop().await;
+}
+
+/// As a process that hangs: the kernel accepts connections for it, and nothing answers on them.
+#[tokio::test]
+async fn a_replica_that_hangs_before_it_takes_a_connection_costs_no_request() {
+    let hung = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let hung_port = hung.local_addr().expect("an address").port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let running = ServedExecutor::start(counting(&calls), "e").await;
+    let yaml = yaml(&[hung_port, running.port()]);
+    // Shorter than a connection may take, so that the timeout ends the attempt.
+    let yaml = yaml.replace("port: 0", "port: 0, timeout_send: 3000");
+    let gateway = ServedGateway::start(&yaml).await;
+    let (authority, body) = (gateway.authority(Protocol::Http), json!({"data": []}));
+    let requests = (0..8).map(|_| post(&authority, &body));
+    for response in join_all(requests).await {
+        assert_eq!(response.status, 200, "{:?}", response.body);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 8, "each has run once");
     gateway.stop().await;
     running.stop().await;
 }

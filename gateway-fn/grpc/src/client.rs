@@ -13,7 +13,7 @@ use std::{pin::pin, sync::Arc};
 use bytes::Bytes;
 use flowgate_proto::Chunks;
 use flowgate_server::budget::Budget;
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
 };
@@ -85,13 +85,22 @@ pub enum CallError {
     Unreadable(Box<Status>),
 }
 
+/// An open connection, for one call. Until [`Pool::call`] the peer has received nothing of the call.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Bytes>);
+
 impl Pool {
-    /// Makes a call and reads its answer. Dropping the future cancels the call.
+    /// Makes a call on a connection of this pool and reads its answer. Dropping the future cancels the call.
     ///
     /// # Errors
     /// When the call fails, or its answer cannot be read.
-    pub async fn call(&self, call: Call, expect: Expect) -> Result<Answer, CallError> {
-        let mut sender = self.connection().await?;
+    pub async fn call(
+        &self,
+        connection: Connection,
+        call: Call,
+        expect: Expect,
+    ) -> Result<Answer, CallError> {
+        let Connection(mut sender) = connection;
         let Call {
             path,
             metadata,

@@ -19,10 +19,6 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// A replica that does not accept a connection within this time is treated as unreachable. It is far longer than a healthy
-/// network needs, and short enough that attempts at other replicas still help the client.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long a connection may be silent before the kernel probes it, and how long sent bytes may stay unacknowledged. This
 /// detects a peer that has disappeared without a close. It needs no HTTP/2 pings, of which gRPC servers accept few.
 const KEEP_ALIVE_TIME: Duration = Duration::from_secs(60);
@@ -122,11 +118,6 @@ impl Address {
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect_without_timeout());
-        connecting.await.unwrap_or(Err(ConnectError::TimedOut))
-    }
-
-    async fn connect_without_timeout(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let stream = self.connect_tcp().await?;
         let Some((config, name)) = &self.tls else {
             return Ok(Box::new(stream));

@@ -58,13 +58,30 @@ impl PingPace {
     }
 }
 
+/// How long it may take to open a connection: to resolve the name, for TCP and TLS, and until the first ping is answered. A
+/// process that hangs still accepts TCP connections, because the kernel does so for it, so that only the ping shows it. Far
+/// longer than a healthy peer needs, which answers pings apart from its work, and short enough that an attempt at another
+/// replica still helps the client.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens a connection, starts its task and waits until the peer has answered a ping: until then, a peer that speaks another
 /// protocol looks like one that has accepted a call.
 pub(super) async fn open(
     address: &Address,
     pace: PingPace,
 ) -> Result<SendRequest<Bytes>, ConnectError> {
-    open_on(address.connect().await?, address.authority().clone(), pace).await
+    in_time(async {
+        let stream = address.connect().await?;
+        open_on(stream, address.authority().clone(), pace).await
+    })
+    .await
+}
+
+async fn in_time<T>(
+    opening: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
+    opened.unwrap_or(Err(ConnectError::TimedOut))
 }
 
 async fn open_on(
@@ -91,16 +108,13 @@ async fn open_on(
         }
         result
     });
-    match tokio::time::timeout(PING_TIMEOUT, first_answer).await {
-        Ok(Ok(())) => Ok(sender),
-        Ok(Err(_)) => Err(match task.await {
+    // If this is dropped because it takes too long, the task sees it and closes the connection.
+    match first_answer.await {
+        Ok(()) => Ok(sender),
+        Err(_) => Err(match task.await {
             Ok(Err(error)) => ConnectError::Http2(error.into()),
             Ok(Ok(())) | Err(_) => ConnectError::Closed,
         }),
-        Err(_) => {
-            task.abort();
-            Err(ConnectError::TimedOut)
-        }
     }
 }
 
@@ -123,7 +137,8 @@ async fn drive(
     result
 }
 
-/// Pings until a ping is not answered in time. Reports the first answer, for which [`open`] has its own timeout.
+/// Pings until a ping is not answered in time. Reports the first answer, for which [`open`] waits no longer than
+/// [`CONNECT_TIMEOUT`].
 async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &PingPace) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;
@@ -135,8 +150,11 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
             return std::future::pending().await;
         }
         let pong = poll_fn(|context| pings.poll_pong(context));
-        let pong = match &answered {
-            Some(_) => Ok(pong.await),
+        let pong = match &mut answered {
+            Some(answered) => tokio::select! {
+                pong = pong => Ok(pong),
+                () = answered.closed() => return,
+            },
             None => tokio::time::timeout(PING_TIMEOUT, pong).await,
         };
         match pong {
@@ -154,15 +172,23 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
 
 #[cfg(test)]
 mod tests {
+    use tokio::{io::AsyncReadExt as _, time::Instant};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_answer_at_all_is_too_slow() {
-        let (stream, _silent) = tokio::io::duplex(1 << 16);
+        let (stream, mut silent) = tokio::io::duplex(1 << 16);
         let authority = Authority::from_static("silent:1");
-        let opened = open_on(Box::new(stream), authority, PingPace::default()).await;
-        let error = opened.expect_err("no connection");
+        let start = Instant::now();
+        let opening = open_on(Box::new(stream), authority, PingPace::default());
+        let error = in_time(opening).await.expect_err("no connection");
         assert!(matches!(error, ConnectError::TimedOut), "{error}");
+        assert_eq!(start.elapsed(), CONNECT_TIMEOUT);
+        // Its connection is closed then.
+        let mut received = Vec::new();
+        let closed = tokio::time::timeout(PING_TIMEOUT, silent.read_to_end(&mut received));
+        closed.await.expect("in time").expect("no error");
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ use http::{Uri, uri::PathAndQuery};
 use tokio::sync::oneshot;
 
 use super::{
+    Connection,
     connect::{Address, ConnectError},
     connection::{self, PingPace},
 };
@@ -83,13 +84,17 @@ impl Pool {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
-    /// Returns an open connection.
-    pub(super) async fn connection(&self) -> Result<SendRequest<Bytes>, ConnectError> {
+    /// Returns an open connection for a call. If none is open, waits until one is; dropping the future does not stop that.
+    ///
+    /// # Errors
+    /// When no connection can be opened.
+    pub async fn connection(&self) -> Result<Connection, ConnectError> {
         let slot = self.slots().next();
-        match self.open(slot) {
-            Ok(sender) => Ok(sender),
-            Err(opening) => opening.await,
-        }
+        let sender = match self.open(slot) {
+            Ok(sender) => sender,
+            Err(opening) => opening.await?,
+        };
+        Ok(Connection(sender))
     }
 
     /// Returns the open connection. If there is none, starts to open one, and returns its future result as the error.

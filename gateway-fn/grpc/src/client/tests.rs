@@ -32,7 +32,8 @@ async fn call(pool: &Pool, bytes: usize, expect: Expect) -> Result<Answer, CallE
         max_message_bytes: 1 << 20,
         budget: None,
     };
-    let called = tokio::time::timeout(BOUND, pool.call(call, expect));
+    let called = async { pool.call(pool.connection().await?, call, expect).await };
+    let called = tokio::time::timeout(BOUND, called);
     called.await.expect("the call ends")
 }
 

@@ -11,12 +11,13 @@ use std::{
 use executor_fn::{Answer, info::Traffic};
 use flowgate_grpc::{
     Budget, Encoding, PREFIX_BYTES,
-    client::{Call, Expect, Pool},
+    client::{Call, ConnectError, Expect, Pool},
     frame,
 };
 use flowgate_proto::{Chunks, DataRequest, IS_ERROR_TRAILER, jina::EndpointsProto};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::{
     ChannelError, GrpcAddress, GrpcOptions, channel,
@@ -108,8 +109,9 @@ impl Peer {
             max_message_bytes: self.max_message_bytes,
             budget: None,
         };
-        let call = self.pool.call(call, Expect::Unary);
-        let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, call);
+        let connection = self.pool.connection().await?;
+        let answer = self.pool.call(connection, call, Expect::Unary);
+        let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, answer);
         let answer = answer.await.map_err(|_| timed_out())??;
         let endpoints = EndpointsProto::decode(answer.message).map_err(|_| undecodable())?;
         Ok(endpoints.endpoints)
@@ -156,6 +158,8 @@ impl Peer {
         self.method.store(method as u8, Ordering::Relaxed);
     }
 
+    /// Connects if there is no connection yet, and calls the method, in the time for one attempt. Until the connection is
+    /// open the peer has received nothing, so that another attempt is safe.
     async fn process_by(
         &self,
         method: CallMethod,
@@ -177,6 +181,9 @@ impl Peer {
         if let Some(timeout) = timeout {
             metadata.insert("grpc-timeout", timeout_header(timeout));
         }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let connection = until(deadline, self.pool.connection()).await;
+        let connection = connection.ok_or(ConnectError::TimedOut)??;
         self.traffic.add_sent(message.len() - PREFIX_BYTES);
         let call = Call {
             path,
@@ -186,13 +193,8 @@ impl Peer {
             max_message_bytes: self.max_message_bytes,
             budget: self.budget.clone(),
         };
-        let call = self.pool.call(call, expect);
-        let answer = match timeout {
-            None => call.await?,
-            Some(timeout) => tokio::time::timeout(timeout, call)
-                .await
-                .map_err(|_| timed_out())??,
-        };
+        let answer = until(deadline, self.pool.call(connection, call, expect)).await;
+        let answer = answer.ok_or_else(timed_out)??;
         let is_error = answer.trailers.contains_key(IS_ERROR_TRAILER);
         self.traffic.add_received(answer.message.len());
         let request = DataRequest::from_chunks(answer.message).map_err(|_| undecodable())?;
@@ -220,6 +222,14 @@ impl Peer {
             3 => Some(CallMethod::List),
             _ => None,
         }
+    }
+}
+
+/// Waits for a future until the deadline; `None` if that passes first.
+async fn until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
     }
 }
 

@@ -9,16 +9,20 @@ use crate::{
     outbound::attempt::{AttemptError, Retry},
 };
 
+impl From<ConnectError> for AttemptError {
+    fn from(error: ConnectError) -> Self {
+        tracing::debug!(error = %with_causes(&error), "cannot connect");
+        Self {
+            retry: Retry::Safe,
+            ..Self::new(CallFailure::Unreachable, connect_detail(&error))
+        }
+    }
+}
+
 impl From<CallError> for AttemptError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Connect(error) => {
-                tracing::debug!(error = %with_causes(&error), "cannot connect");
-                Self {
-                    retry: Retry::Safe,
-                    ..Self::new(CallFailure::Unreachable, connect_detail(&error))
-                }
-            }
+            CallError::Connect(error) => error.into(),
             CallError::Refused(_) => Self {
                 retry: Retry::Safe,
                 ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
