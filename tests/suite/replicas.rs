@@ -11,6 +11,7 @@ use flowgate_tests::{
     client::post,
     flow::{ClosedPort, KillableExecutor, ServedExecutor, ServedGateway},
     gate::Gate,
+    raw_executor::RawExecutor,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -162,6 +163,32 @@ async fn a_replica_that_hangs_before_it_takes_a_connection_costs_no_request() {
         assert_eq!(response.status, 200, "{:?}", response.body);
     }
     assert_eq!(calls.load(Ordering::Relaxed), 8, "each has run once");
+    gateway.stop().await;
+    running.stop().await;
+}
+
+/// As at `max_connection_age` or in a rolling restart: it takes calls on the next connection.
+#[tokio::test]
+async fn a_replica_that_ends_a_connection_stays_in_use() {
+    const NO_ERROR: u32 = 0;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let running = ServedExecutor::start(counting(&calls), "e").await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let ending = RawExecutor::start(move |call| {
+        count.fetch_add(1, Ordering::Relaxed);
+        call.go_away(NO_ERROR)
+    });
+    let ending = ending.await;
+    let gateway = ServedGateway::start(&yaml(&[ending.port(), running.port()])).await;
+    let authority = gateway.authority(Protocol::Http);
+    for _ in 0..10 {
+        let response = post(&authority, &json!({"data": []})).await;
+        assert_eq!(response.status, 200, "{:?}", response.body);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 10);
+    let refused = refused.load(Ordering::Relaxed);
+    assert!(refused >= 5, "it still has its turn: {refused}");
     gateway.stop().await;
     running.stop().await;
 }

@@ -21,6 +21,19 @@ pub(super) struct AttemptError {
     pub(super) retry: Retry,
     /// How long the peer asks to wait before the next attempt.
     pub(super) retry_after: Option<Duration>,
+    /// What the attempt shows about the replica that was called.
+    pub(super) replica: ReplicaState,
+}
+
+/// What a failed attempt shows about the replica that was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplicaState {
+    /// It has answered, with an error.
+    Answers,
+    /// It takes no connection, or says itself that it is unavailable.
+    Unreachable,
+    /// Nothing: it did not answer in time, or ended one connection and may take another, as in a rolling restart.
+    Unknown,
 }
 
 /// Whether another attempt may follow a failed one.
@@ -55,6 +68,7 @@ impl AttemptError {
             trailers: Box::default(),
             retry: Retry::Never,
             retry_after: None,
+            replica: ReplicaState::Unknown,
         }
     }
 

@@ -23,11 +23,8 @@ use self::{
     replicas::{Replica, Rotation},
     status::is_unimplemented,
 };
-use super::attempt::AttemptError;
-use crate::{
-    context::Context,
-    error::{CallError, CallFailure},
-};
+use super::attempt::{AttemptError, ReplicaState};
+use crate::{context::Context, error::CallError};
 
 pub use channel::ChannelError;
 pub use flowgate_grpc::client::ClientTls;
@@ -88,7 +85,7 @@ impl GrpcDeployment {
         metadata: &HeaderMap,
         options: &GrpcOptions,
     ) -> Result<Self, ChannelError> {
-        let rotation = Rotation::new(addresses, metadata, options)?;
+        let rotation = Rotation::new(name, addresses, metadata, options)?;
         Ok(Self {
             name: name.to_owned(),
             max_attempts: super::max_attempts(options.attempts, rotation.len()),
@@ -180,10 +177,10 @@ impl<'a> Attempts<'a> {
         };
         let (executor, remaining) = (&self.deployment.name, self.remaining);
         tracing::debug!(executor, address = replica.authority(), %error, remaining, "attempt failed");
-        match error.failure {
-            CallFailure::Unreachable => replica.leave_out(),
-            CallFailure::TimedOut | CallFailure::DeadlineExceeded => {}
-            CallFailure::Status(_) | CallFailure::Invocation { .. } => replica.note_answer(),
+        match error.replica {
+            ReplicaState::Answers => replica.note_answer(),
+            ReplicaState::Unreachable => replica.leave_out(&error),
+            ReplicaState::Unknown => {}
         }
         if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());

@@ -129,7 +129,9 @@ async fn drive(
         ended = &mut connection => ended,
         () = ping(pings, answered, pace) => Err(h2::Reason::NO_ERROR.into()),
     };
+    // With this reason h2 also ends a connection itself, on which a peer sends too much.
     if let Err(error) = &result
+        && error.is_remote()
         && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
     {
         pace.slow_down();

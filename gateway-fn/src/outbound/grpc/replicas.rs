@@ -2,6 +2,7 @@
 //! unreachable or answer no calls are left out until a probe succeeds.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -30,6 +31,7 @@ impl Rotation {
     /// # Panics
     /// Without an address.
     pub(super) fn new(
+        executor: &str,
         addresses: &[GrpcAddress],
         metadata: &HeaderMap,
         options: &GrpcOptions,
@@ -42,6 +44,7 @@ impl Rotation {
         let answered = Arc::default();
         let replica = |address: &GrpcAddress| -> Result<_, ChannelError> {
             Ok(Arc::new(Replica {
+                executor: executor.to_owned(),
                 authority: address.authority.clone(),
                 peer: Peer::new(address, metadata, options)?,
                 created,
@@ -97,6 +100,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(5);
 /// One replica of a deployment.
 #[derive(Debug)]
 pub(super) struct Replica {
+    /// The name of the deployment, for the log.
+    executor: String,
     authority: String,
     pub(super) peer: Peer,
     created: Instant,
@@ -130,11 +135,8 @@ impl Replica {
         let probe_at = self.probe_at.load(Ordering::Relaxed);
         if probe_at == 0 {
             if self.is_silent(now, answered_by_any) {
-                tracing::warn!(
-                    address = self.authority,
-                    "replica left out: it answers no calls"
-                );
-                self.leave_out();
+                let silent = MAX_SILENCE;
+                self.leave_out(format_args!("it has answered no calls for {silent:?}"));
                 return false;
             }
             return true;
@@ -163,15 +165,18 @@ impl Replica {
 
     async fn probe(&self) {
         if self.peer.is_answering().await {
-            tracing::debug!(address = self.authority, "replica answers again");
             self.note_answer();
         }
     }
 
-    /// Leaves the replica out, because it is unreachable or answers no calls.
-    pub(super) fn leave_out(&self) {
+    /// Leaves the replica out until it is probed, because it is unreachable or answers no calls. Only the first of many errors
+    /// is logged.
+    pub(super) fn leave_out(&self, reason: impl fmt::Display) {
         let next = self.now().saturating_add(millis(PROBE_INTERVAL));
-        self.probe_at.store(next, Ordering::Relaxed);
+        if self.probe_at.swap(next, Ordering::Relaxed) == 0 {
+            let (executor, address) = (&self.executor, &self.authority);
+            tracing::warn!(executor, address, error = %reason, "replica left out");
+        }
     }
 
     /// Notes that the replica answered.
@@ -180,8 +185,11 @@ impl Replica {
         self.progress.store(now, Ordering::Relaxed);
         self.answered_by_any.store(now, Ordering::Relaxed);
         // Read first: a store would take the cache line from the other threads at every call.
-        if self.probe_at.load(Ordering::Relaxed) != 0 {
-            self.probe_at.store(0, Ordering::Relaxed);
+        if self.probe_at.load(Ordering::Relaxed) != 0
+            && self.probe_at.swap(0, Ordering::Relaxed) != 0
+        {
+            let (executor, address) = (&self.executor, &self.authority);
+            tracing::info!(executor, address, "replica in use again");
         }
     }
 

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::{
     error::{CallFailure, UNREACHABLE},
-    outbound::attempt::{AttemptError, Retry},
+    outbound::attempt::{AttemptError, ReplicaState, Retry},
 };
 
 impl From<ConnectError> for AttemptError {
@@ -14,6 +14,7 @@ impl From<ConnectError> for AttemptError {
         tracing::debug!(error = %with_causes(&error), "cannot connect");
         Self {
             retry: Retry::Safe,
+            replica: ReplicaState::Unreachable,
             ..Self::new(CallFailure::Unreachable, connect_detail(&error))
         }
     }
@@ -37,7 +38,10 @@ impl From<CallError> for AttemptError {
             CallError::Status(status) => of_status(&status),
             CallError::Unreadable(status) => {
                 let failure = CallFailure::Status(status.code());
-                Self::new(failure, status.message().to_owned())
+                Self {
+                    replica: ReplicaState::Answers,
+                    ..Self::new(failure, status.message().to_owned())
+                }
             }
         }
     }
@@ -57,12 +61,14 @@ fn connect_detail(error: &ConnectError) -> String {
 }
 
 fn of_status(status: &Status) -> AttemptError {
-    let failure = match status.code() {
-        Code::Unavailable => CallFailure::Unreachable,
-        Code::DeadlineExceeded => CallFailure::TimedOut,
-        code => CallFailure::Status(code),
+    let (failure, replica) = match status.code() {
+        // Such as a proxy whose Executor is down. It answers fastest, and would get most of the calls if it stayed in use.
+        Code::Unavailable => (CallFailure::Unreachable, ReplicaState::Unreachable),
+        Code::DeadlineExceeded => (CallFailure::TimedOut, ReplicaState::Unknown),
+        code => (CallFailure::Status(code), ReplicaState::Answers),
     };
     AttemptError {
+        replica,
         trailers: Box::new(status.metadata().clone()),
         retry: retry_after(status.code()),
         ..AttemptError::new(failure, status.message().to_owned())
@@ -80,7 +86,10 @@ pub(super) fn timed_out() -> AttemptError {
 /// Returns the error of an answer that is not a valid message.
 pub(super) fn undecodable() -> AttemptError {
     let detail = "the answer cannot be decoded".to_owned();
-    AttemptError::new(CallFailure::Status(Code::Internal), detail)
+    AttemptError {
+        replica: ReplicaState::Answers,
+        ..AttemptError::new(CallFailure::Status(Code::Internal), detail)
+    }
 }
 
 /// Whether the peer does not know the method.
