@@ -1,8 +1,10 @@
-//! Calls unary gRPC methods at one address over pooled HTTP/2 connections.
+//! Calls unary gRPC methods at one address of a host over pooled HTTP/2 connections.
 
 mod connect;
 
 mod connection;
+
+mod host;
 
 mod pool;
 
@@ -26,7 +28,8 @@ use crate::{
     status::{code_of, from_headers},
 };
 
-pub use connect::{Address, AddressError, ConnectError};
+pub use connect::{Address, ConnectError};
+pub use host::{AddressError, Host, MAX_ADDRESSES, Resolve, SystemResolver};
 pub use pool::Pool;
 pub use tls::{ClientTls, TlsError};
 

@@ -6,7 +6,9 @@ mod outgoing;
 
 mod peer;
 
-mod replicas;
+mod replica;
+
+mod rotation;
 
 mod status;
 
@@ -18,16 +20,12 @@ use flowgate_grpc::{Budget, Encoding};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use http::HeaderMap;
 
-use self::{
-    outgoing::Outgoing,
-    replicas::{Replica, Rotation},
-    status::is_unimplemented,
-};
+use self::{outgoing::Outgoing, replica::Replica, rotation::Rotation, status::is_unimplemented};
 use super::attempt::{AttemptError, ReplicaState};
 use crate::{context::Context, error::CallError};
 
 pub use channel::ChannelError;
-pub use flowgate_grpc::client::ClientTls;
+pub use flowgate_grpc::client::{ClientTls, Resolve, SystemResolver};
 
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
@@ -42,8 +40,10 @@ pub struct GrpcOptions {
     pub compression: Compression,
     /// The largest answer in bytes, decompressed.
     pub max_message_bytes: usize,
-    /// The number of HTTP/2 connections to each replica.
+    /// The number of HTTP/2 connections to each replica: each address of a host.
     pub connections: NonZeroUsize,
+    /// Resolves the names of hosts.
+    pub resolver: Arc<dyn Resolve>,
     /// TLS to the addresses that ask for it.
     pub tls: ClientTls,
     /// Whether an error's text for the client contains the addresses.
@@ -54,7 +54,7 @@ pub struct GrpcOptions {
     pub budget: Option<Arc<Budget>>,
 }
 
-/// The address of one replica.
+/// The address of one replica, or of several: all addresses to which a name resolves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcAddress {
     /// `host:port`, as in error texts.
@@ -112,7 +112,7 @@ impl GrpcDeployment {
             if result.is_err() && context.is_expired() {
                 return Err(CallError::deadline_exceeded(&self.name));
             }
-            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
                 return result;
             }
         }
@@ -123,7 +123,7 @@ impl GrpcDeployment {
         let result = loop {
             let replica = attempts.next_replica();
             let result = replica.peer.endpoints().await;
-            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
                 break result;
             }
         };
@@ -139,8 +139,8 @@ impl GrpcDeployment {
 /// one.
 struct Attempts<'a> {
     deployment: &'a GrpcDeployment,
-    /// The addresses that were tried.
-    tried: Vec<&'a str>,
+    /// The replicas that were tried.
+    tried: Vec<Arc<Replica>>,
     remaining: usize,
 }
 
@@ -153,11 +153,9 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn next_replica(&mut self) -> &'a Arc<Replica> {
+    fn next_replica(&mut self) -> Arc<Replica> {
         let replica = self.deployment.rotation.next(&self.tried);
-        if !self.tried.contains(&replica.authority()) {
-            self.tried.push(replica.authority());
-        }
+        self.tried.push(Arc::clone(&replica));
         self.remaining = self.remaining.saturating_sub(1);
         replica
     }
@@ -185,11 +183,21 @@ impl<'a> Attempts<'a> {
         if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());
         }
-        let addresses = self.tried.iter().map(|&address| address.to_owned());
         ControlFlow::Break(Err(error.into_call_error(
             executor,
-            addresses.collect(),
+            self.addresses(),
             self.deployment.show_addresses,
         )))
+    }
+
+    /// Returns the addresses that were tried, as they are in the Flow.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for address in self.tried.iter().map(|replica| replica.authority()) {
+            if !addresses.iter().any(|known| known == address) {
+                addresses.push(address.to_owned());
+            }
+        }
+        addresses
     }
 }

@@ -74,11 +74,17 @@ impl Pool {
         }
     }
 
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Returns the URL of a path at this address.
     pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.address.scheme());
-        parts.authority = Some(self.address.authority().clone());
+        parts.authority = Some(self.address.host().authority().clone());
         parts.path_and_query = Some(path);
         // Cannot fail, because all three parts are present.
         Uri::from_parts(parts).unwrap_or_default()
@@ -201,12 +207,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::client::{Host, SystemResolver};
 
     #[tokio::test]
     async fn an_attempt_whose_callers_were_cancelled_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let address = Address::new(&format!("127.0.0.1:{port}"), None).expect("valid");
+        let host = Host::new(&format!("127.0.0.1:{port}"), Arc::new(SystemResolver));
+        let address = Address::new(Arc::new(host.expect("valid")), None).expect("valid");
         let pool = Pool::new(address, NonZeroUsize::MIN);
         let accepted = tokio::select! {
             _ = pool.connection() => panic!("the peer does not answer"),
