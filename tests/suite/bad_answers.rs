@@ -96,9 +96,12 @@ async fn a_long_text_of_an_executor_is_shortened() {
     executor.stop().await;
 }
 
+/// Returns the frames of an answer to a call.
+type BadAnswer = fn(&RawCall) -> Vec<u8>;
+
 /// Calls an Executor that answers a document `good` only after the document `bad`, on the same connection, and that one with
 /// `answer`. Returns the error of the bad one.
-async fn error_beside_a_good_call(answer: fn(&RawCall) -> Vec<u8>) -> Status {
+async fn error_beside_a_good_call(answer: BadAnswer) -> Status {
     let (arrived, mut has_arrived) = mpsc::channel(1);
     let calls = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&calls);
@@ -133,7 +136,7 @@ async fn error_beside_a_good_call(answer: fn(&RawCall) -> Vec<u8>) -> Status {
 
 #[tokio::test]
 async fn a_broken_frame_fails_only_its_own_call() {
-    let cases: [(fn(&RawCall) -> Vec<u8>, &str); 4] = [
+    let cases: [(BadAnswer, &str); 4] = [
         (
             |call| call.answer(&[7, 0, 0, 0, 0]),
             "begins with the byte 7",
