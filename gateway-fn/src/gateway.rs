@@ -164,7 +164,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             result = driven => result.unwrap_or(Err(GatewayError::Internal)),
-            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped),
+            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped { may_have_run: true }),
         };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -264,7 +264,9 @@ impl Gateway {
         let aborting = self.0.aborting.token().clone();
         async move {
             aborting.cancelled_owned().await;
-            GatewayError::Stopped
+            GatewayError::Stopped {
+                may_have_run: false,
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     compression::Encoding,
     messages::{MessageError, Messages},
     send::send,
-    status::{code_of, from_headers},
+    status::{code_of, from_headers, with_may_have_run},
 };
 
 pub use connect::{Address, ConnectError};
@@ -199,7 +199,9 @@ async fn read_answer(
         .unwrap_or_default();
     match (from_headers_if_error(&trailers), first) {
         (None, Some(message)) => Ok(Answer { message, trailers }),
-        (Some(status), _) => Err(CallError::Status(Box::new(status))),
+        (Some(status), None) => Err(CallError::Status(Box::new(status))),
+        // Whatever the code is, the peer has run the call.
+        (Some(status), Some(_)) => Err(CallError::Status(Box::new(with_may_have_run(status)))),
         (None, None) => Err(ended_without_message(
             from_headers(&trailers).or_else(|| from_headers(&headers)),
         )),

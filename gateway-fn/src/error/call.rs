@@ -24,6 +24,8 @@ pub struct CallError {
     pub trailers: Box<MetadataMap>,
     /// How many seconds the peer asks to wait before another request.
     pub retry_after: Option<NonZeroU32>,
+    /// Whether this Executor, or another one of the Flow, may have run the request.
+    pub may_have_run: bool,
 }
 
 /// How an attempt failed.
@@ -82,6 +84,7 @@ impl CallError {
             peer_detail: "the request's deadline passed".to_owned(),
             trailers: Box::default(),
             retry_after: None,
+            may_have_run: true,
         }
     }
 

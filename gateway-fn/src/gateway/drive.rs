@@ -34,6 +34,8 @@ pub(super) struct Drive {
     decodes: bool,
     /// The bytes of the request and of all answers, which may meet at a join.
     bytes: usize,
+    /// The number of calls that were begun.
+    calls: usize,
     /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
     concurrent: Option<ConcurrentCalls>,
 }
@@ -70,6 +72,7 @@ impl Drive {
             walk: Arc::new(Mutex::new(walk)),
             decodes,
             bytes,
+            calls: 0,
             concurrent: None,
         })
     }
@@ -107,6 +110,7 @@ impl Drive {
             {
                 let Step { node, requests } = ready.swap_remove(0);
                 let context = self.context_for(node);
+                self.calls += 1;
                 let result = visit(&self.shared, node, requests, &context).await;
                 self.apply(node, result).await?;
                 continue;
@@ -167,6 +171,7 @@ impl Drive {
             return;
         }
         for Step { node, requests } in ready {
+            self.calls += 1;
             let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
             let awaited = shared.graph[node].is_awaited;
             let call: Call = Box::pin(async move {
@@ -248,7 +253,11 @@ impl Drive {
                     move |walk: &mut Walk| walk.record_response(id, request, is_error, now());
                 Ok(self.work(record).await?)
             }
-            Err(error) if node.is_awaited => Err(error.into()),
+            Err(mut error) if node.is_awaited => {
+                // Another Executor has run the request, or is running it.
+                error.may_have_run |= self.calls > 1;
+                Err(error.into())
+            }
             Err(error) => {
                 let error = with_causes(&error);
                 tracing::warn!(executor, %error, "call to floating executor failed");

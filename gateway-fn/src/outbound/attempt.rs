@@ -61,6 +61,14 @@ impl Retry {
 }
 
 impl AttemptError {
+    /// Whether the Executor may have run the call.
+    pub(super) const fn may_have_run(&self) -> bool {
+        match self.retry {
+            Retry::Safe | Retry::Throttled => false,
+            Retry::Never | Retry::JinaOnly => true,
+        }
+    }
+
     pub(super) fn new(failure: CallFailure, detail: String) -> Self {
         Self {
             failure,
@@ -85,6 +93,7 @@ impl AttemptError {
         show_addresses: bool,
     ) -> CallError {
         CallError {
+            may_have_run: self.may_have_run(),
             deployment: deployment.to_owned(),
             addresses,
             show_addresses,

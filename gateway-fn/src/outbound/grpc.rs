@@ -142,6 +142,8 @@ struct Attempts<'a> {
     /// The replicas that were tried.
     tried: Vec<Arc<Replica>>,
     remaining: usize,
+    /// Whether an Executor may have run the call in a failed attempt.
+    may_have_run: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -150,6 +152,7 @@ impl<'a> Attempts<'a> {
             deployment,
             tried: Vec::new(),
             remaining: deployment.max_attempts,
+            may_have_run: false,
         }
     }
 
@@ -162,7 +165,7 @@ impl<'a> Attempts<'a> {
 
     /// Updates the replica's health by the result of an attempt. Continues if another attempt should follow.
     fn evaluate<T>(
-        &self,
+        &mut self,
         replica: &Replica,
         result: Result<T, AttemptError>,
     ) -> ControlFlow<Result<T, CallError>> {
@@ -180,14 +183,14 @@ impl<'a> Attempts<'a> {
             ReplicaState::Unreachable => replica.leave_out(&error),
             ReplicaState::Unknown => {}
         }
+        self.may_have_run |= error.may_have_run();
         if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(Err(error.into_call_error(
-            executor,
-            self.addresses(),
-            self.deployment.show_addresses,
-        )))
+        let show_addresses = self.deployment.show_addresses;
+        let mut error = error.into_call_error(executor, self.addresses(), show_addresses);
+        error.may_have_run = self.may_have_run;
+        ControlFlow::Break(Err(error))
     }
 
     /// Returns the addresses that were tried, as they are in the Flow.

@@ -1,6 +1,9 @@
 //! Converts the failure of an attempt, and decides whether another attempt may follow.
 
-use flowgate_grpc::client::{CallError, ConnectError};
+use flowgate_grpc::{
+    client::{CallError, ConnectError},
+    may_have_run,
+};
 use flowgate_proto::with_causes;
 use tonic::{Code, Status};
 
@@ -62,6 +65,10 @@ fn connect_detail(error: &ConnectError) -> String {
 
 fn of_status(status: &Status) -> AttemptError {
     let (failure, replica) = match status.code() {
+        // A Gateway, one of whose Executors is down.
+        Code::Unavailable if may_have_run(status) => {
+            (CallFailure::Unreachable, ReplicaState::Answers)
+        }
         // Such as a proxy whose Executor is down. It answers fastest, and would get most of the calls if it stayed in use.
         Code::Unavailable => (CallFailure::Unreachable, ReplicaState::Unreachable),
         Code::DeadlineExceeded => (CallFailure::TimedOut, ReplicaState::Unknown),
@@ -70,7 +77,7 @@ fn of_status(status: &Status) -> AttemptError {
     AttemptError {
         replica,
         trailers: Box::new(status.metadata().clone()),
-        retry: retry_after(status.code()),
+        retry: retry_after(status),
         ..AttemptError::new(failure, status.message().to_owned())
     }
 }
@@ -97,10 +104,11 @@ pub(super) const fn is_unimplemented(failure: &CallFailure) -> bool {
     matches!(failure, CallFailure::Status(Code::Unimplemented))
 }
 
-/// Whether another attempt follows an answer with this code. UNAVAILABLE means that the peer has not run the call; after the
-/// others only Jina makes another attempt (Jina 3.13).
-const fn retry_after(code: Code) -> Retry {
-    match code {
+/// Whether another attempt follows an answer with this status. UNAVAILABLE means that the peer has not run the call, unless it
+/// says that an Executor behind it may have; after the others only Jina makes another attempt (Jina 3.13).
+fn retry_after(status: &Status) -> Retry {
+    match status.code() {
+        Code::Unavailable if may_have_run(status) => Retry::JinaOnly,
         Code::Unavailable => Retry::Safe,
         Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal => {
             Retry::JinaOnly
