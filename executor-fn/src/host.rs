@@ -105,7 +105,9 @@ pub async fn serve(executor: Executor, options: ServeOptions) -> Result<Shutdown
 /// replaces this process, so that one image serves both.
 ///
 /// The command learns its port in two ways: `{port}` in a word is replaced by it, and the environment variable `PORT` is
-/// set to it. `jina executor` uses neither, so `--port` is appended to it unless it has a port option.
+/// set to it. `jina executor` uses neither, so `--port` is appended to it unless it has a port option, and `--name` unless
+/// it has a name: the variable `JINA_DEPLOYMENT_NAME`, else a default, in whose place answers have the name in the caller's
+/// Flow.
 ///
 /// # Errors
 /// When a variable is invalid, or the command cannot be started, is not ready in time or ends too often.
@@ -113,12 +115,13 @@ pub async fn serve_command(
     command: Vec<String>,
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Shutdown, ServeError> {
+    let chosen = non_empty(&env, "JINA_DEPLOYMENT_NAME").map(identity);
     if is_lambda(&env) {
-        return command::serve_on_lambda(command, env).await;
+        return command::serve_on_lambda(command, chosen, env).await;
     }
     let port = non_empty(&env, "PORT");
     let port = port.unwrap_or_else(|| DEFAULT_COMMAND_PORT.to_string());
-    Err(command::replace_process(command, &port).into())
+    Err(command::replace_process(command, &port, chosen).into())
 }
 
 impl ServeOptions {

@@ -232,6 +232,38 @@ async fn a_command_answers_and_is_restarted_when_it_dies() {
     assert_ne!(function.command(), first);
 }
 
+/// Creates a program `jina` in a new directory, which serves as `executor-fn` does with the options of `jina executor`.
+fn jina_stand_in(test: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let program = directory.join("jina");
+    std::fs::write(&program, format!("#!/bin/sh\nshift\nexec {BIN} \"$@\"\n")).expect("a file");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("an executable");
+    program
+}
+
+#[tokio::test]
+async fn a_jina_executor_without_a_name_has_the_one_in_the_callers_flow() {
+    let jina = jina_stand_in("without_a_name");
+    let command = ["--", jina.to_str().expect("UTF-8"), "executor"];
+    for (env, expected) in [
+        (("FLOWGATE_LOG", "info"), "node"),
+        (("JINA_DEPLOYMENT_NAME", "chosen"), "chosen"),
+    ] {
+        let api = RuntimeApi::start().await;
+        let _function = Function::start(&api, &command, &[env]);
+        let mut payload: serde_json::Value =
+            serde_json::from_str(&invocation(1)).expect("an object");
+        payload["executor"] = "node".into();
+        let text = answer(api.invoke(&payload.to_string()).await);
+        let answer = InvocationResponse::from_json(&text).expect("an answer");
+        let message: DataRequest = answer.decode_message(1 << 20).expect("a message");
+        assert_eq!(message.routes[0].executor, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_command_is_stopped_with_the_function() {
     let api = RuntimeApi::start().await;

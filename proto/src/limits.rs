@@ -26,6 +26,9 @@ pub const MAX_ALB_PAYLOAD_BYTES: usize = 1 << 20;
 /// Balancers, connection idle timeout).
 pub const DEFAULT_ALB_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long VPC Lattice waits for a response by default (VPC Lattice, `idleTimeoutSeconds` of a service).
+pub const DEFAULT_VPC_LATTICE_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The largest message of a WebSocket API, and the largest message posted to `@connections` (API Gateway quotas).
 pub const MAX_WEBSOCKET_MESSAGE_BYTES: usize = 128 << 10;
 

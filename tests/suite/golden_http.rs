@@ -2,7 +2,8 @@
 
 use flowgate_config::Protocol;
 use flowgate_tests::{
-    client::{HttpResponse, http},
+    client::{HttpResponse, http, post},
+    flow::ServedGateway,
     golden::{Recording, mask, recordings},
 };
 use http::{Request, header};
@@ -162,4 +163,17 @@ fn assert_contains(name: &str, whole: &Value, part: &Value) {
         }
         part => assert_eq!(whole, part, "{name}"),
     }
+}
+
+/// Jina's clients read the times with `strptime`, which takes at most six digits of a second.
+#[tokio::test]
+async fn route_times_have_microseconds() {
+    let gateway = ServedGateway::start("jtype: Flow\nwith: {protocol: http, port: 0}\n").await;
+    let body = json!({"data": [], "execEndpoint": "/"});
+    let response = post(&gateway.authority(Protocol::Http), &body).await.json();
+    let time = response["routes"][0]["startTime"].as_str().expect("a time");
+    let (_, fraction) = time.split_once('.').expect("parts of a second");
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    assert!(digits <= 6, "{time}");
+    gateway.stop().await;
 }

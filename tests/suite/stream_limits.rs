@@ -1,6 +1,8 @@
 //! Limits of `Call` streams: clients that send more than their share leave places for others, and requests end also while
 //! their client reads no answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flowgate_config::Protocol;
 use flowgate_proto::{DataRequest, jina::HeaderProto};
@@ -12,6 +14,10 @@ use flowgate_tests::{
 };
 use futures_util::StreamExt as _;
 use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::{Streaming, metadata::MetadataMap};
 
 const CALL: &str = "/jina.JinaRPC/Call";
@@ -112,5 +118,44 @@ async fn requests_whose_answers_are_not_read_leave_their_places() {
     gate.release(1_000_000);
     eventually("a place is free", || is_ok(&authority)).await;
     drop(unread);
+    gateway.stop().await;
+}
+
+/// Whether a request that announces this many bytes is refused before it is read.
+async fn is_refused(authority: &str, bytes: usize) -> bool {
+    let mut socket = TcpStream::connect(authority).await.expect("a connection");
+    let head = format!("POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    let read = socket.read_exact(&mut status);
+    // A request that is not refused waits for its body.
+    let read = tokio::time::timeout(Duration::from_millis(200), read).await;
+    read.is_ok() && &status == b"HTTP/1.1 503"
+}
+
+#[tokio::test]
+async fn what_a_stream_sends_before_it_is_wanted_counts() {
+    let gate = Gate::closed();
+    let yaml = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], prefetch: 1, limits: {max_bytes_in_flight: 1000000}}\n\
+                executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+    let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
+    let http = gateway.authority(Protocol::Http);
+    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let mut answers = send_all(&mut client, 8, 100_000).await;
+    gate.wait_for_requests(1).await;
+    eventually("all requests of the stream count", || {
+        is_refused(&http, 300_000)
+    })
+    .await;
+    // All of them are answered, in spite of the limit.
+    gate.release(8);
+    for _ in 0..8 {
+        let answer = answers.message().await;
+        assert!(answer.expect("no error").is_some());
+    }
+    eventually("none counts any more", || async {
+        !is_refused(&http, 900_000).await
+    })
+    .await;
     gateway.stop().await;
 }

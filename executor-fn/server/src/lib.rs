@@ -19,9 +19,15 @@ pub mod http1;
 
 pub mod http2;
 
+mod memory;
+
+mod open_connections;
+
 mod pace;
 
 mod paced_body;
+
+pub mod ping;
 
 mod preface;
 
@@ -31,5 +37,7 @@ pub mod workers;
 
 pub use accept::{Connection, Incoming};
 pub use http::Http;
+pub use memory::available_memory;
+pub use open_connections::{InUse, OpenConnections, Usage};
 pub use pace::{MinRate, PaceLimit};
 pub use paced_body::PacedBody;

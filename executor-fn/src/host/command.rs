@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::{
-    arguments::{add_port_option, substitute_port},
+    arguments::{CompleteCommand, complete, substitute_port},
     client::CommandClient,
     settings::{CommandSettings, StartMode},
     supervisor::Supervisor,
@@ -31,11 +31,17 @@ use super::{
     lambda::{self, FunctionSettings, InFlight, raw_payload::RawPayloadLayer},
     shutdown::{Shutdown, stop_signal},
 };
+use crate::Identity;
 
-/// Replaces this process by the command, which listens on `port`. Returns only when that fails.
-pub(super) fn replace_process(command: Vec<String>, port: &str) -> CommandError {
-    let command = add_port_option(command);
-    let Some((program, arguments)) = command.split_first() else {
+/// Replaces this process by the command, which listens on `port`, under the name that was chosen for the process. Returns only
+/// when that fails.
+pub(super) fn replace_process(
+    command: Vec<String>,
+    port: &str,
+    chosen: Option<Identity>,
+) -> CommandError {
+    let CompleteCommand { words, .. } = complete(command, chosen);
+    let Some((program, arguments)) = words.split_first() else {
         return CommandError::Empty;
     };
     let source = std::process::Command::new(program)
@@ -49,19 +55,23 @@ pub(super) fn replace_process(command: Vec<String>, port: &str) -> CommandError 
 /// Starts the command, and forwards invocations to it until a stop signal comes or the command ends too often.
 pub(super) async fn serve_on_lambda(
     command: Vec<String>,
+    chosen: Option<Identity>,
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Shutdown, ServeError> {
-    let command = add_port_option(command);
-    if command.is_empty() {
+    let CompleteCommand {
+        words,
+        default_identity,
+    } = complete(command, chosen);
+    if words.is_empty() {
         return Err(CommandError::Empty.into());
     }
     let settings = CommandSettings::from_env(&env)?;
     let function = FunctionSettings::from_env(&env)?;
     let signal = stop_signal()?;
     let (stop, stop_deadline) = watch::channel(None);
-    let (supervisor, handle) = Supervisor::new(command, settings, stop_deadline);
+    let (supervisor, handle) = Supervisor::new(words, settings, stop_deadline);
     let mut supervisor = tokio::spawn(supervisor.run());
-    let client = CommandClient::new(handle, function.limits.max_request_bytes);
+    let client = CommandClient::new(handle, function.limits.max_request_bytes, default_identity);
     let in_flight = InFlight::default();
     let mut answering = pin!(async {
         // Without it Lambda would kill this process and the command without SIGTERM.

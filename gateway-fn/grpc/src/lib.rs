@@ -30,8 +30,8 @@ pub use status::{
 };
 
 pub use flowgate_server::{
-    MinRate, blocking,
-    budget::{Budget, Held, OverBudget, available_memory},
+    MinRate, available_memory, blocking,
+    budget::{Budget, Held, OverBudget},
     http2::Exchange,
     workers,
 };

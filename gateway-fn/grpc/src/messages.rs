@@ -1,6 +1,11 @@
 //! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use flowgate_proto::Chunks;
 use flowgate_server::{
@@ -14,6 +19,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::{
     compression::{Encoding, decompress},
     frames::{Frame, Frames, TooLarge},
+    send::PREFIX_BYTES,
 };
 
 /// The messages of one direction of a call.
@@ -27,6 +33,16 @@ pub struct Messages {
     held: Option<Held>,
     /// How slowly the rest of a message may arrive; the peer may pause between two messages.
     pace: Option<PaceLimit>,
+    ahead: Ahead,
+}
+
+/// What [`Messages::poll_ahead`] has read.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Bytes for which the peer may not send others yet.
+    unreleased: usize,
+    /// How the stream ended.
+    end: Option<Result<(), h2::Error>>,
 }
 
 /// Why a message cannot be read.
@@ -91,6 +107,7 @@ impl Messages {
             max_message_bytes,
             held: None,
             pace: None,
+            ahead: Ahead::default(),
         }
     }
 
@@ -108,9 +125,50 @@ impl Messages {
         self
     }
 
+    /// Counts the bytes of answers in this budget, also in its reserve.
+    #[must_use]
+    pub fn with_budget_for_answers(mut self, budget: &Arc<Budget>) -> Self {
+        self.held = Some(budget.answer_account());
+        self
+    }
+
     /// Returns the budget's account of the last message, whose bytes count until it is dropped.
     pub fn take_held(&mut self) -> Option<Held> {
-        self.held.as_mut().map(Held::take)
+        let buffered = self.frames.buffered_bytes();
+        let held = self.held.as_mut()?;
+        Some(held.split(held.bytes().saturating_sub(buffered)))
+    }
+
+    /// Counts what the peer has sent although no message is wanted now: HTTP/2 keeps up to a window of it. The peer may not
+    /// send more before it is used. Wakes the task when more arrives.
+    pub fn poll_ahead(&mut self, context: &mut Context<'_>) {
+        while self.ahead.end.is_none() {
+            let Poll::Ready(received) = self.body.poll_data(context) else {
+                return;
+            };
+            match received {
+                Some(Ok(piece)) => {
+                    if let Some(held) = &mut self.held {
+                        // Also if it does not fit: it has arrived.
+                        held.set(held.bytes() + piece.len());
+                    }
+                    self.ahead.unreleased += piece.len();
+                    self.frames.add(piece);
+                }
+                Some(Err(error)) => self.ahead.end = Some(Err(error)),
+                None => self.ahead.end = Some(Ok(())),
+            }
+        }
+    }
+
+    /// Lets the peer send as many bytes more, if they were read ahead.
+    fn release_ahead(&mut self, bytes: usize) -> Result<(), h2::Error> {
+        let bytes = bytes.min(self.ahead.unreleased);
+        self.ahead.unreleased -= bytes;
+        match bytes {
+            0 => Ok(()),
+            _ => self.body.flow_control().release_capacity(bytes),
+        }
     }
 
     /// Returns the next message; `None` when the peer has ended its messages.
@@ -126,8 +184,8 @@ impl Messages {
                 };
             }
         }
-        if let Some(held) = &self.held {
-            held.budget().check(self.frames.missing_bytes())?;
+        if let (Some(held), missing @ 1..) = (&self.held, self.frames.missing_bytes()) {
+            held.check(missing)?;
         }
         let Frame { flag, message } = loop {
             if let Some(frame) = self.frames.take() {
@@ -140,6 +198,7 @@ impl Messages {
         if let Some(pace) = &mut self.pace {
             pace.reset();
         }
+        self.release_ahead(PREFIX_BYTES + message.len())?;
         match flag {
             0 => Ok(Some(message)),
             1 => self.decompress(message).await.map(Some),
@@ -157,6 +216,15 @@ impl Messages {
 
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
+        match self.ahead.end.take() {
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(())) => {
+                self.ahead.end = Some(Ok(()));
+                return Ok(false);
+            }
+            // All that was read ahead belongs to the message that is being read.
+            None => self.release_ahead(usize::MAX)?,
+        }
         let mut pace = match self.frames.is_at_border() {
             true => None,
             false => self.pace.as_mut(),
@@ -192,8 +260,7 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let budget = self.held.as_ref().map(Held::budget);
-        let room = budget.map_or(limit, |budget| budget.room());
+        let room = self.held.as_ref().map_or(limit, Held::room);
         let cost = message.len().saturating_mul(COMPRESSION_COST);
         let work = move |max| decompress(encoding, message.clone(), max);
         let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
@@ -205,9 +272,9 @@ impl Messages {
                 }
                 Ok(message.into())
             }
-            Err(error) if is_too_large(&error) => Err(match budget {
-                Some(budget) if room < limit => OverBudget {
-                    limit: budget.limit(),
+            Err(error) if is_too_large(&error) => Err(match &self.held {
+                Some(held) if room < limit => OverBudget {
+                    limit: held.budget().limit(),
                 }
                 .into(),
                 _ => MessageError::TooLargeDecompressed { limit },

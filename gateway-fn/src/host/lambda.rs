@@ -1,9 +1,9 @@
 //! The Gateway as a Lambda function: answers each event with the routes of the container.
 //!
-//! `event` recognizes the service that sent the event. `http_event` makes a request of an HTTP event, `routes` answers
-//! it, and `response` or `stream` encodes the response for the front door. `websocket` answers the events of WebSocket
-//! APIs, and `direct` answers invocations without a front door. `invocation` has what all of them share: deadlines,
-//! trace and metrics.
+//! An event passes these modules once, in this order: `event` recognizes the service that sent it; `http_event` makes a
+//! request of it by `lambda_http`; `invocation` has what is known of the invocation from then on: deadlines, trace, metrics
+//! and the response's format; `routes` answers; `response` or `stream` encodes the response for the front door. `websocket`
+//! answers the events of WebSocket APIs, and `direct` answers invocations without a front door.
 
 mod deadline;
 
@@ -30,28 +30,43 @@ mod tests;
 
 use std::sync::Arc;
 
-use executor_fn::{invoke::InvokeRequest, report::ReportLines};
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use executor_fn::{
+    AfterAnswer,
+    invoke::InvokeRequest,
+    raw_payload::{RawPayloadLayer, raw_payload},
+    report::ReportLines,
+};
 use flowgate_config::Config;
-use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
+use flowgate_proto::{invoke::FunctionError, limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use http::{HeaderMap, Request};
-use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn};
-use serde_json::value::RawValue;
+use lambda_http::{
+    Context, LambdaEvent,
+    lambda_runtime::{Diagnostic, FunctionResponse, Runtime},
+    service_fn,
+};
+use serde::de::IgnoredAny;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+use tokio::time::Instant;
 
 pub use start::run;
 
 use self::{
-    deadline::from_unix_millis,
     direct::FlowHandler,
-    event::EventSource,
-    http_event::HttpEvent,
+    event::{Event, EventSource},
+    http_event::{HttpEventError, HttpRequest, read_request},
     invocation::Invocation,
-    response::{BodyBytes, ResponseCompression, ResponseFormat},
+    response::{BodyBytes, ResponseFormat},
     routes::Routes,
     stream::{Chunks, OnEnd},
     websocket::WebSocketEvents,
 };
 use crate::{
-    inbound::{ClientProtocol, CorsOrigin, Services},
+    inbound::{ClientProtocol, Services},
     outbound::Clients,
     telemetry::{
         emf::{Metrics, Output},
@@ -75,18 +90,18 @@ struct Shared {
     report: Option<ReportLines>,
     /// Whether Lambda freezes the process, and the work under way in it, between invocations.
     is_frozen_when_idle: bool,
+    /// Keeps the process running after an answer, in Flows with floating Executors.
+    after_answer: AfterAnswer,
 }
 
 /// The response that Lambda's runtime library takes.
 type LambdaResponse = FunctionResponse<Box<RawValue>, Chunks>;
 
-/// A response of the routes, and what its encoding depends on.
-struct HttpResponse {
-    response: axum::response::Response,
-    format: ResponseFormat,
-    compression: Option<ResponseCompression>,
-    /// The website that sent the request, if the Flow enables CORS.
-    origin: Option<CorsOrigin>,
+/// What an event asks for, read completely: the payload is no longer needed.
+enum Work {
+    Http(Box<Result<Request<Body>, HttpEventError>>),
+    WebSocket(Value),
+    Direct(Result<InvokeRequest, FunctionError>),
 }
 
 impl Function {
@@ -114,6 +129,7 @@ impl Function {
             xray: XRay::from_environment(env),
             report: ReportLines::for_environment(env),
             is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
+            after_answer: AfterAnswer::default(),
             services,
             config,
         }))
@@ -123,168 +139,165 @@ impl Function {
     ///
     /// # Errors
     /// When Lambda's Runtime API cannot be reached.
-    pub async fn run(self) -> Result<(), lambda_runtime::Error> {
-        let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    pub async fn run(mut self) -> Result<(), lambda_http::Error> {
+        if let Some(shared) = Arc::get_mut(&mut self.0)
+            && shared.is_frozen_when_idle
+            && shared.services.gateway.has_floating_work()
+        {
+            shared.after_answer = AfterAnswer::register().await;
+        }
+        let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
             let function = self.clone();
             async move {
                 let report = function.0.report;
                 let _report = report.map(|report| report.begin(&event.context.request_id));
-                function.handle(event).await
+                function.handle(raw_payload(), event.context).await
             }
         });
-        lambda_runtime::run_concurrent(handler).await
+        let runtime = Runtime::new(handler).layer(RawPayloadLayer::default());
+        runtime.run_concurrent().await
     }
 
-    async fn handle(
-        &self,
-        event: LambdaEvent<Box<RawValue>>,
-    ) -> Result<LambdaResponse, Diagnostic> {
-        let LambdaEvent { payload, context } = event;
-        let event = payload.get();
-        let source = EventSource::detect(event)
-            .map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
-        match source {
-            EventSource::HttpApi
-            | EventSource::FunctionUrl { .. }
-            | EventSource::RestApi
-            | EventSource::HttpApiV1
-            | EventSource::LoadBalancer => self.http(source, event, context).await,
-            EventSource::WebSocketApi | EventSource::WebSocketPush => {
-                self.websocket(source, event, context).await
-            }
-            EventSource::Gateway | EventSource::PlainJson => {
-                self.direct(source, event, context).await
-            }
+    async fn handle(&self, payload: Bytes, lambda: Context) -> Result<LambdaResponse, Diagnostic> {
+        let hold = self.0.after_answer.hold(&lambda.request_id);
+        let (mut invocation, work) = self.read(&payload, lambda)?;
+        invocation.hold = Some(hold);
+        drop(payload);
+        match work {
+            Work::Http(request) => self.http(invocation, *request).await,
+            Work::WebSocket(event) => self.websocket(invocation, event).await,
+            Work::Direct(request) => self.direct(invocation, request).await,
         }
+    }
+
+    /// Reads an event.
+    fn read(&self, payload: &[u8], lambda: Context) -> Result<(Invocation, Work), Diagnostic> {
+        let received = Instant::now();
+        let text = std::str::from_utf8(payload).map_err(|error| Diagnostic {
+            error_type: BROKEN_EVENT.to_owned(),
+            error_message: format!("the event is not valid UTF-8: {error}"),
+        })?;
+        let event =
+            Event::parse(text).map_err(|error| diagnostic("Flowgate.UnknownEvent", &error))?;
+        let arrived = event.arrived();
+        let mut format = ResponseFormat::of(event.source);
+        let work = match event.source {
+            source if source.is_http() => {
+                let (request, of_request) = self.read_http(event, &lambda);
+                format = of_request;
+                Work::Http(Box::new(request))
+            }
+            EventSource::WebSocketApi | EventSource::WebSocketPush => {
+                let event = serde_json::from_str(text);
+                Work::WebSocket(event.map_err(|error| diagnostic(BROKEN_EVENT, &error))?)
+            }
+            _ => {
+                let max_bytes = self.0.config.gateway.limits.max_message_bytes;
+                Work::Direct(InvokeRequest::decode(text.as_bytes(), max_bytes))
+            }
+        };
+        let invocation = Invocation::start(&self.0, format, lambda, received, arrived);
+        Ok((invocation, work))
+    }
+
+    /// Reads the request of an HTTP event, and the format of its response.
+    fn read_http(
+        &self,
+        event: Event<'_>,
+        lambda: &Context,
+    ) -> (Result<Request<Body>, HttpEventError>, ResponseFormat) {
+        let gateway = &self.0.config.gateway;
+        let source = event.source;
+        let HttpRequest {
+            request,
+            refused_headers,
+            is_multi_value,
+        } = read_request(event, gateway.function.base_path.as_deref(), lambda);
+        let (headers, protocol) = match &request {
+            Ok(request) => (request.headers(), ClientProtocol::of(request)),
+            Err(_) => (&refused_headers, ClientProtocol::Http),
+        };
+        let format = ResponseFormat {
+            is_multi_value,
+            protocol,
+            ..ResponseFormat::of(source)
+        };
+        let format = format.with_headers(headers, &gateway.function, gateway.http.cors);
+        (request, format)
     }
 
     async fn http(
         &self,
-        source: EventSource,
-        event: &str,
-        lambda: lambda_runtime::Context,
+        invocation: Invocation,
+        request: Result<Request<Body>, HttpEventError>,
     ) -> Result<LambdaResponse, Diagnostic> {
-        let event = HttpEvent::parse(event).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
-        let settings = &self.0.config.gateway.function;
-        let invocation = Invocation::start(&self.0, source, lambda, event.arrived());
-        let origin = self.origin(&event);
-        let is_multi_value = event.is_multi_value();
-        let request = event.into_request(source, settings.base_path.as_deref());
-        let format = ResponseFormat {
-            source,
-            is_multi_value,
-            protocol: request
-                .as_ref()
-                .map_or(ClientProtocol::Http, ClientProtocol::of),
-        };
-        let compression = request.as_ref().ok();
-        let compression = compression.and_then(|request| self.compression(source, request));
         let response = match request {
             Ok(request) => invocation.respond(&self.0, request).await,
             Err(error) => routes::refuse_event(&error),
         };
-        let response = HttpResponse {
-            response,
-            format,
-            compression,
-            origin,
-        };
         let is_streaming_front_door = matches!(
-            source,
+            invocation.format.source,
             EventSource::FunctionUrl { .. } | EventSource::RestApi
         );
-        if settings.response_streaming && is_streaming_front_door {
+        if self.0.config.gateway.function.response_streaming && is_streaming_front_door {
             return Ok(self.stream(invocation, response).await);
         }
         self.buffer(invocation, response).await
-    }
-
-    /// Returns the website that sent the request, which the response must allow, if the Flow enables CORS.
-    fn origin(&self, event: &HttpEvent<'_>) -> Option<CorsOrigin> {
-        let is_enabled = self.0.config.gateway.http.cors;
-        is_enabled
-            .then(|| CorsOrigin::from_headers(&event.headers()))
-            .flatten()
-    }
-
-    /// Chooses the compression of the response. A REST API without binary media types would send the client base64.
-    fn compression<B>(
-        &self,
-        source: EventSource,
-        request: &Request<B>,
-    ) -> Option<ResponseCompression> {
-        let settings = &self.0.config.gateway.function;
-        let is_binary_allowed = source != EventSource::RestApi || settings.rest_binary;
-        let compression =
-            ResponseCompression::negotiate(request.headers(), settings.compress_answers_from);
-        compression.filter(|_| is_binary_allowed)
     }
 
     /// Returns the whole response to Lambda.
     async fn buffer(
         &self,
         invocation: Invocation,
-        response: HttpResponse,
+        response: Response,
     ) -> Result<LambdaResponse, Diagnostic> {
-        let HttpResponse {
-            response,
-            format,
-            compression,
-            origin,
-        } = response;
-        let max_bytes = match compression {
-            // A larger body may fit when it is compressed.
-            Some(_) => self
-                .0
-                .config
-                .gateway
-                .limits
-                .max_message_bytes
-                .max(format.max_bytes()),
-            None => format.max_bytes(),
-        };
-        let mut response = invocation.collect(response, format, max_bytes).await;
-        if let Some(origin) = origin {
-            origin.allow_if_missing(response.headers_mut());
-        }
-        let encoded = format.encode(response, compression).await;
+        let (head, body) = invocation.collect(&self.0, response).await;
+        let encoded = invocation.format.encode(head, body).await;
         let encoded = encoded.map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
         if encoded.is_too_large {
             invocation.note_too_large();
         }
         invocation.finish(&self.0, Some(encoded.body_bytes)).await;
-        buffered(encoded.json)
+        Ok(FunctionResponse::BufferedResponse(encoded.json))
     }
 
     /// Streams the response to Lambda.
-    async fn stream(&self, invocation: Invocation, response: HttpResponse) -> LambdaResponse {
-        let HttpResponse {
-            mut response,
-            format,
-            compression,
-            origin,
-        } = response;
+    async fn stream(&self, mut invocation: Invocation, mut response: Response) -> LambdaResponse {
+        let format = &invocation.format;
         let mut uncompressed = None;
-        if let Some(compression) = compression {
+        if let Some(compression) = format.compression {
             (response, uncompressed) = compression.compress_complete(response).await;
         }
         if let Some(bytes) = stream::known_excess(&response) {
             response = format.too_large(bytes, MAX_STREAMED_RESPONSE_BYTES);
             invocation.note_too_large();
         }
-        if let Some(origin) = origin {
+        if let Some(origin) = format.origin.clone() {
             origin.allow_if_missing(response.headers_mut());
         }
         let deadline = invocation.deadline.response;
+        let hold = invocation.hold.take();
         let invocation = Arc::new(invocation);
         let settle = {
             let (shared, invocation) = (Arc::clone(&self.0), Arc::clone(&invocation));
-            async move { invocation.settle(&shared).await }
+            async move {
+                if !shared.after_answer.is_enabled() {
+                    invocation.settle(&shared).await;
+                }
+            }
         };
         let shared = Arc::clone(&self.0);
         let report = move |sent| {
             let uncompressed = uncompressed.unwrap_or(sent);
-            invocation.report(&shared, Some(BodyBytes { uncompressed, sent }));
+            let bytes = Some(BodyBytes { uncompressed, sent });
+            let duration = invocation.elapsed();
+            match hold.filter(|_| shared.after_answer.is_enabled()) {
+                Some(hold) => hold.release_after(async move {
+                    invocation.settle(&shared).await;
+                    invocation.report(&shared, duration, bytes);
+                }),
+                None => invocation.report(&shared, duration, bytes),
+            }
         };
         let on_end = OnEnd {
             deadline,
@@ -296,41 +309,34 @@ impl Function {
 
     async fn websocket(
         &self,
-        source: EventSource,
-        event: &str,
-        lambda: lambda_runtime::Context,
+        invocation: Invocation,
+        event: Value,
     ) -> Result<LambdaResponse, Diagnostic> {
-        let event: serde_json::Value =
-            serde_json::from_str(event).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
-        let arrived = event["requestContext"]["requestTimeEpoch"].as_u64();
-        let arrived = arrived.and_then(from_unix_millis);
-        let invocation = Invocation::start(&self.0, source, lambda, arrived);
         let settings = &self.0.config.gateway.function;
         let deadline = invocation.deadline.reserve_for_parts(settings);
         // Only `$connect` has headers, and it does not go into the Flow.
         let mut context = invocation.context(&HeaderMap::new());
         context.deadline = Some(deadline.flow);
         let (websocket, lambda) = (&self.0.websocket, &invocation.lambda);
-        let response = match source {
+        let response = match invocation.format.source {
             EventSource::WebSocketPush => {
                 websocket.handle_push(event, deadline, &context).await;
-                serde_json::Value::Null
+                Value::Null
             }
             _ => websocket.handle(event, lambda, deadline, &context).await,
         };
         invocation.finish(&self.0, None).await;
-        buffered(response.to_string())
+        let response = to_raw_value(&response);
+        let response = response.map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
+        Ok(FunctionResponse::BufferedResponse(response))
     }
 
     async fn direct(
         &self,
-        source: EventSource,
-        event: &str,
-        lambda: lambda_runtime::Context,
+        mut invocation: Invocation,
+        request: Result<InvokeRequest, FunctionError>,
     ) -> Result<LambdaResponse, Diagnostic> {
-        let mut invocation = Invocation::start(&self.0, source, lambda, None);
-        let max_bytes = self.0.config.gateway.limits.max_message_bytes;
-        let response = match InvokeRequest::decode(event.as_bytes(), max_bytes) {
+        let response = match request {
             Ok(request) => {
                 if let Some(deadline) = request.deadline() {
                     let settings = &self.0.config.gateway.function;
@@ -349,17 +355,13 @@ impl Function {
             sent: json.len(),
         });
         invocation.finish(&self.0, bytes).await;
-        buffered(response.map_err(direct::into_diagnostic)?)
+        let response = response.map_err(direct::into_diagnostic)?;
+        Ok(FunctionResponse::BufferedResponse(response.into_inner()))
     }
 }
 
 /// The type of the error for an event whose source is known and whose content is invalid.
 const BROKEN_EVENT: &str = "Flowgate.BrokenEvent";
-
-fn buffered(json: String) -> Result<LambdaResponse, Diagnostic> {
-    let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
-    Ok(FunctionResponse::BufferedResponse(raw))
-}
 
 fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {
     Diagnostic {

@@ -1,7 +1,7 @@
 //! What the programs `flowgate` and `gateway-fn` share: exit statuses, messages on standard error, loading the Flow, and
 //! the log.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use executor_fn::{log, variables};
 use flowgate_config::{Config, ConfigErrors, Loaded};
@@ -56,35 +56,57 @@ pub fn print_config_errors(errors: &ConfigErrors) {
 /// The Flow for a program that is started without one: an Executor inside the Gateway that appends a greeting.
 const DEFAULT_FLOW: &str = include_str!("../../../infra/flows/default.yml");
 
-/// Loads the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one, and prints its errors.
+/// Why a Flow cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// The file cannot be read.
+    #[error("{path}: cannot read the Flow file: {source}")]
+    Unreadable {
+        /// The path of the file.
+        path: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The Flow is invalid.
+    #[error(transparent)]
+    Invalid(#[from] ConfigErrors),
+}
+
+impl FlowError {
+    /// Prints the error on standard error, and returns the exit status.
+    pub fn print(&self) -> Exit {
+        match self {
+            Self::Unreadable { .. } => print_error(&self.to_string()),
+            Self::Invalid(errors) => print_config_errors(errors),
+        }
+        Exit::Usage
+    }
+}
+
+/// Loads the Flow at `path`, else the one in `FLOWGATE_FLOW`, else the embedded one.
 ///
 /// # Errors
-/// [`Exit::Usage`] when the file cannot be read or the Flow is invalid.
-pub fn load_flow(path: Option<&str>) -> Result<Loaded, Exit> {
+/// When the file cannot be read or the Flow is invalid.
+pub fn load_flow(path: Option<&str>) -> Result<Loaded, FlowError> {
     let (text, file) = read_flow(path)?;
-    Config::from_yaml(&text, &file, &env).map_err(|errors| {
-        print_config_errors(&errors);
-        Exit::Usage
-    })
+    Ok(Config::from_yaml(&text, &file, &env)?)
 }
 
 /// Returns the text of the Flow that [`load_flow`] loads, and its name in errors.
 ///
 /// # Errors
-/// [`Exit::Usage`] when the file cannot be read; the reason is printed.
-pub fn read_flow(path: Option<&str>) -> Result<(String, String), Exit> {
+/// When the file cannot be read.
+pub fn read_flow(path: Option<&str>) -> Result<(String, String), FlowError> {
     match path
         .map(str::to_owned)
         .or_else(|| env("FLOWGATE_FLOW").filter(|flow| !flow.is_empty()))
     {
         None => Ok((DEFAULT_FLOW.to_owned(), "the embedded Flow".to_owned())),
         Some(flow) if path.is_none() && is_yaml(&flow) => Ok((flow, "FLOWGATE_FLOW".to_owned())),
-        Some(path) => std::fs::read_to_string(&path)
-            .map(|text| (text, path.clone()))
-            .map_err(|error| {
-                print_error(&format!("{path}: cannot read the Flow file: {error}"));
-                Exit::Usage
-            }),
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => Ok((text, path)),
+            Err(source) => Err(FlowError::Unreadable { path, source }),
+        },
     }
 }
 

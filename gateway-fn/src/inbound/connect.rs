@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::{
     body_error,
     cors::{self, CorsPolicy},
+    http::begins_as,
 };
 
 /// The content type of Connect calls with protobuf.
@@ -77,7 +78,7 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     let encoding = headers
         .remove(header::CONTENT_ENCODING)
         .filter(|encoding| encoding != "identity");
-    let message = stream::once(read_message(body, max_body_bytes, encoding.is_some()));
+    let message = stream::once(read_message(body, max_body_bytes, encoding.clone()));
     if let Some(encoding) = encoding {
         headers.insert("grpc-encoding", encoding);
     }
@@ -93,11 +94,12 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     Ok(Request::from_parts(head, Body::from_stream(message)))
 }
 
-/// Reads the body as a gRPC message with its prefix.
+/// Reads the body as a gRPC message with its prefix. It counts as compressed if it begins as its `content-encoding` says: a REST
+/// API decompresses what it passes on, and leaves the header.
 async fn read_message(
     body: Body,
     max_body_bytes: usize,
-    is_compressed: bool,
+    encoding: Option<HeaderValue>,
 ) -> Result<Bytes, Status> {
     let body = Limited::new(body, max_body_bytes)
         .collect()
@@ -107,6 +109,7 @@ async fn read_message(
     let length = u32::try_from(body.len()).map_err(|_| {
         Status::resource_exhausted("the body is larger than 4 GiB, the limit of a gRPC message")
     })?;
+    let is_compressed = encoding.is_some_and(|encoding| begins_as(&body, &encoding));
     let mut message = BytesMut::with_capacity(PREFIX_BYTES + body.len());
     message.put_u8(u8::from(is_compressed));
     message.put_u32(length);
@@ -233,3 +236,27 @@ const CANCELLED: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
 };
+
+#[cfg(test)]
+mod tests {
+    use flowgate_proto::{Compression, invoke::compress};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_compressed_if_it_begins_as_its_encoding_says() {
+        let gzip = compress(b"\x0a\x00", Compression::Gzip).expect("compressed");
+        for (body, encoding, flag) in [
+            (gzip.clone(), Some("gzip"), 1),
+            (b"\x0a\x00".to_vec(), Some("gzip"), 0),
+            (b"\x0a\x00".to_vec(), Some("br"), 1),
+            (gzip, None, 0),
+        ] {
+            let length = body.len();
+            let encoding = encoding.map(HeaderValue::from_static);
+            let message = read_message(Body::from(body), 100, encoding).await;
+            let message = message.expect("a message");
+            assert_eq!((message[0], message.len()), (flag, PREFIX_BYTES + length));
+        }
+    }
+}

@@ -26,7 +26,7 @@ use tonic::{
 
 use super::supervisor::{CommandState, SupervisorHandle, is_broken};
 use crate::{
-    Answer, CallContext, Error,
+    Answer, CallContext, Error, Identity,
     host::error::CommandError,
     inbound::invoke::{InvokeHandler, function_error},
 };
@@ -42,13 +42,20 @@ const NOT_RESTARTED: &str = "it is not restarted any more";
 pub(super) struct CommandClient {
     supervisor: SupervisorHandle,
     max_answer_bytes: usize,
+    /// The command's name, if nobody chose it: answers have the name in the caller's Flow in its place.
+    default_identity: Option<Identity>,
 }
 
 impl CommandClient {
-    pub(super) const fn new(supervisor: SupervisorHandle, max_answer_bytes: usize) -> Self {
+    pub(super) const fn new(
+        supervisor: SupervisorHandle,
+        max_answer_bytes: usize,
+        default_identity: Option<Identity>,
+    ) -> Self {
         Self {
             supervisor,
             max_answer_bytes,
+            default_identity,
         }
     }
 
@@ -145,10 +152,14 @@ impl InvokeHandler for CommandClient {
             self.run_call(client.process_data(request)).await
         };
         match response {
-            Ok(response) => Ok(Answer {
-                is_error: response.metadata().contains_key(IS_ERROR_TRAILER),
-                request: response.into_inner(),
-            }),
+            Ok(response) => {
+                let is_error = response.metadata().contains_key(IS_ERROR_TRAILER);
+                let mut request = response.into_inner();
+                if let (Some(default), Some(node)) = (&self.default_identity, context.executor()) {
+                    rename(&mut request, default, Identity::first_replica(node));
+                }
+                Ok(Answer { request, is_error })
+            }
             Err(CallError::Function(error)) => Err(error),
             Err(CallError::Status(status)) => Ok(error_answer(first, &status)),
         }
@@ -226,6 +237,23 @@ fn error_answer(mut request: DataRequest, status: &Status) -> Answer {
     }
 }
 
+/// Renames the Executor in its route and in the key of its results.
+fn rename(answer: &mut DataRequest, from: &Identity, to: Identity) {
+    if let Some(own) = answer.routes.last_mut()
+        && own.executor == from.deployment
+    {
+        own.executor = to.deployment;
+    }
+    if let Ok(Some(mut results)) = answer.parameters.results()
+        && let Some(own) = results.fields.remove(&from.runtime)
+    {
+        results.fields.insert(to.runtime, own);
+        if let Ok(parameters) = answer.parameters.with_results(results) {
+            answer.parameters = parameters;
+        }
+    }
+}
+
 fn grpc_request<T>(metadata: MetadataMap, message: T) -> tonic::Request<T> {
     tonic::Request::from_parts(metadata, tonic::Extensions::new(), message)
 }
@@ -240,4 +268,48 @@ fn metadata(header: &HeaderProto, context: &CallContext) -> MetadataMap {
         metadata.insert("endpoint", endpoint);
     }
     metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use flowgate_proto::jina::RouteProto;
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(routes: &[&str], results: &serde_json::Value) -> DataRequest {
+        let route = |name: &&str| RouteProto {
+            executor: (*name).to_owned(),
+            ..RouteProto::default()
+        };
+        let parameters = json!({"k": 1, "__results__": results});
+        let parameters = crate::struct_from_json(parameters).expect("an object");
+        DataRequest {
+            routes: routes.iter().map(route).collect(),
+            parameters: parameters.into(),
+            ..DataRequest::default()
+        }
+    }
+
+    #[test]
+    fn only_the_commands_own_route_and_results_are_renamed() {
+        let default = Identity::first_replica("executor");
+        let mut renamed = answer(
+            &["gateway", "executor", "executor"],
+            &json!({"executor/rep-0": {"n": 1}, "other/rep-0": {}}),
+        );
+        rename(&mut renamed, &default, Identity::first_replica("enc"));
+        let expected = answer(
+            &["gateway", "executor", "enc"],
+            &json!({"enc/rep-0": {"n": 1}, "other/rep-0": {}}),
+        );
+        assert_eq!(renamed.routes, expected.routes);
+        let decoded = |answer: &DataRequest| answer.parameters.decode().expect("parameters");
+        assert_eq!(decoded(&renamed), decoded(&expected));
+
+        let foreign = answer(&["gateway"], &json!({"other/rep-0": {}}));
+        let mut unchanged = foreign.clone();
+        rename(&mut unchanged, &default, Identity::first_replica("enc"));
+        assert_eq!(unchanged, foreign);
+    }
 }

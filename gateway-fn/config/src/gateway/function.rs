@@ -23,8 +23,8 @@ pub struct FunctionConfig {
     /// front door or of Lambda. 500 ms by default, which a small function needs for an answer of 6 MB. An answer to a
     /// WebSocket reserves 10 ms more before Lambda's timeout for each of the `websocket.max_parts`.
     pub answer_margin: Duration,
-    /// The prefix of every path: the mapping of a custom domain, or the path of a load balancer's rule. Begins with `/`
-    /// and does not end with it.
+    /// A prefix to remove from paths that begin with it: the path of a load balancer's or VPC Lattice's rule, or a custom
+    /// domain's mapping that the route of an event does not show. Begins with `/` and does not end with it.
     pub base_path: Option<String>,
     /// Whether a function URL without authorizer may be called by anyone. Off by default: `cargo lambda deploy
     /// --enable-function-url` makes such a URL without a warning.
@@ -36,8 +36,8 @@ pub struct FunctionConfig {
     /// decode base64, so that answers may be compressed and binary gRPC-Web and Connect work. Off by default: a REST
     /// API treats no media type as binary unless it is configured.
     pub rest_binary: bool,
-    /// The longest time that an answer waits for floating work; `None` waits until the deadline. Without the wait, the
-    /// function is frozen after the answer, and floating work stops. The client waits too.
+    /// How long floating work may go on after an answer, before Lambda freezes the process; `None` until the function's
+    /// timeout. Where Lambda's Extensions API is missing, the answer waits for it, at most until the request's deadline.
     pub wait_for_floating: Option<Duration>,
     /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` turns metrics off. In an emulator they
     /// are off unless the Flow turns them on, because no service reads them there.

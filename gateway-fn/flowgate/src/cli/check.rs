@@ -36,7 +36,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> Exit {
     let (text, file) = match read_flow(Some(&args.flow)) {
         Ok(flow) => flow,
-        Err(exit) => return exit,
+        Err(error) => return error.print(),
     };
     let loaded = match Config::from_yaml(&text, &file, &env) {
         Ok(loaded) => loaded,

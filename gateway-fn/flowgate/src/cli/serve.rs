@@ -24,7 +24,7 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs) -> Exit {
     match load_flow(args.flow.as_deref()) {
         Ok(loaded) => serve(loaded).await,
-        Err(exit) => exit,
+        Err(error) => error.print(),
     }
 }
 

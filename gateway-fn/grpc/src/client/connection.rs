@@ -11,10 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use flowgate_server::buffered::{Buffered, flushing};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use flowgate_server::{
+    buffered::{Buffered, flushing},
+    ping::{self, Pinged},
+};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use h2::{
-    Ping, PingPong,
+    PingPong,
     client::{Builder, Connection, SendRequest},
 };
 use http::uri::Authority;
@@ -164,6 +167,36 @@ async fn open_on(
     }
 }
 
+/// How long a peer may allow no requests at all. HTTP/2 lets it only for short durations (RFC 9113, section 6.5.2); then it
+/// counts as unreachable. As long as the attempt to connect.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Waits until the request that was sent last has its stream: a peer limits how many are open. Until then it has received
+/// nothing of the request.
+///
+/// # Errors
+/// When the peer allows no streams at all for too long.
+pub(super) async fn wait_for_stream(mut sender: SendRequest<Bytes>) -> Result<(), ConnectError> {
+    let ready = poll_fn(|context| sender.poll_ready(context)).now_or_never();
+    if ready.is_some() {
+        // An error of the connection is the answer's too, with its reason.
+        return Ok(());
+    }
+    let limits = sender.clone();
+    let mut is_paused = limits.current_max_send_streams() == 0;
+    loop {
+        let ready = poll_fn(|context| sender.poll_ready(context));
+        if tokio::time::timeout(MAX_PAUSE, ready).await.is_ok() {
+            return Ok(());
+        }
+        let was_paused = is_paused;
+        is_paused = limits.current_max_send_streams() == 0;
+        if was_paused && is_paused {
+            return Err(ConnectError::NoStreams);
+        }
+    }
+}
+
 /// Reads and writes the connection until it ends, and pings it at the start and then at the interval of `pace`.
 async fn drive(
     mut connection: Connection<Buffered<Box<dyn Stream>>, Bytes>,
@@ -193,22 +226,19 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
     };
     let mut answered = Some(answered);
     loop {
-        if pings.send_ping(Ping::opaque()).is_err() {
-            // The connection has ended.
-            return std::future::pending().await;
-        }
-        let pong = poll_fn(|context| pings.poll_pong(context));
-        let pong = match &mut answered {
+        let timeout = answered.is_none().then_some(PING_TIMEOUT);
+        let pinged = ping::ping(&mut pings, timeout);
+        let pinged = match &mut answered {
             Some(answered) => tokio::select! {
-                pong = pong => Ok(pong),
+                pinged = pinged => pinged,
                 () = answered.closed() => return,
             },
-            None => tokio::time::timeout(PING_TIMEOUT, pong).await,
+            None => pinged.await,
         };
-        match pong {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return std::future::pending().await,
-            Err(_) => return,
+        match pinged {
+            Pinged::Answered => {}
+            Pinged::Unanswered => return,
+            Pinged::Ended => return std::future::pending().await,
         }
         if let Some(answered) = answered.take() {
             // Fails if no call waits for the connection any more.

@@ -11,7 +11,7 @@ use time::UtcDateTime;
 
 use crate::{
     aws::{self, ACCOUNT_ID, TRACE_HEADER},
-    decode::{header_text, query_parameters},
+    decode::{decode_path, header_text, query_parameters},
     stage::Stage,
 };
 
@@ -55,12 +55,21 @@ impl<'a> ReceivedRequest<'a> {
         &self.trace
     }
 
+    /// Returns the path as an HTTP API writes it into events: decoded, so that an escaped slash divides segments, and cut off at
+    /// a decoded `?`. Recordings of AWS show both (middleapi/standard-server, pull request 93; fastify/aws-lambda-fastify,
+    /// issue 169; honojs/hono, issue 2156).
+    fn path(&self) -> String {
+        let mut path = decode_path(self.parts.uri.path());
+        path.truncate(path.find('?').unwrap_or(path.len()));
+        path
+    }
+
     pub(super) fn to_event(&self) -> Value {
         let query = self.parts.uri.query().unwrap_or_default();
         let mut event = json!({
             "version": "2.0",
             "routeKey": "$default",
-            "rawPath": self.parts.uri.path(),
+            "rawPath": self.path(),
             "rawQueryString": query,
             "headers": self.headers(),
             "requestContext": self.context(),
@@ -95,7 +104,7 @@ impl<'a> ReceivedRequest<'a> {
             "domainPrefix": "local",
             "http": {
                 "method": self.parts.method.as_str(),
-                "path": self.parts.uri.path(),
+                "path": self.path(),
                 "protocol": "HTTP/1.1",
                 "sourceIp": self.client.ip().to_string(),
                 "userAgent": user_agent.map_or(Cow::Borrowed(""), header_text),
@@ -218,6 +227,26 @@ mod tests {
             serde_json::from_value(event).expect("AWS's type");
         assert_eq!(typed.request_context.http.method, http::Method::POST);
         assert_eq!(typed.raw_path.as_deref(), Some("/my/path"));
+    }
+
+    #[test]
+    fn the_path_is_decoded_and_the_query_is_not() {
+        for (sent, written) in [
+            ("/a%2Fb%20c/%C3%BC", "/a/b c/ü"),
+            ("/%40id/x%23y", "/@id/x#y"),
+            ("/100%25", "/100%"),
+            ("/a%3Fb", "/a"),
+            ("/a+b", "/a+b"),
+        ] {
+            let event = event_of(
+                http::Request::get(format!("{sent}?q=%20"))
+                    .body("")
+                    .expect("valid"),
+            );
+            assert_eq!(event["rawPath"], written);
+            assert_eq!(event["requestContext"]["http"]["path"], written);
+            assert_eq!(event["rawQueryString"], "q=%20");
+        }
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use executor_fn::invoke::invocation_end;
 use flowgate_config::FunctionConfig;
 use flowgate_proto::limits::{
-    DEFAULT_ALB_IDLE_TIMEOUT, MAX_FUNCTION_TIMEOUT, MAX_HTTP_API_TIMEOUT, MAX_REST_API_TIMEOUT,
-    MAX_WEBSOCKET_API_TIMEOUT,
+    DEFAULT_ALB_IDLE_TIMEOUT, DEFAULT_VPC_LATTICE_IDLE_TIMEOUT, MAX_FUNCTION_TIMEOUT,
+    MAX_HTTP_API_TIMEOUT, MAX_REST_API_TIMEOUT, MAX_WEBSOCKET_API_TIMEOUT,
 };
 use tokio::time::Instant;
 
-use super::event::EventSource;
+use super::event::{EventSource, from_unix_millis};
 
 /// The deadlines of one invocation. The margins before them come from `gateway.function.answer_margin`.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Deadline {
     pub(super) fn new(
         source: EventSource,
         settings: &FunctionConfig,
-        context: &lambda_runtime::Context,
+        context: &lambda_http::Context,
         arrived: Option<SystemTime>,
     ) -> Self {
         let (start, wall_clock) = (Instant::now(), SystemTime::now());
@@ -92,7 +92,7 @@ fn reserve(margin: Duration, start: Instant, end: Instant) -> Duration {
 
 /// Returns when Lambda stops this invocation; `None` where that is unknown. A time further away than a function may run
 /// comes from a wrong clock and is limited to that.
-fn lambda_end(context: &lambda_runtime::Context) -> Option<Instant> {
+fn lambda_end(context: &lambda_http::Context) -> Option<Instant> {
     let end = invocation_end(context.deadline)?;
     let remaining = end.duration_since(SystemTime::now()).ok()?;
     Some(Instant::now() + remaining.min(MAX_FUNCTION_TIMEOUT))
@@ -105,6 +105,7 @@ fn front_door_timeout(source: EventSource, settings: &FunctionConfig) -> Option<
         EventSource::HttpApi | EventSource::HttpApiV1 => MAX_HTTP_API_TIMEOUT,
         EventSource::RestApi => MAX_REST_API_TIMEOUT,
         EventSource::LoadBalancer => DEFAULT_ALB_IDLE_TIMEOUT,
+        EventSource::VpcLatticeV1 | EventSource::VpcLatticeV2 => DEFAULT_VPC_LATTICE_IDLE_TIMEOUT,
         // This quota cannot be raised (API Gateway quotas, WebSocket APIs).
         EventSource::WebSocketApi => {
             let set = settings
@@ -115,7 +116,8 @@ fn front_door_timeout(source: EventSource, settings: &FunctionConfig) -> Option<
         EventSource::FunctionUrl { .. }
         | EventSource::WebSocketPush
         | EventSource::Gateway
-        | EventSource::PlainJson => return None,
+        | EventSource::PlainJson
+        | EventSource::Warmer => return None,
     };
     Some(settings.front_door_timeout.unwrap_or(quota))
 }
@@ -130,11 +132,6 @@ fn elapsed(arrived: Option<SystemTime>, now: SystemTime, timeout: Duration) -> D
         .unwrap_or_default()
 }
 
-/// Converts milliseconds since 1970, as events and Lambda's context have them.
-pub(super) fn from_unix_millis(milliseconds: u64) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,11 +139,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// An invocation that Lambda stops after `remaining`.
-    fn context(remaining: Duration) -> lambda_runtime::Context {
+    fn context(remaining: Duration) -> lambda_http::Context {
         let end = (SystemTime::now() + remaining)
             .duration_since(SystemTime::UNIX_EPOCH)
             .expect("after 1970");
-        let mut context = lambda_runtime::Context::default();
+        let mut context = lambda_http::Context::default();
         context.deadline = u64::try_from(end.as_millis()).expect("in range");
         context
     }
@@ -201,7 +198,7 @@ mod tests {
     /// `cargo lambda watch` sends this deadline.
     #[tokio::test]
     async fn a_deadline_of_lambda_that_has_passed_is_unknown() {
-        let mut emulator = lambda_runtime::Context::default();
+        let mut emulator = lambda_http::Context::default();
         emulator.deadline = 600_000;
         assert_eq!(lambda_end(&emulator), None);
         let settings = FunctionConfig::default();

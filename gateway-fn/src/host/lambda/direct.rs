@@ -13,7 +13,7 @@ use flowgate_proto::{
     jina::{EndpointsProto, JinaInfoProto, status_proto::StatusCode},
     json::WriteError,
 };
-use lambda_runtime::Diagnostic;
+use lambda_http::lambda_runtime::Diagnostic;
 
 use crate::{
     context::{Context, Trace},

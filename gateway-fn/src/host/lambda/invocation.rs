@@ -1,38 +1,43 @@
 //! One invocation from its event to its response: the deadlines, the trace, the work to wait for before Lambda freezes
 //! the process, and the metrics.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
-use executor_fn::LambdaContext;
-use http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use executor_fn::{InvocationHold, LambdaContext};
+use http::{HeaderMap, Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
 
 use super::{
     Shared,
     deadline::Deadline,
-    event::EventSource,
     response::{self, BodyBytes, ResponseFormat},
 };
 use crate::{
     context::{Context, InvocationRecord, Trace},
     error::ErrorCode,
-    inbound::ClientProtocol,
     telemetry::{emf::Measurements, xray::Segment},
 };
 
-/// One invocation under way.
+/// One invocation under way: all that is known of it, which does not change while it is answered.
 #[derive(Debug)]
 pub(super) struct Invocation {
-    source: EventSource,
-    pub(super) lambda: lambda_runtime::Context,
+    /// The source, the client's protocol and the format of the response.
+    pub(super) format: ResponseFormat,
+    pub(super) lambda: lambda_http::Context,
     start: Instant,
     pub(super) deadline: Deadline,
     record: InvocationRecord,
+    /// Keeps the process running for floating work after the answer; taken when the answer is ready.
+    pub(super) hold: Option<InvocationHold>,
     /// The duration of INIT, if this invocation is a cold start.
     init: Option<Duration>,
     /// The counters of [`TRAFFIC_METRICS`] when the invocation began.
@@ -40,11 +45,13 @@ pub(super) struct Invocation {
 }
 
 impl Invocation {
-    /// `arrived` is when the front door received the request, according to the event.
+    /// `received` is when the function received the event, and `arrived` when the front door received the request, according
+    /// to the event.
     pub(super) fn start(
         shared: &Shared,
-        source: EventSource,
-        lambda: lambda_runtime::Context,
+        format: ResponseFormat,
+        lambda: lambda_http::Context,
+        received: Instant,
         arrived: Option<SystemTime>,
     ) -> Self {
         let settings = &shared.config.gateway.function;
@@ -52,15 +59,16 @@ impl Invocation {
         let is_cold = process.note_invocation();
         let is_recorded = shared.metrics.is_some() || shared.xray.is_some();
         Self {
-            source,
-            start: Instant::now(),
-            deadline: Deadline::new(source, settings, &lambda, arrived),
+            start: received,
+            deadline: Deadline::new(format.source, settings, &lambda, arrived),
+            format,
             lambda,
             record: if is_recorded {
                 InvocationRecord::enabled()
             } else {
                 InvocationRecord::default()
             },
+            hold: None,
             init: process.init().filter(|_| is_cold),
             traffic: traffic(shared),
         }
@@ -88,36 +96,34 @@ impl Invocation {
     /// Sends a request through the routes. A route that ignores its deadline is cut off before the front door stops
     /// waiting.
     pub(super) async fn respond(&self, shared: &Shared, mut request: Request<Body>) -> Response {
-        let protocol = ClientProtocol::of(&request);
         let context = self.context(request.headers());
         request.extensions_mut().insert(context);
-        let response = shared.routes.respond(self.source, request);
+        let response = shared.routes.respond(&self.format, request);
         let response = tokio::time::timeout_at(self.deadline.response, response).await;
-        response.unwrap_or_else(|_| self.deadline_exceeded(protocol))
+        response.unwrap_or_else(|_| self.deadline_exceeded())
     }
 
-    /// Collects the body of a response, which may be produced only while it is read. Each message of a stream is
-    /// bounded; `max_bytes` bounds all of them together.
-    pub(super) async fn collect(
-        &self,
-        response: Response,
-        format: ResponseFormat,
-        max_bytes: usize,
-    ) -> Response {
+    /// Collects a response, whose body may be produced only while it is read. Each message of a stream is bounded; the limit of
+    /// the front door bounds all of them together.
+    pub(super) async fn collect(&self, shared: &Shared, response: Response) -> (Parts, Bytes) {
+        let max_bytes = shared.config.gateway.limits.max_message_bytes;
+        let max_bytes = self.format.max_body_bytes(max_bytes);
         let (head, body) = response.into_parts();
         let body = Limited::new(body, max_bytes).collect();
-        match tokio::time::timeout_at(self.deadline.response, body).await {
-            Ok(Ok(body)) => Response::from_parts(head, Body::from(body.to_bytes())),
+        let error = match tokio::time::timeout_at(self.deadline.response, body).await {
+            Ok(Ok(body)) => return (head, body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 self.note_too_large();
-                format.too_large(format_args!("more than {max_bytes}"), max_bytes)
+                let found = format_args!("more than {max_bytes}");
+                self.format.too_large(found, max_bytes)
             }
             Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Err(_) => self.deadline_exceeded(format.protocol),
-        }
+            Err(_) => self.deadline_exceeded(),
+        };
+        response::complete(error).await
     }
 
-    fn deadline_exceeded(&self, protocol: ClientProtocol) -> Response {
+    fn deadline_exceeded(&self) -> Response {
         let executors = self.record.pending_executors().join(", ");
         let request_id = &self.lambda.request_id;
         tracing::warn!(request_id, executors, "deadline exceeded");
@@ -126,14 +132,32 @@ impl Invocation {
         if !executors.is_empty() {
             detail = format!("{detail} while waiting for executor {executors}");
         }
-        response::error_response(protocol, ErrorCode::DeadlineExceeded, &detail)
+        response::error_response(self.format.protocol, ErrorCode::DeadlineExceeded, &detail)
     }
 
-    /// Waits for floating work and reports the invocation, whose duration excludes that wait.
-    pub(super) async fn finish(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
-        let duration = self.start.elapsed();
-        self.settle(shared).await;
-        self.report_duration(shared, duration, body_bytes);
+    /// Reports the invocation after its floating work, which its duration excludes. Returns at once where that work may go
+    /// on after the answer, and waits for it elsewhere.
+    pub(super) async fn finish(mut self, shared: &Arc<Shared>, body_bytes: Option<BodyBytes>) {
+        let duration = self.elapsed();
+        let hold = self.hold.take();
+        match hold.filter(|_| shared.after_answer.is_enabled()) {
+            None => {
+                self.settle(shared).await;
+                self.report(shared, duration, body_bytes);
+            }
+            Some(hold) => {
+                let shared = Arc::clone(shared);
+                hold.release_after(async move {
+                    self.settle(&shared).await;
+                    self.report(&shared, duration, body_bytes);
+                });
+            }
+        }
+    }
+
+    /// Returns the time since the function received the event.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// Waits for work that would hang while Lambda freezes the process: floating requests, and for a short time the
@@ -142,7 +166,12 @@ impl Invocation {
         if !shared.is_frozen_when_idle {
             return;
         }
-        let (now, deadline) = (Instant::now(), self.deadline.flow);
+        let now = Instant::now();
+        let deadline = match shared.after_answer.is_enabled() {
+            // No client waits any longer.
+            true => self.deadline.floating,
+            false => self.deadline.flow,
+        };
         let keys = shared.services.auth.wait_for_key_refresh();
         let keys = tokio::time::timeout_at(deadline.min(now + MAX_WAIT_FOR_KEYS), keys);
         let setting = shared.config.gateway.function.wait_for_floating;
@@ -155,12 +184,13 @@ impl Invocation {
         }
     }
 
-    /// Writes metrics and trace of the invocation until now.
-    pub(super) fn report(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
-        self.report_duration(shared, self.start.elapsed(), body_bytes);
-    }
-
-    fn report_duration(&self, shared: &Shared, duration: Duration, body_bytes: Option<BodyBytes>) {
+    /// Writes metrics and trace of the invocation, which took `duration` until its answer.
+    pub(super) fn report(
+        &self,
+        shared: &Shared,
+        duration: Duration,
+        body_bytes: Option<BodyBytes>,
+    ) {
         let record = self.record.snapshot();
         let segment = self.lambda.xray_trace_id.as_deref();
         if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::from_sampled))

@@ -1,46 +1,63 @@
-//! Encodes a response of the routes as the JSON that the front door of the event expects.
+//! Encodes a response of the routes as the JSON that the front door of the event expects, in the response types of
+//! `lambda_http`.
 
 mod compression;
+
+mod headers;
 
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
+use std::fmt::Display;
 
 use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use flowgate_config::FunctionConfig;
 use flowgate_proto::limits::{MAX_ALB_PAYLOAD_BYTES, MAX_INVOKE_PAYLOAD_BYTES};
 use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
 use http_body_util::{BodyExt as _, Collected};
-use serde::Serialize;
-use serde_json::json;
+use lambda_http::aws_lambda_events::{
+    alb::AlbTargetGroupResponse,
+    apigw::{ApiGatewayProxyResponse, ApiGatewayV2httpResponse},
+    encodings,
+    vpc_lattice::VpcLatticeResponse,
+};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::event::EventSource;
 use crate::{
     error::ErrorCode,
-    inbound::{ClientProtocol, connect},
+    inbound::{ClientProtocol, CorsOrigin, connect},
 };
 
-pub(super) use compression::ResponseCompression;
+pub(super) use self::{
+    compression::ResponseCompression,
+    headers::{cookies, single_value_headers},
+};
 
-/// The format of a response, which depends on the event.
-#[derive(Clone, Copy, Debug)]
+/// The format of a response, which depends on the event and on its request's headers.
+#[derive(Clone, Debug)]
 pub(super) struct ResponseFormat {
     pub(super) source: EventSource,
     /// Whether a load balancer expects `multiValueHeaders`.
     pub(super) is_multi_value: bool,
     /// The client's protocol, which decides the format of errors.
     pub(super) protocol: ClientProtocol,
+    pub(super) compression: Option<ResponseCompression>,
+    /// The website that sent the request, if the Flow enables CORS.
+    pub(super) origin: Option<CorsOrigin>,
 }
 
 /// A response as Lambda passes it on.
 #[derive(Debug)]
 pub(super) struct EncodedResponse {
-    pub(super) json: String,
+    pub(super) json: Box<RawValue>,
     pub(super) body_bytes: BodyBytes,
     /// Whether it is an error in place of a response that is too large.
     pub(super) is_too_large: bool,
@@ -56,72 +73,91 @@ pub(super) struct BodyBytes {
 }
 
 impl ResponseFormat {
-    /// The largest size of the response's JSON, in bytes.
-    pub(super) const fn max_bytes(self) -> usize {
+    /// The format of what is no HTTP response.
+    pub(super) const fn of(source: EventSource) -> Self {
+        Self {
+            source,
+            is_multi_value: false,
+            protocol: ClientProtocol::Http,
+            compression: None,
+            origin: None,
+        }
+    }
+
+    /// Reads from a request's headers how its response is compressed, and which website may read it. A REST API without
+    /// binary media types would send the client base64.
+    pub(super) fn with_headers(
+        mut self,
+        headers: &HeaderMap,
+        settings: &FunctionConfig,
+        is_cors_enabled: bool,
+    ) -> Self {
+        let is_binary_allowed = self.source != EventSource::RestApi || settings.rest_binary;
+        let compression = ResponseCompression::negotiate(headers, settings.compress_answers_from);
+        self.compression = compression.filter(|_| is_binary_allowed);
+        let origin = is_cors_enabled.then(|| CorsOrigin::from_headers(headers));
+        self.origin = origin.flatten();
+        self
+    }
+
+    /// The largest size of the response's JSON, in bytes. VPC Lattice takes as much as Lambda (VPC Lattice, "Lambda functions
+    /// as targets").
+    const fn max_bytes(&self) -> usize {
         match self.source {
             EventSource::LoadBalancer => MAX_ALB_PAYLOAD_BYTES,
             EventSource::HttpApi
             | EventSource::FunctionUrl { .. }
             | EventSource::RestApi
             | EventSource::HttpApiV1
+            | EventSource::VpcLatticeV1
+            | EventSource::VpcLatticeV2
             | EventSource::WebSocketApi
             | EventSource::WebSocketPush
             | EventSource::Gateway
-            | EventSource::PlainJson => MAX_INVOKE_PAYLOAD_BYTES,
+            | EventSource::PlainJson
+            | EventSource::Warmer => MAX_INVOKE_PAYLOAD_BYTES,
         }
     }
 
-    /// Encodes a response, compressed if `compression` says so. A response that is too large becomes an error with its
-    /// size and the limit, which Lambda's own error would not contain.
+    /// The largest body to collect, in bytes. A body of up to `max_message_bytes` may fit when it is compressed.
+    pub(super) fn max_body_bytes(&self, max_message_bytes: usize) -> usize {
+        match self.compression {
+            Some(_) => max_message_bytes.max(self.max_bytes()),
+            None => self.max_bytes(),
+        }
+    }
+
+    /// Encodes a response. One that is too large becomes an error with its size and the limit, which Lambda's own error
+    /// would not contain.
     pub(super) async fn encode(
-        self,
-        response: Response,
-        compression: Option<ResponseCompression>,
+        &self,
+        mut head: Parts,
+        body: Bytes,
     ) -> Result<EncodedResponse, serde_json::Error> {
-        let (mut head, body) = response.into_parts();
-        // It is complete already, so collecting it cannot take long.
-        let Ok(body) = body.collect().await.map(Collected::to_bytes) else {
-            let error = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            return self.encode_parts(&error.into_parts().0, &Bytes::new(), 0);
-        };
+        if let Some(origin) = &self.origin {
+            origin.clone().allow_if_missing(&mut head.headers);
+        }
         let uncompressed = body.len();
-        let body = match compression {
+        let body = match self.compression {
             Some(compression) => compression.apply(&mut head.headers, body),
             None => body,
         };
-        let encoded = self.encode_parts(&head, &body, uncompressed)?;
-        let (payload, limit) = (encoded.json.len(), self.max_bytes());
+        let encoded = self.encode_parts(&head, body, uncompressed)?;
+        let (payload, limit) = (encoded.json.get().len(), self.max_bytes());
         if payload <= limit {
             return Ok(encoded);
         }
         tracing::warn!(body = uncompressed, payload, limit, "response too large");
-        self.encode_too_large(&head.headers, payload, uncompressed)
-            .await
-    }
-
-    /// Encodes the error in place of a response with these headers, which keeps the headers for CORS.
-    async fn encode_too_large(
-        self,
-        headers: &HeaderMap,
-        payload: usize,
-        uncompressed: usize,
-    ) -> Result<EncodedResponse, serde_json::Error> {
-        let (mut head, body) = self.too_large(payload, self.max_bytes()).into_parts();
-        for (name, value) in headers {
-            if name.as_str().starts_with("access-control-") || name == header::VARY {
-                head.headers.append(name, value.clone());
-            }
-        }
-        let body = body.collect().await;
-        let body = body.map_or_else(|_| Bytes::new(), Collected::to_bytes);
+        let (mut error, body) = complete(self.too_large(payload, limit)).await;
+        keep_cors(&head.headers, &mut error.headers);
         Ok(EncodedResponse {
             is_too_large: true,
-            ..self.encode_parts(&head, &body, uncompressed)?
+            ..self.encode_parts(&error, body, uncompressed)?
         })
     }
 
     /// Returns the error in place of a response with this many bytes.
-    pub(super) fn too_large(self, bytes: impl Display, limit: usize) -> Response {
+    pub(super) fn too_large(&self, bytes: impl Display, limit: usize) -> Response {
         let detail = format!(
             "the response is {bytes} bytes as a Lambda payload, and the limit is {limit}; request fewer documents or \
              fewer of their fields, or a compressed response by accept-encoding"
@@ -130,57 +166,115 @@ impl ResponseFormat {
     }
 
     fn encode_parts(
-        self,
+        &self,
         head: &Parts,
-        body: &Bytes,
+        body: Bytes,
         uncompressed: usize,
     ) -> Result<EncodedResponse, serde_json::Error> {
-        Ok(EncodedResponse {
-            json: serde_json::to_string(&self.proxy_response(head, body))?,
-            body_bytes: BodyBytes {
-                uncompressed,
-                sent: body.len(),
-            },
-            is_too_large: false,
-        })
-    }
-
-    fn proxy_response<'a>(self, head: &'a Parts, body: &'a Bytes) -> ProxyResponse<'a> {
-        let text = std::str::from_utf8(body).ok();
-        let text = text.filter(|_| is_text(&head.headers));
-        let mut response = ProxyResponse {
-            status_code: head.status.as_u16(),
-            status_description: None,
-            headers: None,
-            multi_value_headers: None,
-            cookies: None,
-            is_base64_encoded: text.is_none(),
-            body: text.map_or_else(|| STANDARD.encode(body).into(), Cow::Borrowed),
-        };
-        match self.source {
+        let sent = body.len();
+        // Serialized once: the runtime client copies a raw value as it is.
+        let json = match self.source {
             EventSource::HttpApi | EventSource::FunctionUrl { .. } => {
-                response.headers = Some(joined_headers(&head.headers));
-                response.cookies = Some(cookies(&head.headers));
+                to_raw_value(&http_api_response(head, body))
             }
-            EventSource::LoadBalancer => {
-                let reason = head.status.canonical_reason().unwrap_or("Unknown");
-                response.status_description = Some(format!("{} {reason}", head.status.as_u16()));
-                if self.is_multi_value {
-                    response.multi_value_headers = Some(multi_value_headers(&head.headers));
-                } else {
-                    response.headers = Some(headers_with_last_cookie(&head.headers));
-                }
+            EventSource::LoadBalancer => to_raw_value(&self.load_balancer_response(head, body)),
+            EventSource::VpcLatticeV1 | EventSource::VpcLatticeV2 => {
+                to_raw_value(&lattice_response(head, body))
             }
             EventSource::RestApi
             | EventSource::HttpApiV1
             | EventSource::WebSocketApi
             | EventSource::WebSocketPush
             | EventSource::Gateway
-            | EventSource::PlainJson => {
-                response.multi_value_headers = Some(multi_value_headers(&head.headers));
-            }
+            | EventSource::PlainJson
+            | EventSource::Warmer => to_raw_value(&rest_response(head, body)),
+        };
+        Ok(EncodedResponse {
+            json: json?,
+            body_bytes: BodyBytes { uncompressed, sent },
+            is_too_large: false,
+        })
+    }
+
+    fn load_balancer_response(&self, head: &Parts, body: Bytes) -> AlbTargetGroupResponse {
+        let reason = head.status.canonical_reason().unwrap_or("Unknown");
+        let mut response = AlbTargetGroupResponse::default();
+        response.status_code = head.status.as_u16().into();
+        response.status_description = Some(format!("{} {reason}", head.status.as_u16()));
+        if self.is_multi_value {
+            response.multi_value_headers = headers::end_to_end(&head.headers);
+        } else {
+            response.headers = headers::with_last_cookie(
+                &head.headers,
+                "the load balancer passes only the last cookie of a response: set the target group's attribute \
+                 lambda.multi_value_headers.enabled",
+            );
         }
+        (response.is_base64_encoded, response.body) = body_value(&head.headers, body);
         response
+    }
+}
+
+/// The response for payload version 2.0, whose cookies are apart from the headers.
+fn http_api_response(head: &Parts, body: Bytes) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = head.status.as_u16().into();
+    response.headers = single_value_headers(&head.headers);
+    response.cookies = cookies(&head.headers);
+    (response.is_base64_encoded, response.body) = body_value(&head.headers, body);
+    response
+}
+
+/// The response for REST APIs and payload version 1.0.
+fn rest_response(head: &Parts, body: Bytes) -> ApiGatewayProxyResponse {
+    let mut response = ApiGatewayProxyResponse::default();
+    response.status_code = head.status.as_u16().into();
+    response.multi_value_headers = headers::end_to_end(&head.headers);
+    (response.is_base64_encoded, response.body) = body_value(&head.headers, body);
+    response
+}
+
+/// The response for both versions of VPC Lattice.
+fn lattice_response(head: &Parts, body: Bytes) -> VpcLatticeResponse {
+    let mut response = VpcLatticeResponse::default();
+    response.status_code = head.status.as_u16();
+    response.headers = headers::with_last_cookie(
+        &head.headers,
+        "VPC Lattice passes only the last cookie of a response",
+    );
+    (response.is_base64_encoded, response.body) = body_value(&head.headers, body);
+    response
+}
+
+/// Returns whether the body travels as base64, and the body.
+fn body_value(headers: &HeaderMap, body: Bytes) -> (bool, Option<encodings::Body>) {
+    let bytes = Vec::from(body);
+    let body = match is_text(headers) {
+        true => String::from_utf8(bytes).map_err(std::string::FromUtf8Error::into_bytes),
+        false => Err(bytes),
+    };
+    match body {
+        Ok(text) => (false, Some(encodings::Body::Text(text))),
+        Err(bytes) => (true, Some(encodings::Body::Binary(bytes))),
+    }
+}
+
+/// Collects a response that the host has made, which takes no time.
+pub(super) async fn complete(response: Response) -> (Parts, Bytes) {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await;
+    (
+        head,
+        body.map_or_else(|_| Bytes::new(), Collected::to_bytes),
+    )
+}
+
+/// Keeps the headers for CORS of a response in the error that takes its place.
+fn keep_cors(headers: &HeaderMap, error: &mut HeaderMap) {
+    for (name, value) in headers {
+        if name.as_str().starts_with("access-control-") || name == header::VARY {
+            error.append(name, value.clone());
+        }
     }
 }
 
@@ -215,70 +309,6 @@ pub(super) fn http_error(status: StatusCode, detail: &str) -> Response {
     (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// Returns one value for each name, several values joined by commas (RFC 9110, section 5.3), without cookies.
-pub(super) fn joined_headers(headers: &HeaderMap) -> BTreeMap<&str, String> {
-    let mut joined: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in end_to_end_headers(headers) {
-        if name == header::SET_COOKIE.as_str() {
-            continue;
-        }
-        let line = joined.entry(name).or_default();
-        if !line.is_empty() {
-            line.push_str(", ");
-        }
-        line.push_str(&value);
-    }
-    joined
-}
-
-/// Returns the values of `set-cookie`, which commas must not join.
-pub(super) fn cookies(headers: &HeaderMap) -> Vec<String> {
-    let cookies = headers.get_all(header::SET_COOKIE).iter();
-    cookies.map(to_text).collect()
-}
-
-/// Returns the headers for a load balancer without multi-value headers, which passes one cookie on.
-fn headers_with_last_cookie(headers: &HeaderMap) -> BTreeMap<&str, String> {
-    let mut joined = joined_headers(headers);
-    let mut cookies = cookies(headers);
-    if cookies.len() > 1 {
-        tracing::warn!(
-            cookies = cookies.len(),
-            "the load balancer passes only the last cookie of a response: set the target group's attribute \
-             lambda.multi_value_headers.enabled"
-        );
-    }
-    if let Some(cookie) = cookies.pop() {
-        joined.insert("set-cookie", cookie);
-    }
-    joined
-}
-
-fn multi_value_headers(headers: &HeaderMap) -> BTreeMap<&str, Vec<String>> {
-    let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, value) in end_to_end_headers(headers) {
-        lists.entry(name).or_default().push(value);
-    }
-    lists
-}
-
-/// Returns the headers that belong to the response and not to its connection.
-fn end_to_end_headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
-    let of_connection = [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-    ];
-    headers
-        .iter()
-        .filter(move |(name, _)| !of_connection.contains(name))
-        .map(|(name, value)| (name.as_str(), to_text(value)))
-}
-
-fn to_text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
 /// Whether the body may travel as text. Bytes that happen to be UTF-8 may not, because API Gateway decides by the
 /// content type whether to decode.
 fn is_text(headers: &HeaderMap) -> bool {
@@ -294,21 +324,4 @@ fn is_text(headers: &HeaderMap) -> bool {
     .iter()
     .any(|binary| content_type.starts_with(binary));
     (is_grpc_web_text || !is_binary) && !headers.contains_key(header::CONTENT_ENCODING)
-}
-
-/// The response of a Lambda proxy integration. Each front door reads some of its keys.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProxyResponse<'a> {
-    status_code: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<BTreeMap<&'a str, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    multi_value_headers: Option<BTreeMap<&'a str, Vec<String>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cookies: Option<Vec<String>>,
-    body: Cow<'a, str>,
-    is_base64_encoded: bool,
 }

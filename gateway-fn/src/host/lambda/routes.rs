@@ -9,7 +9,11 @@ use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{event::EventSource, http_event::HttpEventError, response};
+use super::{
+    event::EventSource,
+    http_event::HttpEventError,
+    response::{self, ResponseFormat},
+};
 use crate::inbound::{
     ClientProtocol, CorsPolicy, Services, connect, grpc, grpc_web,
     http::{Scripts, router},
@@ -50,9 +54,13 @@ impl Routes {
 
     /// Answers a request. Refuses it if it came through a function URL that anyone can call and neither `public_url`
     /// nor `auth` is set.
-    pub(super) async fn respond(&self, source: EventSource, request: Request<Body>) -> Response {
-        let protocol = ClientProtocol::of(&request);
-        let is_open = source
+    pub(super) async fn respond(
+        &self,
+        format: &ResponseFormat,
+        request: Request<Body>,
+    ) -> Response {
+        let protocol = format.protocol;
+        let is_open = format.source
             == EventSource::FunctionUrl {
                 has_authorizer: false,
             };

@@ -1,7 +1,8 @@
 //! Starts the function `gateway-fn`: initialises everything, then answers Lambda's events until Lambda ends the process.
 
-use std::{path::Path, process::ExitCode, time::Instant};
+use std::{io, path::Path, process::ExitCode, time::Instant};
 
+use executor_fn::post_init_error_blocking;
 use flowgate_config::Loaded;
 use flowgate_grpc::Budget;
 use flowgate_proto::with_causes;
@@ -9,40 +10,84 @@ use flowgate_proto::with_causes;
 use super::Function;
 use crate::{
     gateway::Registry,
-    host::program::{self, Exit, env, start_log},
-    inbound::Services,
+    host::program::{self, Exit, FlowError, env, start_log},
+    inbound::{self, Services},
     outbound::Clients,
     status::ProcessInfo,
 };
 
-/// Runs the function and returns its exit status.
+/// Why the function does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// A variable is missing that Lambda sets.
+    #[error(
+        "{0} is not set, and gateway-fn runs on AWS Lambda only: deploy it with `cargo lambda deploy` or `sam deploy`, \
+         try it with `cargo lambda watch`, or serve the Flow on this machine with `flowgate serve`"
+    )]
+    NotOnLambda(&'static str),
+    /// The Flow cannot be loaded.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The Flow is valid, and this process cannot serve it.
+    #[error(transparent)]
+    Services(#[from] inbound::StartError),
+    /// The operating system gives no threads.
+    #[error("cannot start the async runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// Runs the function and returns its exit status. Why it does not start is also reported to Lambda.
 #[must_use]
 pub fn run() -> ExitCode {
     let started = Instant::now();
     executor_fn::info::record_process_start();
-    if let Some(missing) = REQUIRED_VARIABLES
+    match start(started) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let exit = error.print();
+            post_init_error_blocking(error.init_error_type(), &with_causes(&error), &env);
+            exit
+        }
+    }
+    .code()
+}
+
+fn start(started: Instant) -> Result<Exit, StartError> {
+    let missing = REQUIRED_VARIABLES
         .into_iter()
-        .find(|name| env(name).is_none())
-    {
-        program::print_error(&format!(
-            "{missing} is not set, and gateway-fn runs on AWS Lambda only: deploy it with `cargo lambda deploy` or \
-             `sam deploy`, try it with `cargo lambda watch`, or serve the Flow on this machine with `flowgate serve`"
-        ));
-        return Exit::Usage.code();
+        .find(|name| env(name).is_none());
+    if let Some(missing) = missing {
+        return Err(StartError::NotOnLambda(missing));
     }
     start_log();
-    let loaded = match load_flow() {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit.code(),
-    };
-    match tokio::runtime::Builder::new_multi_thread()
+    let loaded = load_flow()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-    {
-        Ok(runtime) => runtime.block_on(serve(loaded, started)).code(),
-        Err(error) => {
-            program::print_error(&format!("cannot start the async runtime: {error}"));
-            Exit::Failed.code()
+        .map_err(StartError::Runtime)?;
+    runtime.block_on(serve(loaded, started))
+}
+
+impl StartError {
+    /// Prints the error, and returns the exit status.
+    fn print(&self) -> Exit {
+        match self {
+            Self::Flow(error) => return error.print(),
+            Self::NotOnLambda(_) | Self::Services(_) | Self::Runtime(_) => {
+                program::print_error(&with_causes(self));
+            }
+        }
+        match self {
+            Self::NotOnLambda(_) | Self::Flow(_) | Self::Services(_) => Exit::Usage,
+            Self::Runtime(_) => Exit::Failed,
+        }
+    }
+
+    const fn init_error_type(&self) -> &'static str {
+        match self {
+            Self::NotOnLambda(_) => "Flowgate.MissingVariable",
+            Self::Flow(_) | Self::Services(_) => "Flowgate.InvalidFlow",
+            Self::Runtime(_) => "Flowgate.StartFailed",
         }
     }
 }
@@ -57,7 +102,7 @@ const REQUIRED_VARIABLES: [&str; 4] = [
 ];
 
 /// Loads the Flow in `FLOWGATE_FLOW`, else `flow.yml` beside the function's program, else the embedded one.
-fn load_flow() -> Result<Loaded, Exit> {
+fn load_flow() -> Result<Loaded, FlowError> {
     let is_set = env("FLOWGATE_FLOW").is_some_and(|flow| !flow.is_empty());
     let bundled = env("LAMBDA_TASK_ROOT").map(|root| Path::new(&root).join("flow.yml"));
     let bundled = bundled.filter(|file| !is_set && file.is_file());
@@ -65,23 +110,17 @@ fn load_flow() -> Result<Loaded, Exit> {
     program::load_flow(bundled.as_deref())
 }
 
-async fn serve(loaded: Loaded, started: Instant) -> Exit {
+async fn serve(loaded: Loaded, started: Instant) -> Result<Exit, StartError> {
     let Loaded { config, warnings } = loaded;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let clients = Clients::new(&config.gateway.invoke);
     let process = ProcessInfo::from_environment(&env);
-    let services = match Services::new(&config, &Registry::default(), &clients, process) {
+    let services = Services {
         // Lambda bounds the bytes: it sends one request at a time, and limits its size.
-        Ok(services) => Services {
-            budget: Budget::new(usize::MAX),
-            ..services
-        },
-        Err(error) => {
-            program::print_error(&with_causes(&error));
-            return Exit::Usage;
-        }
+        budget: Budget::new(usize::MAX),
+        ..Services::new(&config, &Registry::default(), &clients, process)?
     };
     services
         .gateway
@@ -89,7 +128,7 @@ async fn serve(loaded: Loaded, started: Instant) -> Exit {
         .await;
     let function = Function::new(services.clone(), &clients, config, &env);
     services.status.process().note_init(started.elapsed());
-    Box::pin(answer_events(function)).await
+    Ok(Box::pin(answer_events(function)).await)
 }
 
 async fn answer_events(function: Function) -> Exit {

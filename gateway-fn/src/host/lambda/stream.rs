@@ -9,14 +9,13 @@ use axum::{body::HttpBody as _, response::Response};
 use bytes::Bytes;
 use flowgate_proto::{limits::MAX_STREAMED_RESPONSE_BYTES, with_causes};
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use lambda_runtime::{MetadataPrelude, StreamResponse};
+use lambda_http::lambda_runtime::{MetadataPrelude, StreamResponse};
 use tokio::time::Instant;
 
-use super::response::{cookies, joined_headers};
+use super::response::{cookies, single_value_headers};
 
 /// The chunks of a body. They never contain an error, because the runtime library would write its text into the body.
-pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, lambda_runtime::Error>> + Send>>;
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, lambda_http::Error>> + Send>>;
 
 /// A complete body is sent in chunks of this size, so that a client that disconnects is noticed before all of it is
 /// written.
@@ -48,6 +47,7 @@ where
     let (head, body) = response.into_parts();
     let prelude = MetadataPrelude {
         status_code: head.status,
+        // The prelude's JSON has one value for a name.
         headers: single_value_headers(&head.headers),
         cookies: cookies(&head.headers),
     };
@@ -96,7 +96,7 @@ impl MeteredBody {
 }
 
 impl Stream for MeteredBody {
-    type Item = Result<Bytes, lambda_runtime::Error>;
+    type Item = Result<Bytes, lambda_http::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let chunk = ready!(self.chunks.as_mut().poll_next(context));
@@ -113,16 +113,6 @@ impl Drop for MeteredBody {
     fn drop(&mut self) {
         self.report();
     }
-}
-
-/// Joins several values of a header, because the prelude's JSON has one value for a name.
-fn single_value_headers(headers: &HeaderMap) -> HeaderMap {
-    let joined = joined_headers(headers).into_iter();
-    let pairs = joined.filter_map(|(name, value)| {
-        let name = HeaderName::try_from(name).ok()?;
-        Some((name, HeaderValue::try_from(value).ok()?))
-    });
-    pairs.collect()
 }
 
 fn split_into_chunks(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
@@ -157,6 +147,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::{body::Body, response::IntoResponse as _};
+    use http::HeaderValue;
 
     use super::*;
 

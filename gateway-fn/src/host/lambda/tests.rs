@@ -27,6 +27,8 @@ const HTTP_API: &str = include_str!("../../../../tests/events/http_api.json");
 const REST_API: &str = include_str!("../../../../tests/events/rest_api.json");
 const FUNCTION_URL: &str = include_str!("../../../../tests/events/function_url.json");
 const LOAD_BALANCER: &str = include_str!("../../../../tests/events/load_balancer.json");
+const VPC_LATTICE: &str = include_str!("../../../../tests/events/vpc_lattice.json");
+const VPC_LATTICE_V1: &str = include_str!("../../../../tests/events/vpc_lattice_v1.json");
 const MULTI_VALUE: &str = include_str!("../../../../tests/events/load_balancer_multi_value.json");
 
 const HELLO: &str = r#"{"data":[{"text":"hello"}],"execEndpoint":"/"}"#;
@@ -77,7 +79,13 @@ fn discard_metrics(function: &mut Function) {
 /// A sample event, changed into a request for `path`.
 fn event(sample: &str, method: &str, path: &str, body: &str) -> Value {
     let mut event: Value = serde_json::from_str(sample).expect("JSON");
-    if event["version"] == "2.0" {
+    if event.get("raw_path").is_some() {
+        event["raw_path"] = path.into();
+        event["method"] = method.into();
+    } else if event["requestContext"].get("serviceArn").is_some() {
+        event["path"] = path.into();
+        event["method"] = method.into();
+    } else if event["version"] == "2.0" {
         event["rawPath"] = path.into();
         event["rawQueryString"] = "".into();
         event["requestContext"]["http"]["method"] = method.into();
@@ -108,8 +116,8 @@ async fn try_respond(function: &Function, event: &Value) -> Result<LambdaRespons
     respond_in(function, event, invocation()).await
 }
 
-fn invocation() -> lambda_runtime::Context {
-    let mut context = lambda_runtime::Context::default();
+fn invocation() -> Context {
+    let mut context = Context::default();
     context.deadline = 4_000_000_000_000;
     context.request_id = "r-1".to_owned();
     context
@@ -118,10 +126,9 @@ fn invocation() -> lambda_runtime::Context {
 async fn respond_in(
     function: &Function,
     event: &Value,
-    context: lambda_runtime::Context,
+    context: Context,
 ) -> Result<LambdaResponse, Diagnostic> {
-    let payload = RawValue::from_string(event.to_string()).expect("JSON");
-    function.handle(LambdaEvent::new(payload, context)).await
+    function.handle(event.to_string().into(), context).await
 }
 
 async fn respond(function: &Function, event: &Value) -> Value {
@@ -167,7 +174,15 @@ fn invoke(list: &[u8]) -> Value {
 #[tokio::test]
 async fn every_front_door_reaches_the_flow() {
     let function = function("");
-    for sample in [HTTP_API, REST_API, FUNCTION_URL, LOAD_BALANCER, MULTI_VALUE] {
+    for sample in [
+        HTTP_API,
+        REST_API,
+        FUNCTION_URL,
+        LOAD_BALANCER,
+        MULTI_VALUE,
+        VPC_LATTICE,
+        VPC_LATTICE_V1,
+    ] {
         let response = respond(&function, &event(sample, "POST", "/post", HELLO)).await;
         assert_eq!(response["statusCode"], 200, "{response}");
         let texts = &json_body(&response)["data"];
@@ -182,18 +197,18 @@ async fn responses_have_the_format_of_the_front_door() {
     for sample in [HTTP_API, FUNCTION_URL] {
         let response = of(sample).await;
         assert_eq!(response["headers"]["content-type"], "application/json");
-        assert!(response["cookies"].is_array() && response.get("multiValueHeaders").is_none());
+        assert!(response["cookies"].is_array() && response["multiValueHeaders"] == json!({}));
     }
     let rest = of(REST_API).await;
     let json = json!(["application/json"]);
     assert_eq!(rest["multiValueHeaders"]["content-type"], json);
-    assert!(rest.get("headers").is_none());
+    assert_eq!(rest["headers"], json!({}));
     let balanced = of(LOAD_BALANCER).await;
     assert_eq!(balanced["statusDescription"], "200 OK");
     assert_eq!(balanced["headers"]["content-type"], "application/json");
     let multi = of(MULTI_VALUE).await;
     assert_eq!(multi["multiValueHeaders"]["content-type"], json);
-    assert!(multi.get("headers").is_none());
+    assert_eq!(multi["headers"], json!({}));
 }
 
 #[tokio::test]
@@ -314,6 +329,32 @@ async fn compressed_bodies_go_both_ways() {
         let read = decompress(body(&response), compression, limit);
         let read: Value = serde_json::from_slice(&read.expect(coding)).expect("JSON");
         assert_eq!(read["data"][0]["text"], "hello");
+    }
+}
+
+/// A REST API passes on what it has decompressed, and the header.
+#[tokio::test]
+async fn a_body_that_a_rest_api_has_decompressed_is_read() {
+    let function = function("");
+    for coding in ["gzip", "deflate", "zstd"] {
+        let mut event = event(REST_API, "POST", "/post", HELLO);
+        set_header(&mut event, "content-encoding", coding);
+        set_header(&mut event, "content-length", "7");
+        let response = respond(&function, &event).await;
+        assert_eq!(response["statusCode"], 200, "{coding}: {response}");
+    }
+}
+
+/// As `flowgate local --stage prod` sends its own `curl` line, and an HTTP API on a custom domain.
+#[tokio::test]
+async fn a_named_stage_is_no_part_of_the_path() {
+    let function = function("");
+    for domain in ["127.0.0.1:3000", "api.example.com"] {
+        let mut event = event(HTTP_API, "POST", "/prod/post", HELLO);
+        event["requestContext"]["stage"] = "prod".into();
+        event["requestContext"]["domainName"] = domain.into();
+        let response = respond(&function, &event).await;
+        assert_eq!(response["statusCode"], 200, "{domain}: {response}");
     }
 }
 

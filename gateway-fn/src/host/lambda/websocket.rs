@@ -92,7 +92,7 @@ impl WebSocketEvents {
     pub(super) async fn handle(
         &self,
         event: Value,
-        lambda: &lambda_runtime::Context,
+        lambda: &lambda_http::Context,
         deadline: Deadline,
         context: &Context,
     ) -> Value {
@@ -156,7 +156,7 @@ impl WebSocketEvents {
     async fn message(
         &self,
         event: &Event,
-        lambda: &lambda_runtime::Context,
+        lambda: &lambda_http::Context,
         deadline: Deadline,
         context: &Context,
     ) -> Value {

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    answers::{Answers, Counted, Order, Outcome},
+    answers::{Answers, Counted, Order, Outcome, Pause},
     context,
     load::ConnectionLoad,
 };
@@ -47,7 +47,10 @@ impl StreamingService {
     /// than its share of the Gateway's places; one of each stream may always be in flight.
     pub(super) fn answers(
         &self,
-        requests: impl Stream<Item = Result<Counted, Status>> + Send + 'static,
+        requests: (
+            impl Stream<Item = Result<Counted, Status>> + Send + 'static,
+            Pause,
+        ),
         headers: &HeaderMap,
         context: Context,
         load: ConnectionLoad,
@@ -114,13 +117,18 @@ impl JinaRpc for StreamingService {
         let (metadata, extensions, requests) = request.into_parts();
         let account = extensions.get::<Account>().cloned();
         let requests = requests.map(move |request| {
-            request.map(|request| {
-                let account = account.as_ref();
-                let held = account.map(|account| account.split(request.encoded_len()));
-                Counted { request, held }
-            })
+            let account = account.as_ref();
+            match request {
+                Ok(request) => {
+                    let held = account.map(|account| account.split(request.encoded_len()));
+                    Ok(Counted { request, held })
+                }
+                // gRPC-Web reports every error of a body as INTERNAL.
+                Err(status) => Err(account.and_then(Account::take_failure).unwrap_or(status)),
+            }
         });
         let load = ConnectionLoad::default();
+        let requests = (requests, Pause::default());
         let answers = self.answers(requests, metadata.as_ref(), context, load);
         Ok(Response::new(Box::pin(in_own_task(answers))))
     }

@@ -1,11 +1,131 @@
-//! Percent-encodes the pieces of a path and query that front doors have decoded, and separates prefixes from paths.
+//! Separates the stage and the mapping of a custom domain from a request's path, and percent-encodes what front doors have
+//! decoded.
+//!
+//! What API Gateway writes into events was read off recordings of others (aws-powertools/powertools-lambda-python, pull request
+//! 579; CodeGenieApp/serverless-express, issue 465; jeremydaly/lambda-api, issue 136; logandk/serverless-wsgi, issue 191;
+//! localstack/localstack, pull request 12296):
+//!
+//! | | own domain | custom domain | with a mapping `v1` |
+//! |---|---|---|---|
+//! | REST API, `path` | `/post` | `/post` | `/v1/post` |
+//! | HTTP API 1.0, `path` | `/STAGE/post` | `/post` | `/v1/post` |
+//! | HTTP API 2.0, `rawPath` | `/STAGE/post` | `/STAGE/post` | `/STAGE/post` |
+//!
+//! `/STAGE` is left out for the stage `$default`. A mapping without a stage lets clients name the stage, which then is in the
+//! path of a REST API.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
+
+use percent_encoding::percent_decode_str;
+
+use crate::host::lambda::event::EventSource;
+
+/// The path of a request at its front door.
+pub(super) struct RequestPath<'a> {
+    pub(super) source: EventSource,
+    /// The path in the event.
+    pub(super) whole: &'a str,
+    /// The template of the route that API Gateway chose, if it is a path: `/{proxy+}`.
+    pub(super) template: Option<&'a str>,
+    pub(super) parameters: &'a HashMap<String, String>,
+    pub(super) stage: Option<&'a str>,
+    pub(super) domain: Option<&'a str>,
+    /// The path in the request context, which has the stage of a REST API.
+    pub(super) full: Option<&'a str>,
+    /// The setting `base_path`, which is removed wherever the path begins with it.
+    pub(super) base_path: Option<&'a str>,
+}
+
+impl<'a> RequestPath<'a> {
+    /// Returns the path as the Gateway's routes have it, and the prefix before it at the front door, both encoded.
+    pub(super) fn split(&self) -> (String, String) {
+        let path = self.path();
+        let removed = self.whole.strip_suffix(path).unwrap_or_default();
+        let prefix = match self.full {
+            Some(full) => full.strip_suffix(path).unwrap_or(match path {
+                "/" => full,
+                _ => removed,
+            }),
+            None if path == "/" => self.whole,
+            None => removed,
+        };
+        let prefix = encode(prefix.trim_end_matches('/'), Part::Path);
+        (encode(path, Part::Path), prefix)
+    }
+
+    /// Returns the path without prefixes.
+    fn path(&self) -> &'a str {
+        let (path, is_certain) = match self.behind_route() {
+            Some(path) => (path, true),
+            None => (self.behind_stage(), false),
+        };
+        let Some(base_path) = self.base_path else {
+            return path;
+        };
+        let behind = |path| strip_prefix(path, base_path);
+        let of_whole = || behind(self.whole).filter(|_| !is_certain);
+        behind(path).or_else(of_whole).unwrap_or(path)
+    }
+
+    /// Returns the path by the route that API Gateway chose: what the route's template matched is the path, and what stands
+    /// before it, a stage or a mapping, is the prefix.
+    fn behind_route(&self) -> Option<&'a str> {
+        let template = self.template.filter(|template| template.starts_with('/'))?;
+        if template == "/" {
+            return Some("/");
+        }
+        let matched = fill_template(template, self.parameters)?;
+        let matched = matched.trim_end_matches('/');
+        let position = self.position_of(matched)?;
+        self.whole.get(position..)
+    }
+
+    /// Finds where `matched`, which may have been decoded, begins at the end of the path, which may have been decoded too. A
+    /// slash may follow it, which API Gateway ignores when it chooses a route.
+    fn position_of(&self, matched: &str) -> Option<usize> {
+        if matched.is_empty() {
+            return None;
+        }
+        let whole = self.whole.trim_end_matches('/');
+        if whole.ends_with(matched) {
+            return Some(whole.len() - matched.len());
+        }
+        let decoded: Vec<u8> = percent_decode_str(whole).collect();
+        let matched: Vec<u8> = percent_decode_str(matched).collect();
+        let start = decoded.len().checked_sub(matched.len())?;
+        let is_suffix = decoded.ends_with(&matched);
+        is_suffix.then(|| position_of_slash(whole, start)).flatten()
+    }
+
+    /// Returns the path without the stage, for events of HTTP APIs, where the route says nothing.
+    fn behind_stage(&self) -> &'a str {
+        let named = self.stage.filter(|stage| *stage != "$default");
+        let Some(stage) = named.filter(|stage| !stage.is_empty()) else {
+            return self.whole;
+        };
+        let behind = strip_prefix(self.whole, &format!("/{stage}")).unwrap_or(self.whole);
+        match self.source {
+            EventSource::HttpApi => behind,
+            // A custom domain's path has no stage, so a path that is just this word is a route.
+            EventSource::HttpApiV1 if self.is_own_domain() || behind != "/" => behind,
+            _ => self.whole,
+        }
+    }
+
+    /// Whether the domain is the API's own, `ID.execute-api.REGION.amazonaws.com` or another partition's, or an emulator's
+    /// address.
+    fn is_own_domain(&self) -> bool {
+        let domain = self.domain.unwrap_or_default();
+        let is_address = domain.contains(':') || domain.parse::<IpAddr>().is_ok();
+        domain.contains(".execute-api.") || is_address || domain == "localhost"
+    }
+}
 
 /// The part of a URI that a text belongs to, which decides what is percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// A path; escapes in it stay unchanged.
+    /// A path. REST APIs, function URLs and load balancers keep its escapes, which stay unchanged. HTTP APIs decode it
+    /// (middleapi/standard-server, pull request 93, with recordings), so a `%` that begins no escape is encoded.
     Path,
     /// A query or a piece of one; escapes in it stay unchanged.
     RawQuery,
@@ -16,9 +136,11 @@ pub(super) enum Part {
 /// Percent-encodes the bytes that this part of a URI does not allow.
 pub(super) fn encode(text: &str, part: Part) -> String {
     let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if is_allowed(byte, part) {
-            encoded.push(char::from(byte));
+    let bytes = text.as_bytes();
+    for (position, byte) in bytes.iter().enumerate() {
+        let is_kept = part != Part::QueryValue && is_escape(bytes, position);
+        if is_kept || is_allowed(*byte, part) {
+            encoded.push(char::from(*byte));
         } else {
             // Writing to a String cannot fail.
             let _ = write!(encoded, "%{byte:02X}");
@@ -29,15 +151,36 @@ pub(super) fn encode(text: &str, part: Part) -> String {
 
 fn is_allowed(byte: u8, part: Part) -> bool {
     let allowed: &[u8] = match part {
-        Part::Path => b"/%!$&'()*+,;=:@",
-        Part::RawQuery => b"/%!$&'()*+,;=:@?[]",
+        Part::Path => b"/!$&'()*+,;=:@",
+        Part::RawQuery => b"/!$&'()*+,;=:@?[]",
         Part::QueryValue => b"!*():@/?,;",
     };
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || allowed.contains(&byte)
 }
 
+/// Returns where the slash stands that is at the index `decoded` when the path is decoded.
+fn position_of_slash(path: &str, decoded: usize) -> Option<usize> {
+    let bytes = path.as_bytes();
+    let (mut position, mut index) = (0, 0);
+    while index < decoded {
+        position += match is_escape(bytes, position) {
+            true => 3,
+            false => 1,
+        };
+        index += 1;
+    }
+    (bytes.get(position) == Some(&b'/')).then_some(position)
+}
+
+/// Whether `%XX` stands there.
+fn is_escape(bytes: &[u8], position: usize) -> bool {
+    let digits = bytes.get(position + 1..position + 3);
+    let has_digits = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    bytes.get(position) == Some(&b'%') && has_digits
+}
+
 /// Removes a prefix that consists of whole segments.
-pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     match path.strip_prefix(prefix)? {
         "" => Some("/"),
         rest if rest.starts_with('/') => Some(rest),
@@ -46,10 +189,7 @@ pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 /// Puts the parameters into a route's template, which makes `/post` of `/{proxy+}`. Returns `None` when one is missing.
-pub(super) fn fill_template(
-    template: &str,
-    parameters: &HashMap<String, Option<String>>,
-) -> Option<String> {
+fn fill_template(template: &str, parameters: &HashMap<String, String>) -> Option<String> {
     let segments = template.split('/').map(|segment| {
         let name = segment
             .strip_prefix('{')
@@ -58,41 +198,13 @@ pub(super) fn fill_template(
             None => Some(segment),
             Some(name) => {
                 let name = name.strip_suffix('+').unwrap_or(name);
-                parameters.get(name)?.as_deref()
+                parameters.get(name).map(String::as_str)
             }
         }
     });
     let filled = segments.collect::<Option<Vec<_>>>()?.join("/");
-    // `/` would be a suffix of every path that ends with it.
-    (filled.len() > 1).then_some(filled)
+    Some(filled)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_a_uri_does_not_allow_are_escaped() {
-        assert_eq!(encode("/a b/%20/ü", Part::Path), "/a%20b/%20/%C3%BC");
-        assert_eq!(encode("a=1&b=%20", Part::RawQuery), "a=1&b=%20");
-        assert_eq!(encode("a&b=%", Part::QueryValue), "a%26b%3D%25");
-    }
-
-    #[test]
-    fn a_prefix_ends_with_a_segment() {
-        assert_eq!(strip_prefix("/prod/post", "/prod"), Some("/post"));
-        assert_eq!(strip_prefix("/prod", "/prod"), Some("/"));
-        assert_eq!(strip_prefix("/production", "/prod"), None);
-    }
-
-    #[test]
-    fn a_template_is_filled_in() {
-        let parameters = HashMap::from([("proxy".to_owned(), Some("a/b".to_owned()))]);
-        assert_eq!(
-            fill_template("/x/{proxy+}", &parameters).as_deref(),
-            Some("/x/a/b")
-        );
-        assert_eq!(fill_template("/{id}", &parameters), None);
-        assert_eq!(fill_template("/", &parameters), None);
-    }
-}
+mod tests;

@@ -6,12 +6,12 @@ use super::*;
 
 async fn encode(source: EventSource, response: Response) -> Value {
     let format = ResponseFormat {
-        source,
-        is_multi_value: false,
         protocol: ClientProtocol::GrpcWeb,
+        ..ResponseFormat::of(source)
     };
-    let encoded = format.encode(response, None).await.expect("JSON");
-    serde_json::from_str(&encoded.json).expect("JSON")
+    let (head, body) = complete(response).await;
+    let encoded = format.encode(head, body).await.expect("JSON");
+    serde_json::from_str(encoded.json.get()).expect("JSON")
 }
 
 fn of_type(content_type: &'static str, body: &'static [u8]) -> Response {
@@ -91,4 +91,35 @@ async fn a_page_can_read_that_a_response_is_too_large() {
         .insert(name, HeaderValue::from_static("*"));
     let encoded = encode(EventSource::HttpApi, response).await;
     assert_eq!(encoded["headers"]["access-control-allow-origin"], "*");
+}
+
+#[tokio::test]
+async fn each_front_door_gets_its_type() {
+    let response = || {
+        let mut response = of_type("text/plain", b"a");
+        for value in ["c=1", "d=2"] {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        let latin1 = HeaderValue::from_bytes(b"\xe9").expect("allowed");
+        response.headers_mut().insert("x-name", latin1);
+        response
+    };
+    for source in [EventSource::VpcLatticeV1, EventSource::VpcLatticeV2] {
+        let lattice = encode(source, response()).await;
+        let expected = json!({
+            "statusCode": 200, "isBase64Encoded": false, "body": "a",
+            "headers": {"content-type": "text/plain", "set-cookie": "d=2", "x-name": "\u{fffd}"},
+        });
+        assert_eq!(lattice, expected);
+    }
+    let balanced = encode(EventSource::LoadBalancer, response()).await;
+    assert_eq!(balanced["statusDescription"], "200 OK");
+    assert_eq!(balanced["headers"]["set-cookie"], "d=2");
+    let rest = encode(EventSource::RestApi, response()).await;
+    assert_eq!(
+        rest["multiValueHeaders"]["set-cookie"],
+        json!(["c=1", "d=2"])
+    );
+    assert_eq!(rest["headers"], json!({}));
 }

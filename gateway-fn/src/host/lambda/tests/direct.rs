@@ -43,6 +43,12 @@ async fn an_invocation_with_plain_json_is_a_post() {
         ),
         (json!({"flowgate": 2}), "Flowgate.BadPayload"),
         (json!({"Records": []}), "Flowgate.UnknownEvent"),
+        (
+            json!({"flowgate": 1, "call": "process"}),
+            "Flowgate.BadPayload",
+        ),
+        (json!({}), "Flowgate.UnknownEvent"),
+        (json!({"foo": 1}), "Flowgate.UnknownEvent"),
     ] {
         let Err(refused) = try_respond(&function, &sent).await else {
             panic!("{sent}");
@@ -84,4 +90,57 @@ async fn a_payload_that_is_too_large_is_refused_with_the_limit() {
         "{}",
         refused.error_message
     );
+}
+
+/// The Flow's only Executor cannot be reached, so an answer shows that it did not run.
+#[tokio::test]
+async fn a_warmer_is_answered_without_the_flow() {
+    let function = flow(
+        "jtype: Flow\ngateway: {retries: 0}\nexecutors: [{name: gone, external: true, host: 127.0.0.1, port: 9}]\n",
+    );
+    for sent in [
+        json!({"source": "serverless-plugin-warmup"}),
+        json!({"warmer": true, "concurrency": 1}),
+        json!({"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}),
+    ] {
+        assert_eq!(
+            respond(&function, &sent).await,
+            json!({"warm": true}),
+            "{sent}"
+        );
+    }
+}
+
+/// Each runs no Flow, and its error says what came.
+#[tokio::test]
+async fn an_event_of_another_service_is_an_error_that_names_it() {
+    let function = function("");
+    for (sent, service) in [
+        (
+            json!({"Records": [{"eventSource": "aws:sqs", "body": HELLO}]}),
+            "Amazon SQS",
+        ),
+        (
+            json!({"records": [], "deliveryStreamArn": "arn"}),
+            "Amazon Data Firehose",
+        ),
+        (
+            json!({"type": "TOKEN", "authorizationToken": "a", "methodArn": "arn"}),
+            "an API Gateway authorizer",
+        ),
+        (
+            json!({"detail-type": "Object Created", "source": "aws.s3", "detail": {}}),
+            "Amazon EventBridge",
+        ),
+    ] {
+        let Err(refused) = try_respond(&function, &sent).await else {
+            panic!("{sent}");
+        };
+        assert_eq!(refused.error_type, "Flowgate.UnknownEvent");
+        let text = refused.error_message;
+        assert!(
+            text.contains(service) && text.contains("POST /post"),
+            "{text}"
+        );
+    }
 }

@@ -153,7 +153,7 @@ mod tests {
         }
         event["headers"][name] = value.into();
         event["multiValueHeaders"][name] = json!([value]);
-        let lambda = lambda_runtime::Context::default();
+        let lambda = lambda_http::Context::default();
         let (source, settings) = (EventSource::WebSocketApi, FunctionConfig::default());
         let deadline = Deadline::new(source, &settings, &lambda, None);
         let context = Context::default();

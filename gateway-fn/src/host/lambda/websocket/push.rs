@@ -118,7 +118,7 @@ impl AsyncRequest {
 }
 
 /// Returns the name by which the function invokes itself: its ARN with the version or alias that was invoked.
-pub(super) fn own_name(lambda: &lambda_runtime::Context) -> &str {
+pub(super) fn own_name(lambda: &lambda_http::Context) -> &str {
     match lambda.invoked_function_arn.as_str() {
         arn if arn.starts_with("arn:") => arn,
         // Emulators send no ARN.

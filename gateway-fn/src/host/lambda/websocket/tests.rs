@@ -83,8 +83,8 @@ fn events(executor: &str, aws: &Aws, config: &WebSocketConfig) -> WebSocketEvent
 }
 
 /// An invocation that Lambda stops after `remaining`.
-fn lambda(remaining: Duration) -> lambda_runtime::Context {
-    let mut context = lambda_runtime::Context::default();
+fn lambda(remaining: Duration) -> lambda_http::Context {
+    let mut context = lambda_http::Context::default();
     let deadline = SystemTime::now() + remaining;
     let unix_time = deadline.duration_since(UNIX_EPOCH).expect("after 1970");
     context.deadline = u64::try_from(unix_time.as_millis()).expect("soon");
@@ -95,18 +95,18 @@ fn lambda(remaining: Duration) -> lambda_runtime::Context {
 
 impl WebSocketEvents {
     /// Answers an event of API Gateway.
-    async fn respond(&self, event: Value, lambda: &lambda_runtime::Context) -> Value {
+    async fn respond(&self, event: Value, lambda: &lambda_http::Context) -> Value {
         let (deadline, context) = self.scope(EventSource::WebSocketApi, lambda);
         self.handle(event, lambda, deadline, &context).await
     }
 
     /// Answers an asynchronous event.
-    async fn respond_to_push(&self, event: Value, lambda: &lambda_runtime::Context) {
+    async fn respond_to_push(&self, event: Value, lambda: &lambda_http::Context) {
         let (deadline, context) = self.scope(EventSource::WebSocketPush, lambda);
         self.handle_push(event, deadline, &context).await;
     }
 
-    fn scope(&self, source: EventSource, lambda: &lambda_runtime::Context) -> (Deadline, Context) {
+    fn scope(&self, source: EventSource, lambda: &lambda_http::Context) -> (Deadline, Context) {
         let deadline = Deadline::new(source, &self.settings, lambda, None);
         let deadline = deadline.reserve_for_parts(&self.settings);
         let context = Context {

@@ -110,7 +110,12 @@ fn invalid_answers_have_different_errors() {
         read(large.as_bytes()),
         Err(InvokeError::AnswerOverLimit { limit: 10 })
     ));
-    let small = InvocationResponse::new(&[], Compression::None, true).expect("an answer");
+    let missing = read(br#"{"flowgate":1}"#);
+    assert!(matches!(missing, Err(InvokeError::InvalidAnswer(_))));
+    let mut message = DataRequest::default();
+    message.header.request_id = "r".to_owned();
+    let message = message.encode_to_vec();
+    let small = InvocationResponse::new(&message, Compression::None, true).expect("an answer");
     let small = read(small.to_json().expect("JSON").as_bytes()).expect("an answer");
     assert!(small.is_error);
 }
