@@ -159,6 +159,19 @@ impl GatewayError {
         }
     }
 
+    /// The addresses at which the Executor was called, for the log.
+    #[must_use]
+    pub fn addresses(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.joined_addresses(),
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => None,
+        }
+    }
+
     /// The text for the client. For a failed call it is Jina's own (Jina 3.13, recordings
     /// `grpc/44-executor_down_dry_run`, `http/39-executor_down_dry_run`).
     #[must_use]

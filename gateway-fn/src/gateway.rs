@@ -314,7 +314,8 @@ fn log(error: &GatewayError, request_id: &str) {
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
-            tracing::warn!(request_id, executor, ?code, error = %with_causes(error), "request failed");
+            let address = error.addresses();
+            tracing::warn!(request_id, executor, address, ?code, error = %with_causes(error), "request failed");
         }
     }
 }

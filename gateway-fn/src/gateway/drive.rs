@@ -267,8 +267,8 @@ impl Drive {
                 Err(error.into())
             }
             Err(error) => {
-                let error = with_causes(&error);
-                tracing::warn!(executor, %error, "call to floating executor failed");
+                let (address, error) = (error.joined_addresses(), with_causes(&error));
+                tracing::warn!(executor, address, %error, "call to floating executor failed");
                 Ok(())
             }
         }

@@ -1,8 +1,10 @@
 //! A failed attempt at a call, of any transport. The transport decides whether another attempt may follow.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use flowgate_config::RetryPolicy;
+use flowgate_grpc::client;
+use flowgate_proto::with_causes;
 use tonic::metadata::MetadataMap;
 
 use crate::{
@@ -23,6 +25,8 @@ pub(super) struct AttemptError {
     pub(super) retry_after: Option<Duration>,
     /// What the attempt shows about the replica that was called.
     pub(super) replica: ReplicaState,
+    /// The transport's error, for the log. It may contain addresses.
+    pub(super) cause: Option<Arc<client::CallError>>,
 }
 
 /// What a failed attempt shows about the replica that was called.
@@ -77,6 +81,7 @@ impl AttemptError {
             retry: Retry::Never,
             retry_after: None,
             replica: ReplicaState::Unknown,
+            cause: None,
         }
     }
 
@@ -95,9 +100,10 @@ impl AttemptError {
         CallError {
             may_have_run: self.may_have_run(),
             deployment: deployment.to_owned(),
-            addresses,
+            addresses: addresses.into(),
             show_addresses,
             failure: self.failure,
+            source: self.cause,
             peer_detail: self.detail,
             trailers: self.trailers,
             retry_after: self
@@ -124,9 +130,13 @@ impl Retryable for AttemptError {
 /// Writes the attempt's error for the log.
 impl fmt::Display for AttemptError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail.as_str() {
-            "" => write!(formatter, "{}", self.failure),
-            detail => write!(formatter, "{}: {detail}", self.failure),
+        write!(formatter, "{}", self.failure)?;
+        if !self.detail.is_empty() {
+            write!(formatter, ": {}", self.detail)?;
+        }
+        match &self.cause {
+            Some(cause) => write!(formatter, ": {}", with_causes(cause)),
+            None => Ok(()),
         }
     }
 }

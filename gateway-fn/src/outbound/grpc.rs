@@ -110,7 +110,8 @@ impl GrpcDeployment {
                 replica.peer.process(&message, context).await
             };
             if result.is_err() && context.is_expired() {
-                return Err(CallError::deadline_exceeded(&self.name));
+                let error = CallError::deadline_exceeded(&self.name);
+                return Err(error.with_addresses(attempts.addresses()));
             }
             if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
                 return result;

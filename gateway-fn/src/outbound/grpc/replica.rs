@@ -163,15 +163,15 @@ impl Replica {
         }
     }
 
-    /// Leaves the replica out until it is probed, because it is unreachable or answers no calls. Only the first of many errors
-    /// is logged.
+    /// Leaves the replica out until it is probed, because it is unreachable or answers no calls; the only replica stays in
+    /// use. Only the first of many errors is logged.
     pub(super) fn leave_out(&self, reason: impl fmt::Display) {
         let now = self.clock.now();
         let next = now.saturating_add(millis(self.probe_interval()));
         if self.probe_at.swap(next, Ordering::Relaxed) == 0 {
             let (executor, address) = (&*self.executor, self.authority());
             let ip = self.ip().map(display);
-            tracing::warn!(executor, address, ip, error = %reason, "replica left out");
+            tracing::warn!(executor, address, ip, error = %reason, "executor unavailable");
         }
     }
 
@@ -187,7 +187,7 @@ impl Replica {
             let is_again = self.was_in_use.swap(true, Ordering::Relaxed);
             let (executor, address) = (&*self.executor, self.authority());
             let ip = self.ip().map(display);
-            tracing::info!(executor, address, ip, is_again, "replica in use");
+            tracing::info!(executor, address, ip, is_again, "executor available");
         }
     }
 }

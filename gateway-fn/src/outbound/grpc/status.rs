@@ -1,10 +1,11 @@
 //! Converts the failure of an attempt, and decides whether another attempt may follow.
 
+use std::sync::Arc;
+
 use flowgate_grpc::{
     client::{CallError, ConnectError},
     may_have_run,
 };
-use flowgate_proto::with_causes;
 use tonic::{Code, Status};
 
 use crate::{
@@ -14,11 +15,13 @@ use crate::{
 
 impl From<ConnectError> for AttemptError {
     fn from(error: ConnectError) -> Self {
-        tracing::debug!(error = %with_causes(&error), "cannot connect");
+        let detail = connect_detail(&error);
         Self {
             retry: Retry::Safe,
             replica: ReplicaState::Unreachable,
-            ..Self::new(CallFailure::Unreachable, connect_detail(&error))
+            // Otherwise it is in the detail already.
+            cause: (detail == UNREACHABLE).then(|| Arc::new(error.into())),
+            ..Self::new(CallFailure::Unreachable, detail)
         }
     }
 }
@@ -29,15 +32,14 @@ impl From<CallError> for AttemptError {
             CallError::Connect(error) => error.into(),
             CallError::Refused(_) => Self {
                 retry: Retry::Safe,
+                cause: Some(Arc::new(error)),
                 ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
             },
-            CallError::Broken(error) => {
-                tracing::debug!(error = %with_causes(&error), "connection broke");
-                Self {
-                    retry: Retry::JinaOnly,
-                    ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
-                }
-            }
+            CallError::Broken(_) => Self {
+                retry: Retry::JinaOnly,
+                cause: Some(Arc::new(error)),
+                ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
+            },
             CallError::Status(status) => of_status(&status),
             CallError::Unreadable(status) => {
                 let failure = CallFailure::Status(status.code());
