@@ -3,7 +3,7 @@
 mod call;
 
 use flowgate_flow::walk::WalkError;
-use flowgate_grpc::{RETRY_AFTER_SECONDS, with_retry_after};
+use flowgate_grpc::{RETRY_AFTER_SECONDS, with_may_have_run, with_retry_after};
 use flowgate_proto::{
     DocumentsError, LimitExceeded,
     jina::{
@@ -107,7 +107,10 @@ pub enum GatewayError {
     },
     /// The Gateway stopped before the request was finished.
     #[error("the Gateway has stopped before the request was finished")]
-    Stopped,
+    Stopped {
+        /// Whether Executors may have run the request.
+        may_have_run: bool,
+    },
     /// The request, or an Executor's answer, would exceed a limit when it is decoded.
     #[error(transparent)]
     TooLarge(#[from] LimitExceeded),
@@ -139,7 +142,7 @@ impl GatewayError {
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
-            Self::Stopped => ErrorCode::Unavailable,
+            Self::Stopped { .. } => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
     }
@@ -151,7 +154,20 @@ impl GatewayError {
             Self::Call(error) => Some(&error.deployment),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::Stopped { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => None,
+        }
+    }
+
+    /// The addresses at which the Executor was called, for the log.
+    #[must_use]
+    pub fn addresses(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.joined_addresses(),
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => None,
         }
@@ -182,7 +198,7 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Stopped | Self::TooLarge(_) | Self::Internal => {
+            Self::Overloaded { .. } | Self::Stopped { .. } | Self::TooLarge(_) | Self::Internal => {
                 self.to_string()
             }
         }
@@ -199,7 +215,7 @@ impl GatewayError {
             Self::Call(error) => error.short_detail(),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => detail,
         }
@@ -212,7 +228,7 @@ impl GatewayError {
             Self::Call(error) => error.shown_trailers(),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => MetadataMap::new(),
         }
@@ -234,10 +250,24 @@ impl GatewayError {
     /// The gRPC status.
     #[must_use]
     pub fn grpc_status(&self) -> tonic::Status {
-        let status = tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers());
+        let mut status =
+            tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers());
+        if status.code() == tonic::Code::Unavailable && self.may_have_run() {
+            status = with_may_have_run(status);
+        }
         match self.retry_after() {
             Some(seconds) => with_retry_after(status, seconds),
             None => status,
+        }
+    }
+
+    /// Whether an Executor may have run the request, so that to repeat it may repeat its work.
+    const fn may_have_run(&self) -> bool {
+        match self {
+            Self::Call(CallError { may_have_run, .. }) | Self::Stopped { may_have_run } => {
+                *may_have_run
+            }
+            Self::Walk(_) | Self::Overloaded { .. } | Self::TooLarge(_) | Self::Internal => false,
         }
     }
 
@@ -270,7 +300,7 @@ impl GatewayError {
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
             Self::TooLarge(_) => "MemoryError",
-            Self::Overloaded { .. } | Self::Stopped | Self::Internal => "RuntimeError",
+            Self::Overloaded { .. } | Self::Stopped { .. } | Self::Internal => "RuntimeError",
         }
     }
 
@@ -283,7 +313,7 @@ impl GatewayError {
             Self::Call(_)
             | Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => self.code().grpc_code(),
         }
@@ -292,3 +322,22 @@ impl GatewayError {
 
 /// Bytes of UTF-8 that fit into a close frame beside the code (RFC 6455, section 5.5).
 pub(crate) const MAX_CLOSE_REASON_BYTES: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use flowgate_grpc::may_have_run;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_cut_off_is_not_repeated_by_a_gateway_in_front() {
+        for is_begun in [true, false] {
+            let error = GatewayError::Stopped {
+                may_have_run: is_begun,
+            };
+            let status = error.grpc_status();
+            assert_eq!(status.code(), tonic::Code::Unavailable);
+            assert_eq!(may_have_run(&status), is_begun);
+        }
+    }
+}

@@ -171,7 +171,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             result = driven => result.unwrap_or(Err(GatewayError::Internal)),
-            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped),
+            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped { may_have_run: true }),
         };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -278,7 +278,9 @@ impl Gateway {
         let aborting = self.0.aborting.token().clone();
         async move {
             aborting.cancelled_owned().await;
-            GatewayError::Stopped
+            GatewayError::Stopped {
+                may_have_run: false,
+            }
         }
     }
 
@@ -319,7 +321,8 @@ fn log(error: &GatewayError, request_id: &str) {
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
-            tracing::warn!(request_id, executor, ?code, error = %with_causes(error), "request failed");
+            let address = error.addresses();
+            tracing::warn!(request_id, executor, address, ?code, error = %with_causes(error), "request failed");
         }
     }
 }

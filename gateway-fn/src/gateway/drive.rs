@@ -40,6 +40,8 @@ pub(super) struct Drive {
     bytes: usize,
     /// The memory of decoded documents: of the request, and of the answers that come to a join or a condition.
     decoded: Vec<Held>,
+    /// The number of calls that were begun.
+    calls: usize,
     /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
     concurrent: Option<ConcurrentCalls>,
 }
@@ -77,6 +79,7 @@ impl Drive {
             decodes,
             bytes,
             decoded: held.into_iter().collect(),
+            calls: 0,
             concurrent: None,
         })
     }
@@ -114,6 +117,7 @@ impl Drive {
             {
                 let Step { node, requests } = ready.swap_remove(0);
                 let context = self.context_for(node);
+                self.calls += 1;
                 let result = visit(&self.shared, node, requests, &context).await;
                 self.apply(node, result).await?;
                 continue;
@@ -174,6 +178,7 @@ impl Drive {
             return;
         }
         for Step { node, requests } in ready {
+            self.calls += 1;
             let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
             let awaited = shared.graph[node].is_awaited;
             let call: Call = Box::pin(async move {
@@ -268,10 +273,14 @@ impl Drive {
                     move |walk: &mut Walk| walk.record_response(id, request, is_error, now());
                 Ok(self.work(record).await?)
             }
-            Err(error) if node.is_awaited => Err(error.into()),
+            Err(mut error) if node.is_awaited => {
+                // Another Executor has run the request, or is running it.
+                error.may_have_run |= self.calls > 1;
+                Err(error.into())
+            }
             Err(error) => {
-                let error = with_causes(&error);
-                tracing::warn!(executor, %error, "call to floating executor failed");
+                let (address, error) = (error.joined_addresses(), with_causes(&error));
+                tracing::warn!(executor, address, %error, "call to floating executor failed");
                 Ok(())
             }
         }
