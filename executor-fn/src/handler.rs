@@ -1,9 +1,16 @@
 //! The functions that a user binds to endpoints: stored without their concrete types, called so that a panic
 //! becomes an error, and adapted from blocking functions and from methods of shared state.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    panic::AssertUnwindSafe,
+    sync::{Arc, LazyLock},
+    thread::available_parallelism,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::Semaphore;
 
 use crate::Error;
 
@@ -60,8 +67,20 @@ where
     move |input| method(Arc::clone(&state), input)
 }
 
+static THREADS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(max_threads()));
+
+/// Some handlers wait for a disk or a database, so there are more threads than processors.
+fn max_threads() -> usize {
+    let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+    (4 * processors).max(16)
+}
+
 /// Turns a plain function into a handler that runs on Tokio's pool for blocking work. Use it for
 /// everything that computes for more than about a millisecond: other requests go on meanwhile.
+///
+/// All such handlers of a process together run on at most four threads for each processor, and at least 16: more would only
+/// take memory, and time from each other. Further requests wait in their order, and leave without having run if they are
+/// cancelled.
 ///
 /// ```
 /// # use executor_fn::{Error, Executor, Reply, Request, blocking};
@@ -82,7 +101,14 @@ where
     move |input| {
         let function = Arc::clone(&function);
         async move {
-            match tokio::task::spawn_blocking(move || function(input)).await {
+            // An error means that the semaphore is closed, which it never is. The permit stays with the work, which a
+            // cancelled request does not end.
+            let permit = THREADS.acquire().await.ok();
+            let work = move || {
+                let _permit = permit;
+                function(input)
+            };
+            match tokio::task::spawn_blocking(work).await {
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
                     Ok(payload) => Err(Error::from_panic(payload.as_ref())),
@@ -91,5 +117,45 @@ where
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, mpsc};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// The runtime would have threads for all of them.
+    #[tokio::test]
+    async fn blocking_handlers_run_on_a_limited_number_of_threads() {
+        let max = max_threads();
+        let (entered, entries) = mpsc::channel();
+        let barrier = Arc::new(Barrier::new(max + 1));
+        let handler = {
+            let barrier = Arc::clone(&barrier);
+            blocking(move |input: usize| {
+                // Fails at the end of the test.
+                let _ = entered.send(());
+                if input < max {
+                    barrier.wait();
+                }
+                Ok(input)
+            })
+        };
+        let calls = tokio::spawn(join_all((0..max + 20).map(handler)));
+        let entries = tokio::task::spawn_blocking(move || {
+            // All threads are taken, and none of them ends.
+            (0..max).for_each(|_| entries.recv().expect("a call"));
+            assert!(entries.try_recv().is_err(), "one call too many");
+            barrier.wait();
+            entries
+        });
+        let entries = entries.await.expect("no panic");
+        let results = calls.await.expect("no panic");
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(entries.iter().take(20).count(), 20);
     }
 }

@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{
     Layer,
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
     registry::LookupSpan,
@@ -98,7 +98,7 @@ fn filter(env: &dyn Fn(&str) -> Option<String>) -> (Targets, Option<String>) {
     let parts = directives.split(',').map(str::trim);
     let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
     match parts.join(",").parse() {
-        Ok(filter) => (filter, None),
+        Ok(filter) => (without_warnings_of_h2(filter, &parts), None),
         Err(error) => {
             let warning = format!(
                 "FLOWGATE_LOG: {directives:?} is not a valid filter ({error}); the level is info"
@@ -106,6 +106,17 @@ fn filter(env: &dyn Fn(&str) -> Option<String>) -> (Targets, Option<String>) {
             (Targets::new().with_default(Level::INFO), Some(warning))
         }
     }
+}
+
+/// Leaves out warnings of the HTTP/2 library, unless its messages are asked for: they do not name the client, and the server
+/// logs the same events with its address.
+fn without_warnings_of_h2(filter: Targets, parts: &[&str]) -> Targets {
+    let level = filter.default_level();
+    let is_ordinary = matches!(level, Some(LevelFilter::INFO | LevelFilter::WARN));
+    if !is_ordinary || parts.iter().any(|part| part.starts_with("h2")) {
+        return filter;
+    }
+    filter.with_target("h2", LevelFilter::ERROR)
 }
 
 #[expect(clippy::print_stderr, reason = "the log is not set up yet")]
@@ -140,8 +151,8 @@ mod tests {
 
     #[test]
     fn jinas_level_applies_unless_flowgate_log_is_set() {
-        assert_eq!(filter_of(&[]), "info");
-        assert_eq!(filter_of(&[("JINA_LOG_LEVEL", "WARNING")]), "warn");
+        assert_eq!(filter_of(&[]), "h2=error,info");
+        assert_eq!(filter_of(&[("JINA_LOG_LEVEL", "WARNING")]), "h2=error,warn");
         assert_eq!(
             filter_of(&[
                 ("JINA_LOG_LEVEL", "DEBUG"),
@@ -149,12 +160,16 @@ mod tests {
             ]),
             "gateway=trace"
         );
-        assert_eq!(filter_of(&[("FLOWGATE_LOG", "")]), "info");
-        assert_eq!(filter_of(&[("FLOWGATE_LOG", " ,")]), "info");
+        assert_eq!(filter_of(&[("FLOWGATE_LOG", "")]), "h2=error,info");
+        assert_eq!(filter_of(&[("FLOWGATE_LOG", " ,")]), "h2=error,info");
+        assert_eq!(
+            filter_of(&[("FLOWGATE_LOG", "info,h2=warn")]),
+            "h2=warn,info"
+        );
         assert_eq!(filter_of(&[("FLOWGATE_LOG", "debug,")]), "debug");
         assert_eq!(
             filter_of(&[("FLOWGATE_LOG", "warn, a=DEBUG")]),
-            "a=debug,warn"
+            "h2=error,a=debug,warn"
         );
     }
 

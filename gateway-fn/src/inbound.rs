@@ -9,6 +9,8 @@ pub mod connect;
 
 mod cors;
 
+mod decoded;
+
 pub mod grpc;
 
 pub mod grpc_web;

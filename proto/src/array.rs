@@ -158,3 +158,9 @@ pub(crate) fn size_of(shape: &[u32], element_size: usize) -> Option<usize> {
     let mut lengths = shape.iter();
     lengths.try_fold(element_size, |size, &n| size.checked_mul(n as usize))
 }
+
+/// Returns how many lists may be written at most for an array of this shape, which has a dimension of zero.
+pub(crate) fn empty_lists(shape: &[u32]) -> Option<usize> {
+    let outer: Vec<u32> = shape.iter().copied().take_while(|&n| n > 0).collect();
+    size_of(&outer, outer.len() + 1)
+}

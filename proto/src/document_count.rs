@@ -161,7 +161,12 @@ impl Message {
     }
 }
 
-fn count(message: Message, mut wire: &[u8], depth: usize, budget: &mut Budget) -> Result<(), Stop> {
+fn count(
+    message: Message,
+    mut wire: &[u8],
+    depth: usize,
+    budget: &mut Budget<'_>,
+) -> Result<(), Stop> {
     let below = depth.checked_sub(1).ok_or(Stop::Malformed)?;
     while !wire.is_empty() {
         let (number, wire_type) = encoding::decode_key(&mut wire)?;

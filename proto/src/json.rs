@@ -31,7 +31,7 @@ pub use field_error::{Context, FieldError, Loc};
 pub use read_request::{EndpointFrom, ReadError, read_request};
 pub use read_response::read_response;
 pub use request_body::RequestBody;
-pub use syntax::{parse, parse_request};
+pub use syntax::{parse, parse_request, parse_request_counted};
 pub use syntax_error::{SyntaxError, SyntaxErrorKind};
 pub use value::{Items, ItemsIter, Json};
 pub use write_error::{ArrayError, WriteError};

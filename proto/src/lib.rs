@@ -65,7 +65,8 @@ pub use chunks::Chunks;
 pub use codec::{DECODE_ERROR_PREFIX, JinaCodec};
 pub use compression::{Compression, UnknownCompression};
 pub use decode_limits::{
-    DECODED_BYTES_PER_MESSAGE_BYTE, DEFAULT_MAX_DOCUMENTS, DecodeLimits, LimitExceeded,
+    DECODED_BYTES_PER_MESSAGE_BYTE, DEFAULT_MAX_DOCUMENTS, DecodeLimits, DecodedMemory,
+    LimitExceeded,
 };
 pub use document::{normalize, normalize_all, normalize_shared};
 pub use documents::{Documents, DocumentsError, assign_missing_ids};

@@ -43,6 +43,12 @@ impl Parameters {
         self.wire.is_some()
     }
 
+    /// The bytes of the encoded parameters.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.wire.as_ref().map_or(0, Bytes::len)
+    }
+
     /// Whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {

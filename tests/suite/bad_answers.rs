@@ -118,6 +118,17 @@ async fn an_answer_over_the_limit_fails_only_its_own_call() {
     executor.stop().await;
 }
 
+/// Its work has been done, and would be lost.
+#[tokio::test]
+async fn an_answer_may_take_a_reserve_beyond_the_limit() {
+    let (executor, _) = start_enlarging(110_000).await;
+    let limits = ", limits: {max_bytes_in_flight: 100000}";
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], limits)).await;
+    send(&gateway, "large").await.expect("an answer");
+    gateway.stop().await;
+    executor.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_does_not_fit_beside_the_others_fails_only_its_own_call() {
     let (executor, calls) = start_enlarging(200_000).await;

@@ -82,6 +82,40 @@ async fn a_request_that_does_not_fit_beside_the_others_is_refused() {
     gateway.stop().await;
 }
 
+/// A request of this many empty lists, which take far more memory than their text.
+fn empty_lists(count: usize) -> Bytes {
+    let lists = vec!["[]"; count].join(",");
+    format!(r#"{{"data":[],"parameters":{{"a":[{lists}]}}}}"#).into()
+}
+
+#[tokio::test]
+async fn what_json_becomes_counts_as_long_as_its_request() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Http);
+    let post = |count| {
+        let authority = authority.clone();
+        async move { call(&authority, "/post", "application/json", empty_lists(count)).await }
+    };
+    // Three kilobytes of text, and 32 of values; more than twice as many while they are converted.
+    let held = tokio::spawn(post(1000));
+    gate.wait_for_requests(1).await;
+    let refused = post(1000).await;
+    assert_eq!(refused.status, 503, "{:?}", refused.body);
+    assert!(refused.headers.contains_key("retry-after"));
+    let mut socket = FrameSocket::open(&gateway.authority(Protocol::WebSocket), "json").await;
+    socket.send(&frame(TEXT, &empty_lists(1000))).await;
+    let (opcode, payload) = socket.receive().await.expect("a frame");
+    assert_eq!(
+        (opcode, &payload[..2]),
+        (CLOSE, &1013_u16.to_be_bytes()[..])
+    );
+    gate.release(2);
+    assert_eq!(held.await.expect("no panic").status, 200);
+    assert_eq!(post(1000).await.status, 200, "there is room again");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn every_protocol_counts_and_is_refused() {
     let gate = Gate::closed();

@@ -1,7 +1,7 @@
 //! HTTP/1 as raw bytes: responses that come before the body was read, heads that could be read in two ways, slow clients,
 //! and connections between requests.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use flowgate::container::Shutdown;
 use flowgate_config::Protocol;
@@ -134,6 +134,114 @@ async fn a_head_that_can_be_read_in_two_ways_is_400() {
         socket.write_all(end).await.expect("sent");
         let response = read_to_end(socket).await;
         assert!(response.starts_with("HTTP/1.1 400"), "{head} -> {response}");
+    }
+    gateway.stop().await;
+}
+
+/// Sends a whole request, and returns the response.
+async fn exchange(gateway: &ServedGateway, request: &str) -> String {
+    let mut socket = connect(gateway).await;
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let read = tokio::time::timeout(Duration::from_secs(60), read_to_end(socket));
+    read.await.expect("an end")
+}
+
+#[tokio::test]
+async fn a_length_that_no_body_can_have_is_400() {
+    let gateway = serve("").await;
+    for length in [
+        "18446744073709551614",
+        "18446744073709551615",
+        "18446744073709551616",
+        "99999999999999999999999999999",
+        "-1",
+        "+5",
+        "0x5",
+    ] {
+        let head = format!("POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        let response = exchange(&gateway, &head).await;
+        assert!(
+            response.starts_with("HTTP/1.1 400"),
+            "{length} -> {response}"
+        );
+    }
+    gateway.stop().await;
+}
+
+/// As RFC 9112, section 2.2, allows for the lines of a head only.
+#[tokio::test]
+async fn a_line_of_a_head_may_end_with_lf_alone_and_no_other_line() {
+    let gateway = serve("").await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\nhost: a\nconnection: close\n\n", 200),
+        ("GET / HTTP/1.1\rhost: a\rconnection: close\r\r\n\r\n", 400),
+        (
+            "GET / HTTP/1.1\r\nhost: a\rx: b\r\nconnection: close\r\n\r\n",
+            400,
+        ),
+        // What smuggling needs: two lengths.
+        (
+            "POST /post HTTP/1.1\r\nhost: a\r\nx: a\ntransfer-encoding: chunked\ncontent-length: 5\n\n0\n\n",
+            400,
+        ),
+        (
+            "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\n{}\n0\n\n",
+            400,
+        ),
+    ] {
+        let response = exchange(&gateway, request).await;
+        let start = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&start), "{request:?} -> {response}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn connect_is_405_with_the_allowed_methods() {
+    let gateway = serve("").await;
+    for target in ["a:80", "/post", "/"] {
+        let head = format!("CONNECT {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let response = exchange(&gateway, &head).await;
+        if target == "a:80" {
+            assert!(
+                response.starts_with("HTTP/1.1 405"),
+                "{target} -> {response}"
+            );
+            assert!(
+                response.contains("allow: ") && response.contains("GET, "),
+                "{response}"
+            );
+        } else {
+            assert!(
+                response.starts_with("HTTP/1.1 40"),
+                "{target} -> {response}"
+            );
+        }
+    }
+    gateway.stop().await;
+}
+
+/// An array has no bytes for empty lists, so that no answer could have as many.
+#[tokio::test]
+async fn arrays_of_too_many_empty_lists_are_422() {
+    let gateway = serve("").await;
+    let lists = |count| vec!["[]"; count].join(",");
+    let many = format!(r#"{{"tensor":[{}]}}"#, lists(2_200_000));
+    let few = format!(r#"{{"tensor":[{}]}}"#, lists(1_200_000));
+    for (data, status) in [(many, 422), (format!("{few},{few}"), 422), (few, 200)] {
+        let body = format!(r#"{{"data":[{data}]}}"#);
+        let head = "POST /post HTTP/1.1\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        let request = format!(
+            "{head}host: a\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let response = exchange(&gateway, &request).await;
+        let start = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&start), "{response:.500}");
+        assert_eq!(
+            response.contains("more than 4194304 empty lists"),
+            status == 422
+        );
     }
     gateway.stop().await;
 }

@@ -59,6 +59,21 @@ async fn a_handshake_that_is_not_one_is_refused() {
             426,
         ),
         ("POST / HTTP/1.1", format!("{upgrade}{version}{key}"), 405),
+        (
+            "GET / HTTP/1.1",
+            format!("{upgrade}{version}{key}content-length: 5\r\n"),
+            400,
+        ),
+        (
+            "GET / HTTP/1.1",
+            format!("{upgrade}{version}{key}transfer-encoding: chunked\r\n"),
+            400,
+        ),
+        (
+            "GET / HTTP/1.1",
+            format!("{upgrade}{version}{key}content-length: 0\r\n"),
+            101,
+        ),
         ("GET / HTTP/1.0", format!("{upgrade}{version}{key}"), 400),
         (
             "GET /other HTTP/1.1",

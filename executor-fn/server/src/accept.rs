@@ -20,11 +20,18 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::workers::Workers;
+use crate::{
+    open_connections::{OpenConnections, Registered, Usage},
+    workers::Workers,
+};
 
 /// The pause after a failed `accept`. The usual cause is that the process has no file descriptor left, and trying again
 /// at once would only spin.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How long a new connection waits for the end of others that are closed for it. Those of HTTP/1 end at once; a client of
+/// HTTP/2 must answer first.
+const MAX_EVICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A listener together with the limit on its open connections.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Incoming {
     limit: Arc<Semaphore>,
     /// Permits of connections over the limit.
     reserve: Option<Arc<Semaphore>>,
+    /// The connections that may be closed for others.
+    open: Option<Arc<OpenConnections>>,
 }
 
 impl Incoming {
@@ -44,6 +53,7 @@ impl Incoming {
             socket,
             limit,
             reserve: None,
+            open: None,
         }
     }
 
@@ -53,6 +63,16 @@ impl Incoming {
     pub fn with_reserve(self, reserve: Arc<Semaphore>) -> Self {
         Self {
             reserve: Some(reserve),
+            ..self
+        }
+    }
+
+    /// At the limit, closes idle and unfinished connections for new ones. `open` has those of all listeners that share the
+    /// limit.
+    #[must_use]
+    pub fn with_eviction(self, open: Arc<OpenConnections>) -> Self {
+        Self {
+            open: Some(open),
             ..self
         }
     }
@@ -118,6 +138,7 @@ impl Incoming {
                 stream,
                 peer,
                 is_over_limit: false,
+                registered: None,
                 permit,
             })
         })
@@ -138,10 +159,15 @@ impl Incoming {
             drop(self.permit().await?);
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    let (permit, is_over_limit) = self.permit().await?;
+                    let (permit, is_over_limit) = match self.make_room().await {
+                        Some(permit) => (permit, false),
+                        None => self.permit().await?,
+                    };
+                    let open = self.open.as_ref().filter(|_| !is_over_limit);
                     let connection = Connection::new(stream, peer, permit);
                     return Some(Connection {
                         is_over_limit,
+                        registered: open.map(|open| open.register(peer)),
                         ..connection
                     });
                 }
@@ -152,6 +178,20 @@ impl Incoming {
                 }
             }
         }
+    }
+
+    /// Takes a permit of the limit, for which it closes other connections if it must. `None` if no connection can be closed,
+    /// or if none ends in time.
+    async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.limit).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.open.as_ref().filter(|open| open.evict() > 0)?;
+        let permit = Arc::clone(&self.limit).acquire_owned();
+        tokio::time::timeout(MAX_EVICTION_WAIT, permit)
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Waits for a permit, and returns whether it is one of the reserve.
@@ -191,6 +231,7 @@ pub struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     is_over_limit: bool,
+    registered: Option<Registered>,
     /// Held while the connection is open.
     permit: OwnedSemaphorePermit,
 }
@@ -204,8 +245,16 @@ impl Connection {
             stream,
             peer,
             is_over_limit: false,
+            registered: None,
             permit,
         }
+    }
+
+    /// Where to note what the connection is used for.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let registered = self.registered.as_ref();
+        registered.map(Registered::usage).unwrap_or_default()
     }
 
     /// Whether more connections are open than the limit allows.
@@ -229,6 +278,7 @@ impl Connection {
             stream: log_error(self.stream.into_std(), self.peer)?,
             peer: self.peer,
             is_over_limit: self.is_over_limit,
+            registered: self.registered,
             permit: self.permit,
         })
     }
@@ -239,6 +289,7 @@ struct Moved {
     stream: std::net::TcpStream,
     peer: SocketAddr,
     is_over_limit: bool,
+    registered: Option<Registered>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -249,6 +300,7 @@ impl Moved {
             stream: log_error(TcpStream::from_std(self.stream), self.peer)?,
             peer: self.peer,
             is_over_limit: self.is_over_limit,
+            registered: self.registered,
             permit: self.permit,
         })
     }

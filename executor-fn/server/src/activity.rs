@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     framing::HeadScan,
+    open_connections::{InUse, Usage},
     pace::{MinRate, Pace},
 };
 
@@ -67,9 +68,12 @@ struct State {
     is_write_blocked: bool,
     /// Whether a request's body has not been read to its end.
     has_unread_body: bool,
-    /// Whether the head of a request has not arrived in time.
-    is_head_late: bool,
+    /// Why the head of a request is answered without hyper.
+    head_error: Option<HeadError>,
     is_stopping: bool,
+    usage: Usage,
+    /// The request, or the protocol that has taken the connection over.
+    in_use: Option<InUse>,
 }
 
 #[derive(Debug)]
@@ -88,7 +92,7 @@ enum Phase {
 
 impl Activity {
     /// A connection without a request. `has_start`: some bytes have already been received.
-    pub(crate) fn new(timeouts: Timeouts, has_start: bool) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, usage: Usage, has_start: bool) -> Self {
         let now = Instant::now();
         let phase = if has_start {
             let until = now + timeouts.header;
@@ -104,8 +108,10 @@ impl Activity {
             write: Pace::new(timeouts.min_rate),
             is_write_blocked: false,
             has_unread_body: false,
-            is_head_late: false,
+            head_error: None,
             is_stopping: false,
+            usage,
+            in_use: None,
         })))
     }
 
@@ -152,6 +158,7 @@ impl Activity {
     pub(crate) fn begin_request(&self) -> bool {
         let mut state = self.state();
         state.has_unread_body = false;
+        state.in_use = Some(state.usage.begin());
         let before = std::mem::replace(&mut state.phase, Phase::Request);
         !matches!(before, Phase::Head { .. }) || state.head.has_content_length()
     }
@@ -166,12 +173,15 @@ impl Activity {
         let mut state = self.state();
         if matches!(state.phase, Phase::Request) {
             state.phase = state.idle();
+            state.in_use = None;
         }
     }
 
     /// Ends the deadlines of HTTP/1, because the connection has been upgraded or has ended.
     pub(crate) fn end_phases(&self) {
-        self.state().phase = Phase::Unlimited;
+        let mut state = self.state();
+        state.phase = Phase::Unlimited;
+        state.in_use = Some(state.usage.begin());
     }
 
     /// Notes that the client does not take what is written.
@@ -199,7 +209,9 @@ impl Activity {
     /// Whether the client may be writing something that will not be read. Called when the connection is closed.
     pub(crate) fn may_have_unread(&self) -> bool {
         let state = self.state();
-        state.has_unread_body || state.is_head_late || matches!(state.phase, Phase::Head { .. })
+        state.has_unread_body
+            || state.head_error.is_some()
+            || matches!(state.phase, Phase::Head { .. })
     }
 
     /// Ends a request whose head has not arrived in time. Returns whether it can be answered: not if the client has not
@@ -209,14 +221,22 @@ impl Activity {
         if state.is_write_blocked {
             return false;
         }
-        state.is_head_late = true;
+        state.head_error = Some(HeadError::Late);
         state.phase = state.lingering(MAX_WAIT_AT_STOP);
         true
     }
 
-    /// Whether [`Activity::end_late_head`] has been called.
-    pub(crate) fn is_head_late(&self) -> bool {
-        self.state().is_head_late
+    /// Returns why the head that is arriving must be answered here; the connection ends with that answer.
+    pub(crate) fn head_error(&self) -> Option<HeadError> {
+        let mut state = self.state();
+        if state.head_error.is_none()
+            && matches!(state.phase, Phase::Head { .. })
+            && state.head.is_too_long()
+        {
+            state.head_error = Some(HeadError::Length);
+            state.phase = state.lingering(MAX_LINGER);
+        }
+        state.head_error
     }
 
     /// Whether the connection has been taken over by another protocol.
@@ -263,6 +283,34 @@ impl Activity {
         }
     }
 
+    /// Returns how to close the connection for another client. A request in progress is finished first, and announces the
+    /// end.
+    pub(crate) fn evict(&self) -> Evict {
+        let mut state = self.state();
+        match &state.phase {
+            Phase::Idle { .. } if !state.is_write_blocked => {
+                state.phase = state.lingering(MAX_WAIT_AT_STOP);
+                Evict::Gracefully
+            }
+            Phase::Head { .. } | Phase::Lingering { .. } => Evict::Now,
+            Phase::Idle { .. } | Phase::Request => {
+                state.is_stopping = true;
+                Evict::Later
+            }
+            Phase::Unlimited => Evict::Later,
+        }
+    }
+
+    /// Where the connection notes what it is used for.
+    pub(crate) fn usage(&self) -> Usage {
+        self.state().usage.clone()
+    }
+
+    /// The least that a client must send of a body, or take of a response.
+    pub(crate) fn min_rate(&self) -> MinRate {
+        self.state().timeouts.min_rate
+    }
+
     /// Whether responses must announce that the connection closes (`connection: close`).
     pub(crate) fn is_stopping(&self) -> bool {
         self.state().is_stopping
@@ -291,6 +339,25 @@ impl State {
     }
 }
 
+/// Why the head of a request is answered without hyper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    /// It has not arrived in time.
+    Late,
+    /// Its `content-length` is a number that no body can have.
+    Length,
+}
+
+/// How a connection is closed for another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evict {
+    /// After the request in progress.
+    Later,
+    /// After what is written has been sent.
+    Gracefully,
+    Now,
+}
+
 /// Why the server ends a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reason {
@@ -298,6 +365,7 @@ pub(crate) enum Reason {
     Head,
     Write(MinRate),
     Lingering,
+    Evicted,
 }
 
 impl From<Reason> for io::Error {
@@ -306,6 +374,9 @@ impl From<Reason> for io::Error {
             Reason::Idle => "no request arrived in time",
             Reason::Head => "the head of a request did not arrive in time",
             Reason::Lingering => "the client did not close its side in time",
+            Reason::Evicted => {
+                "the limit of connections is reached, and the client had sent no whole request"
+            }
             Reason::Write(rate) => return rate.error(),
         };
         Self::new(io::ErrorKind::TimedOut, text)

@@ -19,7 +19,13 @@ pub struct Budget {
 pub struct Held {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Whether the bytes may take the reserve too.
+    is_answer: bool,
 }
+
+/// How much may be held beyond the limit, in percent of it, by answers of Executors to requests that were accepted: the work
+/// has been done and would be lost. With the default limit of 40 % of the memory, requests and answers stay below half of it.
+const RESERVE_PERCENT: usize = 25;
 
 /// The budget has no room for more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +51,16 @@ impl Budget {
         Held {
             budget: Arc::clone(self),
             bytes: 0,
+            is_answer: false,
         }
+    }
+
+    /// Returns an account for the answer to a request that was accepted, which may take the reserve.
+    #[must_use]
+    pub fn answer_account(self: &Arc<Self>) -> Held {
+        let mut account = self.account();
+        account.is_answer = true;
+        account
     }
 
     /// Checks that `bytes` more would fit, without holding them: a client that only announces bytes must not take room from
@@ -54,7 +69,11 @@ impl Budget {
     /// # Errors
     /// When they do not fit.
     pub fn check(&self, bytes: usize) -> Result<(), OverBudget> {
-        match self.used.load(Ordering::Relaxed).saturating_add(bytes) > self.limit {
+        self.check_within(self.limit, bytes)
+    }
+
+    fn check_within(&self, limit: usize, bytes: usize) -> Result<(), OverBudget> {
+        match self.used.load(Ordering::Relaxed).saturating_add(bytes) > limit {
             true => Err(OverBudget { limit: self.limit }),
             false => Ok(()),
         }
@@ -64,12 +83,6 @@ impl Budget {
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
-    }
-
-    /// How many bytes more would fit.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.used())
     }
 
     /// The limit in bytes.
@@ -86,13 +99,47 @@ impl Held {
         &self.budget
     }
 
+    fn limit(&self) -> usize {
+        let limit = self.budget.limit;
+        match self.is_answer {
+            true => limit.saturating_add(limit / 100 * RESERVE_PERCENT),
+            false => limit,
+        }
+    }
+
+    /// Checks that `bytes` more would fit, without holding them, as [`Budget::check`] does.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn check(&self, bytes: usize) -> Result<(), OverBudget> {
+        self.budget.check_within(self.limit(), bytes)
+    }
+
+    /// How many bytes more would fit.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.limit().saturating_sub(self.budget.used())
+    }
+
     /// Holds `bytes` more.
     ///
     /// # Errors
     /// When they do not fit.
     pub fn add(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        self.budget.check(bytes)?;
+        self.check(bytes)?;
         self.set(self.bytes + bytes);
+        Ok(())
+    }
+
+    /// Holds exactly `bytes` if they fit; else holds what it held.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn try_set(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        if let Some(more @ 1..) = bytes.checked_sub(self.bytes) {
+            self.check(more)?;
+        }
+        self.set(bytes);
         Ok(())
     }
 
@@ -126,6 +173,7 @@ impl Held {
         Self {
             budget: Arc::clone(&self.budget),
             bytes,
+            is_answer: self.is_answer,
         }
     }
 
@@ -176,10 +224,27 @@ mod tests {
         assert_eq!(budget.used(), 60);
         one.set(10);
         budget.check(90).expect("room");
+        assert_eq!(one.try_set(101), Err(OverBudget { limit: 100 }));
+        assert_eq!(one.bytes(), 10);
+        one.try_set(100).expect("room");
+        one.try_set(10).expect("less");
         budget.check(91).expect_err("one too many");
         drop(one);
         assert_eq!(budget.used(), 0);
-        assert_eq!(budget.room(), 100);
+        assert_eq!(budget.account().room(), 100);
+    }
+
+    #[test]
+    fn answers_may_take_a_reserve_beyond_the_limit() {
+        let budget = Budget::new(100);
+        let (mut request, mut answer) = (budget.account(), budget.answer_account());
+        request.add(90).expect("room");
+        assert_eq!((request.room(), answer.room()), (10, 35));
+        answer.check(36).expect_err("one too many");
+        answer.add(35).expect("the reserve");
+        assert_eq!(request.add(1), Err(OverBudget { limit: 100 }));
+        assert_eq!(answer.take().add(1), Err(OverBudget { limit: 100 }));
+        assert_eq!(budget.used(), 90);
     }
 
     #[test]

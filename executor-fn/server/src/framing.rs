@@ -1,5 +1,9 @@
 //! Rejects HTTP/1 requests whose head does not define exactly one host and one length of the body: a proxy in front might
 //! read such a request as two, or two as one.
+//!
+//! A line of a head may end with LF alone, as RFC 9112, section 2.2, allows, because clients written by hand send that.
+//! Nothing can be smuggled by it: a proxy either takes it for the end of a line too, or must not forward it, because no
+//! field may contain one (RFC 9110, section 5.5). hyper refuses a CR without LF, and LF alone in the lines of chunks.
 
 use http::{Request, Version, header};
 
@@ -28,6 +32,7 @@ pub(crate) fn is_ambiguous<B>(request: &Request<B>, may_have_content_length: boo
 pub(crate) struct HeadScan {
     line: Line,
     has_content_length: bool,
+    is_too_long: bool,
 }
 
 /// Where in a line of the head the last byte was.
@@ -38,9 +43,14 @@ enum Line {
     Other,
     /// After this many bytes of the name.
     Name(usize),
+    /// In the value, whose digits so far are this number.
+    Value(u64),
     /// After the head.
     Ended,
 }
+
+/// The longest body that hyper can count. It answers larger numbers that fit in 64 bits as if the head were too large.
+const MAX_LENGTH: u64 = u64::MAX - 2;
 
 /// The name with the colon, which follows it without a space.
 const NAME: &[u8] = b"content-length:";
@@ -56,8 +66,22 @@ impl HeadScan {
                     bytes = &bytes[1..];
                     self.has_content_length |= matched + 1 == NAME.len();
                     self.line = match self.has_content_length {
-                        true => Line::Ended,
+                        true => Line::Value(0),
                         false => Line::Name(matched + 1),
+                    };
+                }
+                Line::Value(length) => {
+                    bytes = &bytes[1..];
+                    self.line = match first {
+                        b' ' | b'\t' if length == 0 => Line::Value(0),
+                        b'0'..=b'9' => {
+                            let digit = u64::from(first - b'0');
+                            Line::Value(length.saturating_mul(10).saturating_add(digit))
+                        }
+                        _ => {
+                            self.is_too_long = length > MAX_LENGTH;
+                            Line::Ended
+                        }
                     };
                 }
                 Line::Name(_) => self.line = Line::Other,
@@ -74,6 +98,11 @@ impl HeadScan {
 
     pub(crate) const fn has_content_length(self) -> bool {
         self.has_content_length
+    }
+
+    /// Whether `content-length` is a number that no body can have.
+    pub(crate) const fn is_too_long(self) -> bool {
+        self.is_too_long
     }
 }
 
@@ -114,6 +143,28 @@ mod tests {
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
         assert!(!is_ambiguous(&old, false), "HTTP/1.0 knows no host");
+    }
+
+    #[test]
+    fn a_length_that_no_body_can_have_is_found() {
+        for (length, expected) in [
+            ("5", false),
+            ("18446744073709551613", false),
+            ("18446744073709551614", true),
+            (" \t18446744073709551616 ", true),
+            ("99999999999999999999999999999", true),
+            ("00000000000000000000000000005", false),
+            ("x", false),
+        ] {
+            let head = format!("POST / HTTP/1.1\r\ncontent-length:{length}\r\n\r\n");
+            for size in 1..=head.len() {
+                let mut scan = HeadScan::default();
+                for part in head.as_bytes().chunks(size) {
+                    scan.read(part);
+                }
+                assert_eq!(scan.is_too_long(), expected, "{head} by {size}");
+            }
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activity::{Timeouts, wait_for_last_request},
+    activity::{Activity, Timeouts, wait_for_last_request},
     http1::{self, RequestBody},
     http2::{Exchange, Http2},
+    open_connections::Usage,
     pace::MinRate,
     preface,
 };
@@ -30,13 +31,14 @@ pub struct Http {
 
 impl Http {
     /// Serves HTTP/1 or HTTP/2, whichever the client's first bytes belong to, on a connection to its end. Once `stopping`
-    /// is cancelled, requests that the client has sent are finished.
+    /// is cancelled, requests that the client has sent are finished; once `usage` is evicted too, of a connection that serves
+    /// requests.
     pub async fn serve_any<I, S, F, B, H, G>(
         &self,
         stream: I,
         peer: SocketAddr,
         (http1_service, http2): (S, (&Http2, H)),
-        stopping: CancellationToken,
+        (usage, stopping): (Usage, CancellationToken),
     ) where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
@@ -59,11 +61,12 @@ impl Http {
         if is_http2 {
             let (settings, handler) = http2;
             let timeout = self.first_request_timeout;
-            let serving = settings.serve(stream, peer, handler, timeout, stopping);
+            let ends = (timeout, usage, stopping);
+            let serving = settings.serve(stream, peer, handler, ends);
             return serving.await;
         }
-        let timeouts = self.timeouts();
-        http1::serve((stream, true), peer, timeouts, http1_service, stopping).await;
+        let activity = Activity::new(self.timeouts(), usage, true);
+        http1::serve(stream, peer, activity, http1_service, stopping).await;
     }
 
     /// Serves HTTP/1 on a connection to its end. Once `stopping` is cancelled, requests that the client has sent are
@@ -80,7 +83,8 @@ impl Http {
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
-        http1::serve((stream, false), peer, self.timeouts(), service, stopping).await;
+        let activity = Activity::new(self.timeouts(), Usage::default(), false);
+        http1::serve(stream, peer, activity, service, stopping).await;
     }
 
     const fn timeouts(&self) -> Timeouts {

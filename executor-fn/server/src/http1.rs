@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activity::{Activity, Reason, Timeouts},
+    activity::{Activity, Evict, Reason},
     framing,
     pace::MinRate,
     paced_body::PacedBody,
@@ -39,12 +39,11 @@ pub type RequestBody = PacedBody<Incoming>;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves a connection to its end. `has_start`: some bytes of it have already arrived. Once `stopping` is cancelled, requests
-/// that the client has sent are finished.
+/// Serves a connection to its end. Once `stopping` is cancelled, requests that the client has sent are finished.
 pub(crate) async fn serve<I, S, F, B>(
-    (stream, has_start): (I, bool),
+    stream: I,
     peer: SocketAddr,
-    timeouts: Timeouts,
+    activity: Activity,
     service: S,
     stopping: CancellationToken,
 ) where
@@ -53,11 +52,11 @@ pub(crate) async fn serve<I, S, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    let activity = Activity::new(timeouts, has_start);
+    let min_rate = activity.min_rate();
     let connection = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (connection, service) = (connection.clone(), service.clone());
-        answer(request, connection, timeouts.min_rate, service).map(Ok::<_, Infallible>)
+        answer(request, connection, min_rate, service).map(Ok::<_, Infallible>)
     });
     let stream = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut builder = Builder::new();
@@ -84,10 +83,19 @@ where
 {
     let mut connection = pin!(connection);
     let mut stop = pin!(stopping.cancelled().fuse());
+    let usage = activity.usage();
+    let mut evicted = pin!(usage.evicted().fuse());
     let mut timer = pin!(tokio::time::sleep(A_DAY));
     poll_fn(|cx| {
         if stop.as_mut().poll(cx).is_ready() {
             activity.stop();
+        }
+        if evicted.as_mut().poll(cx).is_ready() {
+            match activity.evict() {
+                Evict::Later => {}
+                Evict::Gracefully => shut_down(connection.as_mut()),
+                Evict::Now => return Poll::Ready(Err(io::Error::from(Reason::Evicted).into())),
+            }
         }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {

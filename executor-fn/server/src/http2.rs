@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use flowgate_proto::with_causes;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::Fuse};
 use h2::{
     Ping, PingPong, Reason, RecvStream, SendStream,
     server::{Builder, Connection, SendResponse},
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buffered::{Buffered, flushing},
+    open_connections::Usage,
     pace::{MinRate, Pace},
 };
 
@@ -76,14 +77,14 @@ pub struct Exchange {
 
 impl Http2 {
     /// Serves a connection to its end, each request by `handler` in a task. Once `stopping` is cancelled, requests under way
-    /// are finished and no new ones are accepted. A connection without a first request ends after `first_request_timeout`.
+    /// are finished and no new ones are accepted, and so once `usage` is evicted. A connection without a first request ends
+    /// after `first_request_timeout`.
     pub(crate) async fn serve<I, H, F>(
         &self,
         stream: I,
         peer: SocketAddr,
         handler: H,
-        first_request_timeout: Option<Duration>,
-        stopping: CancellationToken,
+        (first_request_timeout, usage, stopping): (Option<Duration>, Usage, CancellationToken),
     ) where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         H: Fn(Exchange) -> F,
@@ -97,12 +98,18 @@ impl Http2 {
                 None => Ok(()),
                 Some(Err(error)) => Err(error),
                 Some(Ok(connection)) => {
-                    self.accept(connection, handler, first_request_timeout, stopping)
-                        .await
+                    let ends = (first_request_timeout, usage, stopping);
+                    self.accept(connection, handler, ends).await
                 }
             }
         };
-        if let Err(error) = flushing(flusher, serving).await {
+        let Err(error) = flushing(flusher, serving).await else {
+            return;
+        };
+        let is_attack = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        if is_attack {
+            tracing::warn!(%peer, error = %with_causes(&error), "client reset too many requests: connection closed");
+        } else {
             tracing::debug!(%peer, error = %with_causes(&error), "connection ended");
         }
     }
@@ -111,8 +118,7 @@ impl Http2 {
         &self,
         mut connection: Connection<I, Bytes>,
         handler: H,
-        first_request_timeout: Option<Duration>,
-        stopping: CancellationToken,
+        (first_request_timeout, usage, stopping): (Option<Duration>, Usage, CancellationToken),
     ) -> Result<(), h2::Error>
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -121,15 +127,10 @@ impl Http2 {
     {
         let mut pinging = pin!(self.ping(connection.ping_pong()).fuse());
         let mut stop = pin!(stopping.cancelled().fuse());
-        let mut first_request = pin!(
-            async {
-                match first_request_timeout {
-                    Some(timeout) => tokio::time::sleep(timeout).await,
-                    None => std::future::pending().await,
-                }
-            }
-            .fuse()
-        );
+        let mut first_request = pin!(sleep_or_never(first_request_timeout).fuse());
+        let mut evicted = pin!(usage.evicted().fuse());
+        // Begins with the GOAWAY.
+        let mut goodbye = pin!(Fuse::terminated());
         let mut has_request = false;
         loop {
             tokio::select! {
@@ -139,10 +140,20 @@ impl Http2 {
                     Some(accepted) => {
                         let (request, respond) = accepted?;
                         has_request = true;
-                        tokio::spawn(handler(Exchange { request, respond }));
+                        let (in_use, handled) = (usage.begin(), handler(Exchange { request, respond }));
+                        tokio::spawn(async move {
+                            handled.await;
+                            drop(in_use);
+                        });
                     }
                 },
                 () = &mut stop => connection.graceful_shutdown(),
+                () = &mut evicted => {
+                    connection.graceful_shutdown();
+                    goodbye.set(tokio::time::sleep(MAX_GOODBYE).fuse());
+                }
+                // With requests in progress it ends after them.
+                () = &mut goodbye, if !usage.is_in_use() => return Ok(()),
                 // The client does not answer pings: it would not receive a GOAWAY either.
                 () = &mut pinging => return Ok(()),
                 () = &mut first_request, if !has_request => return Ok(()),
@@ -178,6 +189,17 @@ impl Http2 {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// How long a client may take to answer when its idle connection is closed for another client. Longer than the round trip of
+/// most networks.
+const MAX_GOODBYE: Duration = Duration::from_millis(500);
+
+async fn sleep_or_never(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -357,7 +379,7 @@ pub async fn send_at_rate(
 
 /// How long a peer may take nothing of what is sent before its stream is reset: longer than networks stall, and short enough
 /// that peers which never read do not hold memory.
-const MAX_STALL: MinRate = MinRate {
+pub const MAX_STALL: MinRate = MinRate {
     bytes_per_second: 0,
     period: Duration::from_secs(60),
 };

@@ -21,6 +21,8 @@ pub mod http2;
 
 mod memory;
 
+mod open_connections;
+
 mod pace;
 
 mod paced_body;
@@ -34,5 +36,6 @@ pub mod workers;
 pub use accept::{Connection, Incoming};
 pub use http::Http;
 pub use memory::available_memory;
+pub use open_connections::{InUse, OpenConnections, Usage};
 pub use pace::{MinRate, PaceLimit};
 pub use paced_body::PacedBody;

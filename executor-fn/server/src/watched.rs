@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, HeadError};
 
 /// How much of what a client still sends is read after its response: as much as the largest message is by default, because
 /// many clients write a whole request before they read.
@@ -18,9 +18,17 @@ const MAX_LINGER_BYTES: u64 = 256 << 20;
 /// How much of it is read at once.
 const DISCARD_BYTES: usize = 16 << 10;
 
-/// The answer to a request whose head has not arrived in time (RFC 9110, section 15.5.9).
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// Returns the answer to a head (RFC 9110, sections 15.5.9 and 15.5.1).
+const fn answer_to_head(error: HeadError) -> &'static [u8] {
+    match error {
+        HeadError::Late => {
+            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        }
+        HeadError::Length => {
+            b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        }
+    }
+}
 
 /// A socket whose reads and writes are reported to an [`Activity`].
 #[derive(Debug)]
@@ -28,7 +36,7 @@ pub(crate) struct Watched<I> {
     inner: I,
     activity: Activity,
     closing: Closing,
-    /// The bytes of [`REQUEST_TIMEOUT`] that have been written.
+    /// The bytes of [`answer_to_head`] that have been written.
     answered: usize,
 }
 
@@ -104,10 +112,11 @@ impl<I: AsyncRead + Unpin> Watched<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
-    /// Writes [`REQUEST_TIMEOUT`] and closes.
-    fn poll_time_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.answered < REQUEST_TIMEOUT.len() {
-            let rest = &REQUEST_TIMEOUT[self.answered..];
+    /// Answers a head that hyper does not get to see, and closes.
+    fn poll_end(&mut self, error: HeadError, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let answer = answer_to_head(error);
+        while self.answered < answer.len() {
+            let rest = &answer[self.answered..];
             match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.answered += written,
@@ -118,19 +127,24 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
-    /// Reads what the client sends. After a late head, writes the answer 408 and then reports the end of the stream.
+    /// Reads what the client sends. After a head that hyper must not see, writes its answer and then reports the end of the
+    /// stream.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.activity.is_head_late() {
-            return self.poll_time_out(cx);
+        if let Some(error) = self.activity.head_error() {
+            return self.poll_end(error, cx);
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.activity.note_received(&buf.filled()[before..]);
+            if let Some(error) = self.activity.head_error() {
+                buf.set_filled(before);
+                return self.poll_end(error, cx);
+            }
         }
         read
     }

@@ -148,6 +148,42 @@ pub(super) fn condition(
     }
 }
 
+/// Checks the numbers of a deployment that Jina has and that have no effect here: a value that is invalid there is invalid
+/// here too.
+pub(super) fn check_unused(section: &Section<'_>, report: &mut Report) {
+    for (name, minimum, expected) in UNUSED_NUMBERS {
+        // The Gateway reports those of `with`.
+        let Some(entry) = section.find(&[name]).filter(|entry| entry.is_own) else {
+            continue;
+        };
+        if section
+            .integer(&[name], *minimum..=i64::MAX, expected, report)
+            .is_some()
+            && *name == "timeout_send"
+        {
+            report.warn(
+                &entry.place,
+                "a `timeout_send` of one executor",
+                "`timeout_send` of the gateway, for calls to all executors; it has no effect here",
+            );
+        }
+    }
+}
+
+/// The name, the least value, and what is expected.
+const UNUSED_NUMBERS: &[(&str, i64, &str)] = &[
+    ("timeout_send", i64::MIN, "milliseconds, or -1 for no limit"),
+    (
+        "timeout_ready",
+        i64::MIN,
+        "milliseconds, or -1 for no limit",
+    ),
+    ("timeout_ctrl", i64::MIN, "milliseconds"),
+    ("retries", i64::MIN, "a whole number, -1 for the default"),
+    ("prefetch", 0, "a whole number, 0 for no limit"),
+    ("shards", 1, "a whole number from 1"),
+];
+
 /// Reads an `inproc://` or `lambda://` address in `uses`.
 fn address_in_uses(
     entry: &Entry<'_>,

@@ -175,15 +175,18 @@ pub struct Limits {
     /// conditions, joins, Executors in this process. 250 000 by default: 2500 times the request size of Jina's client,
     /// and less than 150 MB for as many empty documents. At most 2^32 - 1.
     pub max_documents: usize,
-    /// Estimated bytes of memory of one request or answer where it is decoded. Four times `max_message_bytes` by default:
-    /// numbers in JSON, which have two bytes or more as text, are decoded to eight. At most 2^40.
-    pub max_decoded_bytes: usize,
+    /// Bytes of memory that one request or answer may take while it is decoded. `None` is four times `max_message_bytes`,
+    /// because numbers in JSON, which have two bytes or more as text, are decoded to eight; but not more than twice
+    /// `max_bytes_in_flight`, so that it follows the memory: a text that just fits there exists twice while it is converted.
+    /// What a request takes beyond twice its text must also fit in `max_bytes_in_flight`. At most 2^40.
+    pub max_decoded_bytes: Option<usize>,
     /// Requests in flight; further ones are rejected, to be retried. 10 000 by default: ten streams at the default
     /// `prefetch`. At most a million.
     pub max_concurrent_requests: usize,
     /// Bytes of all requests and answers that the Gateway holds at once, over every protocol; further requests are rejected, to
-    /// be retried. `None` is 40 % of the memory of the machine or its cgroup: a body exists twice for a moment, and documents
-    /// that must be decoded are larger than their bytes. Without effect in a Lambda function.
+    /// be retried. What JSON becomes when it is decoded counts too, beyond twice its text. `None` is 40 % of the memory of the
+    /// machine or its cgroup: a body exists twice for a moment, and documents that must be decoded are larger than their
+    /// bytes. Without effect in a Lambda function.
     pub max_bytes_in_flight: Option<usize>,
     /// The percentage of the free places of `max_concurrent_requests` that one WebSocket, or the `Call` streams of one gRPC
     /// connection, may take, beyond eight. 10 by default: then ten clients that send as much as they can leave half of the
@@ -270,12 +273,17 @@ impl Default for HttpConfig {
 }
 
 impl Limits {
-    /// What a request or an answer may become when it is decoded.
+    /// What a request or an answer may become when it is decoded by a process whose requests and answers may have
+    /// `bytes_in_flight` at once.
     #[must_use]
-    pub const fn decode_limits(&self) -> DecodeLimits {
+    pub fn decode_limits(&self, bytes_in_flight: usize) -> DecodeLimits {
+        let by_message = DecodeLimits::for_messages(self.max_message_bytes).max_decoded_bytes;
+        let by_memory = bytes_in_flight.saturating_mul(2);
         DecodeLimits {
             max_documents: self.max_documents,
-            max_decoded_bytes: self.max_decoded_bytes,
+            max_decoded_bytes: self
+                .max_decoded_bytes
+                .unwrap_or_else(|| by_message.min(by_memory)),
         }
     }
 }
@@ -286,7 +294,7 @@ impl Default for Limits {
         Self {
             max_message_bytes: 256 << 20,
             max_documents: decoding.max_documents,
-            max_decoded_bytes: decoding.max_decoded_bytes,
+            max_decoded_bytes: None,
             max_concurrent_requests: 10_000,
             max_bytes_in_flight: None,
             connection_share: 10,

@@ -177,17 +177,14 @@ fn write_gateway(gateway: &mut Map<String, Json>, pairs: &[Pair<'_>]) {
             }
             ("grpc_server_options", None) => {
                 gateway.insert(pair.name.clone(), pair.reference());
-                let has_own = |name: &str| {
-                    let mut pairs = pairs.iter();
-                    pairs.any(|pair| pair.name == "limits" && pair.value.get(name).is_some())
-                };
-                // The second follows from the first.
-                let names = ["max_message_bytes", "max_decoded_bytes"];
-                let first_own = names.iter().position(|name| has_own(name));
-                if let Some(limits) = gateway["limits"].as_object_mut() {
-                    for name in names.iter().take(first_own.unwrap_or(names.len())) {
-                        limits.remove(*name);
-                    }
+                let name = "max_message_bytes";
+                let mut pairs = pairs.iter();
+                let has_own =
+                    pairs.any(|pair| pair.name == "limits" && pair.value.get(name).is_some());
+                if let Some(limits) = gateway["limits"].as_object_mut()
+                    && !has_own
+                {
+                    limits.remove(name);
                 }
             }
             _ => {}

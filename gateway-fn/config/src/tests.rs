@@ -20,6 +20,8 @@ mod graphs;
 
 mod invoke;
 
+mod limits;
+
 mod never_panics;
 
 mod print;

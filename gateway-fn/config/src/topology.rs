@@ -246,6 +246,7 @@ impl<'e> Topology<'e> {
         let filter = when
             .zip(condition.as_ref())
             .and_then(|(entry, condition)| graph::filter(&entry, condition, report));
+        executor::check_unused(section, report);
         let executor = ExecutorConfig {
             name,
             addresses: executor::addresses(section, self.env, report),

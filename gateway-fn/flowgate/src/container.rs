@@ -20,7 +20,7 @@ use std::{
 use executor_fn::introspect::HealthSwitch;
 use flowgate_config::{Config, GatewayConfig, Protocol, WarmUp};
 use flowgate_server::{
-    Incoming,
+    Incoming, OpenConnections,
     workers::{self, Workers},
 };
 use gateway::gateway::{Gateway, Registry};
@@ -111,6 +111,7 @@ impl Container {
         let stopping = CancellationToken::new();
         let permits = Incoming::limit(descriptors::max_connections(config));
         let reserve = Incoming::limit(descriptors::CONNECTIONS_OVER_LIMIT);
+        let open = Arc::new(OpenConnections::default());
         let sessions = websocket::Sessions::new(stopping.clone());
         let (router, health) = router(&services, &config.gateway, &sessions, &stopping);
         let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
@@ -121,7 +122,8 @@ impl Container {
             let (socket, address) = bind(&config.gateway.host, port).await?;
             listeners.push(Listener {
                 incoming: Incoming::new(socket, Arc::clone(&permits))
-                    .with_reserve(Arc::clone(&reserve)),
+                    .with_reserve(Arc::clone(&reserve))
+                    .with_eviction(Arc::clone(&open)),
                 address,
                 acceptor: Acceptor {
                     router: Arc::new(router.for_protocols(&protocols)),

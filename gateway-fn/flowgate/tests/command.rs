@@ -1,7 +1,13 @@
 //! Tests the command line as scripts see it: exit statuses and output.
 
+#[path = "command/http2.rs"]
+mod http2;
+
 #[path = "command/local.rs"]
 mod local;
+
+#[path = "command/memory.rs"]
+mod memory;
 
 #[path = "command/open_files.rs"]
 mod open_files;
@@ -74,13 +80,12 @@ impl Served {
         assert!(killed.expect("a shell").success());
     }
 
-    /// Reads the log until it contains this text.
-    fn wait_for(&mut self, text: &str) {
+    /// Reads the log until it contains this text, and returns its line.
+    fn wait_for(&mut self, text: &str) -> String {
         let log = BufReader::new(self.child.stderr.as_mut().expect("piped"));
-        let found = log
-            .lines()
-            .any(|line| line.is_ok_and(|line| line.contains(text)));
-        assert!(found, "the log ended without {text:?}");
+        let mut lines = log.lines().map_while(Result::ok);
+        let found = lines.find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("the log ended without {text:?}"))
     }
 
     fn exit_status(&mut self) -> ExitStatus {

@@ -12,7 +12,7 @@ use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use flowgate_proto::Chunks;
-use flowgate_server::budget::Budget;
+use flowgate_server::{budget::Budget, http2::MAX_STALL};
 use h2::client::ResponseFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
@@ -102,7 +102,7 @@ impl Pool {
         } = call;
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
-        drop(sender);
+        connection::wait_for_stream(sender).await?;
         let answer = read_answer(response, max_message_bytes, budget, expect);
         exchange(stream, message, answer).await
     }
@@ -169,7 +169,7 @@ async fn read_answer(
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
     if let Some(budget) = &budget {
-        messages = messages.with_budget(budget);
+        messages = messages.with_budget_for_answers(budget);
     }
     let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {
@@ -232,6 +232,12 @@ fn stream_error(error: h2::Error) -> CallError {
         return CallError::Refused(error);
     }
     match reason {
+        // This side resets a stream so only if the peer does not take the request ([`send`]).
+        Some(h2::Reason::CANCEL) if error.is_reset() && !error.is_remote() => {
+            let seconds = MAX_STALL.period.as_secs();
+            let text = format!("the peer took nothing of the request for {seconds} s");
+            CallError::Status(Box::new(Status::deadline_exceeded(text)))
+        }
         // This side has reset the stream, because what arrived is invalid or too large. The connection goes on.
         Some(_) if error.is_reset() && !error.is_remote() => {
             let text = format!(

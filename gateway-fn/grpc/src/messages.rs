@@ -108,6 +108,13 @@ impl Messages {
         self
     }
 
+    /// Counts the bytes of answers in this budget, also in its reserve.
+    #[must_use]
+    pub fn with_budget_for_answers(mut self, budget: &Arc<Budget>) -> Self {
+        self.held = Some(budget.answer_account());
+        self
+    }
+
     /// Returns the budget's account of the last message, whose bytes count until it is dropped.
     pub fn take_held(&mut self) -> Option<Held> {
         self.held.as_mut().map(Held::take)
@@ -127,7 +134,7 @@ impl Messages {
             }
         }
         if let Some(held) = &self.held {
-            held.budget().check(self.frames.missing_bytes())?;
+            held.check(self.frames.missing_bytes())?;
         }
         let Frame { flag, message } = loop {
             if let Some(frame) = self.frames.take() {
@@ -192,8 +199,7 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let budget = self.held.as_ref().map(Held::budget);
-        let room = budget.map_or(limit, |budget| budget.room());
+        let room = self.held.as_ref().map_or(limit, Held::room);
         let cost = message.len().saturating_mul(COMPRESSION_COST);
         let work = move |max| decompress(encoding, message.clone(), max);
         let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
@@ -205,9 +211,9 @@ impl Messages {
                 }
                 Ok(message.into())
             }
-            Err(error) if is_too_large(&error) => Err(match budget {
-                Some(budget) if room < limit => OverBudget {
-                    limit: budget.limit(),
+            Err(error) if is_too_large(&error) => Err(match &self.held {
+                Some(held) if room < limit => OverBudget {
+                    limit: held.budget().limit(),
                 }
                 .into(),
                 _ => MessageError::TooLargeDecompressed { limit },

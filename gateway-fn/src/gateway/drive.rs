@@ -32,7 +32,8 @@ pub(super) struct Drive {
     walk: Arc<Mutex<Walk>>,
     /// Whether the walk decodes documents: of the request, and of the answers that come to a join or a condition.
     decodes: bool,
-    /// The bytes of the request and of all answers, which may meet at a join.
+    /// The bytes of the request and of all answers, which may meet at a join; of their parameters alone if no documents are
+    /// decoded.
     bytes: usize,
     /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
     concurrent: Option<ConcurrentCalls>,
@@ -55,7 +56,7 @@ impl Drive {
         let checks = shared.decodes_documents();
         let bytes = match decodes || checks {
             true => request.encoded_len(),
-            false => 0,
+            false => request.parameters.encoded_len(),
         };
         let start = {
             let shared = Arc::clone(shared);
@@ -74,13 +75,13 @@ impl Drive {
         })
     }
 
-    /// Lets the walk work on messages: on another thread if they are large and it decodes them.
+    /// Lets the walk work on messages: on another thread if what it may decode of them is large.
     async fn work<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Walk) -> T + Send + 'static,
     ) -> T {
         let mut walk = Arc::clone(&self.walk).lock_owned().await;
-        if !self.decodes || self.bytes <= MAX_INLINE_BYTES {
+        if self.bytes <= MAX_INLINE_BYTES {
             return work(&mut walk);
         }
         // A task of its own, because a client that disconnects must not take away an answer from floating Executors. They go
@@ -221,29 +222,36 @@ impl Drive {
         result: Result<Answer, CallError>,
     ) -> Result<(), GatewayError> {
         let limits = self.shared.decode_limits;
-        let node = &self.shared.graph[id];
+        let shared = Arc::clone(&self.shared);
+        let node = &shared.graph[id];
         let executor = &node.name;
         match result {
             Ok(Answer {
                 mut request,
                 is_error,
             }) => {
-                match request.set_decode_limits(limits) {
+                let parameters = request.parameters.encoded_len();
+                let checked = blocking::run(parameters, move || {
+                    request.set_decode_limits(limits).map(|()| request)
+                });
+                let request = match checked.await.unwrap_or_else(|panic| resume_unwind(panic)) {
+                    Ok(request) => request,
                     Err(error) if node.is_awaited => return Err(error.into()),
                     Err(error) => {
                         tracing::warn!(executor, %error, "floating executor's answer is too large");
                         return Ok(());
                     }
-                    Ok(()) => {}
-                }
+                };
                 if is_error && !node.is_awaited {
                     let status = request.header.status.as_ref();
                     let status = status.map(|status| status.description.as_str());
                     tracing::warn!(executor, status, "floating executor returned an error");
                 }
-                if self.decodes {
-                    self.bytes = self.bytes.saturating_add(request.encoded_len());
-                }
+                let bytes = match self.decodes {
+                    true => request.encoded_len(),
+                    false => parameters,
+                };
+                self.bytes = self.bytes.saturating_add(bytes);
                 let record =
                     move |walk: &mut Walk| walk.record_response(id, request, is_error, now());
                 Ok(self.work(record).await?)
@@ -303,7 +311,7 @@ mod tests {
     use std::sync::mpsc;
 
     use flowgate_config::Config;
-    use flowgate_proto::docarray::DocumentProto;
+    use flowgate_proto::{Kind, Struct, Value, docarray::DocumentProto};
 
     use crate::{
         context::Context,
@@ -326,16 +334,35 @@ mod tests {
 
     #[test]
     fn large_messages_of_a_join_are_decoded_on_another_thread() {
+        let yaml = "jtype: Flow\nexecutors:\n\
+                    - {name: a, uses: 'inproc://pass_through'}\n\
+                    - {name: b, uses: 'inproc://pass_through', needs: gateway}\n\
+                    - {name: c, uses: 'inproc://pass_through', needs: [a, b]}\n";
+        assert_is_decoded_on_another_thread(yaml, request);
+    }
+
+    /// They have a key for a single node.
+    #[test]
+    fn large_parameters_are_decoded_on_another_thread_in_a_linear_flow() {
+        let yaml = "jtype: Flow\nexecutors:\n- {name: a, uses: 'inproc://pass_through'}\n";
+        assert_is_decoded_on_another_thread(yaml, |bytes| {
+            let text = Kind::StringValue("x".repeat(bytes));
+            let value = Value { kind: Some(text) };
+            let fields = [("a__key".to_owned(), value)].into();
+            DataRequest {
+                parameters: Struct { fields }.into(),
+                ..request(1)
+            }
+        });
+    }
+
+    fn assert_is_decoded_on_another_thread(yaml: &str, request: fn(usize) -> DataRequest) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let yaml = "jtype: Flow\nexecutors:\n\
-                        - {name: a, uses: 'inproc://pass_through'}\n\
-                        - {name: b, uses: 'inproc://pass_through', needs: gateway}\n\
-                        - {name: c, uses: 'inproc://pass_through', needs: [a, b]}\n";
             let loaded = Config::from_yaml(yaml, "test.yml", &|_| None).expect("a Flow");
             let clients = Clients::new(&loaded.config.gateway.invoke);
             let gateway = Gateway::new(&loaded.config, &Registry::default(), &clients);

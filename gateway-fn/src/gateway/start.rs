@@ -80,12 +80,13 @@ impl Gateway {
             deployments.push(deployment);
         }
         let limits = config.gateway.limits;
+        let bytes_in_flight = clients.budget.as_ref().map_or(usize::MAX, |b| b.limit());
         Ok(Self(Arc::new(Shared {
             graph: Arc::clone(&config.graph),
             known: Arc::new(known),
             deployments,
             admission: Admission::new(limits.max_concurrent_requests, limits.connection_share),
-            decode_limits: config.gateway.limits.decode_limits(),
+            decode_limits: limits.decode_limits(bytes_in_flight),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),
             background: TaskTracker::new(),

@@ -124,7 +124,8 @@ impl Account {
         status.into()
     }
 
-    fn take_failure(&self) -> Option<Status> {
+    /// Returns why the body could not be read, once.
+    pub(super) fn take_failure(&self) -> Option<Status> {
         self.content().failure.take()
     }
 }

@@ -38,6 +38,9 @@ pub enum HandshakeError {
     /// The key is missing, repeated, or not 16 bytes of base64.
     #[error("the header `sec-websocket-key` must be 16 bytes of base64")]
     Key,
+    /// The request has a body, which the bytes after the handshake would be taken for, or the reverse.
+    #[error("a WebSocket is opened by a request without a body")]
+    Body,
     /// The server of this request cannot upgrade connections.
     #[error("this connection cannot be upgraded")]
     NotUpgradable,
@@ -81,6 +84,9 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, HandshakeError> {
     if !has_token(headers, &header::UPGRADE, "websocket") {
         return Err(HandshakeError::Upgrade);
     }
+    if has_body(headers) {
+        return Err(HandshakeError::Body);
+    }
     let version = single(headers, &header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version != "13") {
         return Err(HandshakeError::Version);
@@ -88,6 +94,13 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, HandshakeError> {
     single(headers, &header::SEC_WEBSOCKET_KEY)
         .and_then(|key| answer_key(key.as_bytes()))
         .ok_or(HandshakeError::Key)
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    // Zeros in any number.
+    let has_length = length.is_some_and(|length| length.as_bytes().iter().any(|b| *b != b'0'));
+    has_length || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Returns the value of a header that must not be repeated.
@@ -127,6 +140,7 @@ impl HandshakeError {
             | Self::Connection
             | Self::Upgrade
             | Self::Key
+            | Self::Body
             | Self::NotUpgradable => StatusCode::BAD_REQUEST,
         }
     }
@@ -157,6 +171,7 @@ impl HandshakeError {
             | Self::Connection
             | Self::Upgrade
             | Self::Key
+            | Self::Body
             | Self::NotUpgradable => {}
         }
         response

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Json, field_error::ValueError};
-use crate::python;
+use crate::{decode_limits::Budget, python};
 
 /// Converts to a string. Numbers and booleans are formatted as by Python.
 pub(super) fn string(value: &Json) -> Result<String, ValueError> {
@@ -118,11 +118,17 @@ pub(super) enum Mapping<'a> {
 }
 
 impl<'a> Mapping<'a> {
-    /// Converts a value as `dict()` does.
-    pub(super) fn from_value(value: &'a Json) -> Result<Self, ValueError> {
+    /// Converts a value as `dict()` does. Takes the memory of the pairs from the budget.
+    pub(super) fn from_value(value: &'a Json, budget: &mut Budget<'_>) -> Result<Self, ValueError> {
         match value {
             Json::Object(entries) => Ok(Self::Object(entries)),
             Json::List(items) => {
+                // A list that is no mapping must not fail for its size alone.
+                let is_pair = |item: &Json| parse_pair(item).is_some();
+                if !items.iter().all(is_pair) {
+                    return Err(ValueError::NotADict);
+                }
+                budget.take_bytes(items.iter().map(pair_bytes).sum())?;
                 let pairs: Option<Vec<_>> = items.iter().map(parse_pair).collect();
                 pairs
                     .map(last_wins)
@@ -138,8 +144,11 @@ impl<'a> Mapping<'a> {
 
     /// Converts a value as `from_value` does, and rejects keys that are not strings, as pydantic does for a model's
     /// fields.
-    pub(super) fn with_string_keys(value: &'a Json) -> Result<Self, ValueError> {
-        let fields = Self::from_value(value)?;
+    pub(super) fn with_string_keys(
+        value: &'a Json,
+        budget: &mut Budget<'_>,
+    ) -> Result<Self, ValueError> {
+        let fields = Self::from_value(value, budget)?;
         match &fields {
             Self::Pairs(pairs) if pairs.iter().any(|(key, _)| key.as_str().is_none()) => {
                 Err(ValueError::NonStringKeys)
@@ -176,9 +185,13 @@ impl<'a> Mapping<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::Object(entries) => entries.is_empty(),
-            Self::Pairs(pairs) => pairs.is_empty(),
+            Self::Object(entries) => entries.len(),
+            Self::Pairs(pairs) => pairs.len(),
         }
     }
 }
@@ -242,6 +255,24 @@ fn parse_pair(item: &Json) -> Option<Pair<'_>> {
         }
         _ => None,
     }
+}
+
+/// The memory of a pair: itself, in a growing list that is copied once without repeated keys, its texts if it owns them, and
+/// its place among the keys.
+const PAIR_BYTES: usize = 4 * size_of::<Pair<'_>>() + 2 * size_of::<(String, usize)>() + 64;
+
+fn pair_bytes(item: &Json) -> usize {
+    let key = match item {
+        Json::List(items) => items.first().and_then(Json::as_str),
+        // Both keys of an object become values.
+        Json::Object(entries) => entries
+            .iter()
+            .map(|(key, _)| &**key)
+            .max_by_key(|key| key.len()),
+        _ => None,
+    };
+    // The key is compared in its escaped form.
+    PAIR_BYTES.saturating_add(key.map_or(0, |key| key.len().saturating_mul(4)))
 }
 
 fn owned_string(text: &str) -> Cow<'static, Json> {

@@ -225,14 +225,14 @@ const MAX_FIELD_ERRORS: usize = 1000;
 
 /// The errors found in a request or a response, and what is left of the limits for reading it. [`FieldErrors::add`] drops
 /// the errors after the first [`MAX_FIELD_ERRORS`]; `data` is read in two ways, whose errors are appended.
-pub(super) struct FieldErrors {
+pub(super) struct FieldErrors<'m> {
     entries: Vec<FieldError>,
-    budget: Budget,
+    budget: Budget<'m>,
     exceeded: Option<LimitExceeded>,
 }
 
-impl FieldErrors {
-    pub(super) const fn new(budget: Budget) -> Self {
+impl<'m> FieldErrors<'m> {
+    pub(super) const fn new(budget: Budget<'m>) -> Self {
         Self {
             entries: Vec::new(),
             budget,
@@ -245,11 +245,11 @@ impl FieldErrors {
         self.exceeded
     }
 
-    pub(super) const fn budget(&self) -> Budget {
+    pub(super) const fn budget(&self) -> Budget<'m> {
         self.budget
     }
 
-    pub(super) const fn budget_mut(&mut self) -> &mut Budget {
+    pub(super) const fn budget_mut(&mut self) -> &mut Budget<'m> {
         &mut self.budget
     }
 
@@ -270,6 +270,16 @@ impl FieldErrors {
     /// Returns the value, or adds the error and returns `None`.
     pub(super) fn check<T>(&mut self, path: &Path<'_>, result: Result<T, ValueError>) -> Option<T> {
         result.map_err(|error| self.add(path, &error)).ok()
+    }
+
+    /// Calls `read` with what is left of the limits; returns its value, or adds its error and returns `None`.
+    pub(super) fn check_with<T>(
+        &mut self,
+        path: &Path<'_>,
+        read: impl FnOnce(&mut Budget<'m>) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        let result = read(&mut self.budget);
+        self.check(path, result)
     }
 
     pub(super) fn append(&mut self, mut others: Self) {

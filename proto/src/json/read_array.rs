@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{Json, coerce, field_error::ValueError, value::Items};
 use crate::{
-    array::MAX_DIMENSIONS,
-    decode_limits::Budget,
+    array::{MAX_DIMENSIONS, empty_lists},
+    decode_limits::{ALLOCATION_BYTES, Budget, MAX_UNBACKED_VALUES},
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
 };
 
@@ -13,9 +13,11 @@ use crate::{
 /// could otherwise need any amount of memory.
 const MAX_STRING_ARRAY_BYTES: usize = 64 << 20;
 
-/// The memory of one element while an array of mixed types is encoded: the element, its text if it is a string, and its
-/// bytes.
+/// The memory of one element while an array of mixed types is encoded: the element in a growing list, and its bytes.
 const ELEMENT_BYTES: usize = 64;
+
+/// The memory of the text of one element while an array of strings is encoded, beside its bytes.
+const STRING_BYTES: usize = size_of::<String>() + size_of::<&str>() + ALLOCATION_BYTES;
 
 /// How string elements are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,13 +38,14 @@ pub(super) enum StringElements {
 pub(super) fn read_array(
     value: &Json,
     strings: StringElements,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<NdArrayProto, ValueError> {
     if value.items().is_none() && strings == StringElements::AsStrings {
         return Err(ValueError::NotAnArray(python_class(value)));
     }
     let shape = detect_shape(value)?;
-    let (dtype, buffer) = match encode_numbers(value, &shape) {
+    check_empty_lists(&shape, budget)?;
+    let (dtype, buffer) = match encode_numbers(value, &shape, budget)? {
         Some(numbers) => numbers,
         None => encode_elements(value, shape.len(), strings, budget)?,
     };
@@ -58,15 +61,41 @@ pub(super) fn read_array(
     })
 }
 
+/// Refuses arrays of many empty lists: the array has no bytes for them, so that no response could have it.
+fn check_empty_lists(shape: &[usize], budget: &mut Budget<'_>) -> Result<(), ValueError> {
+    if !shape.contains(&0) {
+        return Ok(());
+    }
+    // Cannot truncate: the length of the request bounds the lengths of its lists.
+    let shape: Vec<u32> = shape.iter().map(|&n| n as u32).collect();
+    let lists = empty_lists(&shape);
+    if lists.is_some_and(|lists| budget.take_empty_lists(lists)) {
+        return Ok(());
+    }
+    Err(ValueError::InvalidArray(format!(
+        "the arrays of the request have more than {MAX_UNBACKED_VALUES} empty lists"
+    )))
+}
+
 /// Encodes lists of numbers that are all of one kind. Returns `None` for any other lists.
-fn encode_numbers(value: &Json, shape: &[usize]) -> Option<(String, Vec<u8>)> {
-    let count: usize = shape.iter().product();
-    let mut buffer = Vec::with_capacity(count.checked_mul(8)?);
+fn encode_numbers(
+    value: &Json,
+    shape: &[usize],
+    budget: &mut Budget<'_>,
+) -> Result<Option<(String, Vec<u8>)>, ValueError> {
+    // Not more than the elements that exist: the lists have this shape.
+    let size = shape.iter().product::<usize>().saturating_mul(8);
+    budget.take_bytes(size)?;
+    let mut buffer = Vec::with_capacity(size);
     if append_doubles(value, &mut buffer) {
-        return Some(("<f8".to_owned(), buffer));
+        return Ok(Some(("<f8".to_owned(), buffer)));
     }
     buffer.clear();
-    append_integers(value, &mut buffer).then(|| ("<i8".to_owned(), buffer))
+    if append_integers(value, &mut buffer) {
+        return Ok(Some(("<i8".to_owned(), buffer)));
+    }
+    budget.give_back(size);
+    Ok(None)
 }
 
 /// Appends the doubles of nested lists. Returns `false` when there are other values.
@@ -102,7 +131,7 @@ fn encode_elements(
     value: &Json,
     dimensions: usize,
     strings: StringElements,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<(String, Vec<u8>), ValueError> {
     let mut elements = Vec::new();
     collect_elements(value, dimensions, &mut elements, budget)?;
@@ -178,7 +207,7 @@ fn collect_elements<'a>(
     value: &'a Json,
     depth: usize,
     elements: &mut Vec<Cow<'a, Json>>,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<(), ValueError> {
     match value.items() {
         Some(Items::Values(items)) if depth > 1 => {
@@ -206,7 +235,7 @@ fn is_other_string(element: &Json) -> bool {
 fn encode(
     elements: &[Cow<'_, Json>],
     strings_are_numbers: bool,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<(String, Vec<u8>), ValueError> {
     let any = |predicate: fn(&Json) -> bool| elements.iter().any(|e| predicate(e));
     if any(|e| matches!(e, Json::Null | Json::Object(_)) || e.items().is_some()) {
@@ -272,8 +301,10 @@ fn as_u64(element: &Json) -> Option<u64> {
 /// Encodes strings as numpy's `<U`: UTF-32, each padded with zeros to the length of the longest.
 fn encode_strings(
     elements: &[Cow<'_, Json>],
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
 ) -> Result<(String, Vec<u8>), ValueError> {
+    let text_bytes = |e: &Cow<'_, Json>| STRING_BYTES + e.as_str().map_or(0, str::len);
+    budget.take_bytes(elements.iter().map(text_bytes).sum())?;
     let texts: Result<Vec<String>, ValueError> =
         elements.iter().map(|e| coerce::string(e)).collect();
     let texts = texts?;

@@ -13,6 +13,7 @@ use super::{
     read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
 use crate::{
+    decode_limits::ALLOCATION_BYTES,
     docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content},
     document_count::DOCUMENT_BYTES,
 };
@@ -26,6 +27,10 @@ pub(super) enum JsonSource {
     Gateway,
 }
 
+/// The memory of a score beside its texts: the nodes of a B-tree are at least about half full, and the entries are listed
+/// before they are converted.
+const SCORE_BYTES: usize = 2 * size_of::<(String, NamedScoreProto)>() + 64;
+
 /// How many messages enclose a top-level document: request, content, array.
 const ENCLOSING_MESSAGES: usize = 3;
 
@@ -33,7 +38,7 @@ const ENCLOSING_MESSAGES: usize = 3;
 pub(super) fn read_client_document(
     value: &Json,
     path: &Path<'_>,
-    errors: &mut FieldErrors,
+    errors: &mut FieldErrors<'_>,
 ) -> Option<DocumentProto> {
     let mut reader = Reader {
         source: JsonSource::Client,
@@ -47,16 +52,16 @@ pub(super) fn read_documents(
     value: &Json,
     source: JsonSource,
     path: &Path<'_>,
-    errors: &mut FieldErrors,
+    errors: &mut FieldErrors<'_>,
 ) -> Vec<DocumentProto> {
     let depth_left = MAX_MESSAGE_DEPTH - ENCLOSING_MESSAGES;
     let mut reader = Reader { source, errors };
     reader.read_documents(value, depth_left, path)
 }
 
-struct Reader<'f> {
+struct Reader<'f, 'm> {
     source: JsonSource,
-    errors: &'f mut FieldErrors,
+    errors: &'f mut FieldErrors<'m>,
 }
 
 /// One document's fields, their path, and how deep messages in them may be nested.
@@ -73,7 +78,7 @@ impl Fields<'_> {
     }
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn read_documents(
         &mut self,
         value: &Json,
@@ -108,7 +113,7 @@ impl Reader<'_> {
         let values = match value {
             Json::Null => Err(ValueError::NullNotAllowed),
             _ if depth_left == 0 => Err(ValueError::TooDeep(MAX_MESSAGE_DEPTH)),
-            value => Mapping::with_string_keys(value),
+            value => Mapping::with_string_keys(value, self.errors.budget_mut()),
         };
         let values = self.errors.check(path, values)?;
         let taken = self.errors.budget_mut().take_document(DOCUMENT_BYTES);
@@ -137,7 +142,7 @@ impl Reader<'_> {
         let parent_id = self.read_text(from, "parent_id");
         let granularity = self.read_field(from, "granularity", coerce::uint32);
         let adjacency = self.read_field(from, "adjacency", coerce::uint32);
-        let blob = self.read_field(from, "blob", decode_bytes);
+        let blob = self.read_blob(from);
         let tensor = self.read_array(from, "tensor");
         let mime_type = self.read_text(from, "mime_type");
         let text = self.read_field(from, "text", coerce::string);
@@ -178,12 +183,24 @@ impl Reader<'_> {
         read: impl Fn(&Json) -> Result<T, ValueError>,
     ) -> Option<T> {
         let value = from.get(key)?;
-        self.errors.check(&from.path.key(key), read(value))
+        self.errors.check_with(&from.path.key(key), |budget| {
+            budget.take_bytes(copied_bytes(value))?;
+            read(value)
+        })
     }
 
     fn read_text(&mut self, from: &Fields<'_>, key: &str) -> String {
         self.read_field(from, key, coerce::string)
             .unwrap_or_default()
+    }
+
+    fn read_blob(&mut self, from: &Fields<'_>) -> Option<Bytes> {
+        let value = from.get("blob")?;
+        self.errors.check_with(&from.path.key("blob"), |budget| {
+            // The text without what is not base64, and its bytes.
+            budget.take_bytes(copied_bytes(value).saturating_mul(2))?;
+            decode_bytes(value)
+        })
     }
 
     fn read_array(&mut self, from: &Fields<'_>, key: &str) -> Option<NdArrayProto> {
@@ -205,6 +222,12 @@ impl Reader<'_> {
             self.errors.add(&path, &ValueError::NotAList);
             return Vec::new();
         };
+        // In a growing list.
+        let bytes = items.len().saturating_mul(2 * size_of::<f32>());
+        let taken = self.errors.budget_mut().take_bytes(bytes);
+        if (self.errors.check(&path, taken.map_err(ValueError::from))).is_none() {
+            return Vec::new();
+        }
         let numbers = items.into_iter().enumerate();
         numbers
             .filter_map(|(i, item)| {
@@ -220,7 +243,12 @@ impl Reader<'_> {
             return scores;
         };
         let path = from.path.key(key);
-        let Some(entries) = self.errors.check(&path, Mapping::from_value(value)) else {
+        let entries = self.errors.check_with(&path, |budget| {
+            let entries = Mapping::from_value(value, budget)?;
+            budget.take_bytes(entries.len().saturating_mul(SCORE_BYTES))?;
+            Ok(entries)
+        });
+        let Some(entries) = entries else {
             return scores;
         };
         for (name, value) in entries.entries() {
@@ -236,8 +264,10 @@ impl Reader<'_> {
 
     /// Reads a score. Returns `None` for a client's score without fields, which Jina drops as well.
     fn read_score(&mut self, value: &Json, path: &Path<'_>) -> Option<NamedScoreProto> {
-        let values = not_null(value, |_| Ok(())).and_then(|()| Mapping::with_string_keys(value));
-        let values = self.errors.check(path, values)?;
+        let values = self.errors.check_with(path, |budget| {
+            not_null(value, |_| Ok(()))?;
+            Mapping::with_string_keys(value, budget)
+        })?;
         let from = Fields {
             values,
             path,
@@ -271,6 +301,13 @@ fn not_null<T>(
         return Err(ValueError::NullNotAllowed);
     }
     read(value)
+}
+
+/// The memory of a copy of a string; other values are small.
+fn copied_bytes(value: &Json) -> usize {
+    value
+        .as_str()
+        .map_or(0, |text| text.len().saturating_add(ALLOCATION_BYTES))
 }
 
 fn decode_bytes(value: &Json) -> Result<Bytes, ValueError> {

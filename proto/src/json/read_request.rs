@@ -39,14 +39,15 @@ pub enum EndpointFrom<'a> {
 ///
 /// # Errors
 /// When the body is invalid or exceeds a limit.
-pub fn read_request(
-    body: impl Into<RequestBody>,
+pub fn read_request<'m>(
+    body: impl Into<RequestBody<'m>>,
     endpoint: EndpointFrom<'_>,
 ) -> Result<DataRequest, ReadError> {
     let RequestBody {
         json,
         documents,
         budget,
+        document_bytes,
     } = body.into();
     let mut errors = FieldErrors::new(budget);
     let request = match &json {
@@ -55,12 +56,19 @@ pub fn read_request(
             None
         }
         body => errors
-            .check(&Path::BODY, Mapping::with_string_keys(body))
+            .check_with(&Path::BODY, |budget| {
+                Mapping::with_string_keys(body, budget)
+            })
             .map(|fields| build_request(&fields, documents, endpoint, &mut errors)),
     };
+    let converted = errors.budget().taken().saturating_sub(budget.taken());
     match (request, errors.exceeded()) {
         (_, Some(exceeded)) => Err(ReadError::TooLarge(exceeded)),
-        (Some(request), None) if errors.is_empty() => Ok(request),
+        (Some(request), None) if errors.is_empty() => {
+            // The tree ends here.
+            errors.budget().settle(document_bytes + converted);
+            Ok(request)
+        }
         _ => Err(ReadError::Invalid(errors.into_vec())),
     }
 }
@@ -69,7 +77,7 @@ fn build_request(
     fields: &Mapping<'_>,
     documents: Option<Vec<DocumentProto>>,
     endpoint: EndpointFrom<'_>,
-    errors: &mut FieldErrors,
+    errors: &mut FieldErrors<'_>,
 ) -> DataRequest {
     let documents = documents.or_else(|| {
         let data = fields.get("data").filter(|data| **data != Json::Null)?;
@@ -105,7 +113,7 @@ fn get_either<'a>(fields: &'a Mapping<'_>, camel: &str, snake: &str) -> Option<&
     fields.get(camel).or_else(|| fields.get(snake))
 }
 
-fn read_target_executor(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<String> {
+fn read_target_executor(fields: &Mapping<'_>, errors: &mut FieldErrors<'_>) -> Option<String> {
     let value = get_either(fields, "targetExecutor", "target_executor")?;
     if *value == Json::Null {
         return None;
@@ -115,7 +123,7 @@ fn read_target_executor(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Optio
 }
 
 /// Reads the parameters. An empty object is treated as missing, as in Jina.
-fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<Struct> {
+fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors<'_>) -> Option<Struct> {
     let value = fields.get("parameters")?;
     if *value == Json::Null {
         return None;
@@ -124,7 +132,7 @@ fn read_parameters(fields: &Mapping<'_>, errors: &mut FieldErrors) -> Option<Str
     read_struct(value, MAX_MESSAGE_DEPTH, &path, errors).filter(|object| !object.fields.is_empty())
 }
 
-fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors) -> String {
+fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors<'_>) -> String {
     let endpoint = match get_either(fields, "execEndpoint", "exec_endpoint") {
         None => Ok("/".to_owned()),
         Some(Json::Null) => Err(ValueError::NullNotAllowed),
@@ -137,7 +145,11 @@ fn read_exec_endpoint(fields: &Mapping<'_>, errors: &mut FieldErrors) -> String 
 
 /// Reads `data`: a list of documents, or an object with such a list under `docs`. When it is neither, the
 /// errors of both forms are reported.
-fn read_data(data: &Json, path: &Path<'_>, errors: &mut FieldErrors) -> Option<Vec<DocumentProto>> {
+fn read_data(
+    data: &Json,
+    path: &Path<'_>,
+    errors: &mut FieldErrors<'_>,
+) -> Option<Vec<DocumentProto>> {
     let mut list_errors = FieldErrors::new(errors.budget());
     let list = read_documents(data, JsonSource::Client, path, &mut list_errors);
     if list_errors.is_empty() {
@@ -160,9 +172,9 @@ fn read_data(data: &Json, path: &Path<'_>, errors: &mut FieldErrors) -> Option<V
 fn read_named_lists(
     data: &Json,
     path: &Path<'_>,
-    errors: &mut FieldErrors,
+    errors: &mut FieldErrors<'_>,
 ) -> Option<Vec<DocumentProto>> {
-    let lists = errors.check(path, Mapping::from_value(data))?;
+    let lists = errors.check_with(path, |budget| Mapping::from_value(data, budget))?;
     let mut documents = None;
     for (name, value) in lists.entries() {
         let Some(name) = errors.check(&path.key("__key__"), name) else {

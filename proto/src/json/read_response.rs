@@ -34,7 +34,7 @@ pub fn read_response(response: &Json) -> Result<DataRequest, Vec<FieldError>> {
 }
 
 struct Reader {
-    errors: FieldErrors,
+    errors: FieldErrors<'static>,
 }
 
 /// An object of the response, and its path.
@@ -88,7 +88,9 @@ impl Reader {
     }
 
     fn read_fields<'a>(&mut self, value: &'a Json, path: &'a Path<'a>) -> Option<Fields<'a>> {
-        let values = self.errors.check(path, Mapping::with_string_keys(value))?;
+        let values = self
+            .errors
+            .check_with(path, |budget| Mapping::with_string_keys(value, budget))?;
         Some(Fields { values, path })
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Json, SyntaxError, SyntaxErrorKind, request_body::RequestBody};
-use crate::decode_limits::{Budget, DecodeLimits, LimitExceeded};
+use crate::decode_limits::{ALLOCATION_BYTES, Budget, DecodeLimits, DecodedMemory, LimitExceeded};
 
 mod list;
 
@@ -16,17 +16,15 @@ mod request;
 
 mod string;
 
-use self::list::{List, take};
+use self::list::{List, boxed, push, take};
 
 /// How deep lists and objects may be nested. Python stops near 1000; a protobuf message, into which the
 /// values are converted, can contain 33 nested objects.
 const MAX_DEPTH: usize = 256;
 
-/// The memory of an entry of an object: the entry itself, and what it becomes in a map.
-const ENTRY_BYTES: usize = 3 * size_of::<(Box<str>, Json)>();
-
-/// The memory of an allocation in addition to its content.
-const ALLOCATION_BYTES: usize = 16;
+/// The memory of a key of an object while repeated keys are searched: its place in a hash table, which is at least half full
+/// when it has grown, and a flag.
+const SEARCHED_KEY_BYTES: usize = 2 * size_of::<&str>() + 3;
 
 /// Objects with up to this many entries are searched for repeated keys without a set of the keys.
 const FEW_ENTRIES: usize = 24;
@@ -39,7 +37,8 @@ const FEW_ENTRIES: usize = 24;
 /// # Errors
 /// When the text is not valid JSON, not UTF-8, or nested more than 256 levels deep.
 pub fn parse(text: &[u8]) -> Result<Json, SyntaxError> {
-    let mut parser = Parser::new(text, DecodeLimits::default())?;
+    let limits = DecodeLimits::default();
+    let mut parser = Parser::new(text, Budget::new(limits))?;
     parser
         .parse_document()
         .map_err(|error| parser.locate(&error))
@@ -50,21 +49,41 @@ pub fn parse(text: &[u8]) -> Result<Json, SyntaxError> {
 ///
 /// # Errors
 /// As [`parse`], and when the body exceeds the limits.
-pub fn parse_request(text: &[u8], limits: DecodeLimits) -> Result<RequestBody, SyntaxError> {
-    let mut parser = Parser::new(text, limits)?;
+pub fn parse_request(
+    text: &[u8],
+    limits: DecodeLimits,
+) -> Result<RequestBody<'static>, SyntaxError> {
+    parse_within(text, Budget::new(limits))
+}
+
+/// Parses as [`parse_request`]; the memory of what is parsed, and of what [`super::read_request`] makes of it, is held by
+/// `memory` before it is allocated. After [`super::read_request`] it holds what the documents and parameters take.
+///
+/// # Errors
+/// As [`parse_request`], and with [`LimitExceeded::NoRoom`] when `memory` has no room.
+pub fn parse_request_counted<'m>(
+    text: &[u8],
+    limits: DecodeLimits,
+    memory: &'m dyn DecodedMemory,
+) -> Result<RequestBody<'m>, SyntaxError> {
+    parse_within(text, Budget::counted(limits, memory))
+}
+
+fn parse_within<'m>(text: &[u8], budget: Budget<'m>) -> Result<RequestBody<'m>, SyntaxError> {
+    let mut parser = Parser::new(text, budget)?;
     parser
         .parse_request()
         .map_err(|error| parser.locate(&error))
 }
 
-struct Parser<'a> {
+struct Parser<'a, 'm> {
     text: &'a str,
     /// The position in bytes.
     offset: usize,
     /// The limits for the whole text.
-    limits: DecodeLimits,
+    limits: Budget<'m>,
     /// What the values parsed so far have left of the limits.
-    budget: Budget,
+    budget: Budget<'m>,
 }
 
 /// An error at a byte offset, before line and column are determined.
@@ -102,15 +121,15 @@ impl ParseError {
     }
 }
 
-impl<'a> Parser<'a> {
-    fn new(text: &'a [u8], limits: DecodeLimits) -> Result<Self, SyntaxError> {
+impl<'a, 'm> Parser<'a, 'm> {
+    fn new(text: &'a [u8], limits: Budget<'m>) -> Result<Self, SyntaxError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let text = str::from_utf8(text).map_err(|e| utf8_error(text, e))?;
         Ok(Self {
             text,
             offset: 0,
             limits,
-            budget: Budget::new(limits),
+            budget: limits,
         })
     }
 
@@ -144,14 +163,26 @@ impl<'a> Parser<'a> {
             return Ok(Json::Object(entries.into()));
         }
         loop {
-            entries.push(self.parse_entry(depth)?);
+            let entry = self.parse_entry(depth)?;
+            push(&mut entries, entry, &mut self.budget)?;
             self.skip_whitespace();
             if self.eat(b'}') {
-                return Ok(Json::Object(keep_last_of_each_key(entries).into()));
+                return self.finish_object(entries);
             }
             self.expect(b',', "Expecting ',' delimiter")?;
             self.skip_whitespace();
         }
+    }
+
+    fn finish_object(&mut self, entries: Vec<Entry>) -> Parsed<Json> {
+        let searched = match entries.len() {
+            ..=FEW_ENTRIES => 0,
+            many => many * SEARCHED_KEY_BYTES,
+        };
+        take(searched, &mut self.budget)?;
+        let entries = keep_last_of_each_key(entries);
+        self.budget.give_back(searched);
+        Ok(Json::Object(boxed(entries, &mut self.budget)))
     }
 
     fn parse_entry(&mut self, depth: usize) -> Parsed<(Box<str>, Json)> {
@@ -159,13 +190,12 @@ impl<'a> Parser<'a> {
         Ok((key, self.parse_value(depth + 1)?))
     }
 
-    /// Parses a key with its colon, and takes the memory of the entry from the budget.
+    /// Parses a key with its colon.
     fn parse_key(&mut self) -> Parsed<Box<str>> {
         if self.peek() != Some(b'"') {
             let message = "Expecting property name enclosed in double quotes";
             return Err(ParseError::new(message, self.offset));
         }
-        take(ENTRY_BYTES, &mut self.budget)?;
         let key = self.parse_string()?;
         self.skip_whitespace();
         self.expect(b':', "Expecting ':' delimiter")?;
@@ -176,20 +206,33 @@ impl<'a> Parser<'a> {
     fn parse_list(&mut self, depth: usize) -> Parsed<Json> {
         self.offset += 1;
         self.skip_whitespace();
-        let mut items = List::new();
+        let mut items = List::new(self.count_numbers());
         if self.eat(b']') {
-            return Ok(items.into_json());
+            return Ok(items.into_json(&mut self.budget));
         }
         loop {
             let item = self.parse_value(depth + 1)?;
             items.push(item, &mut self.budget)?;
             self.skip_whitespace();
             if self.eat(b']') {
-                return Ok(items.into_json());
+                return Ok(items.into_json(&mut self.budget));
             }
             self.expect(b',', "Expecting ',' delimiter")?;
             self.skip_whitespace();
         }
+    }
+
+    /// Returns the number of items of a list of numbers, whose first item is next, so that it gets its room at once; at
+    /// least 1.
+    fn count_numbers(&self) -> usize {
+        let rest = &self.text.as_bytes()[self.offset..];
+        if !matches!(rest.first(), Some(b'0'..=b'9' | b'-')) {
+            return 1;
+        }
+        let mut bytes = rest.iter();
+        let end = bytes.position(|b| matches!(b, b']' | b'[' | b'{' | b'"'));
+        let numbers = &rest[..end.unwrap_or(rest.len())];
+        1 + numbers.iter().filter(|b| **b == b',').count()
     }
 
     fn parse_literal(&mut self) -> Parsed<Json> {

@@ -2,7 +2,7 @@
 
 use super::{sparse_array, write_error::ArrayError, writer::Writer};
 use crate::{
-    array::{Dtype, Element, MAX_DIMENSIONS, size_of},
+    array::{Dtype, Element, MAX_DIMENSIONS, empty_lists, size_of},
     docarray::{DenseNdArrayProto, NdArrayProto, nd_array_proto},
 };
 
@@ -60,7 +60,7 @@ fn write_dense(
 /// shape of few bytes can stand for billions of lists.
 fn write_empty_lists(shape: &[u32], out: &mut Writer) -> Result<(), ArrayError> {
     let outer: Vec<u32> = shape.iter().copied().take_while(|&n| n > 0).collect();
-    let count = size_of(&outer, outer.len() + 1);
+    let count = empty_lists(shape);
     if !count.is_some_and(|count| out.reserve_unbacked(count)) {
         return Err(ArrayError::too_large(shape));
     }

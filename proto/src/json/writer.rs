@@ -2,7 +2,10 @@
 //! It does not know what the values represent.
 
 use super::write_error::WriteError;
-use crate::python::{nonfinite_name, write_finite};
+use crate::{
+    decode_limits::MAX_UNBACKED_VALUES,
+    python::{nonfinite_name, write_finite},
+};
 
 /// The protocol that determines the JSON style. Jina writes both styles with Python's json module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +17,6 @@ pub enum JsonStyle {
     /// except in documents. `NaN` and `Infinity` are written without quotes.
     WebSocket,
 }
-
-/// How many elements and lists of one response may be written for which its message has no bytes: the
-/// zeros of sparse arrays, and empty lists.
-const MAX_UNBACKED_VALUES: usize = 4 << 20;
 
 /// How deep lists and objects may be nested: a protobuf message of 100 levels gives 200.
 const MAX_DEPTH: usize = 512;

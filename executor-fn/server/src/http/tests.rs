@@ -37,7 +37,12 @@ async fn exchange(http: &Http, request: &[u8]) -> Vec<u8> {
     };
     let settings = Http2::default();
     let services = (http1, (&settings, http2));
-    let serving = http.serve_any(server, peer, services, CancellationToken::new());
+    let serving = http.serve_any(
+        server,
+        peer,
+        services,
+        (Usage::default(), CancellationToken::new()),
+    );
     let (mut response, (mut reader, mut writer)) = (Vec::new(), tokio::io::split(client));
     let client = async {
         writer.write_all(request).await.expect("the server reads");
@@ -327,7 +332,7 @@ async fn a_response_over_http2_must_be_read_at_the_least_rate() {
         };
         let (peer, stopping) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
         let services = (http1, (&settings, http2));
-        let serving = http.serve_any(server, peer, services, stopping);
+        let serving = http.serve_any(server, peer, services, (Usage::default(), stopping));
         let reading = async {
             let (mut send, connection) = h2::client::handshake(client).await.expect("open");
             let connection = tokio::spawn(connection);

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use flowgate_proto::{
-    Compression, DecodeLimits,
+    Compression,
     limits::{MAX_INVOKE_PAYLOAD_BYTES, MAX_STREAMED_RESPONSE_BYTES},
 };
 
@@ -223,11 +223,11 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
     let max_message_bytes = grpc_limit(section, max_message_bytes, report);
     let default = Limits {
         max_message_bytes,
-        max_decoded_bytes: DecodeLimits::for_messages(max_message_bytes).max_decoded_bytes,
         ..Limits::default()
     };
     let read = |limits: &Section<'_>, report: &mut Report| {
         let max_bytes_in_flight = limits.count("max_bytes_in_flight", i64::MAX, report);
+        let max_decoded_bytes = limits.count("max_decoded_bytes", MAX_DECODED_BYTES, report);
         let mut count = |name, max, default| limits.count(name, max, report).unwrap_or(default);
         let connections_per_replica = count(
             "connections_per_replica",
@@ -239,15 +239,10 @@ fn limits(section: &Section<'_>, max_message_bytes: usize, report: &mut Report) 
             MAX_MESSAGE_BYTES,
             default.max_message_bytes,
         );
-        let decoding = DecodeLimits::for_messages(max_message_bytes);
         Limits {
             max_message_bytes,
-            max_documents: count("max_documents", MAX_DOCUMENTS, decoding.max_documents),
-            max_decoded_bytes: count(
-                "max_decoded_bytes",
-                MAX_DECODED_BYTES,
-                decoding.max_decoded_bytes,
-            ),
+            max_documents: count("max_documents", MAX_DOCUMENTS, default.max_documents),
+            max_decoded_bytes,
             max_concurrent_requests: count(
                 "max_concurrent_requests",
                 MAX_CONCURRENCY,

@@ -87,7 +87,8 @@ struct NormalizedEndpoint<'a> {
 struct NormalizedLimits {
     max_message_bytes: usize,
     max_documents: usize,
-    max_decoded_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_decoded_bytes: Option<usize>,
     max_concurrent_requests: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes_in_flight: Option<usize>,

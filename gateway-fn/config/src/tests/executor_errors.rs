@@ -271,3 +271,28 @@ fn errors_in_conditions_have_their_place() {
         "",
     );
 }
+
+#[test]
+fn numbers_without_effect_on_an_executor_must_be_valid_too() {
+    for (key, value, expected) in [
+        ("timeout_send", "never", "milliseconds"),
+        ("timeout_send", "10s", "milliseconds"),
+        ("timeout-send", "1.5", "milliseconds"),
+        ("timeout_ready", "soon", "milliseconds"),
+        ("timeout_ctrl", "[1]", "milliseconds"),
+        ("retries", "many", "a whole number"),
+        ("prefetch", "-1", "a whole number, 0 for no limit"),
+        ("shards", "0", "a whole number from 1"),
+    ] {
+        assert_error(
+            &format!("jtype: Flow\nexecutors:\n  - name: a\n    {key}: {value}\n"),
+            4,
+            &format!("executors[0].{key}"),
+            expected,
+        );
+    }
+    // One of `with` is reported once.
+    let found =
+        errors("jtype: Flow\nwith: {timeout_send: never}\nexecutors: [{name: a}, {name: b}]\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+}

@@ -48,6 +48,12 @@ fn unknown_and_misplaced_keys_are_reported_with_a_hint() {
 #[test]
 fn likely_mistakes_are_named() {
     assert_warning(
+        "jtype: Flow\nexecutors:\n  - name: a\n    timeout_send: 5000\n",
+        4,
+        "executors[0].timeout_send",
+        "it has no effect here",
+    );
+    assert_warning(
         "jtype: Flow\nwith: {port: 1}\ngateway:\n  port: 2\n  port: 3\n",
         5,
         "",

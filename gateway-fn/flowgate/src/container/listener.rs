@@ -10,7 +10,7 @@ use std::{
 use axum::{body::Body, http::Request};
 use flowgate_config::{GatewayConfig, Protocol};
 use flowgate_server::{
-    Connection, Http, Incoming,
+    Connection, Http, Incoming, Usage,
     http1::RequestBody,
     http2::{Exchange, Http2},
     workers::Workers,
@@ -80,7 +80,7 @@ impl Acceptor {
             load: ConnectionLoad::default(),
         };
         if !connection.is_over_limit() {
-            return self.handshake(connection, rules, stopping).await;
+            return self.serve_until_evicted(connection, rules, stopping).await;
         }
         let closing = stopping.child_token();
         let rules = RequestRules {
@@ -96,6 +96,27 @@ impl Acceptor {
         }
     }
 
+    /// Serves a connection that may have to end for another client: at once as long as it has sent no whole request.
+    async fn serve_until_evicted(
+        self,
+        connection: Connection,
+        rules: RequestRules,
+        stopping: CancellationToken,
+    ) {
+        let (peer, usage) = (connection.peer(), connection.usage());
+        // Boxed, because a pinned future would exist twice in this one.
+        let mut serving = Box::pin(self.handshake(connection, rules, stopping));
+        tokio::select! {
+            () = &mut serving => return,
+            () = usage.evicted() => {}
+        }
+        if usage.has_begun() {
+            // The protocol ends it between two requests.
+            return serving.await;
+        }
+        tracing::debug!(%peer, "connection without a request closed for another client");
+    }
+
     async fn handshake(
         self,
         connection: Connection,
@@ -103,8 +124,9 @@ impl Acceptor {
         stopping: CancellationToken,
     ) {
         let peer = connection.peer();
+        let ends = (connection.usage(), stopping.clone());
         let Some(tls) = self.tls.clone() else {
-            return self.serve_http(connection, peer, rules, stopping).await;
+            return self.serve_http(connection, peer, rules, ends).await;
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(connection));
         let at_stop = async {
@@ -116,7 +138,7 @@ impl Acceptor {
             () = at_stop => return,
         };
         match stream {
-            Ok(Ok(stream)) => self.serve_http(stream, peer, rules, stopping).await,
+            Ok(Ok(stream)) => self.serve_http(stream, peer, rules, ends).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
@@ -128,7 +150,7 @@ impl Acceptor {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         rules: RequestRules,
-        stopping: CancellationToken,
+        ends: (Usage, CancellationToken),
     ) {
         let Self { router, http, .. } = self;
         let http1 = {
@@ -140,7 +162,7 @@ impl Acceptor {
         };
         let http2 = move |exchange: Exchange| Arc::clone(&router).exchange(rules.clone(), exchange);
         let services = (http1, (&*HTTP2, http2));
-        http.serve_any(stream, peer, services, stopping).await;
+        http.serve_any(stream, peer, services, ends).await;
     }
 }
 

@@ -73,6 +73,9 @@ pub enum ConnectError {
     /// The peer closed the connection before it answered.
     #[error("the peer closed the connection at once")]
     Closed,
+    /// The peer allows no requests on its connection, for longer than it may.
+    #[error("the peer accepts no requests: its HTTP/2 setting MAX_CONCURRENT_STREAMS is 0")]
+    NoStreams,
     /// The peer took too long.
     #[error("the peer did not accept the connection in time")]
     TimedOut,

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use flowgate_server::buffered::{Buffered, flushing};
+use futures_util::FutureExt as _;
 use h2::{
     Ping, PingPong,
     client::{Builder, Connection, SendRequest},
@@ -100,6 +101,36 @@ async fn open_on(
         Err(_) => {
             task.abort();
             Err(ConnectError::TimedOut)
+        }
+    }
+}
+
+/// How long a peer may allow no requests at all. HTTP/2 lets it only for short durations (RFC 9113, section 6.5.2); then it
+/// counts as unreachable. As long as the attempt to connect.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Waits until the request that was sent last has its stream: a peer limits how many are open. Until then it has received
+/// nothing of the request.
+///
+/// # Errors
+/// When the peer allows no streams at all for too long.
+pub(super) async fn wait_for_stream(mut sender: SendRequest<Bytes>) -> Result<(), ConnectError> {
+    let ready = poll_fn(|context| sender.poll_ready(context)).now_or_never();
+    if ready.is_some() {
+        // An error of the connection is the answer's too, with its reason.
+        return Ok(());
+    }
+    let limits = sender.clone();
+    let mut is_paused = limits.current_max_send_streams() == 0;
+    loop {
+        let ready = poll_fn(|context| sender.poll_ready(context));
+        if tokio::time::timeout(MAX_PAUSE, ready).await.is_ok() {
+            return Ok(());
+        }
+        let was_paused = is_paused;
+        is_paused = limits.current_max_send_streams() == 0;
+        if was_paused && is_paused {
+            return Err(ConnectError::NoStreams);
         }
     }
 }

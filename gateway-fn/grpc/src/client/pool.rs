@@ -18,11 +18,11 @@ use futures_util::{
 };
 use h2::client::SendRequest;
 use http::{Uri, uri::PathAndQuery};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     connect::{Address, ConnectError},
-    connection::{self, PingPace},
+    connection::{self, MAX_PAUSE, PingPace},
 };
 
 /// The connections to one address, which are opened when they are first needed, and again when they are lost.
@@ -52,6 +52,8 @@ enum Slot {
     Open {
         sender: SendRequest<Bytes>,
         last_used: SystemTime,
+        /// Since when calls find that the peer allows no requests.
+        paused_since: Option<Instant>,
     },
 }
 
@@ -96,14 +98,22 @@ impl Pool {
     fn open(&self, place: &Arc<Mutex<Slot>>) -> Result<SendRequest<Bytes>, Opening> {
         let mut slot = lock(place);
         match &mut *slot {
-            Slot::Open { sender, last_used } => {
+            Slot::Open {
+                sender,
+                last_used,
+                paused_since,
+            } => {
                 let mut sender = sender.clone();
+                let is_paused = sender.current_max_send_streams() == 0;
+                *paused_since = is_paused.then(|| paused_since.unwrap_or_else(Instant::now));
+                let is_usable = paused_since.is_none_or(|since| since.elapsed() < MAX_PAUSE);
                 // A connection that has ended says so when it is polled.
                 let ready = poll_fn(|context| sender.poll_ready(context)).now_or_never();
                 let now = SystemTime::now();
                 let idle = now.duration_since(*last_used).unwrap_or_default();
                 if let Some(Ok(())) = ready
                     && idle < MAX_IDLE
+                    && is_usable
                 {
                     *last_used = now;
                     return Ok(sender);
@@ -167,7 +177,11 @@ impl Drop for Attempt {
 impl Slot {
     fn open(sender: SendRequest<Bytes>) -> Self {
         let last_used = SystemTime::now();
-        Self::Open { sender, last_used }
+        Self::Open {
+            sender,
+            last_used,
+            paused_since: None,
+        }
     }
 }
 

@@ -24,6 +24,15 @@ async fn peer() -> (Pool, TcpListener) {
 
 /// Makes a call with a message of this size.
 async fn call(pool: &Pool, bytes: usize, expect: Expect) -> Result<Answer, CallError> {
+    call_within(pool, bytes, expect, BOUND).await
+}
+
+async fn call_within(
+    pool: &Pool,
+    bytes: usize,
+    expect: Expect,
+    bound: Duration,
+) -> Result<Answer, CallError> {
     let call = Call {
         path: "/package.Service/method",
         metadata: HeaderMap::new(),
@@ -32,7 +41,7 @@ async fn call(pool: &Pool, bytes: usize, expect: Expect) -> Result<Answer, CallE
         max_message_bytes: 1 << 20,
         budget: None,
     };
-    let called = tokio::time::timeout(BOUND, pool.call(call, expect));
+    let called = tokio::time::timeout(bound, pool.call(call, expect));
     called.await.expect("the call ends")
 }
 
@@ -116,6 +125,66 @@ async fn go_away(listener: &TcpListener, reason: h2::Reason) -> TcpStream {
         };
         stream.write_all(&reply).await.expect("sent");
     }
+}
+
+/// Accepts a connection and its requests, and reads none of them.
+async fn take_nothing(listener: &TcpListener) {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Some(exchange) = connection.accept().await {
+            taken.push(exchange);
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_of_a_request_is_reported_as_such() {
+    let (pool, listener) = peer().await;
+    let (connected, ()) = tokio::join!(pool.connection(), take_nothing(&listener));
+    connected.expect("a connection");
+    tokio::time::pause();
+    let error = call_within(&pool, 1 << 20, Expect::Unary, 2 * BOUND).await;
+    let error = error.expect_err("no answer");
+    let CallError::Status(status) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert_eq!(
+        status.message(),
+        "the peer took nothing of the request for 60 s"
+    );
+}
+
+/// Accepts a connection on which no requests are allowed, and keeps it.
+async fn allow_no_requests(listener: &TcpListener) {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut builder = h2::server::Builder::new();
+    let handshake = builder
+        .max_concurrent_streams(0)
+        .handshake::<_, Bytes>(stream);
+    let mut connection = handshake.await.expect("HTTP/2");
+    tokio::spawn(async move { while connection.accept().await.is_some() {} });
+}
+
+/// The time advances as soon as nothing else happens, and not before the connection is there.
+#[tokio::test]
+async fn a_peer_that_allows_no_requests_is_unreachable_after_a_while() {
+    let (pool, listener) = peer().await;
+    let (connected, ()) = tokio::join!(pool.connection(), allow_no_requests(&listener));
+    connected.expect("a connection");
+    tokio::time::pause();
+    let error = call(&pool, 10, Expect::Unary).await.expect_err("no answer");
+    assert!(
+        matches!(error, CallError::Connect(ConnectError::NoStreams)),
+        "{error}"
+    );
+    tokio::time::resume();
+    // Its connection is not used again.
+    let serving = tokio::spawn(answer_early(listener));
+    call(&pool, 10, Expect::Unary).await.expect("an answer");
+    serving.abort();
 }
 
 #[tokio::test]

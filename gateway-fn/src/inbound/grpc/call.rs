@@ -114,11 +114,15 @@ impl JinaRpc for StreamingService {
         let (metadata, extensions, requests) = request.into_parts();
         let account = extensions.get::<Account>().cloned();
         let requests = requests.map(move |request| {
-            request.map(|request| {
-                let account = account.as_ref();
-                let held = account.map(|account| account.split(request.encoded_len()));
-                Counted { request, held }
-            })
+            let account = account.as_ref();
+            match request {
+                Ok(request) => {
+                    let held = account.map(|account| account.split(request.encoded_len()));
+                    Ok(Counted { request, held })
+                }
+                // gRPC-Web reports every error of a body as INTERNAL.
+                Err(status) => Err(account.and_then(Account::take_failure).unwrap_or(status)),
+            }
         });
         let load = ConnectionLoad::default();
         let answers = self.answers(requests, metadata.as_ref(), context, load);

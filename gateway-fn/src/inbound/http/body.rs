@@ -1,4 +1,4 @@
-//! Reads the JSON body of a request: decompressed, within a limit, by FastAPI's rules of what is a body.
+//! Reads the JSON body of a request: decompressed and parsed, within limits, by FastAPI's rules of what is a body.
 
 use std::sync::Arc;
 
@@ -18,31 +18,42 @@ use http_body_util::BodyExt as _;
 use super::reject::Rejection;
 use crate::inbound::body_error::is_timeout;
 
-/// Reads the body; rejects one whose `content-length` exceeds `limit` bytes, or what is left of the budget, without reading
-/// any of it. The body is held from the budget by `held`.
+/// Reads the body and parses its JSON with `parse`; rejects one whose `content-length` exceeds `limit` bytes, or what is left
+/// of the budget, without reading any of it. The body, which is returned with the result, is held from the budget by `held`.
 ///
 /// An empty body means `{}` for methods that usually have none: Jina requires a body for `DELETE /delete`, which
 /// many clients cannot send.
-pub(super) async fn read(
+pub(super) async fn read<T: Send + 'static>(
     request: Request,
     limit: usize,
     held: &mut Held,
-) -> Result<Bytes, Rejection> {
+    parse: impl Fn(&Bytes) -> Result<T, Rejection> + Clone + Send + 'static,
+) -> Result<(Bytes, T), Rejection> {
     let (head, body) = request.into_parts();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(Rejection::BodyTooLarge { limit });
     }
     held.budget().check(announced)?;
-    let body = receive(body, announced, limit, held).await?;
-    let body = decode(body, &head.headers, limit, held).await?;
-    match head.method {
-        Method::DELETE | Method::GET | Method::HEAD if body.is_empty() => {
-            Ok(Bytes::from_static(b"{}"))
+    let received = receive(body, announced, limit, held).await?;
+    let compression = compression(&head.headers)?;
+    let may_be_empty = matches!(head.method, Method::DELETE | Method::GET | Method::HEAD);
+    let is_json = is_json(&head.headers);
+    let parse = move |body: Bytes| {
+        let body = match body.is_empty() {
+            true if may_be_empty => Bytes::from_static(b"{}"),
+            true => return Err(Rejection::missing_body()),
+            false if !is_json => return Err(Rejection::not_json()),
+            false => body,
+        };
+        parse(&body).map(|parsed| (body, parsed))
+    };
+    match compression {
+        Some(compression) => decompress(received, compression, limit, held, parse).await,
+        None => {
+            let parsed = blocking::run(received.len(), move || parse(received)).await;
+            parsed.unwrap_or(Err(Rejection::BodyUnreadable))
         }
-        _ if body.is_empty() => Err(Rejection::missing_body()),
-        _ if !is_json(&head.headers) => Err(Rejection::not_json()),
-        _ => Ok(body),
     }
 }
 
@@ -89,32 +100,40 @@ async fn receive(
     })
 }
 
-/// Decompresses a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and function URLs
-/// limit the compressed size of a request, so compression lets larger requests through.
-async fn decode(
-    body: Bytes,
-    headers: &HeaderMap,
-    limit: usize,
-    held: &mut Held,
-) -> Result<Bytes, Rejection> {
+/// Returns the compression of a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and
+/// function URLs limit the compressed size of a request, so compression lets larger requests through.
+fn compression(headers: &HeaderMap) -> Result<Option<Compression>, Rejection> {
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
-        return Ok(body);
+        return Ok(None);
     };
     let encoding = encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    let compression = match encoding.as_str() {
-        "" | "identity" => return Ok(body),
-        "gzip" | "x-gzip" => Compression::Gzip,
-        "deflate" => Compression::Deflate,
-        "zstd" => Compression::Zstd,
-        _ => return Err(Rejection::UnsupportedEncoding { encoding }),
-    };
+    match encoding.as_str() {
+        "" | "identity" => Ok(None),
+        "gzip" | "x-gzip" => Ok(Some(Compression::Gzip)),
+        "deflate" => Ok(Some(Compression::Deflate)),
+        "zstd" => Ok(Some(Compression::Zstd)),
+        _ => Err(Rejection::UnsupportedEncoding { encoding }),
+    }
+}
+
+/// Decompresses a body and parses it, both on the same thread: a body of a few kilobytes that becomes large takes its memory
+/// only when a thread is free for it, so that many of them do not take the budget from other requests while they wait.
+async fn decompress<T: Send + 'static>(
+    body: Bytes,
+    compression: Compression,
+    limit: usize,
+    held: &mut Held,
+    parse: impl Fn(Bytes) -> Result<T, Rejection> + Clone + Send + 'static,
+) -> Result<T, Rejection> {
     let bytes = body.len();
     let budget = Arc::clone(held.budget());
     let work = move |max| {
         // Holds what is decompressed as it grows, beside the body.
         let mut held = budget.account();
         let count = |bytes| held.add(bytes).map_err(Undecoded::from);
-        decompress_counted(&body, compression, max, count).map(|decompressed| (decompressed, held))
+        let decompressed = decompress_counted(&body, compression, max, count)?;
+        let parsed = parse(decompressed.into()).map_err(Undecoded::Rejected)?;
+        Ok((parsed, held))
     };
     let is_too_large =
         |error: &Undecoded| matches!(error, Undecoded::Payload(PayloadError::TooLarge { .. }));
@@ -122,12 +141,13 @@ async fn decode(
         .await
         .map_err(|_| Rejection::BodyUnreadable)?;
     match decompressed {
-        Ok((body, decompressed)) => {
+        Ok((parsed, decompressed)) => {
             // The compressed body has been dropped.
             drop(std::mem::replace(held, decompressed));
-            Ok(body.into())
+            Ok(parsed)
         }
         Err(Undecoded::OverBudget(error)) => Err(error.into()),
+        Err(Undecoded::Rejected(rejection)) => Err(rejection),
         Err(Undecoded::Payload(PayloadError::TooLarge { limit })) => {
             Err(Rejection::BodyTooLarge { limit })
         }
@@ -135,10 +155,12 @@ async fn decode(
     }
 }
 
-/// Why a body is not decompressed.
+/// Why a compressed body is not a request.
 enum Undecoded {
     OverBudget(OverBudget),
     Payload(PayloadError),
+    /// It is decompressed, but not a request.
+    Rejected(Rejection),
 }
 
 impl From<OverBudget> for Undecoded {
@@ -183,21 +205,33 @@ pub(crate) fn accepts_encoding(headers: &HeaderMap, encoding: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        num::NonZeroUsize,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        time::Duration,
+    };
+
     use flowgate_grpc::Budget;
     use flowgate_proto::invoke::compress;
+    use tokio::{runtime::Handle, sync::Semaphore};
 
     use super::*;
 
-    fn encoded(encoding: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(
-            header::CONTENT_ENCODING,
-            http::HeaderValue::from_static(encoding),
-        )])
+    async fn read_with(
+        body: Bytes,
+        encoding: &str,
+        limit: usize,
+        held: &mut Held,
+    ) -> Result<Bytes, Rejection> {
+        let request = Request::post("/").header(header::CONTENT_ENCODING, encoding);
+        let request = request.body(Body::from(body)).expect("a request");
+        let read = read(request, limit, held, |_| Ok(())).await;
+        read.map(|(body, ())| body)
     }
 
-    async fn decode(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+    async fn decode(body: Bytes, encoding: &str, limit: usize) -> Result<Bytes, Rejection> {
         let mut held = Budget::new(usize::MAX).account();
-        super::decode(body, headers, limit, &mut held).await
+        read_with(body, encoding, limit, &mut held).await
     }
 
     #[tokio::test]
@@ -208,16 +242,16 @@ mod tests {
             ("zstd", Compression::Zstd),
         ] {
             let sent = Bytes::from(compress(&[b' '; 1000], compression).expect("compressed"));
-            let read = decode(sent.clone(), &encoded(encoding), 1000).await;
+            let read = decode(sent.clone(), encoding, 1000).await;
             assert_eq!(read.expect(encoding).len(), 1000);
-            let large = decode(sent, &encoded(encoding), 999).await;
+            let large = decode(sent, encoding, 999).await;
             assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
-            let broken = decode(Bytes::from_static(b"{}"), &encoded(encoding), 999).await;
+            let broken = decode(Bytes::from_static(b"{}"), encoding, 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
         }
-        let plain = decode(Bytes::from_static(b"{}"), &encoded("identity"), 999).await;
+        let plain = decode(Bytes::from_static(b"{}"), "identity", 999).await;
         assert_eq!(plain.expect("unchanged"), "{}");
-        let unknown = decode(Bytes::new(), &encoded("br"), 999).await;
+        let unknown = decode(Bytes::new(), "br", 999).await;
         assert!(matches!(
             unknown,
             Err(Rejection::UnsupportedEncoding { .. })
@@ -230,8 +264,7 @@ mod tests {
         for (limit, has_room) in [(1000, false), (1000 + sent.len(), true)] {
             let budget = Budget::new(limit);
             let mut held = budget.account();
-            held.add(sent.len()).expect("room");
-            let read = super::decode(sent.clone(), &encoded("gzip"), 5000, &mut held).await;
+            let read = read_with(sent.clone(), "gzip", 5000, &mut held).await;
             assert_eq!(read.is_ok(), has_room, "{limit}");
             match read {
                 Ok(_) => assert_eq!(held.bytes(), 1000),
@@ -248,12 +281,11 @@ mod tests {
             .expect("a runtime");
         let sent = compress(&vec![b' '; 8 << 20], Compression::Zstd).expect("compressed");
         assert!(sent.len() < 10_000);
-        let headers = encoded("zstd");
         runtime.block_on(async {
             // The only other thread is busy.
             let (release, held) = std::sync::mpsc::channel::<()>();
             let busy = tokio::task::spawn_blocking(move || held.recv());
-            let mut reading = std::pin::pin!(decode(Bytes::from(sent), &headers, 8 << 20));
+            let mut reading = std::pin::pin!(decode(Bytes::from(sent), "zstd", 8 << 20));
             assert!(futures_util::poll!(reading.as_mut()).is_pending());
             release.send(()).expect("the thread waits");
             busy.await.expect("no panic").expect("released");
@@ -266,8 +298,49 @@ mod tests {
         let sent = compress(&vec![b' '; 8 << 20], Compression::Gzip).expect("compressed");
         let budget = Budget::new(4 << 20);
         let mut held = budget.account();
-        let read = super::decode(sent.into(), &encoded("gzip"), usize::MAX, &mut held).await;
+        let read = read_with(sent.into(), "gzip", usize::MAX, &mut held).await;
         assert!(matches!(read, Err(Rejection::Busy { .. })));
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// Many such bodies wait for few threads.
+    #[tokio::test]
+    async fn a_compressed_body_takes_no_memory_while_it_waits_for_a_thread() {
+        let size = 4 << 20;
+        let sent = compress(&vec![b' '; size], Compression::Gzip).expect("compressed");
+        let budget = Budget::new(usize::MAX);
+        let sent = Bytes::from(sent);
+        let (entered, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let reading = (0..16).map(|_| {
+            let (sent, mut held) = (sent.clone(), budget.account());
+            let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
+            tokio::spawn(async move {
+                let request = Request::post("/").header(header::CONTENT_ENCODING, "gzip");
+                let request = request.body(Body::from(sent)).expect("a request");
+                let parse = move |_: &Bytes| {
+                    entered.fetch_add(1, Relaxed);
+                    let permit = Handle::current().block_on(release.acquire());
+                    permit.expect("open").forget();
+                    Ok(())
+                };
+                read(request, usize::MAX, &mut held, parse).await.is_ok()
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        let is_parsing = async {
+            while entered.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let is_parsing = tokio::time::timeout(Duration::from_secs(60), is_parsing).await;
+        is_parsing.expect("a body is parsed");
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert!(budget.used() <= threads.div_ceil(2) * size + 16 * sent.len());
+        release.add_permits(16);
+        for reading in reading {
+            assert!(reading.await.expect("no panic"));
+        }
         assert_eq!(budget.used(), 0);
     }
 

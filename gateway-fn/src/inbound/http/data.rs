@@ -1,5 +1,7 @@
 //! Serves the data routes: sends a JSON body through the Flow and returns the answer or the failure as JSON.
 
+use std::sync::Arc;
+
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
 use flowgate_grpc::{Held, blocking};
@@ -16,6 +18,7 @@ use crate::{
     context::Context,
     error::{ErrorCode, GatewayError},
     gateway::Gateway,
+    inbound::decoded::DecodedBytes,
 };
 
 /// Sends the request's body through the Flow as one data request. Its bytes, and then those of the answer until it is sent,
@@ -32,19 +35,25 @@ pub(super) async fn post(
         .check_room()
         .map_err(|error| Rejection::busy(&error))?;
     let context = Context::from_request(request.extensions(), request.headers());
-    let body = tokio::select! {
+    let limits = gateway.decode_limits();
+    let parse = {
+        let (endpoint, budget) = (endpoint.clone(), Arc::clone(held.budget()));
+        move |body: &Bytes| {
+            let memory = DecodedBytes::new(&budget, body.len());
+            let request = read(body, &endpoint, limits, Some(&memory))?;
+            Ok((request, memory.into_held()))
+        }
+    };
+    let (body, (request, decoded)) = tokio::select! {
         biased;
-        body = body::read(request, limit, &mut held) => body?,
+        read = body::read(request, limit, &mut held, parse) => read?,
         stopped = gateway.aborted() => return Err(Rejection::busy(&stopped)),
     };
-    let limits = gateway.decode_limits();
-    let request = {
-        let (body, endpoint) = (body.clone(), endpoint.clone());
-        blocking::run(body.len(), move || read(&body, &endpoint, limits)).await
-    };
-    let request = request.unwrap_or(Err(Rejection::BodyUnreadable))?;
     let request_id = request.header.request_id.clone();
-    match gateway.handle(request, context).await {
+    let result = gateway.handle(request, context).await;
+    // The request has ended with its answer.
+    drop(decoded);
+    match result {
         Ok(answer) => {
             let (work_id, bytes) = (request_id.clone(), answer.encoded_len());
             held.set(held.bytes() + bytes);
@@ -80,16 +89,20 @@ fn read(
     body: &[u8],
     endpoint: &ExecEndpoint,
     limits: DecodeLimits,
+    memory: Option<&DecodedBytes>,
 ) -> Result<DataRequest, Rejection> {
-    let parsed =
-        json::parse_request(body, limits).map_err(|error| Rejection::syntax(&error, body))?;
+    let parsed = match memory {
+        Some(memory) => json::parse_request_counted(body, limits, memory),
+        None => json::parse_request(body, limits),
+    };
+    let parsed = parsed.map_err(|error| Rejection::syntax(&error, body))?;
     let from = match endpoint {
         ExecEndpoint::FromBody => EndpointFrom::Body,
         ExecEndpoint::Fixed(exec_endpoint) => EndpointFrom::Path(exec_endpoint),
     };
     json::read_request(parsed, from).map_err(|error| match error {
         ReadError::Invalid(errors) => Rejection::Invalid(errors),
-        ReadError::TooLarge(exceeded) => Rejection::TooLarge(exceeded),
+        ReadError::TooLarge(exceeded) => Rejection::too_large(exceeded),
     })
 }
 
@@ -151,7 +164,7 @@ fn echo(
     request_id: String,
     detail: &str,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut request = read(body, endpoint, limits)?;
+    let mut request = read(body, endpoint, limits, None)?;
     request.header.request_id = request_id;
     Ok(json::write_failed_request(&request, detail))
 }

@@ -93,11 +93,24 @@ impl Rejection {
     /// The body is not valid JSON.
     pub(super) fn syntax(error: &SyntaxError, body: &[u8]) -> Self {
         match (error.kind, std::str::from_utf8(body)) {
-            (SyntaxErrorKind::TooLarge(exceeded), _) => Self::TooLarge(exceeded),
+            (SyntaxErrorKind::TooLarge(exceeded), _) => Self::too_large(exceeded),
             (SyntaxErrorKind::Grammar, Ok(text)) => {
                 Self::Invalid(vec![FieldError::from_syntax_error(error, truncate(text))])
             }
             _ => Self::BodyUnreadable,
+        }
+    }
+
+    /// The documents or parameters exceed a limit, or what other requests leave of the memory.
+    pub(super) fn too_large(exceeded: LimitExceeded) -> Self {
+        match exceeded {
+            LimitExceeded::NoRoom => Self::Busy {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                detail: exceeded.to_string(),
+            },
+            LimitExceeded::Documents { .. } | LimitExceeded::DecodedBytes { .. } => {
+                Self::TooLarge(exceeded)
+            }
         }
     }
 

@@ -35,6 +35,12 @@ impl RouteTable {
 
     /// Returns the first route that matches. A linear search: even large Flows have only a few dozen routes.
     pub(super) fn find(&self, method: &Method, raw_path: &str) -> RouteMatch<'_> {
+        if method == Method::CONNECT {
+            // It names a host to connect to, and no path.
+            return RouteMatch::MethodNotAllowed {
+                allow: self.methods().join(", "),
+            };
+        }
         let path = path::decode(raw_path);
         let mut allow: Vec<&str> = Vec::new();
         for route in self.with_path(&path) {
@@ -53,6 +59,15 @@ impl RouteTable {
             return RouteMatch::Redirect(redirect);
         }
         RouteMatch::NotFound
+    }
+
+    /// Returns the methods of all routes.
+    fn methods(&self) -> Vec<&str> {
+        let methods = self.0.iter().flat_map(|route| &route.methods);
+        let mut methods: Vec<_> = methods.map(Method::as_str).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        methods
     }
 
     fn with_path(&self, path: &str) -> impl Iterator<Item = &Route> {

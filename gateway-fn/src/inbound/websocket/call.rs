@@ -13,7 +13,7 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{context::Context, gateway::Gateway};
+use crate::{context::Context, gateway::Gateway, inbound::decoded::DecodedBytes};
 
 /// A message and its bytes from the budget.
 pub(super) struct Counted {
@@ -49,9 +49,18 @@ pub(super) enum Begun {
 pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counted) -> Begun {
     let Counted { message, held } = message;
     let limits = gateway.decode_limits();
-    if payload_bytes(&message) <= MAX_INLINE_BYTES {
-        return match subprotocol.read(&message, limits) {
-            Ok(Input::Request(request)) => {
+    let bytes = payload_bytes(&message);
+    let memory = held
+        .as_ref()
+        .map(|held| DecodedBytes::new(held.budget(), bytes));
+    let read = move || {
+        let input = subprotocol.read(&message, limits, memory.as_ref());
+        input.map(|input| (input, memory.map(DecodedBytes::into_held)))
+    };
+    if bytes <= MAX_INLINE_BYTES {
+        return match read() {
+            Ok((Input::Request(request), decoded)) => {
+                let held = HeldBytes { held, decoded };
                 Begun::Call(answer(gateway, subprotocol, *request, held).boxed())
             }
             other => Begun::Done(outcome_without_request(other)),
@@ -59,14 +68,24 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counte
     }
     let gateway = gateway.clone();
     let call = async move {
-        let bytes = payload_bytes(&message);
-        let read = blocking::run(bytes, move || subprotocol.read(&message, limits));
-        match read.await.unwrap_or_else(|_| Err(internal_error())) {
-            Ok(Input::Request(request)) => answer(&gateway, subprotocol, *request, held).await,
+        let read = blocking::run(bytes, read).await;
+        match read.unwrap_or_else(|_| Err(internal_error())) {
+            Ok((Input::Request(request), decoded)) => {
+                let held = HeldBytes { held, decoded };
+                answer(&gateway, subprotocol, *request, held).await
+            }
             other => outcome_without_request(other),
         }
     };
     Begun::Call(call.boxed())
+}
+
+/// The bytes of a request from the budget.
+struct HeldBytes {
+    /// Those of its message.
+    held: Option<Held>,
+    /// Those that it takes beyond its message since it is decoded.
+    decoded: Option<Held>,
 }
 
 /// Begins a dry run, whose answer is its status.
@@ -82,10 +101,10 @@ pub(super) fn begin_dry_run(gateway: &Gateway, subprotocol: Subprotocol) -> Call
     dry_run.boxed()
 }
 
-fn outcome_without_request(input: Result<Input, Close>) -> Outcome {
+fn outcome_without_request(input: Result<(Input, Option<Held>), Close>) -> Outcome {
     match input {
-        Ok(Input::Request(_) | Input::Ignored) => Outcome::Ignored,
-        Ok(Input::End) => Outcome::End,
+        Ok((Input::Request(_) | Input::Ignored, _)) => Outcome::Ignored,
+        Ok((Input::End, _)) => Outcome::End,
         Err(close) => Outcome::Failed(close),
     }
 }
@@ -95,11 +114,15 @@ fn answer(
     gateway: &Gateway,
     subprotocol: Subprotocol,
     request: DataRequest,
-    held: Option<Held>,
+    bytes: HeldBytes,
 ) -> impl Future<Output = Outcome> + Send + use<> {
     let answered = gateway.handle_in_turn(request, Context::default());
     async move {
-        match answered.await {
+        let answered = answered.await;
+        let HeldBytes { held, decoded } = bytes;
+        // The request has ended with its answer.
+        drop(decoded);
+        match answered {
             Ok(answer) => write(subprotocol, answer, held).await,
             Err(error) => Outcome::Failed(Close::from(&error)),
         }

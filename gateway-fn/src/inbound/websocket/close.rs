@@ -1,5 +1,7 @@
 //! Maps invalid messages and the other ends of a WebSocket to close codes (RFC 6455, section 7.4.1) and reasons.
 
+use flowgate_proto::LimitExceeded;
+
 use crate::error::GatewayError;
 
 /// The code and reason with which a session is closed.
@@ -63,6 +65,17 @@ impl Close {
         Self {
             code,
             reason: reason.to_owned(),
+        }
+    }
+}
+
+impl From<LimitExceeded> for Close {
+    fn from(exceeded: LimitExceeded) -> Self {
+        match exceeded {
+            LimitExceeded::NoRoom => Self::overloaded(&exceeded.to_string()),
+            LimitExceeded::Documents { .. } | LimitExceeded::DecodedBytes { .. } => {
+                Self::too_large(&exceeded.to_string())
+            }
         }
     }
 }

@@ -12,12 +12,18 @@ use super::{
     close::Close,
     subprotocol::{self, Input, Subprotocol},
 };
+use crate::inbound::decoded::DecodedBytes;
 
 impl Subprotocol {
-    /// Reads a message from the client.
-    pub(super) fn read(self, message: &Message, limits: DecodeLimits) -> Result<Input, Close> {
+    /// Reads a message from the client; what JSON becomes is held by `memory`.
+    pub(super) fn read(
+        self,
+        message: &Message,
+        limits: DecodeLimits,
+        memory: Option<&DecodedBytes>,
+    ) -> Result<Input, Close> {
         match (self, message) {
-            (Self::Json, Message::Text(text)) => subprotocol::read_json(text, limits),
+            (Self::Json, Message::Text(text)) => subprotocol::read_json(text, limits, memory),
             (Self::Bytes, Message::Binary(bytes)) => subprotocol::read_bytes(bytes),
             (Self::Json, Message::Binary(_)) => Err(Close::wrong_frame_type(
                 "binary frame in a JSON session: offer the subprotocol `bytes` to send protobuf",

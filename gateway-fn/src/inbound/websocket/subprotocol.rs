@@ -2,12 +2,16 @@
 
 use flowgate_proto::{
     DataRequest, DecodeLimits,
-    json::{self, EndpointFrom, FieldError, Json, Loc, ReadError, RequestBody, SyntaxErrorKind},
+    json::{
+        self, EndpointFrom, FieldError, Json, Loc, ReadError, RequestBody, SyntaxError,
+        SyntaxErrorKind,
+    },
 };
 use http::HeaderValue;
 use prost::Message as _;
 
 use super::close::Close;
+use crate::inbound::decoded::DecodedBytes;
 
 /// The encoding of requests in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +43,34 @@ impl Subprotocol {
 }
 
 /// Reads a JSON message.
-pub(crate) fn read_json(text: &[u8], limits: DecodeLimits) -> Result<Input, Close> {
-    read_body(parse(text, limits)?)
+pub(super) fn read_json(
+    text: &[u8],
+    limits: DecodeLimits,
+    memory: Option<&DecodedBytes>,
+) -> Result<Input, Close> {
+    let parsed = match memory {
+        Some(memory) => json::parse_request_counted(text, limits, memory),
+        None => json::parse_request(text, limits),
+    };
+    read_body(parsed.map_err(|error| unparsed(&error))?)
 }
 
 /// Parses the text of a JSON message.
-pub(crate) fn parse(text: &[u8], limits: DecodeLimits) -> Result<RequestBody, Close> {
-    json::parse_request(text, limits).map_err(|error| match error.kind {
-        SyntaxErrorKind::TooLarge(exceeded) => Close::too_large(&exceeded.to_string()),
+pub(crate) fn parse(text: &[u8], limits: DecodeLimits) -> Result<RequestBody<'static>, Close> {
+    json::parse_request(text, limits).map_err(|error| unparsed(&error))
+}
+
+fn unparsed(error: &SyntaxError) -> Close {
+    match error.kind {
+        SyntaxErrorKind::TooLarge(exceeded) => exceeded.into(),
         SyntaxErrorKind::Grammar | SyntaxErrorKind::Unreadable => {
             Close::unreadable(&format!("invalid JSON: {error}"))
         }
-    })
+    }
 }
 
 /// Reads a JSON message that has been parsed.
-pub(crate) fn read_body(body: RequestBody) -> Result<Input, Close> {
+pub(crate) fn read_body(body: RequestBody<'_>) -> Result<Input, Close> {
     let Json::Object(members) = body.json() else {
         return Ok(Input::Ignored);
     };
@@ -67,7 +83,7 @@ pub(crate) fn read_body(body: RequestBody) -> Result<Input, Close> {
     }
     match json::read_request(body, EndpointFrom::Body) {
         Ok(request) => Ok(Input::Request(Box::new(request))),
-        Err(ReadError::TooLarge(exceeded)) => Err(Close::too_large(&exceeded.to_string())),
+        Err(ReadError::TooLarge(exceeded)) => Err(exceeded.into()),
         Err(ReadError::Invalid(errors)) => Err(Close::invalid(
             &errors.first().map(describe).unwrap_or_default(),
         )),

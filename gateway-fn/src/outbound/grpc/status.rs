@@ -46,7 +46,10 @@ fn connect_detail(error: &ConnectError) -> String {
         ConnectError::Resolve { .. } | ConnectError::Tcp { .. } | ConnectError::TimedOut => {
             UNREACHABLE.to_owned()
         }
-        ConnectError::Tls(_) | ConnectError::Http2(_) | ConnectError::Closed => {
+        ConnectError::Tls(_)
+        | ConnectError::Http2(_)
+        | ConnectError::Closed
+        | ConnectError::NoStreams => {
             format!("{UNREACHABLE}: {error}")
         }
     }

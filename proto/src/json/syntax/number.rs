@@ -1,12 +1,12 @@
 //! Parses a JSON number, as Python's scanner does.
 
-use super::{ParseError, Parsed, Parser};
+use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 use crate::json::Json;
 
 /// How many digits an integer may have, as in Python.
 const MAX_DIGITS: usize = 4300;
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
     pub(super) fn parse_number(&mut self) -> Parsed<Json> {
         let bytes = self.text.as_bytes();
         let start = self.offset;
@@ -36,9 +36,11 @@ impl Parser<'_> {
                 start,
             ));
         }
-        Ok(text
-            .parse()
-            .map_or_else(|_| Json::BigInt(text.into()), Json::Int))
+        if let Ok(n) = text.parse() {
+            return Ok(Json::Int(n));
+        }
+        take(text.len() + ALLOCATION_BYTES, &mut self.budget)?;
+        Ok(Json::BigInt(text.into()))
     }
 }
 

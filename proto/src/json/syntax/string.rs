@@ -2,7 +2,7 @@
 
 use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
     /// Parses a string, whose opening quote is next. A string with half a surrogate pair is no text: Python reads it, and
     /// then fails to write it into a message.
     pub(super) fn parse_string(&mut self) -> Parsed<String> {
@@ -12,9 +12,7 @@ impl Parser<'_> {
         let mut text = String::new();
         loop {
             let end = self.find_plain_end()?;
-            // Twice, because a document has a copy of it.
-            let bytes = 2 * (end - self.offset + ALLOCATION_BYTES);
-            take(bytes, &mut self.budget)?;
+            take(end - self.offset + ALLOCATION_BYTES, &mut self.budget)?;
             text.push_str(&self.text[self.offset..end]);
             self.offset = end + 1;
             match self.text.as_bytes().get(end) {
