@@ -30,7 +30,7 @@ pub use flowgate_server::{
     MinRate, available_memory, blocking,
     budget::{Budget, Held, OverBudget},
     http2::Exchange,
-    workers,
+    wait_for_last_request, workers,
 };
 pub use h2;
 
