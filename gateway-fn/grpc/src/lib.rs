@@ -20,9 +20,9 @@ mod status;
 #[cfg(test)]
 mod test_stream;
 
-pub use compression::{Encoding, compress, decompress};
+pub use compression::{Encoding, compress, decompress, decompress_held};
 pub use frames::{Frame, Frames, TooLarge};
-pub use messages::{MessageError, Messages};
+pub use messages::{MessageError, Messages, Pieces};
 pub use send::{PREFIX_BYTES, frame, frame_request, send_answer};
 pub use status::{RETRY_AFTER_SECONDS, from_headers, to_trailers, with_retry_after};
 

@@ -1,32 +1,63 @@
 //! Reads the messages of a gRPC stream from the HTTP/2 frames in which they come.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use bytes::Bytes;
 use flowgate_proto::Chunks;
 use flowgate_server::{
     MinRate, PaceLimit,
-    blocking::{self, COMPRESSION_COST},
     budget::{Budget, Held, OverBudget},
 };
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
+use tonic::Status;
 
 use crate::{
-    compression::{Encoding, decompress},
+    compression::{Encoding, decompress_held},
     frames::{Frame, Frames, TooLarge},
 };
 
+/// The stream of bytes in which messages come.
+pub trait Pieces {
+    /// Returns the next piece; `None` at the end of the stream.
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, MessageError>>>;
+}
+
+impl Pieces for RecvStream {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, MessageError>>> {
+        let piece = std::task::ready!(self.poll_data(context));
+        Poll::Ready(piece.map(|piece| {
+            let piece = piece?;
+            self.flow_control().release_capacity(piece.len())?;
+            Ok(piece)
+        }))
+    }
+}
+
 /// The messages of one direction of a call.
 #[derive(Debug)]
-pub struct Messages {
-    body: RecvStream,
+pub struct Messages<P = RecvStream> {
+    body: P,
     frames: Frames,
     encoding: Result<Option<Encoding>, HeaderValue>,
     max_message_bytes: usize,
     /// The budget's account of the message that is being read.
     held: Option<Held>,
-    /// How slowly the rest of a message may arrive; the peer may pause between two messages.
+    /// How slowly the rest of a message may arrive.
     pace: Option<PaceLimit>,
+    /// Whether the peer may pause before and after a message.
+    may_pause: bool,
 }
 
 /// Why a message cannot be read.
@@ -72,6 +103,9 @@ pub enum MessageError {
     /// The stream or its connection failed.
     #[error("the stream failed: {0}")]
     Stream(#[from] h2::Error),
+    /// The body that contains the stream cannot be read.
+    #[error("{}", .0.message())]
+    Body(Box<Status>),
 }
 
 impl From<TooLarge> for MessageError {
@@ -81,9 +115,19 @@ impl From<TooLarge> for MessageError {
 }
 
 impl Messages {
+    /// Returns the trailers, once [`Messages::next`] has returned `None`.
+    ///
+    /// # Errors
+    /// When the stream or its connection fails.
+    pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
+        poll_fn(|context| self.body.poll_trailers(context)).await
+    }
+}
+
+impl<P: Pieces> Messages<P> {
     /// Reads messages of at most `max_message_bytes` bytes, also when they are decompressed. `headers` name the compression.
     #[must_use]
-    pub fn new(body: RecvStream, headers: &HeaderMap, max_message_bytes: usize) -> Self {
+    pub fn new(body: P, headers: &HeaderMap, max_message_bytes: usize) -> Self {
         Self {
             body,
             frames: Frames::new(max_message_bytes),
@@ -91,6 +135,7 @@ impl Messages {
             max_message_bytes,
             held: None,
             pace: None,
+            may_pause: true,
         }
     }
 
@@ -101,6 +146,13 @@ impl Messages {
         self
     }
 
+    /// Requires the rate also before and after a message, for a call that has only one.
+    #[must_use]
+    pub fn without_pauses(mut self) -> Self {
+        self.may_pause = false;
+        self
+    }
+
     /// Counts the bytes of messages in this budget.
     #[must_use]
     pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
@@ -108,9 +160,10 @@ impl Messages {
         self
     }
 
-    /// Counts the bytes of answers in this budget, also in its reserve.
+    /// Counts the bytes of messages in this budget, also in its reserve: those of answers, and of small requests like health
+    /// checks.
     #[must_use]
-    pub fn with_budget_for_answers(mut self, budget: &Arc<Budget>) -> Self {
+    pub fn with_budget_and_reserve(mut self, budget: &Arc<Budget>) -> Self {
         self.held = Some(budget.answer_account());
         self
     }
@@ -154,21 +207,13 @@ impl Messages {
         }
     }
 
-    /// Returns the trailers, once [`Messages::next`] has returned `None`.
-    ///
-    /// # Errors
-    /// When the stream or its connection fails.
-    pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
-        poll_fn(|context| self.body.poll_trailers(context)).await
-    }
-
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
-        let mut pace = match self.frames.is_at_border() {
+        let mut pace = match self.frames.is_at_border() && self.may_pause {
             true => None,
             false => self.pace.as_mut(),
         };
-        let received = poll_fn(|context| match self.body.poll_data(context) {
+        let received = poll_fn(|context| match self.body.poll_piece(context) {
             Poll::Ready(received) => Poll::Ready(Ok(received)),
             Poll::Pending => match &mut pace {
                 Some(pace) => pace
@@ -187,7 +232,6 @@ impl Messages {
         if let Some(held) = &mut self.held {
             held.add(piece.len())?;
         }
-        self.body.flow_control().release_capacity(piece.len())?;
         self.frames.add(piece);
         Ok(true)
     }
@@ -199,27 +243,9 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let room = self.held.as_ref().map_or(limit, Held::room);
-        let cost = message.len().saturating_mul(COMPRESSION_COST);
-        let work = move |max| decompress(encoding, message.clone(), max);
-        let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
-        let decompressed = blocking::run_growing(cost, limit.min(room), work, is_too_large).await;
-        match decompressed.unwrap_or_else(|_panic| Err(io::Error::other("internal error"))) {
-            Ok(message) => {
-                if let Some(held) = &mut self.held {
-                    held.add(message.len())?;
-                }
-                Ok(message.into())
-            }
-            Err(error) if is_too_large(&error) => Err(match &self.held {
-                Some(held) if room < limit => OverBudget {
-                    limit: held.budget().limit(),
-                }
-                .into(),
-                _ => MessageError::TooLargeDecompressed { limit },
-            }),
-            Err(error) => Err(MessageError::Decompress(error)),
-        }
+        let held = self.held.as_mut();
+        let message = decompress_held(encoding, message, limit, held).await?;
+        Ok(message.into())
     }
 }
 
