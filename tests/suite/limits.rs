@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use executor_fn::{Executor, Reply};
+use executor_fn::{Executor, Reply, ServeOptions};
 use flowgate_config::Protocol;
 use flowgate_proto::{
     DataRequest,
@@ -62,6 +62,39 @@ async fn a_message_that_decompresses_beyond_the_limit_is_rejected() {
         .expect_err("too large");
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_executor_rejects_a_message_beyond_the_limit() {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let socket = socket.expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    let options = ServeOptions {
+        max_message_bytes: 100_000,
+        ..ServeOptions::default()
+    };
+    let executor = Executor::new("E").on_default(async |_| Ok(Reply::unchanged()));
+    let serving = tokio::spawn(executor_fn::serve_on(
+        socket,
+        executor,
+        options,
+        std::future::pending(),
+    ));
+    for compression in [None, Some(CompressionEncoding::Gzip)] {
+        let channel = Endpoint::from_shared(format!("http://{address}"));
+        let channel = channel.expect("an address").connect_lazy();
+        let mut client = JinaSingleDataRequestRpcClient::new(channel);
+        if let Some(encoding) = compression {
+            client = client.send_compressed(encoding);
+        }
+        let sent = client.process_single_data(request_of_size(90_000)).await;
+        assert!(sent.is_ok(), "{sent:?}");
+        let sent = client.process_single_data(request_of_size(110_000)).await;
+        let status = sent.expect_err("too large");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(status.message().contains("100000"), "{status}");
+    }
+    serving.abort();
 }
 
 #[tokio::test]
