@@ -105,6 +105,14 @@ pub enum GatewayError {
         /// The value of `max_concurrent_requests`.
         limit: usize,
     },
+    /// The connection has as many requests in flight as leave places for others.
+    #[error(
+        "this connection has {in_flight} requests in flight, as many as connection_share allows while so many places are free; try again later"
+    )]
+    ConnectionShare {
+        /// The requests of the connection.
+        in_flight: usize,
+    },
     /// The Gateway stopped before the request was finished.
     #[error("the Gateway has stopped before the request was finished")]
     Stopped,
@@ -137,7 +145,7 @@ impl GatewayError {
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
-            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::ConnectionShare { .. } => ErrorCode::Overloaded,
             Self::Stopped => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
@@ -150,6 +158,7 @@ impl GatewayError {
             Self::Call(error) => Some(&error.deployment),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped
             | Self::TooLarge(_)
             | Self::Internal => None,
@@ -181,9 +190,11 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Stopped | Self::TooLarge(_) | Self::Internal => {
-                self.to_string()
-            }
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped
+            | Self::TooLarge(_)
+            | Self::Internal => self.to_string(),
         }
     }
 
@@ -198,6 +209,7 @@ impl GatewayError {
             Self::Call(error) => error.short_detail(),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped
             | Self::TooLarge(_)
             | Self::Internal => detail,
@@ -211,6 +223,7 @@ impl GatewayError {
             Self::Call(error) => error.shown_trailers(),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped
             | Self::TooLarge(_)
             | Self::Internal => MetadataMap::new(),
@@ -269,7 +282,10 @@ impl GatewayError {
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
             Self::TooLarge(_) => "MemoryError",
-            Self::Overloaded { .. } | Self::Stopped | Self::Internal => "RuntimeError",
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped
+            | Self::Internal => "RuntimeError",
         }
     }
 
@@ -282,6 +298,7 @@ impl GatewayError {
             Self::Call(_)
             | Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped
             | Self::TooLarge(_)
             | Self::Internal => self.code().grpc_code(),

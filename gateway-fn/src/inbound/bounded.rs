@@ -145,7 +145,7 @@ impl RequestBody {
         let Some(gateway) = self.unbegun.take() else {
             return Ok(());
         };
-        let has_room = gateway.check_room();
+        let has_room = gateway.check_room(None);
         has_room.map_err(|error| error.grpc_status())?;
         let budget = Arc::clone(self.account.content().held.budget());
         budget.check(self.announced_bytes).map_err(over_budget)

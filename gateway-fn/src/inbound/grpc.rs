@@ -6,8 +6,6 @@ mod call;
 
 mod data;
 
-mod load;
-
 use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::Router;
@@ -32,10 +30,7 @@ use http::{Extensions, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
-pub use self::{
-    data::{DataMethod, DataMethods, is_grpc},
-    load::ConnectionLoad,
-};
+pub use self::data::{DataMethod, DataMethods, is_grpc};
 
 use self::call::StreamingService;
 use super::{Services, min_rate};

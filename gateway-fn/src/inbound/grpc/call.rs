@@ -13,9 +13,13 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     answers::{Answers, Counted, Order, Outcome},
     context,
-    load::ConnectionLoad,
 };
-use crate::{context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account};
+use crate::{
+    context::{ConnectionLoad, Context},
+    error::ErrorCode,
+    gateway::Gateway,
+    inbound::bounded::Account,
+};
 
 /// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
 /// this effect (Jina 3.13).
@@ -124,7 +128,7 @@ impl JinaRpc for StreamingService {
                 Err(status) => Err(account.and_then(Account::take_failure).unwrap_or(status)),
             }
         });
-        let load = ConnectionLoad::default();
+        let load = context.load.clone().unwrap_or_default();
         let answers = self.answers(requests, metadata.as_ref(), context, load);
         Ok(Response::new(Box::pin(in_own_task(answers))))
     }
