@@ -253,6 +253,17 @@ impl GatewayError {
         }
     }
 
+    /// The gRPC status for clients that do not know Jina's UNKNOWN for their own mistakes.
+    #[must_use]
+    pub(crate) fn connect_status(&self) -> tonic::Status {
+        match self.code() {
+            ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => {
+                tonic::Status::invalid_argument(self.detail())
+            }
+            _ => self.grpc_status(),
+        }
+    }
+
     /// The HTTP status.
     #[must_use]
     pub const fn http_status(&self) -> http::StatusCode {

@@ -88,8 +88,9 @@ impl PortRouter {
         let (mut head, body) = request.into_parts();
         head.extensions.insert(rules.load.clone());
         let body = http2::RequestBody::new(body, &head.headers);
-        // The stream of a gRPC method like reflection may pause. gRPC-Web has no such streams.
-        let body = match is_grpc(&head.headers) {
+        // The routes of gRPC pace each message, because the streams of a method like reflection may pause. gRPC-Web has no
+        // such streams.
+        let body = match self.grpc.is_some() && is_grpc(&head.headers) {
             true => Body::new(body),
             false => Body::new(PacedBody::new(body, rules.min_rate)),
         };

@@ -118,15 +118,8 @@ impl JinaRpc for StreamingService {
         let (metadata, extensions, requests) = request.into_parts();
         let account = extensions.get::<Account>().cloned();
         let requests = requests.map(move |request| {
-            let account = account.as_ref();
-            match request {
-                Ok(request) => {
-                    let held = account.map(|account| account.split(request.encoded_len()));
-                    Ok(Counted { request, held })
-                }
-                // gRPC-Web reports every error of a body as INTERNAL.
-                Err(status) => Err(account.and_then(Account::take_failure).unwrap_or(status)),
-            }
+            let held = account.as_ref().and_then(Account::take_message);
+            request.map(|request| Counted { request, held })
         });
         let load = context.load.clone().unwrap_or_default();
         let answers = self.answers(requests, metadata.as_ref(), context, load);

@@ -140,7 +140,7 @@ impl DataMethods {
         match method {
             DataMethod::Single => {
                 context.load = Some(load.clone());
-                match self.answer_single(messages, context).await {
+                match self.answer_single(messages.without_pauses(), context).await {
                     Ok((answer, held)) => Reply::Single(answer, held),
                     Err(status) => Reply::Failed(status),
                 }
