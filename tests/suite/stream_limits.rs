@@ -17,7 +17,11 @@ use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use prost::Message as _;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
 use tonic::{Code, Streaming, metadata::MetadataMap};
 
 const CALL: &str = "/jina.JinaRPC/Call";
@@ -222,4 +226,43 @@ async fn the_single_calls_of_one_connection_leave_places_for_others() {
         assert_eq!(answered, [true; 390], "{protocol}");
         gateway.stop().await;
     }
+}
+
+/// Whether a request that announces this many bytes is refused before it is read.
+async fn is_refused(authority: &str, bytes: usize) -> bool {
+    let mut socket = TcpStream::connect(authority).await.expect("a connection");
+    let head = format!("POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    let read = socket.read_exact(&mut status);
+    // A request that is not refused waits for its body.
+    let read = tokio::time::timeout(Duration::from_millis(200), read).await;
+    read.is_ok() && &status == b"HTTP/1.1 503"
+}
+
+#[tokio::test]
+async fn what_a_stream_sends_before_it_is_wanted_counts() {
+    let gate = Gate::closed();
+    let yaml = "jtype: Flow\ngateway: {protocol: [grpc, http], port: [0, 0], prefetch: 1, limits: {max_bytes_in_flight: 1000000}}\n\
+                executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+    let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
+    let http = gateway.authority(Protocol::Http);
+    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let mut answers = send_all(&mut client, 8, 100_000).await;
+    gate.wait_for_requests(1).await;
+    eventually("all requests of the stream count", || {
+        is_refused(&http, 300_000)
+    })
+    .await;
+    // All of them are answered, in spite of the limit.
+    gate.release(8);
+    for _ in 0..8 {
+        let answer = answers.message().await;
+        assert!(answer.expect("no error").is_some());
+    }
+    eventually("none counts any more", || async {
+        !is_refused(&http, 900_000).await
+    })
+    .await;
+    gateway.stop().await;
 }

@@ -4,13 +4,16 @@ use std::{error::Error, future::Future, net::SocketAddr, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Body;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     activity::{Activity, Timeouts, wait_for_last_request},
     http1::{self, RequestBody},
-    http2::{Exchange, Http2},
+    http2::{Exchange, Http2, sleep_until},
     open_connections::Usage,
     pace::MinRate,
     preface,
@@ -47,10 +50,12 @@ impl Http {
         H: Fn(Exchange) -> G,
         G: Future<Output = ()> + Send + 'static,
     {
+        let timeout = self.first_request_timeout;
+        let first_request_until = timeout.map(|timeout| Instant::now() + timeout);
         let detecting = async {
             tokio::select! {
                 detected = preface::detect(stream) => detected.ok(),
-                () = self.first_request_timeout() => None,
+                () = sleep_until(first_request_until) => None,
                 () = wait_for_last_request(&stopping) => None,
             }
         };
@@ -60,8 +65,7 @@ impl Http {
         };
         if is_http2 {
             let (settings, handler) = http2;
-            let timeout = self.first_request_timeout;
-            let ends = (timeout, usage, stopping);
+            let ends = (first_request_until, usage, stopping);
             let serving = settings.serve(stream, peer, handler, ends);
             return serving.await;
         }
@@ -93,13 +97,6 @@ impl Http {
             first_request: self.first_request_timeout,
             idle: self.idle_timeout,
             min_rate: self.min_rate,
-        }
-    }
-
-    async fn first_request_timeout(&self) {
-        match self.first_request_timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
         }
     }
 }

@@ -27,6 +27,8 @@ mod pace;
 
 mod paced_body;
 
+pub mod ping;
+
 mod preface;
 
 mod watched;

@@ -51,6 +51,13 @@ pub(super) enum Commas {
     Keep,
 }
 
+/// Whether a URL has a user, and so perhaps a password too.
+pub(super) fn has_user(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next();
+    authority.unwrap_or_default().contains('@')
+}
+
 /// One item of a list of texts.
 #[derive(Clone, Debug)]
 pub(super) struct Item<'a> {
@@ -328,11 +335,7 @@ impl<'a> Entry<'a> {
         report: &mut Report,
     ) -> Option<String> {
         let url = self.node.text();
-        let has_user = |url: &String| {
-            let (_, rest) = url.split_once("://").unwrap_or_default();
-            rest.split('/').next().unwrap_or_default().contains('@')
-        };
-        if url.as_ref().is_some_and(has_user) {
+        if url.as_deref().is_some_and(has_user) {
             let found = "a URL with a user or a password";
             report.error(
                 &self.place,

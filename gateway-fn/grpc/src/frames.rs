@@ -102,6 +102,12 @@ impl Frames {
         size.saturating_sub(self.len())
     }
 
+    /// The bytes that have arrived and do not belong to a frame that was taken.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.len()
+    }
+
     /// Takes the frame whose head has been read, if it has arrived.
     pub fn take(&mut self) -> Option<Frame> {
         let len = self.len();

@@ -20,6 +20,7 @@ use tonic::Status;
 use crate::{
     compression::{Encoding, decompress_held},
     frames::{Frame, Frames, TooLarge},
+    send::PREFIX_BYTES,
 };
 
 /// The stream of bytes in which messages come.
@@ -29,6 +30,12 @@ pub trait Pieces {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, MessageError>>>;
+
+    /// Lets the peer send as many bytes more, in place of those of a piece.
+    ///
+    /// # Errors
+    /// When the stream or its connection has failed.
+    fn release(&mut self, bytes: usize) -> Result<(), MessageError>;
 }
 
 impl Pieces for RecvStream {
@@ -36,12 +43,12 @@ impl Pieces for RecvStream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, MessageError>>> {
-        let piece = std::task::ready!(self.poll_data(context));
-        Poll::Ready(piece.map(|piece| {
-            let piece = piece?;
-            self.flow_control().release_capacity(piece.len())?;
-            Ok(piece)
-        }))
+        self.poll_data(context)
+            .map(|piece| piece.map(|piece| piece.map_err(MessageError::from)))
+    }
+
+    fn release(&mut self, bytes: usize) -> Result<(), MessageError> {
+        Ok(self.flow_control().release_capacity(bytes)?)
     }
 }
 
@@ -58,6 +65,16 @@ pub struct Messages<P = RecvStream> {
     pace: Option<PaceLimit>,
     /// Whether the peer may pause before and after a message.
     may_pause: bool,
+    ahead: Ahead,
+}
+
+/// What [`Messages::poll_ahead`] has read.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Bytes for which the peer may not send others yet.
+    unreleased: usize,
+    /// How the stream ended.
+    end: Option<Result<(), MessageError>>,
 }
 
 /// Why a message cannot be read.
@@ -136,6 +153,7 @@ impl<P: Pieces> Messages<P> {
             held: None,
             pace: None,
             may_pause: true,
+            ahead: Ahead::default(),
         }
     }
 
@@ -170,7 +188,41 @@ impl<P: Pieces> Messages<P> {
 
     /// Returns the budget's account of the last message, whose bytes count until it is dropped.
     pub fn take_held(&mut self) -> Option<Held> {
-        self.held.as_mut().map(Held::take)
+        let buffered = self.frames.buffered_bytes();
+        let held = self.held.as_mut()?;
+        Some(held.split(held.bytes().saturating_sub(buffered)))
+    }
+
+    /// Counts what the peer has sent although no message is wanted now: HTTP/2 keeps up to a window of it. The peer may not
+    /// send more before it is used. Wakes the task when more arrives.
+    pub fn poll_ahead(&mut self, context: &mut Context<'_>) {
+        while self.ahead.end.is_none() {
+            let Poll::Ready(received) = self.body.poll_piece(context) else {
+                return;
+            };
+            match received {
+                Some(Ok(piece)) => {
+                    if let Some(held) = &mut self.held {
+                        // Also if it does not fit: it has arrived.
+                        held.set(held.bytes() + piece.len());
+                    }
+                    self.ahead.unreleased += piece.len();
+                    self.frames.add(piece);
+                }
+                Some(Err(error)) => self.ahead.end = Some(Err(error)),
+                None => self.ahead.end = Some(Ok(())),
+            }
+        }
+    }
+
+    /// Lets the peer send as many bytes more, if they were read ahead.
+    fn release_ahead(&mut self, bytes: usize) -> Result<(), MessageError> {
+        let bytes = bytes.min(self.ahead.unreleased);
+        self.ahead.unreleased -= bytes;
+        match bytes {
+            0 => Ok(()),
+            _ => self.body.release(bytes),
+        }
     }
 
     /// Returns the next message; `None` when the peer has ended its messages.
@@ -186,8 +238,8 @@ impl<P: Pieces> Messages<P> {
                 };
             }
         }
-        if let Some(held) = &self.held {
-            held.check(self.frames.missing_bytes())?;
+        if let (Some(held), missing @ 1..) = (&self.held, self.frames.missing_bytes()) {
+            held.check(missing)?;
         }
         let Frame { flag, message } = loop {
             if let Some(frame) = self.frames.take() {
@@ -200,6 +252,7 @@ impl<P: Pieces> Messages<P> {
         if let Some(pace) = &mut self.pace {
             pace.reset();
         }
+        self.release_ahead(PREFIX_BYTES + message.len())?;
         match flag {
             0 => Ok(Some(message)),
             1 => self.decompress(message).await.map(Some),
@@ -209,6 +262,15 @@ impl<P: Pieces> Messages<P> {
 
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
+        match self.ahead.end.take() {
+            Some(Err(error)) => return Err(error),
+            Some(Ok(())) => {
+                self.ahead.end = Some(Ok(()));
+                return Ok(false);
+            }
+            // All that was read ahead belongs to the message that is being read.
+            None => self.release_ahead(usize::MAX)?,
+        }
         let mut pace = match self.frames.is_at_border() && self.may_pause {
             true => None,
             false => self.pace.as_mut(),
@@ -232,6 +294,7 @@ impl<P: Pieces> Messages<P> {
         if let Some(held) = &mut self.held {
             held.add(piece.len())?;
         }
+        self.body.release(piece.len())?;
         self.frames.add(piece);
         Ok(true)
     }

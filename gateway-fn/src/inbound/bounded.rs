@@ -285,6 +285,11 @@ impl Pieces for BodyPieces {
             })
         }))
     }
+
+    /// The body does so when it is polled.
+    fn release(&mut self, _: usize) -> Result<(), MessageError> {
+        Ok(())
+    }
 }
 
 /// A body that fails before its first byte if there is no room for its request, and when the Gateway ends all requests.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::SyntaxError;
-use crate::decode_limits::{Budget, LimitExceeded};
+use super::{Json, SyntaxError};
+use crate::decode_limits::{ALLOCATION_BYTES, Budget, LimitExceeded};
 
 /// One entry of `detail`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -280,6 +280,21 @@ impl<'m> FieldErrors<'m> {
     ) -> Option<T> {
         let result = read(&mut self.budget);
         self.check(path, result)
+    }
+
+    /// Reads the value of a key, if there is one. Takes the memory of a copy of its text from the limits.
+    pub(super) fn read_field<T>(
+        &mut self,
+        (parent, key): (&Path<'_>, &str),
+        value: Option<&Json>,
+        read: impl FnOnce(&Json) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        let value = value?;
+        self.check_with(&parent.key(key), |budget| {
+            let text = value.as_str().map_or(0, str::len);
+            budget.take_bytes(text.saturating_add(ALLOCATION_BYTES))?;
+            read(value)
+        })
     }
 
     pub(super) fn append(&mut self, mut others: Self) {

@@ -13,7 +13,6 @@ use super::{
     read_struct::{MAX_MESSAGE_DEPTH, read_struct},
 };
 use crate::{
-    decode_limits::ALLOCATION_BYTES,
     docarray::{DocumentProto, NamedScoreProto, NdArrayProto, document_proto::Content},
     document_count::DOCUMENT_BYTES,
 };
@@ -182,11 +181,8 @@ impl Reader<'_, '_> {
         key: &str,
         read: impl Fn(&Json) -> Result<T, ValueError>,
     ) -> Option<T> {
-        let value = from.get(key)?;
-        self.errors.check_with(&from.path.key(key), |budget| {
-            budget.take_bytes(copied_bytes(value))?;
-            read(value)
-        })
+        self.errors
+            .read_field((from.path, key), from.get(key), read)
     }
 
     fn read_text(&mut self, from: &Fields<'_>, key: &str) -> String {
@@ -196,11 +192,14 @@ impl Reader<'_, '_> {
 
     fn read_blob(&mut self, from: &Fields<'_>) -> Option<Bytes> {
         let value = from.get("blob")?;
-        self.errors.check_with(&from.path.key("blob"), |budget| {
-            // The text without what is not base64, and its bytes.
-            budget.take_bytes(copied_bytes(value).saturating_mul(2))?;
-            decode_bytes(value)
-        })
+        // Beside a copy of the text.
+        let bytes = value.as_str().map_or(0, str::len);
+        let taken = self.errors.budget_mut().take_bytes(bytes);
+        self.errors
+            .read_field((from.path, "blob"), Some(value), |value| {
+                taken?;
+                decode_bytes(value)
+            })
     }
 
     fn read_array(&mut self, from: &Fields<'_>, key: &str) -> Option<NdArrayProto> {
@@ -301,13 +300,6 @@ fn not_null<T>(
         return Err(ValueError::NullNotAllowed);
     }
     read(value)
-}
-
-/// The memory of a copy of a string; other values are small.
-fn copied_bytes(value: &Json) -> usize {
-    value
-        .as_str()
-        .map_or(0, |text| text.len().saturating_add(ALLOCATION_BYTES))
 }
 
 fn decode_bytes(value: &Json) -> Result<Bytes, ValueError> {

@@ -153,8 +153,8 @@ impl Reader {
         key: &str,
         read: impl Fn(&Json) -> Result<T, ValueError>,
     ) -> Option<T> {
-        let value = from.get(key)?;
-        self.errors.check(&from.path.key(key), read(value))
+        self.errors
+            .read_field((from.path, key), from.get(key), read)
     }
 
     fn read_text(&mut self, from: &Fields<'_>, key: &str) -> Option<String> {

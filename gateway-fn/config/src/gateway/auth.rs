@@ -1,15 +1,19 @@
 //! The key `auth` -> who may call. Its values may be secrets, so errors name places and kinds, never values.
 
+mod open;
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use http::{HeaderName, Uri};
 use ring::digest;
 
+pub use open::OpenRoutes;
+
 use super::{MAX_MILLISECONDS, Protocol};
 use crate::{
     diagnostic::{Place, Report},
     node::{Node, Value},
-    section::{Commas, Entry, Section, read_strictly},
+    section::{Commas, Entry, Section, has_user, read_strictly},
 };
 
 /// How callers are authenticated. By default they are not.
@@ -74,17 +78,6 @@ pub enum JwksSource {
     Url(Uri),
 }
 
-/// Paths that need no authentication, by protocol. A `/*` at the end includes all paths below.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenRoutes {
-    /// HTTP paths.
-    pub http: Vec<String>,
-    /// gRPC methods, `/package.Service/Method`.
-    pub grpc: Vec<String>,
-    /// WebSocket paths.
-    pub websocket: Vec<String>,
-}
-
 impl AuthConfig {
     /// Whether authentication is enabled.
     #[must_use]
@@ -134,7 +127,9 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> AuthConfig {
                 api_key_header: header(section, report),
                 api_keys: api_keys(section, report),
                 jwt: section.subsection("jwt", report, jwt).flatten(),
-                open: section.subsection("open", report, open).unwrap_or_default(),
+                open: section
+                    .subsection("open", report, open::read)
+                    .unwrap_or_default(),
                 protocols: protocols(section, report),
             };
             if !config.is_enabled() && report.error_count() == before {
@@ -362,13 +357,9 @@ fn jwks_source(
     let is_allowed = |url: &Uri| {
         let host = url.host().unwrap_or_default();
         let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
-        // A URL with a user has a password as well.
-        let has_no_user = url
-            .authority()
-            .is_some_and(|name| !name.as_str().contains('@'));
         match url.scheme_str() {
-            Some("https") => has_no_user,
-            Some("http") => has_no_user && (is_local || allow_http),
+            Some("https") => !has_user(jwks),
+            Some("http") => !has_user(jwks) && (is_local || allow_http),
             _ => false,
         }
     };
@@ -401,29 +392,6 @@ fn protocols(section: &Section<'_>, report: &mut Report) -> Vec<Protocol> {
         .filter(|protocols| !protocols.is_empty())
         .or_else(|| entry.invalid("one or more of grpc, http, websocket", report))
         .unwrap_or_default()
-}
-
-fn open(section: &Section<'_>, report: &mut Report) -> OpenRoutes {
-    OpenRoutes {
-        grpc: routes(section, "grpc", report),
-        http: routes(section, "http", report),
-        websocket: routes(section, "websocket", report),
-    }
-}
-
-fn routes(section: &Section<'_>, name: &'static str, report: &mut Report) -> Vec<String> {
-    let items = section.items(&[name], Commas::Keep, report);
-    let mut routes = Vec::with_capacity(items.len());
-    for item in items {
-        let has_other_stars = item.text.trim_end_matches("/*").contains('*');
-        if !item.text.starts_with('/') || has_other_stars || item.text.ends_with("/*/*") {
-            let expected =
-                "a path that starts with `/`, with `/*` only at its end, for all paths below";
-            item.entry.invalid::<()>(expected, report);
-        }
-        routes.push(item.text);
-    }
-    routes
 }
 
 /// Returns the SHA-256 of an API key.

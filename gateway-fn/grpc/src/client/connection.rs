@@ -10,10 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use flowgate_server::buffered::{Buffered, flushing};
+use flowgate_server::{
+    buffered::{Buffered, flushing},
+    ping::{self, Pinged},
+};
 use futures_util::FutureExt as _;
 use h2::{
-    Ping, PingPong,
+    PingPong,
     client::{Builder, Connection, SendRequest},
 };
 use http::uri::Authority;
@@ -161,19 +164,11 @@ async fn ping(pings: Option<PingPong>, answered: oneshot::Sender<()>, pace: &Pin
     };
     let mut answered = Some(answered);
     loop {
-        if pings.send_ping(Ping::opaque()).is_err() {
-            // The connection has ended.
-            return std::future::pending().await;
-        }
-        let pong = poll_fn(|context| pings.poll_pong(context));
-        let pong = match &answered {
-            Some(_) => Ok(pong.await),
-            None => tokio::time::timeout(PING_TIMEOUT, pong).await,
-        };
-        match pong {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return std::future::pending().await,
-            Err(_) => return,
+        let timeout = answered.is_none().then_some(PING_TIMEOUT);
+        match ping::ping(&mut pings, timeout).await {
+            Pinged::Answered => {}
+            Pinged::Unanswered => return,
+            Pinged::Ended => return std::future::pending().await,
         }
         if let Some(answered) = answered.take() {
             // Fails if no call waits for the connection any more.

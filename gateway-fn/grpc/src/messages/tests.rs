@@ -108,3 +108,39 @@ async fn a_call_with_one_message_may_not_pause_before_or_after_it() {
     let error = messages.without_pauses().next().await;
     assert!(matches!(error, Err(MessageError::TooSlow)));
 }
+
+/// Reads ahead until nothing more arrives.
+async fn read_ahead(messages: &mut Messages) {
+    for _ in 0..100 {
+        poll_fn(|context| {
+            messages.poll_ahead(context);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_read_ahead_count_and_are_read_later() {
+    let budget = Budget::new(10);
+    let (messages, mut request, _rest) = stream().await;
+    let mut messages = messages.with_budget(&budget);
+    for byte in [1, 2, 3] {
+        send(&mut request, &[&[0, 0, 0, 0, 20][..], &[byte; 20]].concat());
+    }
+    read_ahead(&mut messages).await;
+    assert_eq!(budget.used(), 75);
+    // What was read ahead is there although it is more than the limit.
+    for byte in [1, 2, 3] {
+        let message = messages.next().await.expect("valid").expect("a message");
+        assert_eq!(message.into_bytes(), [byte; 20].as_slice());
+        let held = messages.take_held().expect("counted");
+        assert_eq!(held.bytes(), 25);
+    }
+    assert_eq!(budget.used(), 0);
+    request.send_data(Bytes::new(), true).expect("sent");
+    read_ahead(&mut messages).await;
+    assert!(messages.next().await.expect("an end").is_none());
+    assert!(messages.trailers().await.expect("an end").is_none());
+}

@@ -6,6 +6,10 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -30,6 +34,34 @@ impl From<DataRequest> for Counted {
     fn from(request: DataRequest) -> Self {
         let held = None;
         Self { request, held }
+    }
+}
+
+/// Tells a stream of requests that no more of them are wanted now: it then only counts what arrives, and returns at most the
+/// request that it was reading. The default is for streams that need not be polled meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pause(Option<Arc<AtomicBool>>);
+
+impl Pause {
+    pub(super) fn counting() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|set| set.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the stream must be polled.
+    fn set(&self, is_set: bool) -> bool {
+        match &self.0 {
+            Some(pause) => {
+                pause.store(is_set, Ordering::Relaxed);
+                true
+            }
+            None => !is_set,
+        }
     }
 }
 
@@ -70,7 +102,7 @@ impl Answers {
     /// Answers `requests` until they end or `stopping` is cancelled. `begin` starts to process a request. `may_begin` gets
     /// the number of requests in flight, and returns whether another one may start.
     pub(super) fn new<R, M, B, W>(
-        requests: R,
+        (requests, pause): (R, Pause),
         order: Order,
         stopping: CancellationToken,
         may_begin: M,
@@ -88,6 +120,8 @@ impl Answers {
         };
         Self(Box::new(Call {
             requests: Box::pin(requests),
+            pause,
+            read_ahead: VecDeque::new(),
             input: Input::Open,
             stopping: Box::pin(stopping.cancelled_owned()),
             may_begin,
@@ -127,6 +161,9 @@ trait Drive {
 
 struct Call<R, M, B, W: Future> {
     requests: Pin<Box<R>>,
+    pause: Pause,
+    /// Requests that have arrived and may not start yet.
+    read_ahead: VecDeque<Result<Counted, Status>>,
     input: Input,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     may_begin: M,
@@ -188,19 +225,34 @@ where
     /// Starts as many requests as have arrived and may start. Answers that the client has not taken yet count as requests
     /// in flight.
     fn begin_requests(&mut self, context: &mut Context<'_>) {
-        while self.input == Input::Open
-            && (self.may_begin)(self.running.len() + self.finished.len())
-        {
-            if self.stopping.as_mut().poll(context).is_ready() {
+        while (self.may_begin)(self.running.len() + self.finished.len()) {
+            let is_open = self.input == Input::Open;
+            if is_open && self.stopping.as_mut().poll(context).is_ready() {
                 self.input = Input::CutOff;
+                self.read_ahead.clear();
                 return;
             }
-            match self.requests.as_mut().poll_next(context) {
-                Poll::Ready(Some(request)) => self.running.push((self.begin)(request)),
-                Poll::Ready(None) => self.input = Input::Complete,
-                Poll::Pending => return,
+            if self.read_ahead.is_empty() && !self.read_request(false, context) {
+                return;
+            }
+            if let Some(request) = self.read_ahead.pop_front() {
+                self.running.push((self.begin)(request));
             }
         }
+        while self.read_request(true, context) {}
+    }
+
+    /// Reads a request, or lets the stream only count what arrives. Returns whether the stream may have more.
+    fn read_request(&mut self, is_paused: bool, context: &mut Context<'_>) -> bool {
+        if self.input != Input::Open || !self.pause.set(is_paused) {
+            return false;
+        }
+        match self.requests.as_mut().poll_next(context) {
+            Poll::Ready(Some(request)) => self.read_ahead.push_back(request),
+            Poll::Ready(None) => self.input = Input::Complete,
+            Poll::Pending => return false,
+        }
+        true
     }
 
     /// Returns what to send for an outcome. A failed request ends the stream; if an Executor was unreachable, an empty
@@ -267,6 +319,7 @@ where
         while let Poll::Ready(Some(outcome)) = self.running.poll_next(context) {
             self.finished.push_back(outcome);
         }
+        while self.read_request(true, context) {}
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    answers::{Answers, Counted, Order, Outcome},
+    answers::{Answers, Counted, Order, Outcome, Pause},
     context,
 };
 use crate::{
@@ -51,7 +51,10 @@ impl StreamingService {
     /// than its share of the Gateway's places; one of each stream may always be in flight.
     pub(super) fn answers(
         &self,
-        requests: impl Stream<Item = Result<Counted, Status>> + Send + 'static,
+        requests: (
+            impl Stream<Item = Result<Counted, Status>> + Send + 'static,
+            Pause,
+        ),
         headers: &HeaderMap,
         context: Context,
         load: ConnectionLoad,
@@ -122,6 +125,7 @@ impl JinaRpc for StreamingService {
             request.map(|request| Counted { request, held })
         });
         let load = context.load.clone().unwrap_or_default();
+        let requests = (requests, Pause::default());
         let answers = self.answers(requests, metadata.as_ref(), context, load);
         Ok(Response::new(Box::pin(in_own_task(answers))))
     }

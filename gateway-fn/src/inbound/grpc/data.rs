@@ -1,7 +1,7 @@
 //! Serves the gRPC methods that carry data directly on their HTTP/2 connection, and passes messages on in the pieces in
 //! which they arrive.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use flowgate_auth::Auth;
 use flowgate_config::Protocol;
@@ -18,7 +18,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    answers::{Answers, Counted},
+    answers::{Answers, Counted, Pause},
     call::StreamingService,
     context_of,
 };
@@ -263,19 +263,33 @@ async fn send_answers(mut stream: SendStream<Body>, mut answers: Answers, min_ra
 }
 
 /// The requests of a stream, up to the first one that cannot be read.
-fn requests(messages: Messages) -> impl Stream<Item = Result<Counted, Status>> + Send {
-    stream::unfold(Some(messages), |messages| async move {
-        let mut messages = messages?;
-        match messages.next().await {
-            Ok(None) => None,
-            Ok(Some(message)) => {
-                let held = messages.take_held();
-                let request = decode(message).map(|request| Counted { request, held });
-                Some((request, Some(messages)))
+fn requests(messages: Messages) -> (impl Stream<Item = Result<Counted, Status>> + Send, Pause) {
+    let pause = Pause::counting();
+    let paused = pause.clone();
+    let requests = stream::unfold(Some(messages), move |messages| {
+        let pause = paused.clone();
+        async move {
+            let mut messages = messages?;
+            let wanted = poll_fn(|context| {
+                if pause.is_set() {
+                    messages.poll_ahead(context);
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            });
+            wanted.await;
+            match messages.next().await {
+                Ok(None) => None,
+                Ok(Some(message)) => {
+                    let held = messages.take_held();
+                    let request = decode(message).map(|request| Counted { request, held });
+                    Some((request, Some(messages)))
+                }
+                Err(error) => Some((Err(error.into()), None)),
             }
-            Err(error) => Some((Err(error.into()), None)),
         }
-    })
+    });
+    (requests, pause)
 }
 
 fn decode(message: Chunks) -> Result<DataRequest, Status> {

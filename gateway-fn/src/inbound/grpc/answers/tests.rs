@@ -73,6 +73,7 @@ impl Held {
         let held = self.clone();
         let begin = move |request| held.begin(request);
         let may_begin = move |in_flight| in_flight < limit;
+        let requests = (requests, Pause::default());
         Answers::new(requests, order, stopping.clone(), may_begin, begin)
     }
 }
@@ -154,6 +155,7 @@ fn requests_are_driven_while_no_answer_is_taken() {
         };
         let requests = stream::iter((0..3).map(|id| Ok(Counted::from(request(id)))));
         let stopping = CancellationToken::new();
+        let requests = (requests, Pause::default());
         let mut answers = Answers::new(requests, order, stopping, |_| true, begin);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.expect("a runtime").block_on(async {
