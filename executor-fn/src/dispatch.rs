@@ -148,8 +148,9 @@ impl Service {
         self.0.background.clone()
     }
 
-    /// Whether the Executor announces work that outlives its answers.
-    pub(crate) fn has_background_work(&self) -> bool {
+    /// Whether the Executor [announces](Executor::background_work) work that outlives its answers.
+    #[must_use]
+    pub fn has_background_work(&self) -> bool {
         self.0.executor.has_background_work
     }
 

@@ -90,13 +90,17 @@ fn command(
     let variable = "FLOWGATE_EXECUTOR_COMMAND";
     match env(variable) {
         Some(list) if list.trim_start().starts_with('[') => {
-            let words: Option<Vec<String>> = serde_json::from_str(&list).ok();
-            let words = words.filter(|words| !words.is_empty());
-            words.ok_or(OptionError::Variable {
-                variable,
-                value: list,
-                expected: "expected words separated by blanks, or a JSON list of strings, like [\"jina\", \"executor\"]",
-            })
+            let words: Vec<String> = serde_json::from_str(&list).map_err(|error| {
+                let reason = error.to_string();
+                OptionError::CommandList { variable, reason }
+            })?;
+            match words.is_empty() {
+                true => Err(OptionError::CommandList {
+                    variable,
+                    reason: "the list is empty".to_owned(),
+                }),
+                false => Ok(words),
+            }
         }
         Some(words) => Ok(words.split_whitespace().map(str::to_owned).collect()),
         None => Ok(Vec::new()),

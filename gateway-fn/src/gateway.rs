@@ -253,6 +253,13 @@ impl Gateway {
         }
     }
 
+    /// Whether requests may leave work that goes on after their answers: in floating Executors, or in handlers of this process.
+    #[must_use]
+    pub fn has_floating_work(&self) -> bool {
+        let mut deployments = self.0.deployments.iter();
+        self.0.graph.has_floating_nodes() || deployments.any(Deployment::has_background_work)
+    }
+
     /// Stops discovery and waits for floating work. Must be called after the last request.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();

@@ -96,6 +96,15 @@ impl Deployment {
         }
     }
 
+    /// Whether handlers of this process announce work that outlives their answers.
+    #[must_use]
+    pub fn has_background_work(&self) -> bool {
+        match self {
+            Self::Grpc(_) | Self::Lambda(_) => false,
+            Self::InProcess(deployment) => deployment.service.has_background_work(),
+        }
+    }
+
     /// Waits until no work runs that handlers of this process have started and that outlives their answers.
     pub async fn background_done(&self) {
         match self {

@@ -41,19 +41,10 @@ impl RuntimeApi {
 
     /// Sends the function an event when it asks for one. Returns the path and the body of its response.
     fn invoke(&self, event: &str) -> (String, serde_json::Value) {
-        let mut next = self.accept().0;
-        let head = "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: r-1\r\n\
-             lambda-runtime-deadline-ms: 4000000000000\r\nlambda-runtime-invoked-function-arn: arn\r\n\
-             lambda-runtime-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0\r\n\
-             connection: close\r\n";
-        let length = event.len();
-        let response = format!("{head}content-length: {length}\r\n\r\n{event}");
-        next.write_all(response.as_bytes()).expect("sent");
-        drop(next);
-        let (mut stream, path, body) = self.accept();
-        stream
-            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            .expect("sent");
+        let next = self.accept().0;
+        answer(next, 200, NEXT_HEADERS, event);
+        let (stream, path, body) = self.accept();
+        answer(stream, 202, "", "");
         let response = serde_json::from_slice(&body).expect("JSON");
         (path, response)
     }
@@ -99,6 +90,21 @@ impl RuntimeApi {
     }
 }
 
+/// The headers of an event (AWS Lambda, "Using the Lambda runtime API").
+const NEXT_HEADERS: &str = "lambda-runtime-aws-request-id: r-1\r\n\
+    lambda-runtime-deadline-ms: 4000000000000\r\nlambda-runtime-invoked-function-arn: arn\r\n\
+    lambda-runtime-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0\r\n";
+
+/// Answers the request on a connection, and closes it.
+fn answer(mut stream: TcpStream, status: u16, headers: &str, body: &str) {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\nconnection: close\r\n"
+    );
+    let response = format!("{head}\r\n{body}");
+    stream.write_all(response.as_bytes()).expect("sent");
+}
+
 fn post(text: &str) -> String {
     let mut event: serde_json::Value = serde_json::from_str(HTTP_API).expect("JSON");
     event["rawPath"] = "/post".into();
@@ -123,6 +129,11 @@ fn events_are_answered_and_metrics_are_written() {
     let (path, refused) = runtime.invoke(r#"{"Records":[]}"#);
     assert_eq!(path, "/2018-06-01/runtime/invocation/r-1/error");
     assert_eq!(refused["errorType"], "Flowgate.UnknownEvent");
+    // The runtime client, which would refuse it with an error of its own, does not parse the payload.
+    let (_, refused) = runtime.invoke("{");
+    assert_eq!(refused["errorType"], "Flowgate.UnknownEvent");
+    let (_, warm) = runtime.invoke(r#"{"source":"serverless-plugin-warmup"}"#);
+    assert_eq!(warm, serde_json::json!({"warm": true}));
     let metrics = runtime.stop();
     let lines: Vec<serde_json::Value> = metrics
         .lines()
@@ -132,7 +143,7 @@ fn events_are_answered_and_metrics_are_written() {
         .iter()
         .filter_map(|line| line["ColdStart"].as_f64())
         .collect();
-    assert_eq!(cold, [1.0, 0.0]);
+    assert_eq!(cold, [1.0, 0.0, 0.0]);
     let nodes = lines.iter().filter(|line| line["Executor"] == "greeter");
     assert_eq!(nodes.count(), 2);
 }
@@ -191,6 +202,44 @@ fn a_silent_endpoint_holds_up_the_start_for_a_second() {
     assert!(is_timeout, "{log}");
 }
 
+/// Lambda passes an answer on at once, and freezes the function when its extension asks for the next event.
+#[test]
+fn an_answer_does_not_wait_for_floating_executors() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound");
+    let flow = format!(
+        "jtype: Flow\ngateway: {{function: {{metrics: false}}}}\nexecutors:\n\
+         - {{name: greeter, uses: 'inproc://greet'}}\n\
+         - {{name: log, host: 'grpc://{address}', floating: true}}\n"
+    );
+    let runtime = RuntimeApi::start(command().env("FLOWGATE_FLOW", flow));
+    let (stream, path, _) = runtime.accept();
+    assert_eq!(path, "/2020-01-01/extension/register");
+    answer(stream, 200, "lambda-extension-identifier: x\r\n", "{}");
+    for _ in 0..2 {
+        match runtime.accept() {
+            (stream, path, _) if path.ends_with("/extension/event/next") => {
+                let event =
+                    r#"{"eventType":"INVOKE","requestId":"r-1","deadlineMs":4000000000000}"#;
+                answer(stream, 200, "", event);
+            }
+            (stream, _, _) => answer(stream, 200, NEXT_HEADERS, &post("x")),
+        }
+    }
+    let (stream, path, body) = runtime.accept();
+    assert_eq!(path, "/2018-06-01/runtime/invocation/r-1/response");
+    let response: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(response["statusCode"], 200, "{response}");
+    answer(stream, 202, "", "");
+    let (_next, path, _) = runtime.accept();
+    assert_eq!(path, "/2018-06-01/runtime/invocation/next");
+    // The work ends with its Executor.
+    drop(silent);
+    let (_, path, _) = runtime.accept();
+    assert_eq!(path, "/2020-01-01/extension/event/next");
+    runtime.stop();
+}
+
 /// On Lambda Managed Instances the function asks for a second event before it has answered the first.
 #[test]
 fn several_events_run_at_once_on_managed_instances() {
@@ -246,15 +295,13 @@ fn lambda_is_told_why_the_function_does_not_start() {
             value => function.env(name, value),
         };
         let runtime = RuntimeApi::start(&mut function);
-        let (mut stream, path, body) = runtime.accept();
+        let (stream, path, body) = runtime.accept();
         assert_eq!(path, "/2018-06-01/runtime/init/error");
         let report: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(report["errorType"], error_type);
         let message = report["errorMessage"].as_str().unwrap_or_default();
         assert!(message.contains(expected), "{message}");
-        stream
-            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            .expect("sent");
+        answer(stream, 202, "", "");
         let status = runtime.wait();
         assert_eq!(status, Some(64));
     }

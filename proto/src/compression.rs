@@ -49,11 +49,30 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
+
+    /// Whether the bytes begin as this compression does: by the magic bytes of gzip (RFC 1952, section 2.3.1), zlib (RFC 1950,
+    /// section 2.2) and zstd (RFC 8878, section 3.1). JSON, and the frames of gRPC-Web, begin with none of them.
+    #[must_use]
+    pub fn is_beginning_of(self, bytes: &[u8]) -> bool {
+        match (self, bytes) {
+            (Self::None, _) => true,
+            (Self::Gzip, [0x1f, 0x8b, ..]) => true,
+            (Self::Deflate, [method, flags, ..]) => {
+                method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
+            }
+            // A skippable frame may come first.
+            (Self::Zstd, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) => {
+                true
+            }
+            (Self::Gzip | Self::Deflate | Self::Zstd, _) => false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invoke::compress;
 
     #[test]
     fn both_spellings_are_parsed_in_any_case() {
@@ -67,5 +86,30 @@ mod tests {
             assert_eq!(name.parse(), Ok(compression), "{name}");
         }
         assert!("zip".parse::<Compression>().is_err());
+    }
+
+    #[test]
+    fn compressed_bytes_are_told_from_json() {
+        for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
+            for content in [&b""[..], b"{}", &[0; 1000]] {
+                let bytes = compress(content, compression).expect("compressed");
+                assert!(compression.is_beginning_of(&bytes), "{compression:?}");
+            }
+            for plain in [
+                &b""[..],
+                b"x",
+                b"{\"data\":[]}",
+                b"[1]",
+                b" {}",
+                b"\n{}",
+                b"\0\0\0\0\x05",
+            ] {
+                assert!(
+                    !compression.is_beginning_of(plain),
+                    "{compression:?} {plain:?}"
+                );
+            }
+        }
+        assert!(Compression::Zstd.is_beginning_of(&[0x53, 0x2a, 0x4d, 0x18, 0]));
     }
 }

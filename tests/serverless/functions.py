@@ -173,13 +173,17 @@ def event(name: str) -> dict:
 def http_event(name: str, method: str, path: str, body=None) -> dict:
     """Returns an event of AWS's documentation with this method, path and body."""
     changed = event(name)
-    context = changed["requestContext"]
+    context = changed.get("requestContext", {})
     if "http" in context:
         changed["rawPath"], changed["rawQueryString"] = path, ""
         context["http"].update(method=method, path=path)
+    elif "serviceArn" in context:
+        changed.update(method=method, path=path)
+    elif "raw_path" in changed:
+        changed.update(method=method, raw_path=path)
     else:
         changed.update(httpMethod=method, path=path)
-    for query in ("queryStringParameters", "multiValueQueryStringParameters"):
+    for query in ("queryStringParameters", "multiValueQueryStringParameters", "query_string_parameters"):
         changed.pop(query, None)
     for headers, value in (("headers", "application/json"), ("multiValueHeaders", ["application/json"])):
         if headers in changed:

@@ -4,7 +4,7 @@ import pytest
 
 from functions import FLOW_IN_PROCESS, HELLO, body_of, bootstrap, emulated, event, http_event, texts
 
-HTTP_EVENTS = ["http_api", "rest_api", "load_balancer", "load_balancer_multi_value"]
+HTTP_EVENTS = ["http_api", "rest_api", "load_balancer", "load_balancer_multi_value", "vpc_lattice", "vpc_lattice_v1"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,13 @@ def test_a_websocket_connects_sends_and_disconnects(function):
     response = function.invoke(event("websocket_message"))
     assert texts(body_of(response))[0] == "hello"
     assert function.invoke(event("websocket_disconnect"))["statusCode"] == 200
+
+
+def test_a_warmer_is_answered_and_another_services_event_is_an_error(function):
+    assert function.invoke({"source": "serverless-plugin-warmup"}) == {"warm": True}
+    queued = function.invoke({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]})
+    assert queued["errorType"] == "Flowgate.UnknownEvent"
+    assert "Amazon SQS" in queued["errorMessage"]
 
 
 def test_init_is_measured(function):

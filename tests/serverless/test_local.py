@@ -1,6 +1,8 @@
 """`flowgate local` as AWS's own SDK and its users see it: streamed invocations, and what the terminal shows."""
 
 import json
+import shlex
+import subprocess
 
 import boto3
 import pytest
@@ -49,3 +51,18 @@ def test_the_terminal_shows_a_line_per_invocation_and_no_metrics(local):
     assert HttpResponse(f"{http}/post", HELLO).status == 200
     program.wait_for_log("[gateway-fn] REPORT RequestId: ", 10)
     assert "CloudWatchMetrics" not in program.log()
+
+
+def test_the_printed_command_works_with_a_named_stage(tmp_path):
+    flow = tmp_path / "flow.yml"
+    flow.write_text(FLOW_IN_PROCESS)
+    http, websocket, invoke = (free_port() for _ in range(3))
+    words = [BOOTSTRAPS / "flowgate/bootstrap", "local", "--flow", flow, "--stage", "prod"]
+    words += ["--http", http, "--websocket", websocket, "--lambda", invoke]
+    words += ["--bootstrap", f"gateway-fn={bootstrap('gateway-fn')}"]
+    with running(words, tmp_path / "log") as program:
+        program.wait_for_port(http)
+        (command,) = [line.strip() for line in program.log().splitlines() if line.startswith("  curl ")]
+        assert "/prod/post" in command
+        answer = subprocess.run(shlex.split(command), capture_output=True, check=True, timeout=60)
+        assert texts(json.loads(answer.stdout))[0] == "hello"

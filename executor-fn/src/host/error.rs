@@ -95,6 +95,16 @@ pub enum OptionError {
         /// The variable's name.
         variable: &'static str,
     },
+    /// The value of a variable starts with `[` and is not a command. It is not shown, because a command may have secrets.
+    #[error(
+        "the environment variable {variable} is not a command: expected words separated by blanks, or a JSON list of strings, like [\"jina\", \"executor\"]: {reason}"
+    )]
+    CommandList {
+        /// The variable's name.
+        variable: &'static str,
+        /// Why the list is invalid.
+        reason: String,
+    },
     /// The value of an environment variable is invalid.
     #[error("the environment variable {variable} has the value {value:?}: {expected}")]
     Variable {

@@ -17,9 +17,8 @@ mod settings;
 
 use std::{fmt, pin::pin, time::Duration};
 
-use flowgate_proto::invoke::{FunctionError, FunctionErrorKind};
+use flowgate_proto::invoke::FunctionError;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{
     Executor, Identity, LambdaContext,
-    inbound::invoke::{InvokeHandler, InvokeServer, function_error},
+    inbound::invoke::{InvokeHandler, InvokeServer, RawAnswer},
 };
 
 pub use self::{
@@ -117,12 +116,9 @@ pub(super) async fn answer_invocations(
 async fn answer<H: InvokeHandler + Clone + 'static>(
     server: InvokeServer<H>,
     context: lambda_runtime::Context,
-) -> Result<Box<RawValue>, InvokeError> {
+) -> Result<RawAnswer, InvokeError> {
     let context = LambdaContext::from_runtime(&context);
-    let text = server.answer(raw_payload(), Some(context)).await?;
-    // The answer is JSON already, so this does not fail.
-    RawValue::from_string(text)
-        .map_err(|error| InvokeError(function_error(FunctionErrorKind::Failed, error.to_string())))
+    Ok(server.answer(raw_payload(), Some(context)).await?)
 }
 
 /// A function error, in the types that the runtime client asks for.

@@ -25,7 +25,7 @@ Environment:
 Exit status: 0 stopped cleanly, 64 invalid arguments or variables, 69 the port is taken, 1 any other error.
 ";
 
-/// Runs `serve` as a whole program, as the last line of `main`: starts the log, warns about misspelled `FLOWGATE_*`
+/// Runs `serve` as a whole program, as the last line of `main`: starts the log, unless the program has set up one, warns about misspelled `FLOWGATE_*`
 /// variables, and returns the exit status. An error is printed to standard error (on Lambda it is logged, and reported to
 /// Lambda if the function has not started yet). The status is 0 after a clean stop, 64 for invalid arguments or variables,
 /// 69 for an address that cannot be listened on, and 1 for other errors.

@@ -30,7 +30,7 @@ pub use self::{
     deadline::invocation_end,
     foreign::{ForeignEvent, JsonPayload, WARM_UP_ANSWER, recognize_json},
     handler::InvokeHandler,
-    reply::function_error,
+    reply::{RawAnswer, function_error},
     request::InvokeRequest,
 };
 
@@ -65,7 +65,7 @@ impl<H: InvokeHandler + Clone + 'static> InvokeServer<H> {
         &self,
         payload: Bytes,
         lambda: Option<LambdaContext>,
-    ) -> Result<String, FunctionError> {
+    ) -> Result<RawAnswer, FunctionError> {
         let request = {
             let payload = payload;
             InvokeRequest::decode(&payload, self.limits.max_request_bytes)?

@@ -83,6 +83,18 @@ async fn announced_work_goes_on_after_the_answer_until_the_next_event_is_asked_f
     }
 }
 
+/// Otherwise every further invocation would last until the function's timeout.
+#[tokio::test]
+async fn the_extension_asks_again_after_a_failure() {
+    let (api, work) = (RuntimeApi::start().await, Work::listen().await);
+    api.fail_next_event_poll();
+    let env = [(WORK, &*work.address()), (ANNOUNCED, "1")];
+    let _function = Function::start_test("after_answer::function", &api, &env);
+    answer(api.invoke(PAYLOAD).await);
+    work.begun().await.write_u8(1).await.expect("it reads");
+    api.wait_for_event_polls(2).await;
+}
+
 #[tokio::test]
 async fn other_work_is_done_before_the_next_invocation_is_asked_for() {
     let (api, work) = (RuntimeApi::start().await, Work::listen().await);
@@ -94,17 +106,4 @@ async fn other_work_is_done_before_the_next_invocation_is_asked_for() {
     assert!(!api.has_extension());
     running.write_u8(1).await.expect("it reads");
     api.wait_until(|api| api.polls() == 2).await;
-}
-
-#[tokio::test]
-async fn work_ends_with_the_functions_timeout() {
-    let (api, work) = (RuntimeApi::start().await, Work::listen().await);
-    let env = [(WORK, &*work.address()), (ANNOUNCED, "1")];
-    let _function = Function::start_test("after_answer::function", &api, &env);
-    let timeout = Duration::from_millis(600);
-    answer(api.invoke_for(PAYLOAD, timeout).await);
-    let _never_done = work.begun().await;
-    // Lambda would end the process if the extension did not ask in time.
-    api.wait_for_event_polls(2).await;
-    answer(api.invoke(PAYLOAD).await);
 }

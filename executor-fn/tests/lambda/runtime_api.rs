@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -66,6 +66,8 @@ struct InvokeExtension {
     /// How often it has asked for an event, and how often it got one.
     asked: watch::Sender<usize>,
     given: AtomicUsize,
+    /// Whether its next request for an event fails.
+    failing: AtomicBool,
     events: Mutex<Option<mpsc::Sender<String>>>,
     queue: AsyncMutex<Option<mpsc::Receiver<String>>>,
 }
@@ -158,6 +160,11 @@ impl RuntimeApi {
     /// The initialization errors reported so far: the type in the header, and the body.
     pub(crate) fn init_errors(&self) -> Vec<(String, String)> {
         self.shared.init_errors.lock().expect("no panic").clone()
+    }
+
+    /// Lets the next request for an event fail.
+    pub(crate) fn fail_next_event_poll(&self) {
+        self.shared.extension.failing.store(true, Ordering::SeqCst);
     }
 
     /// How often the extension with events has asked for one.
@@ -278,12 +285,15 @@ async fn register(State(shared): State<Arc<Shared>>, body: String) -> Response {
     ([("lambda-extension-identifier", identifier)], "{}").into_response()
 }
 
-async fn next_event(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> String {
+async fn next_event(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     if headers["lambda-extension-identifier"] != INVOKE_EXTENSION {
         return std::future::pending().await;
+    }
+    if shared.extension.failing.swap(false, Ordering::SeqCst) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     shared.extension.asked.send_modify(|asked| *asked += 1);
     let mut queue = shared.extension.queue.lock().await;
     let event = queue.as_mut().expect("registered").recv().await;
-    event.expect("the API is there")
+    event.expect("the API is there").into_response()
 }

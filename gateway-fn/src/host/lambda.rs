@@ -33,7 +33,8 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use executor_fn::{
-    invoke::{InvokeRequest, WARM_UP_ANSWER},
+    AfterAnswer,
+    invoke::InvokeRequest,
     raw_payload::{RawPayloadLayer, raw_payload},
     report::ReportLines,
 };
@@ -89,6 +90,8 @@ struct Shared {
     report: Option<ReportLines>,
     /// Whether Lambda freezes the process, and the work under way in it, between invocations.
     is_frozen_when_idle: bool,
+    /// Keeps the process running after an answer, in Flows with floating Executors.
+    after_answer: AfterAnswer,
 }
 
 /// The response that Lambda's runtime library takes.
@@ -99,7 +102,6 @@ enum Work {
     Http(Box<Result<Request<Body>, HttpEventError>>),
     WebSocket(Value),
     Direct(Result<InvokeRequest, FunctionError>),
-    WarmUp,
 }
 
 impl Function {
@@ -127,6 +129,7 @@ impl Function {
             xray: XRay::from_environment(env),
             report: ReportLines::for_environment(env),
             is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
+            after_answer: AfterAnswer::default(),
             services,
             config,
         }))
@@ -136,7 +139,13 @@ impl Function {
     ///
     /// # Errors
     /// When Lambda's Runtime API cannot be reached.
-    pub async fn run(self) -> Result<(), lambda_http::Error> {
+    pub async fn run(mut self) -> Result<(), lambda_http::Error> {
+        if let Some(shared) = Arc::get_mut(&mut self.0)
+            && shared.is_frozen_when_idle
+            && shared.services.gateway.has_floating_work()
+        {
+            shared.after_answer = AfterAnswer::register().await;
+        }
         let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
             let function = self.clone();
             async move {
@@ -150,16 +159,14 @@ impl Function {
     }
 
     async fn handle(&self, payload: Bytes, lambda: Context) -> Result<LambdaResponse, Diagnostic> {
-        let (invocation, work) = self.read(&payload, lambda)?;
+        let hold = self.0.after_answer.hold(&lambda.request_id);
+        let (mut invocation, work) = self.read(&payload, lambda)?;
+        invocation.hold = Some(hold);
         drop(payload);
         match work {
             Work::Http(request) => self.http(invocation, *request).await,
             Work::WebSocket(event) => self.websocket(invocation, event).await,
             Work::Direct(request) => self.direct(invocation, request).await,
-            Work::WarmUp => {
-                invocation.finish(&self.0, None).await;
-                buffered(WARM_UP_ANSWER.to_owned())
-            }
         }
     }
 
@@ -184,7 +191,6 @@ impl Function {
                 let event = serde_json::from_str(text);
                 Work::WebSocket(event.map_err(|error| diagnostic(BROKEN_EVENT, &error))?)
             }
-            EventSource::Warmer => Work::WarmUp,
             _ => {
                 let max_bytes = self.0.config.gateway.limits.max_message_bytes;
                 Work::Direct(InvokeRequest::decode(text.as_bytes(), max_bytes))
@@ -256,7 +262,7 @@ impl Function {
     }
 
     /// Streams the response to Lambda.
-    async fn stream(&self, invocation: Invocation, mut response: Response) -> LambdaResponse {
+    async fn stream(&self, mut invocation: Invocation, mut response: Response) -> LambdaResponse {
         let format = &invocation.format;
         let mut uncompressed = None;
         if let Some(compression) = format.compression {
@@ -270,15 +276,28 @@ impl Function {
             origin.allow_if_missing(response.headers_mut());
         }
         let deadline = invocation.deadline.response;
+        let hold = invocation.hold.take();
         let invocation = Arc::new(invocation);
         let settle = {
             let (shared, invocation) = (Arc::clone(&self.0), Arc::clone(&invocation));
-            async move { invocation.settle(&shared).await }
+            async move {
+                if !shared.after_answer.is_enabled() {
+                    invocation.settle(&shared).await;
+                }
+            }
         };
         let shared = Arc::clone(&self.0);
         let report = move |sent| {
             let uncompressed = uncompressed.unwrap_or(sent);
-            invocation.report(&shared, Some(BodyBytes { uncompressed, sent }));
+            let bytes = Some(BodyBytes { uncompressed, sent });
+            let duration = invocation.elapsed();
+            match hold.filter(|_| shared.after_answer.is_enabled()) {
+                Some(hold) => hold.release_after(async move {
+                    invocation.settle(&shared).await;
+                    invocation.report(&shared, duration, bytes);
+                }),
+                None => invocation.report(&shared, duration, bytes),
+            }
         };
         let on_end = OnEnd {
             deadline,
@@ -336,17 +355,13 @@ impl Function {
             sent: json.len(),
         });
         invocation.finish(&self.0, bytes).await;
-        buffered(response.map_err(direct::into_diagnostic)?)
+        let response = response.map_err(direct::into_diagnostic)?;
+        Ok(FunctionResponse::BufferedResponse(response.into_inner()))
     }
 }
 
 /// The type of the error for an event whose source is known and whose content is invalid.
 const BROKEN_EVENT: &str = "Flowgate.BrokenEvent";
-
-fn buffered(json: String) -> Result<LambdaResponse, Diagnostic> {
-    let raw = RawValue::from_string(json).map_err(|error| diagnostic(BROKEN_EVENT, &error))?;
-    Ok(FunctionResponse::BufferedResponse(raw))
-}
 
 fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {
     Diagnostic {

@@ -5,6 +5,7 @@ use std::io;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     PayloadError, VERSION, body,
@@ -88,7 +89,7 @@ impl<'a> InvocationResponse<'a> {
         encoding: Compression,
         info: &ResponseInfo,
         limit: usize,
-    ) -> Result<String, ResponseError> {
+    ) -> Result<Box<RawValue>, ResponseError> {
         let mut smallest = base64_len(message.len());
         let skip_requested = encoding == Compression::None && smallest > limit;
         let requested = (!skip_requested).then_some(encoding);
@@ -98,11 +99,12 @@ impl<'a> InvocationResponse<'a> {
                 endpoints: info.endpoints.clone(),
                 ..InvocationResponse::new(message, encoding, info.is_error)?
             };
-            let text = response.to_json().map_err(io::Error::from)?;
-            if text.len() <= limit {
-                return Ok(text);
+            let json = to_raw_value(&response).map_err(io::Error::from)?;
+            let bytes = json.get().len();
+            if bytes <= limit {
+                return Ok(json);
             }
-            smallest = smallest.min(text.len());
+            smallest = smallest.min(bytes);
         }
         Err(ResponseError::TooLarge {
             bytes: message.len(),

@@ -277,7 +277,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(routes: &[&str], results: serde_json::Value) -> DataRequest {
+    fn answer(routes: &[&str], results: &serde_json::Value) -> DataRequest {
         let route = |name: &&str| RouteProto {
             executor: (*name).to_owned(),
             ..RouteProto::default()
@@ -296,18 +296,18 @@ mod tests {
         let default = Identity::first_replica("executor");
         let mut renamed = answer(
             &["gateway", "executor", "executor"],
-            json!({"executor/rep-0": {"n": 1}, "other/rep-0": {}}),
+            &json!({"executor/rep-0": {"n": 1}, "other/rep-0": {}}),
         );
         rename(&mut renamed, &default, Identity::first_replica("enc"));
         let expected = answer(
             &["gateway", "executor", "enc"],
-            json!({"enc/rep-0": {"n": 1}, "other/rep-0": {}}),
+            &json!({"enc/rep-0": {"n": 1}, "other/rep-0": {}}),
         );
         assert_eq!(renamed.routes, expected.routes);
         let decoded = |answer: &DataRequest| answer.parameters.decode().expect("parameters");
         assert_eq!(decoded(&renamed), decoded(&expected));
 
-        let foreign = answer(&["gateway"], json!({"other/rep-0": {}}));
+        let foreign = answer(&["gateway"], &json!({"other/rep-0": {}}));
         let mut unchanged = foreign.clone();
         rename(&mut unchanged, &default, Identity::first_replica("enc"));
         assert_eq!(unchanged, foreign);

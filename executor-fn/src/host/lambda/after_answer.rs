@@ -97,38 +97,129 @@ impl Drop for InvocationHold {
     }
 }
 
-/// Answers the events until the API fails or the function ends.
+/// How many requests for an event may fail in a row. After a pause of the process its connection may be broken.
+const MAX_FAILURES: u32 = 10;
+
+/// The pause after a request that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Answers the events until the API fails for good or the function ends.
 async fn run(extension: Extension, mut released: watch::Receiver<VecDeque<String>>) {
-    loop {
-        let event = match extension.next().await {
-            Ok(event) => event,
+    let mut failures = 0;
+    while failures < MAX_FAILURES {
+        match extension.next().await {
+            Ok(event) => {
+                failures = 0;
+                if let Some(event) = event {
+                    let limit = time_limit(&event);
+                    wait_until_released(&event.request_id, limit, &mut released).await;
+                }
+            }
             Err(error) => {
+                failures += 1;
                 tracing::warn!(
                     error = %with_causes(&*error),
-                    "the extension for background work ends: answers wait for it from now on"
+                    failures,
+                    "the extension for background work got no event"
                 );
-                return;
+                tokio::time::sleep(RETRY_AFTER).await;
             }
-        };
-        wait_until_released(&event, &mut released).await;
+        }
     }
+    tracing::error!(
+        "the extension for background work ends: answers wait for such work from now on"
+    );
 }
 
-async fn wait_until_released(
-    event: &InvokeEvent,
-    released: &mut watch::Receiver<VecDeque<String>>,
-) {
+/// The time for the work of an invocation.
+fn time_limit(event: &InvokeEvent) -> Duration {
     let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(event.deadline_ms));
     let remaining = deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok());
-    let limit = remaining.unwrap_or_default().saturating_sub(MARGIN);
-    let is_released = |released: &VecDeque<String>| released.contains(&event.request_id);
-    if timeout(limit, released.wait_for(is_released))
-        .await
-        .is_err()
-    {
+    remaining.unwrap_or_default().saturating_sub(MARGIN)
+}
+
+/// Waits until the invocation is released, at most for `limit`. Returns whether it is.
+async fn wait_until_released(
+    request_id: &str,
+    limit: Duration,
+    released: &mut watch::Receiver<VecDeque<String>>,
+) -> bool {
+    let is_released = |released: &VecDeque<String>| released.iter().any(|id| id == request_id);
+    let in_time = timeout(limit, released.wait_for(is_released)).await;
+    if in_time.is_err() {
         tracing::warn!(
-            request_id = event.request_id,
+            request_id,
             "background work is unfinished at the function's timeout and goes on in the next invocation"
         );
+    }
+    in_time.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    fn after_answer() -> (AfterAnswer, watch::Receiver<VecDeque<String>>) {
+        let (released, events) = watch::channel(VecDeque::new());
+        (AfterAnswer(Some(Arc::new(released))), events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_is_over_when_its_work_is_done_or_at_the_limit() {
+        let (after_answer, mut events) = after_answer();
+        for (seconds, expected) in [(2, true), (4, false)] {
+            let id = seconds.to_string();
+            let work = tokio::time::sleep(Duration::from_secs(seconds));
+            after_answer.hold(&id).release_after(work);
+            assert_eq!(wait_until_released(&id, LIMIT, &mut events).await, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_may_be_released_before_its_event_comes() {
+        let (after_answer, mut events) = after_answer();
+        drop(after_answer.hold("early"));
+        drop(after_answer.hold("another"));
+        assert!(wait_until_released("early", LIMIT, &mut events).await);
+        let panics = async { panic!("in a test") };
+        after_answer.hold("panicked").release_after(panics);
+        assert!(wait_until_released("panicked", LIMIT, &mut events).await);
+        assert!(!wait_until_released("unknown", LIMIT, &mut events).await);
+    }
+
+    #[test]
+    fn only_the_last_invocations_are_remembered() {
+        let (after_answer, events) = after_answer();
+        for id in 0..MAX_RELEASED + 5 {
+            drop(after_answer.hold(&id.to_string()));
+        }
+        assert_eq!(events.borrow().len(), MAX_RELEASED);
+    }
+
+    #[test]
+    fn without_an_extension_nothing_is_held() {
+        let none = AfterAnswer::default();
+        assert!(!none.is_enabled());
+        drop(none.hold("r"));
+        let (ended, events) = after_answer();
+        assert!(ended.is_enabled());
+        drop(events);
+        assert!(!ended.is_enabled());
+    }
+
+    #[test]
+    fn the_time_ends_before_the_functions_timeout() {
+        let event = |deadline_ms| InvokeEvent {
+            request_id: "r".to_owned(),
+            deadline_ms,
+        };
+        assert_eq!(time_limit(&event(600_000)), Duration::ZERO);
+        let in_a_minute = SystemTime::now() + Duration::from_secs(60);
+        let since = in_a_minute.duration_since(SystemTime::UNIX_EPOCH);
+        let milliseconds = since.expect("after 1970").as_millis();
+        let limit = time_limit(&event(u64::try_from(milliseconds).expect("this era")));
+        assert!(limit <= Duration::from_secs(60) - MARGIN, "{limit:?}");
     }
 }

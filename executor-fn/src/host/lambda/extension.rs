@@ -48,8 +48,12 @@ impl Extension {
         Ok(Self { client, identifier })
     }
 
-    /// Waits for the next invocation. Until this is called again, Lambda does not freeze the process.
-    pub(super) async fn next(&self) -> Result<InvokeEvent, Error> {
+    /// Waits for the next event. Until this is called again, Lambda does not freeze the process; an invocation without that call
+    /// lasts until the function's timeout. Returns `None` for an event that is not an invocation's.
+    ///
+    /// # Errors
+    /// When the API does not answer with an event.
+    pub(super) async fn next(&self) -> Result<Option<InvokeEvent>, Error> {
         let next = build_request()
             .method(Method::GET)
             .uri("/2020-01-01/extension/event/next")
@@ -61,7 +65,7 @@ impl Extension {
             return Err(format!("the request for the next event was answered {status}").into());
         }
         let body = Limited::new(body, MAX_EVENT_BYTES).collect().await?;
-        Ok(serde_json::from_slice(&body.to_bytes())?)
+        Ok(serde_json::from_slice(&body.to_bytes()).ok())
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{
     foreign::{JsonPayload, WARM_UP_ANSWER, recognize_json},
     handler::InvokeHandler,
-    reply::{encode, encode_json, function_error},
+    reply::{RawAnswer, encode, encode_json, function_error},
 };
 use crate::{CallContext, LambdaContext};
 
@@ -185,7 +185,7 @@ impl InvokeRequest {
     ///
     /// # Errors
     /// The handler's function error, or one of the kind `AnswerTooLarge`.
-    pub async fn answer(self, handler: &impl InvokeHandler) -> Result<String, FunctionError> {
+    pub async fn answer(self, handler: &impl InvokeHandler) -> Result<RawAnswer, FunctionError> {
         match self.call {
             DecodedCall::Process {
                 requests,
@@ -222,7 +222,7 @@ impl InvokeRequest {
                     handler.unrepresentable_as_json(&request, error)
                 })
             }
-            DecodedCall::WarmUp => Ok(WARM_UP_ANSWER.to_owned()),
+            DecodedCall::WarmUp => RawAnswer::from_text(WARM_UP_ANSWER.to_owned()),
         }
     }
 }

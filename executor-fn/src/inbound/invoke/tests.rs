@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flowgate_proto::{
-    Compression, DataRequest, Kind, Struct,
+    Compression, DataRequest,
     docarray::{DocumentProto, document_proto::Content},
     invoke::{Call, Invocation, InvocationResponse, decompress},
     jina::{DataRequestListProto, EndpointsProto, JinaInfoProto, status_proto::StatusCode},
@@ -16,7 +16,11 @@ use flowgate_proto::{
 use prost::Message as _;
 
 use super::*;
-use crate::{Batching, CallContext, Error, Executor, Identity, Reply, Request, Service, builtin};
+use crate::{Batching, Error, Executor, Identity, Reply, Request, Service, builtin};
+
+mod context;
+
+mod foreign_events;
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -200,184 +204,6 @@ async fn a_panic_is_an_answer_with_an_error_as_over_grpc() {
         assert_eq!(status.exception.expect("an exception").executor, "E");
         let json_answer = server.answer(EMPTY, None).await.expect("an answer");
         assert!(json_answer.contains("dropped it"), "{json_answer}");
-    }
-}
-
-/// An Executor that returns what its handler sees of its context.
-fn context_reporting() -> Executor {
-    let report = |context: &CallContext| {
-        let lambda = context.lambda();
-        let json = serde_json::json!({
-            "executor": context.executor(),
-            "traceparent": context.metadata("traceparent"),
-            "x-team": context.metadata("x-team"),
-            "x-amzn-trace-id": context.metadata("x-amzn-trace-id"),
-            "has_deadline": context.deadline().is_some(),
-            "request_id": lambda.map(|lambda| &lambda.request_id),
-            "tenant": lambda.and_then(|lambda| lambda.tenant_id.as_ref()),
-        });
-        crate::struct_from_json(json).expect("an object")
-    };
-    Executor::new("Class")
-        .on_default(
-            move |request: Request| async move { Ok(Reply::results(report(request.context()))) },
-        )
-        .batched(
-            "/batched",
-            Batching {
-                preferred_batch_size: 1,
-                ..Batching::default()
-            },
-            move |batch: crate::Batch| async move {
-                let tags = report(&batch.contexts[0]);
-                let mut documents = batch.documents;
-                documents[0].tags = Some(tags);
-                Ok(documents)
-            },
-        )
-}
-
-fn lambda_context() -> LambdaContext {
-    LambdaContext {
-        request_id: "r-1".to_owned(),
-        deadline: Some(SystemTime::now() + Duration::from_secs(60)),
-        tenant_id: Some("blue".to_owned()),
-        xray_trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793".to_owned()),
-        ..LambdaContext::default()
-    }
-}
-
-/// The text, or null, that [`context_reporting`] reports under each key.
-fn reported(fields: &Struct, key: &str) -> String {
-    match fields.fields[key].kind.as_ref().expect("a value") {
-        Kind::StringValue(text) => text.clone(),
-        Kind::BoolValue(flag) => flag.to_string(),
-        Kind::NullValue(_) => "null".to_owned(),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_handler_sees_the_invocation_and_what_the_caller_passes_on() {
-    let service = context_reporting().into_process_service(None);
-    let server = InvokeServer::new(service, server(builtin::greeter()).limits);
-    for endpoint in ["/", "/batched"] {
-        let mut invocation = process(vec![request(endpoint)], Compression::None);
-        invocation.executor = Some("node".to_owned());
-        let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
-        invocation.trace = pair("traceparent", "00-a-b-01");
-        invocation.metadata = pair("x-team", "search");
-        let text = server.answer(bytes(&invocation), Some(lambda_context()));
-        let text = text.await.expect("an answer");
-        let answer: DataRequest = InvocationResponse::from_json(&text)
-            .and_then(|answer| answer.decode_message(MEBIBYTE))
-            .expect("a message");
-        let seen = match endpoint {
-            "/" => {
-                let results = answer.parameters.results().expect("results");
-                let results = results.expect("results").fields;
-                assert_eq!(results.keys().collect::<Vec<_>>(), ["node/rep-0"]);
-                match &results["node/rep-0"].kind {
-                    Some(Kind::StructValue(seen)) => seen.clone(),
-                    other => panic!("{other:?}"),
-                }
-            }
-            _ => {
-                let documents = answer.documents.decode().expect("documents");
-                documents[0].tags.clone().expect("tags")
-            }
-        };
-        for (key, expected) in [
-            ("executor", "node"),
-            ("traceparent", "00-a-b-01"),
-            ("x-team", "search"),
-            (
-                "x-amzn-trace-id",
-                "Root=1-5759e988-bd862e3fe1be46a994272793",
-            ),
-            ("has_deadline", "true"),
-            ("request_id", "r-1"),
-            ("tenant", "blue"),
-        ] {
-            assert_eq!(reported(&seen, key), expected, "{endpoint}: {key}");
-        }
-        assert_eq!(answer.routes[0].executor, "node");
-    }
-}
-
-#[tokio::test]
-async fn a_chosen_name_comes_before_the_name_in_the_flow_and_both_before_the_class() {
-    let chosen = Some(Identity::first_replica("chosen"));
-    for (identity, node, expected) in [
-        (chosen, Some("node"), "chosen"),
-        (None, Some("node"), "node"),
-        (None, Some(""), "Class"),
-        (None, None, "Class"),
-    ] {
-        let service = context_reporting().into_process_service(identity);
-        let server = InvokeServer::new(service, server(builtin::greeter()).limits);
-        let mut invocation = process(vec![request("/")], Compression::None);
-        invocation.executor = node.map(str::to_owned);
-        let (answer, _) = call(&server, &invocation).await.expect("an answer");
-        assert_eq!(answer.routes[0].executor, expected);
-        let results = answer.parameters.results().expect("results");
-        let keys: Vec<_> = results.expect("results").fields.into_keys().collect();
-        assert_eq!(keys, [format!("{expected}/rep-0")]);
-    }
-}
-
-#[tokio::test]
-async fn an_event_of_another_service_is_an_error_that_names_it() {
-    for (payload, received) in [
-        (
-            r#"{"Records":[{"eventSource":"aws:sqs","body":"{\"data\":[]}"}]}"#,
-            "Amazon SQS",
-        ),
-        (r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "Amazon SNS"),
-        (
-            r#"{"Records":[{"eventSource":"aws:dynamodb"}]}"#,
-            "Amazon DynamoDB",
-        ),
-        (r#"{"eventSource":"aws:kafka","records":{}}"#, "Amazon MSK"),
-        (
-            r#"{"source":"aws.s3","detail-type":"Object Created","detail":{}}"#,
-            "Amazon EventBridge",
-        ),
-        (
-            r#"{"version":"2.0","rawPath":"/post","requestContext":{},"body":"{\"data\":[]}"}"#,
-            "HTTP",
-        ),
-        (
-            r#"{"httpMethod":"POST","path":"/post","body":"{}"}"#,
-            "HTTP",
-        ),
-        (r#"{"foo":1}"#, "JSON with the keys \"foo\""),
-        ("{}", "an empty JSON object"),
-    ] {
-        let never = Executor::new("E").on_default(|_| async { panic!("called") });
-        let bytes = Bytes::from_static(payload.as_bytes());
-        let error = answer_error(never, bytes, None).await;
-        let kind = Some(FunctionErrorKind::BadPayload);
-        assert_eq!(error.kind(), kind, "{payload}");
-        for part in [received, "expected", "execEndpoint"] {
-            let message = &error.error_message;
-            assert!(message.contains(part), "{payload}: {message}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_warmer_is_answered_without_a_handler() {
-    let never = Executor::new("E").on_default(|_| async { panic!("called") });
-    let server = server(never);
-    for payload in [
-        r#"{"source":"serverless-plugin-warmup"}"#,
-        r#"{"warmer":true}"#,
-        r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#,
-    ] {
-        let bytes = Bytes::from_static(payload.as_bytes());
-        let answer = server.answer(bytes, None).await.expect("an answer");
-        assert_eq!(answer, WARM_UP_ANSWER, "{payload}");
     }
 }
 
@@ -592,7 +418,7 @@ async fn the_documented_examples_are_answered_as_documented() {
             .await;
         let (kind, expected) = expected.split_once('\n').expect("a mark after the fence");
         let (got, got_kind) = match answer {
-            Ok(answer) => (answer, "json answer"),
+            Ok(answer) => (answer.to_string(), "json answer"),
             Err(error) => (serde_json::to_string(&error).expect("JSON"), "json fault"),
         };
         assert_eq!(got_kind, kind, "{request}\ngives {got}");

@@ -36,8 +36,8 @@ pub struct FunctionConfig {
     /// decode base64, so that answers may be compressed and binary gRPC-Web and Connect work. Off by default: a REST
     /// API treats no media type as binary unless it is configured.
     pub rest_binary: bool,
-    /// The longest time that an answer waits for floating work; `None` waits until the deadline. Without the wait, the
-    /// function is frozen after the answer, and floating work stops. The client waits too.
+    /// How long floating work may go on after an answer, before Lambda freezes the process; `None` until the function's
+    /// timeout. Where Lambda's Extensions API is missing, the answer waits for it, at most until the request's deadline.
     pub wait_for_floating: Option<Duration>,
     /// The namespace of the metrics in CloudWatch, `Flowgate` by default; `None` turns metrics off. In an emulator they
     /// are off unless the Flow turns them on, because no service reads them there.

@@ -177,7 +177,7 @@ fn headers(event: &Event<'_>) -> Result<(HeaderMap, bool), HttpEventError> {
     let is_multi_value =
         keys.multi_value_headers.is_some() && (!multi.is_empty() || keys.headers.is_none());
     let mut headers = HeaderMap::new();
-    for (name, value) in multi.and_missing_of(&single) {
+    for (name, value) in multi.and_missing_of(&single, str::to_ascii_lowercase) {
         append(&mut headers, name, &value);
     }
     if let Some(cookies) = keys.cookies {
@@ -214,10 +214,12 @@ fn query(event: &Event<'_>) -> Result<String, HttpEventError> {
     let multi = Fields::read("multiValueQueryStringParameters", multi)?;
     let single = keys.query_string_parameters.or(keys.lattice_query);
     let single = Fields::read("queryStringParameters", single)?;
-    let pairs = multi.and_missing_of(&single).map(|(name, value)| {
-        let (name, value) = (path::encode(name, part), path::encode(&value, part));
-        format!("{name}={value}")
-    });
+    let pairs = multi
+        .and_missing_of(&single, str::to_owned)
+        .map(|(name, value)| {
+            let (name, value) = (path::encode(name, part), path::encode(&value, part));
+            format!("{name}={value}")
+        });
     Ok(pairs.collect::<Vec<_>>().join("&"))
 }
 

@@ -1,14 +1,17 @@
 //! One invocation from its event to its response: the deadlines, the trace, the work to wait for before Lambda freezes
 //! the process, and the metrics.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use executor_fn::LambdaContext;
+use executor_fn::{InvocationHold, LambdaContext};
 use http::{HeaderMap, Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
@@ -33,6 +36,8 @@ pub(super) struct Invocation {
     start: Instant,
     pub(super) deadline: Deadline,
     record: InvocationRecord,
+    /// Keeps the process running for floating work after the answer; taken when the answer is ready.
+    pub(super) hold: Option<InvocationHold>,
     /// The duration of INIT, if this invocation is a cold start.
     init: Option<Duration>,
     /// The counters of [`TRAFFIC_METRICS`] when the invocation began.
@@ -63,6 +68,7 @@ impl Invocation {
             } else {
                 InvocationRecord::default()
             },
+            hold: None,
             init: process.init().filter(|_| is_cold),
             traffic: traffic(shared),
         }
@@ -130,11 +136,29 @@ impl Invocation {
         response::error_response(self.format.protocol, ErrorCode::DeadlineExceeded, &detail)
     }
 
-    /// Waits for floating work and reports the invocation, whose duration excludes that wait.
-    pub(super) async fn finish(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
-        let duration = self.start.elapsed();
-        self.settle(shared).await;
-        self.report_duration(shared, duration, body_bytes);
+    /// Reports the invocation after its floating work, which its duration excludes. Returns at once where that work may go
+    /// on after the answer, and waits for it elsewhere.
+    pub(super) async fn finish(mut self, shared: &Arc<Shared>, body_bytes: Option<BodyBytes>) {
+        let duration = self.elapsed();
+        let hold = self.hold.take();
+        match hold.filter(|_| shared.after_answer.is_enabled()) {
+            None => {
+                self.settle(shared).await;
+                self.report(shared, duration, body_bytes);
+            }
+            Some(hold) => {
+                let shared = Arc::clone(shared);
+                hold.release_after(async move {
+                    self.settle(&shared).await;
+                    self.report(&shared, duration, body_bytes);
+                });
+            }
+        }
+    }
+
+    /// Returns the time since the function received the event.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// Waits for work that would hang while Lambda freezes the process: floating requests, and for a short time the
@@ -143,7 +167,12 @@ impl Invocation {
         if !shared.is_frozen_when_idle {
             return;
         }
-        let (now, deadline) = (Instant::now(), self.deadline.flow);
+        let now = Instant::now();
+        let deadline = match shared.after_answer.is_enabled() {
+            // No client waits any longer.
+            true => self.deadline.floating,
+            false => self.deadline.flow,
+        };
         let keys = shared.services.auth.wait_for_key_refresh();
         let keys = tokio::time::timeout_at(deadline.min(now + MAX_WAIT_FOR_KEYS), keys);
         let setting = shared.config.gateway.function.wait_for_floating;
@@ -156,12 +185,13 @@ impl Invocation {
         }
     }
 
-    /// Writes metrics and trace of the invocation until now.
-    pub(super) fn report(&self, shared: &Shared, body_bytes: Option<BodyBytes>) {
-        self.report_duration(shared, self.start.elapsed(), body_bytes);
-    }
-
-    fn report_duration(&self, shared: &Shared, duration: Duration, body_bytes: Option<BodyBytes>) {
+    /// Writes metrics and trace of the invocation, which took `duration` until its answer.
+    pub(super) fn report(
+        &self,
+        shared: &Shared,
+        duration: Duration,
+        body_bytes: Option<BodyBytes>,
+    ) {
         let record = self.record.snapshot();
         let segment = self.lambda.xray_trace_id.as_deref();
         if let (Some(xray), Some(segment)) = (&shared.xray, segment.and_then(Segment::from_sampled))

@@ -36,7 +36,7 @@ pub(super) async fn read<T: Send + 'static>(
     }
     held.budget().check(announced)?;
     let received = receive(body, announced, limit, held).await?;
-    let compression = compression(&head.headers)?;
+    let compression = compression(&head.headers, &received)?;
     let may_be_empty = matches!(head.method, Method::DELETE | Method::GET | Method::HEAD);
     let is_json = is_json(&head.headers);
     let parse = move |body: Bytes| {
@@ -102,18 +102,22 @@ async fn receive(
 
 /// Returns the compression of a body by its `content-encoding`, which Jina's Gateway does not support. API Gateway and
 /// function URLs limit the compressed size of a request, so compression lets larger requests through.
-fn compression(headers: &HeaderMap) -> Result<Option<Compression>, Rejection> {
+///
+/// A body that is not compressed as the header says has no compression: a REST API decompresses what it passes on, and
+/// leaves the header (API Gateway, "Call an API method with a compressed payload").
+fn compression(headers: &HeaderMap, body: &[u8]) -> Result<Option<Compression>, Rejection> {
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(None);
     };
     let encoding = encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    match encoding.as_str() {
-        "" | "identity" => Ok(None),
-        "gzip" | "x-gzip" => Ok(Some(Compression::Gzip)),
-        "deflate" => Ok(Some(Compression::Deflate)),
-        "zstd" => Ok(Some(Compression::Zstd)),
-        _ => Err(Rejection::UnsupportedEncoding { encoding }),
-    }
+    let compression = match encoding.as_str() {
+        "" | "identity" => return Ok(None),
+        "gzip" | "x-gzip" => Compression::Gzip,
+        "deflate" => Compression::Deflate,
+        "zstd" => Compression::Zstd,
+        _ => return Err(Rejection::UnsupportedEncoding { encoding }),
+    };
+    Ok(Some(compression).filter(|compression| compression.is_beginning_of(body)))
 }
 
 /// Decompresses a body and parses it, both on the same thread: a body of a few kilobytes that becomes large takes its memory
@@ -246,8 +250,12 @@ mod tests {
             assert_eq!(read.expect(encoding).len(), 1000);
             let large = decode(sent, encoding, 999).await;
             assert!(matches!(large, Err(Rejection::BodyTooLarge { limit: 999 })));
-            let broken = decode(Bytes::from_static(b"{}"), encoding, 999).await;
+            let mut broken = compress(b"{}", compression).expect("compressed");
+            broken.pop();
+            let broken = decode(broken.into(), encoding, 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
+            let decompressed = decode(Bytes::from_static(b"{}"), encoding, 999).await;
+            assert_eq!(decompressed.expect("as it is"), "{}");
         }
         let plain = decode(Bytes::from_static(b"{}"), "identity", 999).await;
         assert_eq!(plain.expect("unchanged"), "{}");

@@ -256,6 +256,22 @@ async fn a_syntax_error_is_reported_with_its_position() {
         .assert_is(422, &json!({"detail": [error]}));
 }
 
+// Flowgate's: Jina answers 500.
+#[tokio::test]
+async fn half_a_surrogate_pair_is_rejected_with_its_position() {
+    for body in [
+        r#"{"data":[{"text":"\ud800"}]}"#,
+        r#"{"parameters":{"\udc00":1}}"#,
+    ] {
+        let reply = send(post("/post", body)).await;
+        assert_eq!(reply.0, StatusCode::UNPROCESSABLE_ENTITY);
+        let detail = reply.json()["detail"][0].clone();
+        assert_eq!(detail["type"], "value_error.jsondecode");
+        let message = detail["msg"].as_str().expect("a text");
+        assert!(message.starts_with("Lone surrogate"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_is_not_utf_8_is_rejected() {
     let detail = json!({"detail": "There was an error parsing the body"});

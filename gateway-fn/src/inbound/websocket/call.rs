@@ -72,7 +72,7 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counte
         match read.unwrap_or_else(|_| Err(internal_error())) {
             Ok((Input::Request(request), decoded)) => {
                 let held = HeldBytes { held, decoded };
-                answer(&gateway, subprotocol, *request, held).await
+                Box::pin(answer(&gateway, subprotocol, *request, held)).await
             }
             other => outcome_without_request(other),
         }

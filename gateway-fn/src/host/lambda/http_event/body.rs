@@ -1,6 +1,7 @@
 //! Decodes the body of an event, and removes headers that no longer describe it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flowgate_proto::Compression;
 use http::{HeaderMap, HeaderValue, header};
 use lambda_http::aws_lambda_events::encodings::Body;
 
@@ -41,31 +42,21 @@ pub(super) fn decode(
     Ok(body)
 }
 
-/// Whether a body with this `content-encoding` may be believed to have it: by the magic bytes of gzip (RFC 1952, section
-/// 2.3.1), zlib (RFC 1950, section 2.2) and zstd (RFC 8878, section 3.1.1). JSON and the frames of gRPC-Web begin with none
-/// of them. Other encodings are refused later, by their name.
+/// Whether a body with this `content-encoding` may be believed to have it. Other encodings are refused later, by their name.
 fn begins_as(body: &[u8], encoding: &HeaderValue) -> bool {
     let encoding = encoding.to_str().unwrap_or_default().trim();
-    match encoding.to_ascii_lowercase().as_str() {
-        "gzip" | "x-gzip" => body.starts_with(&[0x1f, 0x8b]),
-        "deflate" => match body {
-            [method, flags, ..] => {
-                method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
-            }
-            _ => false,
-        },
-        // A skippable frame may come first.
-        "zstd" => {
-            body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
-                || matches!(body, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
-        }
-        _ => true,
-    }
+    let compression = match encoding.to_ascii_lowercase().as_str() {
+        "gzip" | "x-gzip" => Compression::Gzip,
+        "deflate" => Compression::Deflate,
+        "zstd" => Compression::Zstd,
+        _ => return true,
+    };
+    compression.is_beginning_of(body)
 }
 
 #[cfg(test)]
 mod tests {
-    use flowgate_proto::{Compression, invoke::compress};
+    use flowgate_proto::invoke::compress;
 
     use super::*;
 

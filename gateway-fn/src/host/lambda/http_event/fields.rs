@@ -1,6 +1,9 @@
 //! Reads the maps of an event: headers, query parameters and path parameters, whose values are texts or lists of texts.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, value::RawValue};
@@ -28,18 +31,16 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// Returns names and values, and those of `other` whose names this map lacks.
+    /// Returns names and values, and those of `other` whose names this map lacks. `comparable` makes equal what is the same
+    /// name.
     pub(super) fn and_missing_of<'a>(
         &'a self,
         other: &'a Self,
+        comparable: impl Fn(&str) -> String,
     ) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        let names: Vec<_> = self
-            .0
-            .keys()
-            .map(|name| name.to_ascii_lowercase())
-            .collect();
-        let missing = move |name: &str| !names.contains(&name.to_ascii_lowercase());
-        let missing = other.pairs().filter(move |(name, _)| missing(name));
+        let names: HashSet<_> = self.0.keys().map(|name| comparable(name)).collect();
+        let missing = other.pairs();
+        let missing = missing.filter(move |(name, _)| !names.contains(&comparable(name)));
         self.pairs().chain(missing)
     }
 
@@ -78,6 +79,7 @@ pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &str) {
         HeaderName::from_bytes(name.as_bytes()),
         HeaderValue::from_bytes(value.as_bytes()),
     ) {
-        headers.append(name, value);
+        // Fails for more than 32,768 of them, which are left out.
+        let _ = headers.try_append(name, value);
     }
 }

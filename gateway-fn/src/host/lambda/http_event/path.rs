@@ -90,9 +90,11 @@ impl<'a> RequestPath<'a> {
         if whole.ends_with(matched) {
             return Some(whole.len() - matched.len());
         }
-        let matched = decode(matched);
-        let mut starts = whole.match_indices('/').map(|(start, _)| start);
-        starts.find(|start| decode(whole.get(*start..).unwrap_or_default()) == matched)
+        let decoded: Vec<u8> = percent_decode_str(whole).collect();
+        let matched: Vec<u8> = percent_decode_str(matched).collect();
+        let start = decoded.len().checked_sub(matched.len())?;
+        let is_suffix = decoded.ends_with(&matched);
+        is_suffix.then(|| position_of_slash(whole, start)).flatten()
     }
 
     /// Returns the path without the stage, for events of HTTP APIs, where the route says nothing.
@@ -136,11 +138,8 @@ pub(super) fn encode(text: &str, part: Part) -> String {
     let mut encoded = String::with_capacity(text.len());
     let bytes = text.as_bytes();
     for (position, byte) in bytes.iter().enumerate() {
-        let is_escape = || {
-            let digits = bytes.get(position + 1..position + 3);
-            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        };
-        if is_allowed(*byte, part) || (*byte == b'%' && part != Part::QueryValue && is_escape()) {
+        let is_kept = part != Part::QueryValue && is_escape(bytes, position);
+        if is_kept || is_allowed(*byte, part) {
             encoded.push(char::from(*byte));
         } else {
             // Writing to a String cannot fail.
@@ -159,8 +158,25 @@ fn is_allowed(byte: u8, part: Part) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || allowed.contains(&byte)
 }
 
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+/// Returns where the slash stands that is at the index `decoded` when the path is decoded.
+fn position_of_slash(path: &str, decoded: usize) -> Option<usize> {
+    let bytes = path.as_bytes();
+    let (mut position, mut index) = (0, 0);
+    while index < decoded {
+        position += match is_escape(bytes, position) {
+            true => 3,
+            false => 1,
+        };
+        index += 1;
+    }
+    (bytes.get(position) == Some(&b'/')).then_some(position)
+}
+
+/// Whether `%XX` stands there.
+fn is_escape(bytes: &[u8], position: usize) -> bool {
+    let digits = bytes.get(position + 1..position + 3);
+    let has_digits = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    bytes.get(position) == Some(&b'%') && has_digits
 }
 
 /// Removes a prefix that consists of whole segments.

@@ -133,21 +133,34 @@ fn samples() -> Vec<Sample> {
 
 /// Returns the folder of a package in the registry's sources.
 fn package(name: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Packages for other platforms need not have been fetched.
-    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--offline", "--locked"])
-        .args(["--filter-platform", &platform])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo metadata");
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("the packages as JSON");
+    let version = cargo(&["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let metadata = cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--locked",
+        "--filter-platform",
+        host.expect("cargo's host"),
+    ]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("the packages as JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let package = packages.iter().find(|package| package["name"] == name);
     let manifest = package.expect(name)["manifest_path"].as_str();
     let folder = Path::new(manifest.expect("a path")).parent();
     folder.expect("a folder").to_path_buf()
+}
+
+/// Runs cargo and returns what it prints.
+fn cargo(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// What is compared.

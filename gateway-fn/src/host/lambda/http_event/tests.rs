@@ -2,6 +2,7 @@
 
 use http::header;
 use lambda_http::{RequestExt as _, request::RequestContext};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -239,6 +240,102 @@ fn an_event_with_values_of_other_types_is_an_error_that_names_the_key() {
         let error = try_request(&event).expect_err(key).to_string();
         let name = if key == "rawPath" { "path" } else { key };
         assert!(error.contains(name), "{key}: {error}");
+    }
+}
+
+#[test]
+fn more_headers_than_http_allows_are_left_out() {
+    let mut event = rest_api();
+    let headers = (0..40_000).map(|number| (format!("x-{number}"), json!(["1"])));
+    event["multiValueHeaders"] = Value::Object(headers.collect());
+    assert!(request(&event).headers().len() > 20_000);
+}
+
+/// Any text may stand where an event has one; hosts, paths and queries in particular.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[ -~]{0,20}",
+        "(/|%|%2[0-9a-f]|[a-z?#|^`{}<>\\\\]|é){0,30}",
+        Just("999.999.999.999".to_owned()),
+        Just("[::1".to_owned()),
+        Just("xn--".to_owned()),
+    ]
+}
+
+/// A value of any type.
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        8 => text().prop_map(Value::String),
+        1 => Just(Value::Null),
+        1 => any::<i64>().prop_map(|number| json!(number)),
+        1 => any::<bool>().prop_map(|flag| json!(flag)),
+        2 => prop::collection::vec(text(), 0..3).prop_map(|list| json!(list)),
+        2 => prop::collection::hash_map(text(), text(), 0..3).prop_map(|map| json!(map)),
+        2 => prop::collection::hash_map(text(), prop::collection::vec(text(), 0..3), 0..3)
+            .prop_map(|map| json!(map)),
+    ]
+}
+
+const KEYS: [&str; 17] = [
+    "path",
+    "rawPath",
+    "raw_path",
+    "httpMethod",
+    "method",
+    "rawQueryString",
+    "queryStringParameters",
+    "query_string_parameters",
+    "multiValueQueryStringParameters",
+    "headers",
+    "multiValueHeaders",
+    "cookies",
+    "resource",
+    "routeKey",
+    "pathParameters",
+    "isBase64Encoded",
+    "body",
+];
+
+const CONTEXT_KEYS: [&str; 9] = [
+    "stage",
+    "domainName",
+    "path",
+    "http",
+    "timeEpoch",
+    "requestTimeEpoch",
+    "authorizer",
+    "identity",
+    "httpMethod",
+];
+
+proptest! {
+    #[test]
+    fn no_event_panics_whatever_its_values(
+        sample in prop::sample::select(vec![
+            http_api("/"), rest_api(), load_balancer(), lattice(), lattice_v1(),
+        ]),
+        values in prop::collection::vec((prop::sample::select(&KEYS[..]), value()), 0..6),
+        context in prop::collection::vec((prop::sample::select(&CONTEXT_KEYS[..]), value()), 0..4),
+        host in text(),
+    ) {
+        let mut event = sample;
+        event["headers"] = json!({"host": host});
+        for (key, value) in values {
+            event[key] = value;
+        }
+        for (key, value) in context {
+            event["requestContext"][key] = value;
+        }
+        let text = event.to_string();
+        if let Ok(parsed) = Event::parse(&text) && parsed.source.is_http() {
+            let _ = parsed.arrived();
+            let read = read_request(parsed, Some("/base"), &Context::default());
+            if let Ok(request) = read.request {
+                prop_assert!(request.uri().path().starts_with('/'));
+                prop_assert!(request.uri().authority().is_none());
+            }
+        }
     }
 }
 

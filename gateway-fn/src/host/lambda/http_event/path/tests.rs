@@ -194,6 +194,8 @@ fn a_route_is_found_in_encoded_and_in_decoded_paths() {
         ("/v1/a%20b", "a b", ("/a%20b", "/v1")),
         ("/v1/a b", "a%20b", ("/a%20b", "/v1")),
         ("/v1/a%2Fb", "a/b", ("/a%2Fb", "/v1")),
+        ("/%76%31/a%2Fb", "a/b", ("/a%2Fb", "/%76%31")),
+        ("/v1/%zz", "%25zz", ("/%25zz", "/v1")),
         ("/v1/docs/", "docs", ("/docs/", "/v1")),
         ("/v1/docs/", "docs/", ("/docs/", "/v1")),
         ("/v1/v1", "v1", ("/v1", "/v1")),
@@ -231,4 +233,16 @@ fn a_stage_named_like_a_route_is_no_part_of_a_custom_domains_path() {
         split("api.example.com", "/production"),
         pair("/production", "")
     );
+}
+
+/// It would take hours if each segment were compared by itself.
+#[test]
+fn a_long_path_takes_no_long_time() {
+    let whole = "/%61".repeat(1 << 20);
+    let parameters = HashMap::from([("proxy".to_owned(), "/a".repeat(1 << 19)[1..].to_owned())]);
+    let path = RequestPath {
+        template: Some("/{proxy+}"),
+        ..request(EventSource::RestApi, &whole, &parameters)
+    };
+    assert_eq!(path.split().0.len(), "/%61".len() << 19);
 }
