@@ -80,7 +80,8 @@ async fn a_clients_own_mistakes_are_400() {
 async fn a_body_that_cannot_be_decompressed_is_400() {
     let gateway =
         ServedGateway::start(&format!("{HEAD}  - {{name: e, uses: 'inproc://greet'}}\n")).await;
-    let answer = call(&gateway, "gzip", Bytes::from_static(b"no gzip")).await;
+    let broken = Bytes::from_static(b"\x1f\x8b\x08 and no more");
+    let answer = call(&gateway, "gzip", broken).await;
     assert_eq!(answer.status, 400, "{:?}", answer.body);
     assert_eq!(answer.json()["code"], "invalid_argument");
     let answer = call(&gateway, "br", Bytes::from_static(b"?")).await;

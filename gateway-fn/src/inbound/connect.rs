@@ -23,6 +23,7 @@ use super::{
     body_error,
     bounded::{self, Account, IsRead},
     cors::{self, CorsPolicy},
+    http::begins_as,
 };
 
 /// The content type of Connect calls with protobuf.
@@ -108,7 +109,8 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     Ok(Request::from_parts(head, Body::from_stream(message)))
 }
 
-/// How a body becomes a message.
+/// How a body becomes a message. It counts as compressed if it begins as its `content-encoding` says: a REST API decompresses
+/// what it passes on, and leaves the header.
 struct Reading {
     encoding: Option<HeaderValue>,
     max_bytes: usize,
@@ -124,8 +126,8 @@ impl Reading {
         };
         let body = receive(body, self.max_bytes, &mut held).await?;
         let message = match &self.encoding {
-            None => body,
-            Some(name) => self.decompress(name, body, &mut held).await?,
+            Some(name) if begins_as(&body, name) => self.decompress(name, body, &mut held).await?,
+            _ => body,
         };
         if let Some(account) = &self.account {
             account.keep(held);
@@ -312,3 +314,34 @@ const CANCELLED: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
 };
+
+#[cfg(test)]
+mod tests {
+    use flowgate_proto::{Compression, invoke::compress};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_compressed_if_it_begins_as_its_encoding_says() {
+        let gzip = compress(b"\x0a\x00", Compression::Gzip).expect("compressed");
+        for (body, encoding, message) in [
+            (gzip.clone(), Some("gzip"), Some(b"\x0a\x00".to_vec())),
+            (
+                b"\x0a\x00".to_vec(),
+                Some("gzip"),
+                Some(b"\x0a\x00".to_vec()),
+            ),
+            (b"\x0a\x00".to_vec(), Some("br"), None),
+            (gzip.clone(), None, Some(gzip)),
+        ] {
+            let reading = Reading {
+                encoding: encoding.map(HeaderValue::from_static),
+                max_bytes: 100,
+                account: None,
+            };
+            let read = reading.message(Body::from(body)).await;
+            let read = read.map(|message| message.into_bytes().to_vec());
+            assert_eq!(read.ok(), message, "{encoding:?}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ use tracing::Instrument as _;
 
 use super::{Services, cors};
 use crate::context::Context;
-pub(crate) use body::accepts_encoding;
+pub(crate) use body::{accepts_encoding, begins_as};
 pub use docs::Scripts;
 use openapi::ApiInfo;
 use reject::Rejection;

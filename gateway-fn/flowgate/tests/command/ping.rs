@@ -69,7 +69,8 @@ fn ping_function(target: &str, status: u16, body: &str) -> Option<i32> {
 
 #[test]
 fn a_function_is_pinged_by_invoking_it() {
-    let status = r#"{"flowgate":1,"body":""}"#;
+    // The status `{"jina": {"a": ""}}` in protobuf.
+    let status = r#"{"flowgate":1,"body":"CgUKAWESAA=="}"#;
     assert_eq!(ping_function("executor", 200, status), Some(0));
     assert_eq!(ping_function("flow", 200, status), Some(0));
     assert_eq!(ping_function("executor", 200, "{}"), Some(1));

@@ -263,7 +263,10 @@ fn v2_source(context: &Map<String, Value>) -> EventSource {
     let domain = context.get("domainName").and_then(Value::as_str);
     match domain.unwrap_or_default().split('.').nth(1) {
         Some("lambda-url") => EventSource::FunctionUrl {
-            has_authorizer: context.contains_key("authorizer"),
+            // An empty map says as little as a missing one.
+            has_authorizer: context
+                .get("authorizer")
+                .is_some_and(|authorizer| authorizer.as_object().is_none_or(|map| !map.is_empty())),
         },
         _ => EventSource::HttpApi,
     }

@@ -12,7 +12,7 @@ use flowgate_proto::{
     Compression,
     invoke::{PayloadError, decompress_counted},
 };
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 
 use super::reject::Rejection;
@@ -110,12 +110,11 @@ fn compression(headers: &HeaderMap, body: &[u8]) -> Result<Option<Compression>, 
         return Ok(None);
     };
     let encoding = encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    let compression = match encoding.as_str() {
-        "" | "identity" => return Ok(None),
-        "gzip" | "x-gzip" => Compression::Gzip,
-        "deflate" => Compression::Deflate,
-        "zstd" => Compression::Zstd,
-        _ => return Err(Rejection::UnsupportedEncoding { encoding }),
+    if matches!(encoding.as_str(), "" | "identity") {
+        return Ok(None);
+    }
+    let Some(compression) = compression_of(&encoding) else {
+        return Err(Rejection::UnsupportedEncoding { encoding });
     };
     Ok(Some(compression).filter(|compression| compression.is_beginning_of(body)))
 }
@@ -157,6 +156,24 @@ async fn decompress<T: Send + 'static>(
         }
         Err(Undecoded::Payload(_)) => Err(Rejection::BodyUnreadable),
     }
+}
+
+/// Returns the compression that a `content-encoding` in lower case names.
+fn compression_of(encoding: &str) -> Option<Compression> {
+    match encoding {
+        "gzip" | "x-gzip" => Some(Compression::Gzip),
+        "deflate" => Some(Compression::Deflate),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+/// Whether the body begins as its `content-encoding` says. True for an encoding that is not supported, which is refused later
+/// by its name.
+pub(crate) fn begins_as(body: &[u8], encoding: &HeaderValue) -> bool {
+    let encoding = encoding.to_str().unwrap_or_default().trim();
+    let compression = compression_of(&encoding.to_ascii_lowercase());
+    compression.is_none_or(|compression| compression.is_beginning_of(body))
 }
 
 /// Why a compressed body is not a request.

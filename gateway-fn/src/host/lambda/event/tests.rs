@@ -28,6 +28,10 @@ fn sources_are_recognized_by_their_keys() {
             url(false),
         ),
         (
+            r#"{"version":"2.0","requestContext":{"http":{},"domainName":"a.lambda-url.eu-west-1.on.aws","authorizer":{"iam":null}}}"#,
+            url(false),
+        ),
+        (
             r#"{"httpMethod":"GET","requestContext":{"elb":{}}}"#,
             EventSource::LoadBalancer,
         ),

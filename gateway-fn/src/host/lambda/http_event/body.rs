@@ -1,12 +1,11 @@
 //! Decodes the body of an event, and removes headers that no longer describe it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use flowgate_proto::Compression;
 use http::{HeaderMap, HeaderValue, header};
 use lambda_http::aws_lambda_events::encodings::Body;
 
 use super::HttpEventError;
-use crate::host::lambda::event::EventBody;
+use crate::{host::lambda::event::EventBody, inbound::http::begins_as};
 
 /// Decodes the body.
 ///
@@ -42,21 +41,9 @@ pub(super) fn decode(
     Ok(body)
 }
 
-/// Whether a body with this `content-encoding` may be believed to have it. Other encodings are refused later, by their name.
-fn begins_as(body: &[u8], encoding: &HeaderValue) -> bool {
-    let encoding = encoding.to_str().unwrap_or_default().trim();
-    let compression = match encoding.to_ascii_lowercase().as_str() {
-        "gzip" | "x-gzip" => Compression::Gzip,
-        "deflate" => Compression::Deflate,
-        "zstd" => Compression::Zstd,
-        _ => return true,
-    };
-    compression.is_beginning_of(body)
-}
-
 #[cfg(test)]
 mod tests {
-    use flowgate_proto::invoke::compress;
+    use flowgate_proto::{Compression, invoke::compress};
 
     use super::*;
 
