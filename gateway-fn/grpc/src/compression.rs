@@ -17,8 +17,6 @@ use flowgate_server::{
 };
 use http::HeaderValue;
 
-use crate::messages::MessageError;
-
 /// A compression of gRPC messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -93,8 +91,10 @@ pub fn compress(encoding: Encoding, message: &Chunks) -> Bytes {
 /// encoding.
 pub fn decompress(encoding: Encoding, message: Chunks, limit: usize) -> io::Result<Bytes> {
     decompress_counted(encoding, message, limit, |_| Ok(())).map_err(|error| match error {
-        Undecoded::TooLarge | Undecoded::OverBudget(_) => io::ErrorKind::FileTooLarge.into(),
-        Undecoded::Invalid(error) => error,
+        DecompressError::TooLarge { .. } | DecompressError::OverBudget(_) => {
+            io::ErrorKind::FileTooLarge.into()
+        }
+        DecompressError::Invalid(error) => error,
     })
 }
 
@@ -108,7 +108,7 @@ pub async fn decompress_held(
     message: Chunks,
     limit: usize,
     held: Option<&mut Held>,
-) -> Result<Bytes, MessageError> {
+) -> Result<Bytes, DecompressError> {
     let compressed_bytes = message.len();
     let cost = compressed_bytes.saturating_mul(COMPRESSION_COST);
     let account = held.as_ref().map(|held| Arc::new(held.sibling()));
@@ -118,27 +118,31 @@ pub async fn decompress_held(
         let message = decompress_counted(encoding, message.clone(), max, hold)?;
         Ok((message, held))
     };
-    let is_too_large = |error: &Undecoded| matches!(error, Undecoded::TooLarge);
+    let is_too_large = |error: &DecompressError| matches!(error, DecompressError::TooLarge { .. });
     let decompressed = blocking::run_growing(cost, limit, work, is_too_large).await;
-    let internal_error = |_panic| Err(Undecoded::Invalid(io::Error::other("internal error")));
-    match decompressed.unwrap_or_else(internal_error) {
-        Ok((decompressed, grown)) => {
-            if let (Some(held), Some(grown)) = (held, grown) {
-                held.replace(compressed_bytes, grown);
-            }
-            Ok(decompressed)
-        }
-        Err(Undecoded::TooLarge) => Err(MessageError::TooLargeDecompressed { limit }),
-        Err(Undecoded::OverBudget(error)) => Err(error.into()),
-        Err(Undecoded::Invalid(error)) => Err(MessageError::Decompress(error)),
+    let internal_error = |_panic| Err(io::Error::other("internal error").into());
+    let (decompressed, grown) = decompressed.unwrap_or_else(internal_error)?;
+    if let (Some(held), Some(grown)) = (held, grown) {
+        held.replace(compressed_bytes, grown);
     }
+    Ok(decompressed)
 }
 
 /// Why a message is not decompressed.
-enum Undecoded {
-    TooLarge,
-    OverBudget(OverBudget),
-    Invalid(io::Error),
+#[derive(Debug, thiserror::Error)]
+pub enum DecompressError {
+    /// It is larger than the limit.
+    #[error("larger than {limit} bytes when it is decompressed")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The budget has no room for it.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    /// It is not of this encoding.
+    #[error(transparent)]
+    Invalid(#[from] io::Error),
 }
 
 /// The bytes that are decompressed before they are counted.
@@ -150,7 +154,7 @@ fn decompress_counted(
     message: Chunks,
     limit: usize,
     hold: impl FnMut(usize) -> Result<(), OverBudget>,
-) -> Result<Bytes, Undecoded> {
+) -> Result<Bytes, DecompressError> {
     // Text is often compressed to a quarter. Beyond a megabyte the buffer grows only with what it receives, because the peer
     // chooses the size.
     let capacity = message.len().saturating_mul(4).min(limit);
@@ -167,19 +171,18 @@ fn read_to_limit(
     mut output: Vec<u8>,
     limit: usize,
     mut hold: impl FnMut(usize) -> Result<(), OverBudget>,
-) -> Result<Bytes, Undecoded> {
+) -> Result<Bytes, DecompressError> {
     loop {
         // One byte more than the limit shows that the message is too large.
         let max_read = (limit - output.len()).saturating_add(1).min(COUNTED_BYTES);
         let read = decoder
             .by_ref()
             .take(max_read as u64)
-            .read_to_end(&mut output)
-            .map_err(Undecoded::Invalid)?;
+            .read_to_end(&mut output)?;
         if output.len() > limit {
-            return Err(Undecoded::TooLarge);
+            return Err(DecompressError::TooLarge { limit });
         }
-        hold(read).map_err(Undecoded::OverBudget)?;
+        hold(read)?;
         if read < max_read {
             return Ok(output.into());
         }
@@ -227,7 +230,7 @@ mod tests {
             match read {
                 Ok(message) => assert_eq!((has_room, held.bytes()), (true, message.len())),
                 Err(error) => {
-                    assert!(matches!(error, MessageError::OverBudget(_)), "{error}");
+                    assert!(matches!(error, DecompressError::OverBudget(_)), "{error}");
                     assert_eq!((has_room, budget.used()), (false, sent.len()));
                 }
             }

@@ -20,7 +20,7 @@ mod status;
 #[cfg(test)]
 mod test_stream;
 
-pub use compression::{Encoding, compress, decompress, decompress_held};
+pub use compression::{DecompressError, Encoding, compress, decompress, decompress_held};
 pub use frames::{Frame, Frames, TooLarge};
 pub use messages::{MessageError, Messages, Pieces};
 pub use send::{PREFIX_BYTES, frame, frame_request, send_answer};

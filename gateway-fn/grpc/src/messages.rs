@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue};
 use tonic::Status;
 
 use crate::{
-    compression::{Encoding, decompress_held},
+    compression::{DecompressError, Encoding, decompress_held},
     frames::{Frame, Frames, TooLarge},
     send::PREFIX_BYTES,
 };
@@ -138,6 +138,16 @@ impl Messages {
     /// When the stream or its connection fails.
     pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
         poll_fn(|context| self.body.poll_trailers(context)).await
+    }
+}
+
+impl From<DecompressError> for MessageError {
+    fn from(error: DecompressError) -> Self {
+        match error {
+            DecompressError::TooLarge { limit } => Self::TooLargeDecompressed { limit },
+            DecompressError::OverBudget(error) => Self::OverBudget(error),
+            DecompressError::Invalid(error) => Self::Decompress(error),
+        }
     }
 }
 

@@ -144,11 +144,13 @@ impl Reading {
         let encoding = Encoding::named(name.as_bytes());
         let encoding = encoding.ok_or_else(|| MessageError::UnknownEncoding(name.clone()))?;
         let decompressed = decompress_held(encoding, body.into(), self.max_bytes, Some(held));
-        decompressed.await.map_err(|error| match error {
-            // The client's mistake ("Connect Protocol", "Unary-Request").
-            MessageError::Decompress(_) => Status::invalid_argument(error.to_string()),
-            error => error.into(),
-        })
+        decompressed
+            .await
+            .map_err(|error| match MessageError::from(error) {
+                // The client's mistake ("Connect Protocol", "Unary-Request").
+                error @ MessageError::Decompress(_) => Status::invalid_argument(error.to_string()),
+                error => error.into(),
+            })
     }
 }
 
