@@ -85,6 +85,31 @@ async fn a_request_that_does_not_fit_beside_the_others_is_refused() {
     gateway.stop().await;
 }
 
+/// A Gateway without room for requests is not down.
+#[tokio::test]
+async fn health_checks_succeed_while_requests_fill_the_budget() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Grpc);
+    // With its frame it takes all of the budget.
+    let bytes = 100_000 - 5;
+    let bytes = bytes - (request(bytes).len() - bytes);
+    let held = tokio::spawn({
+        let authority = authority.clone();
+        async move { send(&authority, bytes).await }
+    });
+    gate.wait_for_requests(1).await;
+    send(&authority, 1).await.expect_err("no room");
+    let mut client = RawGrpc::new(&authority);
+    for method in ["/grpc.health.v1.Health/Check", "/jina.JinaInfoRPC/_status"] {
+        let answer = client.unary(method, tonic::Request::new(Bytes::new()));
+        answer.await.expect(method);
+    }
+    gate.release(1);
+    held.await.expect("no panic").expect("an answer");
+    gateway.stop().await;
+}
+
 /// A request of this many empty lists, which take far more memory than their text.
 fn empty_lists(count: usize) -> Bytes {
     let lists = vec!["[]"; count].join(",");

@@ -346,4 +346,28 @@ mod tests {
             assert_eq!(read.ok(), message, "{encoding:?}");
         }
     }
+
+    #[test]
+    fn a_small_body_that_becomes_large_is_decompressed_on_another_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .expect("a runtime");
+        let gzip = compress(&vec![0; 8 << 20], Compression::Gzip).expect("compressed");
+        runtime.block_on(async {
+            // The only other thread is busy.
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let reading = Reading {
+                encoding: Some(HeaderValue::from_static("gzip")),
+                max_bytes: 8 << 20,
+                account: None,
+            };
+            let mut reading = std::pin::pin!(reading.message(Body::from(gzip)));
+            assert!(futures_util::poll!(reading.as_mut()).is_pending());
+            release.send(()).expect("the thread waits");
+            busy.await.expect("no panic").expect("released");
+            assert_eq!(reading.await.expect("it fits").len(), 8 << 20);
+        });
+    }
 }
