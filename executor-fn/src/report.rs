@@ -19,13 +19,14 @@ pub struct InvocationReport {
 }
 
 impl ReportLines {
-    /// Returns the lines of a function under `cargo lambda watch`, which sets no log stream, as Lambda and `sam local` do;
-    /// `None` elsewhere.
+    /// Returns the lines of a function under `cargo lambda watch`, which sets no log stream, as Lambda (except with SnapStart)
+    /// and `sam local` do; `None` elsewhere.
     #[must_use]
     pub fn for_environment(env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
         let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
         let is_watched = is_set("AWS_LAMBDA_FUNCTION_NAME")
             && !is_set("AWS_LAMBDA_LOG_STREAM_NAME")
+            && env("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind != "snap-start")
             && !is_set("AWS_SAM_LOCAL");
         let memory = env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
         let memory_mb = memory.parse().ok().filter(|_| is_watched)?;
@@ -89,5 +90,7 @@ mod tests {
         assert_eq!(lines(&[name, memory, ("AWS_SAM_LOCAL", "true")]), None);
         let stream = ("AWS_LAMBDA_LOG_STREAM_NAME", "s");
         assert_eq!(lines(&[name, memory, stream]), None);
+        let snapshot = ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
+        assert_eq!(lines(&[name, memory, snapshot]), None);
     }
 }

@@ -97,38 +97,36 @@ impl Drop for InvocationHold {
     }
 }
 
-/// How many requests for an event may fail in a row. After a pause of the process its connection may be broken.
-const MAX_FAILURES: u32 = 10;
+/// The first pause after a request that failed, as one does whose connection broke while the process was frozen. Each further
+/// pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The pause after a request that failed.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Answers the events until the API fails for good or the function ends.
+/// Answers the events until the function ends. It never gives up: Lambda waits for a registered extension in each invocation,
+/// until the function's timeout.
 async fn run(extension: Extension, mut released: watch::Receiver<VecDeque<String>>) {
-    let mut failures = 0;
-    while failures < MAX_FAILURES {
+    let mut pause = FIRST_PAUSE;
+    loop {
         match extension.next().await {
             Ok(event) => {
-                failures = 0;
+                pause = FIRST_PAUSE;
                 if let Some(event) = event {
                     let limit = time_limit(&event);
                     wait_until_released(&event.request_id, limit, &mut released).await;
                 }
             }
             Err(error) => {
-                failures += 1;
                 tracing::warn!(
                     error = %with_causes(&*error),
-                    failures,
-                    "the extension for background work got no event"
+                    ?pause,
+                    "the extension for background work got no event, and asks again"
                 );
-                tokio::time::sleep(RETRY_AFTER).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }
-    tracing::error!(
-        "the extension for background work ends: answers wait for such work from now on"
-    );
 }
 
 /// The time for the work of an invocation.

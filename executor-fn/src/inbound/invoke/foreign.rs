@@ -59,14 +59,16 @@ pub fn recognize_json(text: &str) -> JsonPayload {
     let Ok(keys) = json.deserialize_map(KeysVisitor) else {
         return JsonPayload::Request;
     };
-    if keys.is_warmer() {
+    let is_request = REQUEST_KEYS.iter().any(|key| keys.has(key));
+    // Documents beside a warmer's key are not dropped.
+    if keys.is_warmer() && !is_request {
         return JsonPayload::WarmUp;
     }
     if let Some(service) = keys.service() {
         let received = format!("an event of {service}");
         return JsonPayload::Foreign(ForeignEvent { received });
     }
-    if REQUEST_KEYS.iter().any(|key| keys.has(key)) {
+    if is_request {
         return JsonPayload::Request;
     }
     let received = keys.describe();
@@ -75,7 +77,9 @@ pub fn recognize_json(text: &str) -> JsonPayload {
 
 /// Services by a key that only their events have at the top level, as each service's page on Lambda shows it. The first
 /// that matches counts.
-const SERVICES: [(&str, &str); 31] = [
+const SERVICES: [(&str, &str); 32] = [
+    // Its event has a `requestContext` too.
+    ("requestPayload", "a destination of AWS Lambda"),
     ("awslogs", "Amazon CloudWatch Logs"),
     ("alarmData", "Amazon CloudWatch alarms"),
     ("deliveryStreamArn", "Amazon Data Firehose"),

@@ -73,11 +73,14 @@ pub(super) fn defaults(env: &dyn Fn(&str) -> Option<String>) -> FunctionConfig {
 }
 
 /// Whether this is a function in an emulator. `sam local` and `flowgate local` set `AWS_SAM_LOCAL`. `cargo lambda watch`
-/// does not, but sets no log stream, as Lambda always does.
+/// does not, but sets no log stream, as Lambda does except with SnapStart (AWS Lambda, "Lambda SnapStart", environment
+/// variables).
 fn is_emulated(env: &dyn Fn(&str) -> Option<String>) -> bool {
     let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
-    is_set("AWS_LAMBDA_FUNCTION_NAME")
-        && (is_set("AWS_SAM_LOCAL") || !is_set("AWS_LAMBDA_LOG_STREAM_NAME"))
+    let is_snapshot =
+        env("AWS_LAMBDA_INITIALIZATION_TYPE").is_some_and(|kind| kind == "snap-start");
+    let is_on_lambda = is_set("AWS_LAMBDA_LOG_STREAM_NAME") || is_snapshot;
+    is_set("AWS_LAMBDA_FUNCTION_NAME") && (is_set("AWS_SAM_LOCAL") || !is_on_lambda)
 }
 
 /// Reads the section `function`.

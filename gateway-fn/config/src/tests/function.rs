@@ -103,6 +103,7 @@ fn metrics_are_off_in_emulators_unless_the_flow_turns_them_on() {
     ];
     let sam_local = [lambda[0], lambda[1], ("AWS_SAM_LOCAL", "true")];
     let watch = [lambda[0]];
+    let snapshot = [lambda[0], ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
     let has_metrics = |variables: &[(&str, &str)], keys: &str| {
         let env = |name: &str| {
             let mut variables = variables.iter();
@@ -115,6 +116,7 @@ fn metrics_are_off_in_emulators_unless_the_flow_turns_them_on() {
     };
     for keys in ["", "function: {base_path: /v1}"] {
         assert!(has_metrics(&lambda, keys), "{keys}");
+        assert!(has_metrics(&snapshot, keys), "{keys}");
         // Not a function: `flowgate check --print` shows the default of Lambda.
         assert!(has_metrics(&[], keys), "{keys}");
         assert!(!has_metrics(&sam_local, keys), "{keys}");

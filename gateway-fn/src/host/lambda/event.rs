@@ -53,8 +53,8 @@ pub(super) enum EventSource {
 #[error(
     "unknown event: {received}; expected version 2.0 with requestContext.http (HTTP API, function URL), \
      requestContext.elb (load balancer), requestContext.serviceArn or raw_path (VPC Lattice), requestContext.connectionId \
-     with eventType (WebSocket API), httpMethod with requestContext (REST API), flowgate (invocation by a Gateway), or the \
-     JSON of POST /post, with at least one of the keys data, execEndpoint, targetExecutor and parameters"
+     with eventType or routeKey (WebSocket API), httpMethod with requestContext (REST API), flowgate (invocation by a \
+     Gateway), or the JSON of POST /post, with at least one of the keys data, execEndpoint, targetExecutor and parameters"
 )]
 pub(super) struct UnknownEvent {
     received: String,
@@ -239,7 +239,10 @@ impl Keys<'_> {
         if context.contains_key("elb") {
             return Some(EventSource::LoadBalancer);
         }
-        if context.contains_key("connectionId") && context.contains_key("eventType") {
+        // Emulators leave the type of a WebSocket's event out.
+        let has_route = context.contains_key("routeKey") && self.http_method.is_none();
+        let is_of_websocket = context.contains_key("eventType") || has_route;
+        if context.contains_key("connectionId") && is_of_websocket {
             return Some(EventSource::WebSocketApi);
         }
         let version: Option<Cow<'_, str>> = self.version.and_then(|it| read(it).ok());

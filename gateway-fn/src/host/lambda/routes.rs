@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use axum::{Router, body::Body, response::Response};
 use flowgate_config::{GatewayConfig, Protocol};
-use flowgate_proto::with_causes;
 use http::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -123,7 +122,8 @@ fn refuse_open_url(protocol: ClientProtocol) -> Response {
 /// Returns the response to an event without a valid request, which is the client's mistake: the front door has passed
 /// it on.
 pub(super) fn refuse_event(error: &HttpEventError) -> Response {
-    tracing::debug!(error = %with_causes(error), "request refused");
+    // Without causes, whose texts quote values such as a credential.
+    tracing::debug!(%error, "request refused");
     response::http_error(StatusCode::BAD_REQUEST, &error.to_string())
 }
 

@@ -99,7 +99,9 @@ impl WebSocketEvents {
         let event: Event = match serde_json::from_value(event) {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "invalid event of a WebSocket API");
+                // Not the error's text, which quotes values such as a credential.
+                let category = error.classify();
+                tracing::warn!(?category, "invalid event of a WebSocket API");
                 return json!({"statusCode": 400});
             }
         };

@@ -19,6 +19,7 @@ fn json_with_a_key_of_a_request_is_one() {
         r#"{"targetExecutor":"a","version":1}"#,
         r#"{"parameters":{},"source":"me"}"#,
         r#"{"data":[],"warmer":false,"requestContext":null}"#,
+        r#"{"data":[],"warmer":true}"#,
         // Their decoder says what is wrong with them.
         "[]",
         "{",
@@ -60,6 +61,10 @@ fn an_event_of_another_service_names_it() {
         (
             r#"{"httpMethod":"GET","path":"/","data":[]}"#,
             "an HTTP API",
+        ),
+        (
+            r#"{"requestContext":{"condition":"Success"},"requestPayload":{},"responsePayload":{}}"#,
+            "a destination of AWS Lambda",
         ),
         // A Bedrock agent's event has a key of a request too.
         (

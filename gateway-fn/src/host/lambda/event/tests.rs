@@ -55,6 +55,10 @@ fn sources_are_recognized_by_their_keys() {
             r#"{"requestContext":{"connectionId":"a","eventType":"MESSAGE"}}"#,
             EventSource::WebSocketApi,
         ),
+        (
+            r#"{"requestContext":{"connectionId":"a","eventType":null,"routeKey":"$connect"}}"#,
+            EventSource::WebSocketApi,
+        ),
         (r#"{"flowgateWebSocket":{}}"#, EventSource::WebSocketPush),
         (r#"{"flowgate":1,"call":"status"}"#, EventSource::Gateway),
         (r#" {"call":"status","flowgate":2}"#, EventSource::Gateway),

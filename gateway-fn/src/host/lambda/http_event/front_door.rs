@@ -87,8 +87,11 @@ fn context(source: EventSource, mut context: Map<String, Value>) -> Option<Reque
             from_map(context).map(RequestContext::ApiGatewayV1)
         }
     };
-    read.inspect_err(|error| tracing::debug!(%error, "unusual request context, left out"))
-        .ok()
+    let category = |error: &serde_json::Error| error.classify();
+    read.inspect_err(
+        |error| tracing::debug!(category = ?category(error), "unusual request context, left out"),
+    )
+    .ok()
 }
 
 fn from_map<T: serde::de::DeserializeOwned>(map: Map<String, Value>) -> serde_json::Result<T> {
