@@ -105,6 +105,14 @@ pub enum GatewayError {
         /// The value of `max_concurrent_requests`.
         limit: usize,
     },
+    /// The connection has as many requests in flight as leave places for others.
+    #[error(
+        "this connection has {in_flight} requests in flight, as many as connection_share allows while so many places are free; try again later"
+    )]
+    ConnectionShare {
+        /// The requests of the connection.
+        in_flight: usize,
+    },
     /// The Gateway stopped before the request was finished.
     #[error("the Gateway has stopped before the request was finished")]
     Stopped {
@@ -126,6 +134,7 @@ impl GatewayError {
         match self {
             Self::Call(error) => error.failure.code(),
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
+            Self::TooLarge(LimitExceeded::NoRoom) => ErrorCode::Overloaded,
             Self::TooLarge(_)
             | Self::Walk(
                 WalkError::Documents {
@@ -140,7 +149,7 @@ impl GatewayError {
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
-            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::ConnectionShare { .. } => ErrorCode::Overloaded,
             Self::Stopped { .. } => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
@@ -153,6 +162,7 @@ impl GatewayError {
             Self::Call(error) => Some(&error.deployment),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => None,
@@ -166,6 +176,7 @@ impl GatewayError {
             Self::Call(error) => error.joined_addresses(),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => None,
@@ -197,9 +208,11 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Stopped { .. } | Self::TooLarge(_) | Self::Internal => {
-                self.to_string()
-            }
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => self.to_string(),
         }
     }
 
@@ -214,6 +227,7 @@ impl GatewayError {
             Self::Call(error) => error.short_detail(),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => detail,
@@ -227,6 +241,7 @@ impl GatewayError {
             Self::Call(error) => error.shown_trailers(),
             Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => MetadataMap::new(),
@@ -266,7 +281,22 @@ impl GatewayError {
             Self::Call(CallError { may_have_run, .. }) | Self::Stopped { may_have_run } => {
                 *may_have_run
             }
-            Self::Walk(_) | Self::Overloaded { .. } | Self::TooLarge(_) | Self::Internal => false,
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => false,
+        }
+    }
+
+    /// The gRPC status for clients that do not know Jina's UNKNOWN for their own mistakes.
+    #[must_use]
+    pub(crate) fn connect_status(&self) -> tonic::Status {
+        match self.code() {
+            ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => {
+                tonic::Status::invalid_argument(self.detail())
+            }
+            _ => self.grpc_status(),
         }
     }
 
@@ -299,7 +329,10 @@ impl GatewayError {
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
             Self::TooLarge(_) => "MemoryError",
-            Self::Overloaded { .. } | Self::Stopped { .. } | Self::Internal => "RuntimeError",
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
+            | Self::Internal => "RuntimeError",
         }
     }
 
@@ -312,6 +345,7 @@ impl GatewayError {
             Self::Call(_)
             | Self::Walk(_)
             | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => self.code().grpc_code(),

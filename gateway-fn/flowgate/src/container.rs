@@ -259,16 +259,16 @@ fn router(
     let cors = CorsPolicy::from(config.http.cors);
     let max_body_bytes = config.limits.max_message_bytes;
     let router = PortRouter {
-        grpc_web: Some(bounded::bound(
+        grpc_web: Some(bounded::track(
             grpc_web::router(over_http.clone(), cors),
             services,
         )),
-        connect: Some(bounded::bound(
+        connect: Some(bounded::track(
             connect::router(over_http, max_body_bytes, cors),
             services,
         )),
         data_methods: Some(data_methods),
-        grpc: Some(bounded::bound(grpc, services)),
+        grpc: Some(bounded::track(grpc, services)),
         http: Some(http),
         websocket: Some(websocket::router(services, config, sessions)),
         websocket_port_http: Some(http::websocket_port_router(services, Scripts::EMBEDDED)),

@@ -68,6 +68,7 @@ impl From<MessageError> for Status {
     /// The status of a call whose message cannot be read.
     fn from(error: MessageError) -> Self {
         let code = match &error {
+            MessageError::Body(status) => return status.as_ref().clone(),
             MessageError::TooLarge { .. }
             | MessageError::TooLargeDecompressed { .. }
             | MessageError::OverBudget(_) => Code::ResourceExhausted,

@@ -87,6 +87,7 @@ impl Gateway {
             deployments,
             admission: Admission::new(limits.max_concurrent_requests, limits.connection_share),
             decode_limits: limits.decode_limits(bytes_in_flight),
+            budget: clients.budget.clone(),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
