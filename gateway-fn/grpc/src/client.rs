@@ -88,21 +88,20 @@ pub enum CallError {
     Unreadable(Box<Status>),
 }
 
-/// An open connection, for one call. Until [`Pool::call`] the peer has received nothing of the call.
+/// An open connection, for one call.
 #[derive(Debug)]
 pub struct Connection(SendRequest<Bytes>);
 
 impl Pool {
-    /// Makes a call on a connection of this pool and reads its answer. Dropping the future cancels the call.
+    /// Begins a call on a connection of this pool, and waits until the peer allows another stream.
     ///
     /// # Errors
-    /// When the call fails, or its answer cannot be read.
-    pub async fn call(
+    /// When the connection has ended, or the peer allows no streams at all.
+    pub async fn start(
         &self,
         connection: Connection,
         call: Call,
-        expect: Expect,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<StartedCall, CallError> {
         let Connection(mut sender) = connection;
         let Call {
             path,
@@ -115,8 +114,13 @@ impl Pool {
         let request = self.request(path, metadata, encoding);
         let (response, stream) = sender.send_request(request, false).map_err(send_error)?;
         connection::wait_for_stream(sender).await?;
-        let answer = read_answer(response, max_message_bytes, budget, expect);
-        exchange(stream, message, answer).await
+        Ok(StartedCall {
+            response,
+            stream,
+            message,
+            max_message_bytes,
+            budget,
+        })
     }
 
     fn request(
@@ -142,6 +146,27 @@ impl Pool {
             headers.insert("grpc-encoding", encoding.header());
         }
         request
+    }
+}
+
+/// A call that has its stream. The peer has received nothing of the message, so that it cannot have run the call.
+#[derive(Debug)]
+pub struct StartedCall {
+    response: ResponseFuture,
+    stream: h2::SendStream<Bytes>,
+    message: Chunks,
+    max_message_bytes: usize,
+    budget: Option<Arc<Budget>>,
+}
+
+impl StartedCall {
+    /// Sends the message and reads the answer. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// When the call fails, or its answer cannot be read.
+    pub async fn answer(self, expect: Expect) -> Result<Answer, CallError> {
+        let answer = read_answer(self.response, self.max_message_bytes, self.budget, expect);
+        exchange(self.stream, self.message, answer).await
     }
 }
 

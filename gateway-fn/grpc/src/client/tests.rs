@@ -42,7 +42,10 @@ async fn call_within(
         max_message_bytes: 1 << 20,
         budget: None,
     };
-    let called = async { pool.call(pool.connection().await?, call, expect).await };
+    let called = async {
+        let connection = pool.connection().await?;
+        pool.start(connection, call).await?.answer(expect).await
+    };
     let called = tokio::time::timeout(bound, called);
     called.await.expect("the call ends")
 }

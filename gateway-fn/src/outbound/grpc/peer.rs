@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::{
     GrpcOptions,
     outgoing::Outgoing,
-    status::{is_unimplemented, timed_out, undecodable},
+    status::{is_unimplemented, not_started_in_time, timed_out, undecodable},
 };
 use crate::{context::Context, error::CallFailure, outbound::attempt::AttemptError};
 
@@ -128,7 +128,10 @@ impl Peer {
             budget: None,
         };
         let connection = self.pool.connection().await?;
-        let answer = self.pool.call(connection, call, Expect::Unary);
+        let answer = async {
+            let started = self.pool.start(connection, call).await?;
+            started.answer(Expect::Unary).await
+        };
         let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, answer);
         let answer = answer.await.map_err(|_| timed_out())??;
         let endpoints = EndpointsProto::decode(answer.message).map_err(|_| undecodable())?;
@@ -181,8 +184,8 @@ impl Peer {
         self.method.store(method as u8, Ordering::Relaxed);
     }
 
-    /// Connects if there is no connection yet, and calls the method, in the time for one attempt. Until the connection is
-    /// open the peer has received nothing, so that another attempt is safe.
+    /// Connects if there is no connection yet, and calls the method, in the time for one attempt. Until the connection is open
+    /// and has a stream for the call, the peer has received nothing of it, so that another attempt is safe.
     async fn process_by(
         &self,
         method: CallMethod,
@@ -217,7 +220,10 @@ impl Peer {
             budget: self.options.budget.clone(),
         };
         // Pinned here, because a future that is moved takes its space twice.
-        let answer = pin!(self.pool.call(connection, call, expect));
+        let started = pin!(self.pool.start(connection, call));
+        let started = until(deadline, started).await;
+        let started = started.ok_or_else(not_started_in_time)??;
+        let answer = pin!(started.answer(expect));
         let answer = until(deadline, answer).await;
         let answer = answer.ok_or_else(timed_out)??;
         let is_error = answer.trailers.contains_key(IS_ERROR_TRAILER);

@@ -87,6 +87,14 @@ fn of_status(status: &Status) -> AttemptError {
     }
 }
 
+/// Returns the error of an attempt whose time passed before the peer, which handles as many calls as it allows, took it.
+pub(super) fn not_started_in_time() -> AttemptError {
+    AttemptError {
+        retry: Retry::Safe,
+        ..AttemptError::timed_out()
+    }
+}
+
 /// Returns the error of an attempt that took too long. Jina makes another attempt then (Jina 3.13).
 pub(super) fn timed_out() -> AttemptError {
     AttemptError {

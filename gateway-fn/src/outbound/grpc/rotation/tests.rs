@@ -25,9 +25,13 @@ use crate::{
     context::Context,
     outbound::grpc::{
         GrpcDeployment,
+        outgoing::Outgoing,
         replica::{MAX_SILENCE, PROBE_INTERVAL},
     },
 };
+
+/// The most calls that a peer takes at once on a connection.
+const MAX_STREAMS: u32 = 10;
 
 /// Longer than anything takes here.
 const BOUND: Duration = Duration::from_secs(60);
@@ -82,7 +86,11 @@ impl Drop for Peer {
 }
 
 async fn serve(stream: tokio::net::TcpStream, state: Arc<PeerState>) {
-    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+    let mut builder = h2::server::Builder::new();
+    let handshake = builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .handshake::<_, Bytes>(stream);
+    let mut connection = handshake.await.expect("HTTP/2");
     let mut held = Vec::new();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let is_discovery = request.uri().path().ends_with("/endpoint_discovery");
@@ -232,6 +240,32 @@ async fn the_replica_that_answers_now_and_then_stays_in_use() {
         assert!(replica.is_in_use(deployment.rotation.clock.now()));
     }
     drop(slow);
+}
+
+#[tokio::test]
+async fn a_call_that_a_busy_peer_did_not_take_in_time_may_be_repeated() {
+    let (busy, port) = Peer::start(Ipv4Addr::LOCALHOST, 0).await.expect("a port");
+    busy.hang(true);
+    let deployment = deployment(&[format!("127.0.0.1:{port}")], Arc::new(SystemResolver));
+    let replica = deployment.rotation.next(&[]);
+    let message = Outgoing::new(vec![DataRequest::default()], None).await;
+    let (context, mut short) = (Context::default(), Context::default());
+    short.shorten_deadline(Duration::from_millis(100));
+    let fill = futures_util::future::join_all(
+        (0..MAX_STREAMS).map(|_| replica.peer.process(&message, &context)),
+    );
+    let wait = async {
+        while busy.calls() < MAX_STREAMS as usize {
+            busy.arrived().await;
+        }
+        replica.peer.process(&message, &short).await
+    };
+    let error = tokio::select! {
+        _ = fill => panic!("the peer hangs"),
+        result = wait => result.expect_err("the peer takes no more calls"),
+    };
+    assert!(!error.may_have_run(), "{error}");
+    assert_eq!(busy.calls(), MAX_STREAMS as usize);
 }
 
 const ONE: Ipv4Addr = Ipv4Addr::LOCALHOST;
