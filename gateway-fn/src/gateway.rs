@@ -24,6 +24,7 @@ use std::{
 };
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
+use flowgate_grpc::Budget;
 use flowgate_proto::{
     DRY_RUN_ENDPOINT, DataRequest, DecodeLimits, Documents, generate_id,
     jina::{HeaderProto, StatusProto},
@@ -47,6 +48,10 @@ use crate::{
 pub use registry::Registry;
 pub use start::DeploymentError;
 
+/// Documents of up to this many times the size of their bytes or text are not counted beside them: the budget is a part of
+/// the memory that leaves room for them, and clients with usual documents see the same limit over every protocol.
+pub(crate) const FREE_DECODED_TIMES: usize = 2;
+
 /// The Gateway of a Flow. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<Shared>);
@@ -61,6 +66,8 @@ struct Shared {
     admission: Arc<Admission>,
     /// What a request, or an Executor's answer, may become when it is decoded.
     decode_limits: DecodeLimits,
+    /// Bounds the memory of documents that are decoded, beside what else is held; `None` is no bound.
+    budget: Option<Arc<Budget>>,
     /// Whether discovery of the Executors' endpoints has started.
     discovering: AtomicBool,
     /// Requests of Flows with floating Executors, which outlive their answers.
@@ -181,7 +188,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             result = driven => result.unwrap_or(Err(GatewayError::Internal)),
-            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped),
+            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped { may_have_run: true }),
         };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -288,7 +295,9 @@ impl Gateway {
         let aborting = self.0.aborting.token().clone();
         async move {
             aborting.cancelled_owned().await;
-            GatewayError::Stopped
+            GatewayError::Stopped {
+                may_have_run: false,
+            }
         }
     }
 
@@ -329,7 +338,8 @@ fn log(error: &GatewayError, request_id: &str) {
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
-            tracing::warn!(request_id, executor, ?code, error = %with_causes(error), "request failed");
+            let address = error.addresses();
+            tracing::warn!(request_id, executor, address, ?code, error = %with_causes(error), "request failed");
         }
     }
 }

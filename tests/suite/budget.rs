@@ -128,7 +128,8 @@ async fn what_json_becomes_counts_as_long_as_its_request() {
     // Three kilobytes of text, and 32 of values; more than twice as many while they are converted.
     let held = tokio::spawn(post(1000));
     gate.wait_for_requests(1).await;
-    let refused = post(1000).await;
+    let refused = tokio::time::timeout(Duration::from_secs(60), post(1000)).await;
+    let refused = refused.expect("not at the gate");
     assert_eq!(refused.status, 503, "{:?}", refused.body);
     assert!(refused.headers.contains_key("retry-after"));
     let mut socket = FrameSocket::open(&gateway.authority(Protocol::WebSocket), "json").await;
@@ -141,6 +142,34 @@ async fn what_json_becomes_counts_as_long_as_its_request() {
     gate.release(2);
     assert_eq!(held.await.expect("no panic").status, 200);
     assert_eq!(post(1000).await.status, 200, "there is room again");
+    gateway.stop().await;
+}
+
+/// A document of two bytes takes half a kilobyte or more where it is decoded.
+#[tokio::test]
+async fn what_documents_become_counts_as_long_as_their_request() {
+    let gate = Gate::closed();
+    let yaml = YAML.replace("100000", "1000000");
+    let gateway = ServedGateway::start_with(&yaml, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Grpc);
+    let send = || {
+        let request = DataRequest {
+            documents: vec![DocumentProto::default(); 1200].into(),
+            ..Default::default()
+        };
+        let message = tonic::Request::new(Bytes::from(request.encode_to_vec()));
+        let mut client = RawGrpc::new(&authority);
+        async move { client.unary(SINGLE, message).await.map(|_| ()) }
+    };
+    let held = tokio::spawn(send());
+    gate.wait_for_requests(1).await;
+    let refused = tokio::time::timeout(Duration::from_secs(60), send()).await;
+    let status = refused.expect("not at the gate").expect_err("no room");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("try again later"), "{status}");
+    gate.release(2);
+    held.await.expect("no panic").expect("an answer");
+    send().await.expect("there is room again");
     gateway.stop().await;
 }
 

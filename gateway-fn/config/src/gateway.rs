@@ -203,8 +203,8 @@ pub struct Limits {
     /// holds memory. Streams and WebSockets may pause between two messages, calls with one request not before it. At most
     /// 1 GB.
     pub min_bytes_per_second: usize,
-    /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
-    /// requests share its flow-control window. At most 64.
+    /// HTTP/2 connections to each replica, that is to each address of a host. Two by default: a single one is handled by one
+    /// task at either end, and all requests share its flow-control window. At most 64.
     pub connections_per_replica: NonZeroUsize,
 }
 
