@@ -347,19 +347,22 @@ async fn websocket_messages_that_have_arrived_before_the_stop_are_answered() {
     ))
     .await;
     let authority = gateway.authority(Protocol::WebSocket);
-    // The first is open before the stop; this thread runs the Gateway's listener too, which accepts the second after it.
+    // The first is open before the stop; this thread runs the Gateway's listener too, which accepts the others after it.
     let mut open = TcpStream::connect(&authority).await.expect("listening");
     open.write_all(OPEN.as_bytes()).await.expect("sent");
     open.peek(&mut [0; 12]).await.expect("a response");
-    let mut open = open.into_std().expect("a socket");
-    let mut queued = std::net::TcpStream::connect(&authority).expect("queued");
-    queued.write_all(OPEN.as_bytes()).expect("sent");
+    let mut sockets = vec![open.into_std().expect("a socket")];
+    for _ in 0..10 {
+        let mut queued = std::net::TcpStream::connect(&authority).expect("queued");
+        queued.write_all(OPEN.as_bytes()).expect("sent");
+        sockets.push(queued);
+    }
     let messages = frame(TEXT, br#"{"data": [{"text": "x"}]}"#).repeat(MESSAGES);
-    for socket in [&mut open, &mut queued] {
+    for socket in &mut sockets {
         socket.write_all(&messages).expect("sent");
     }
     gateway.begin_stop();
-    for socket in [open, queued] {
+    for socket in sockets {
         socket.set_nonblocking(true).expect("a socket");
         let socket = TcpStream::from_std(socket).expect("a socket");
         let mut socket = FrameSocket::opened(socket).await;

@@ -33,7 +33,7 @@ use crate::{context::ConnectionLoad, error::GatewayError, gateway::Gateway};
 /// runs and `_status` send nothing.
 pub(super) const MAX_CONTROL_MESSAGE_BYTES: usize = 4 << 10;
 
-/// Gives each call on these routes an [`Account`] of the budget of bytes.
+/// Gives each call on these routes an account of the budget of bytes.
 pub fn track(routes: Router, services: &Services) -> Router {
     let budget = Arc::clone(&services.budget);
     routes.layer(middleware::from_fn_with_state(budget, track_call))
