@@ -19,6 +19,8 @@ SECTION = (ROOT / "README.md").read_text().split("## Your own Gateway function a
 #: The first build compiles the dependencies.
 BUILD_SECONDS = 1800
 
+pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
+
 #: Stays between the runs, so that the dependencies are compiled once.
 TARGET = ROOT / "target/own-crate"
 
