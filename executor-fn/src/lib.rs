@@ -57,7 +57,7 @@
 //!
 //! async fn who(request: Request) -> Result<Reply, Error> {
 //!     let context = request.context();
-//!     // `None` over gRPC and inside a Gateway that is no function.
+//!     // `None` over gRPC and inside a Gateway that is not a function.
 //!     let tenant = context.lambda().and_then(|lambda| lambda.tenant_id.as_deref());
 //!     let trace = context.metadata("traceparent");
 //!     let left = context.remaining().map(|left| left.as_secs());
