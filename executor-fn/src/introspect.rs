@@ -13,6 +13,9 @@ pub use self::health::HealthSwitch;
 const REFLECTION_V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
 
+/// The largest message of these services, whose requests name a service, a symbol or a file.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
 /// Reflection and health of a server that advertises certain services.
 #[derive(Clone, Debug)]
 pub struct Introspection {
@@ -47,9 +50,23 @@ impl Introspection {
         let v1 = v1.expect("the compiled-in descriptors are valid");
         let health = HealthServer::new(health);
         let mut routes = routes
-            .add_service(v1alpha.accept_compressed(gzip).accept_compressed(deflate))
-            .add_service(v1.accept_compressed(gzip).accept_compressed(deflate))
-            .add_service(health.accept_compressed(gzip).accept_compressed(deflate));
+            .add_service(
+                v1alpha
+                    .accept_compressed(gzip)
+                    .accept_compressed(deflate)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(
+                v1.accept_compressed(gzip)
+                    .accept_compressed(deflate)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(
+                health
+                    .accept_compressed(gzip)
+                    .accept_compressed(deflate)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            );
         let router = std::mem::take(routes.axum_router_mut()).fallback(method_not_found);
         *routes.axum_router_mut() = router;
         routes

@@ -1,5 +1,7 @@
 //! What accompanies a request: its deadline, its trace, and the record of its invocation.
 
+mod load;
+
 mod record;
 
 use std::time::Duration;
@@ -8,6 +10,8 @@ use executor_fn::LambdaContext;
 use http::{Extensions, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+pub use load::ConnectionLoad;
+pub(crate) use load::Counting;
 pub use record::{InvocationRecord, RecordSnapshot, Visit};
 
 /// What accompanies a request. By default it has no deadline and no trace.
@@ -23,6 +27,8 @@ pub struct Context {
     pub record: InvocationRecord,
     /// The invocation, if the Gateway is a Lambda function. Executors in this process can read it.
     pub lambda: Option<LambdaContext>,
+    /// The load of the connection, if that can have several requests at once, of which the Gateway takes a share only.
+    pub load: Option<ConnectionLoad>,
 }
 
 /// The headers that carry a trace from one service to the next.
@@ -30,12 +36,14 @@ pub struct Context {
 pub struct Trace(Vec<(&'static str, HeaderValue)>);
 
 impl Context {
-    /// Returns the context that the host put into the request's extensions, else one with the trace in its headers.
+    /// Returns the context that the host put into the request's extensions, else one with the load in its extensions and the
+    /// trace in its headers.
     #[must_use]
     pub fn from_request(extensions: &Extensions, headers: &HeaderMap) -> Self {
         let of_host = extensions.get::<Self>().cloned();
         of_host.unwrap_or_else(|| Self {
             trace: Trace::from_headers(headers),
+            load: extensions.get().cloned(),
             ..Self::default()
         })
     }

@@ -3,7 +3,7 @@
 mod call;
 
 use flowgate_flow::walk::WalkError;
-use flowgate_grpc::{RETRY_AFTER_SECONDS, with_retry_after};
+use flowgate_grpc::{RETRY_AFTER_SECONDS, with_may_have_run, with_retry_after};
 use flowgate_proto::{
     DocumentsError, LimitExceeded,
     jina::{
@@ -105,9 +105,20 @@ pub enum GatewayError {
         /// The value of `max_concurrent_requests`.
         limit: usize,
     },
+    /// The connection has as many requests in flight as leave places for others.
+    #[error(
+        "this connection has {in_flight} requests in flight, as many as connection_share allows while so many places are free; try again later"
+    )]
+    ConnectionShare {
+        /// The requests of the connection.
+        in_flight: usize,
+    },
     /// The Gateway stopped before the request was finished.
     #[error("the Gateway has stopped before the request was finished")]
-    Stopped,
+    Stopped {
+        /// Whether Executors may have run the request.
+        may_have_run: bool,
+    },
     /// The request, or an Executor's answer, would exceed a limit when it is decoded.
     #[error(transparent)]
     TooLarge(#[from] LimitExceeded),
@@ -123,6 +134,7 @@ impl GatewayError {
         match self {
             Self::Call(error) => error.failure.code(),
             Self::Walk(WalkError::Target(_)) => ErrorCode::InvalidTarget,
+            Self::TooLarge(LimitExceeded::NoRoom) => ErrorCode::Overloaded,
             Self::TooLarge(_)
             | Self::Walk(
                 WalkError::Documents {
@@ -137,8 +149,8 @@ impl GatewayError {
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
-            Self::Overloaded { .. } => ErrorCode::Overloaded,
-            Self::Stopped => ErrorCode::Unavailable,
+            Self::Overloaded { .. } | Self::ConnectionShare { .. } => ErrorCode::Overloaded,
+            Self::Stopped { .. } => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
     }
@@ -150,7 +162,22 @@ impl GatewayError {
             Self::Call(error) => Some(&error.deployment),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => None,
+        }
+    }
+
+    /// The addresses at which the Executor was called, for the log.
+    #[must_use]
+    pub fn addresses(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.joined_addresses(),
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => None,
         }
@@ -181,9 +208,11 @@ impl GatewayError {
                     source.python_class()
                 )
             }
-            Self::Overloaded { .. } | Self::Stopped | Self::TooLarge(_) | Self::Internal => {
-                self.to_string()
-            }
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => self.to_string(),
         }
     }
 
@@ -198,7 +227,8 @@ impl GatewayError {
             Self::Call(error) => error.short_detail(),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => detail,
         }
@@ -211,7 +241,8 @@ impl GatewayError {
             Self::Call(error) => error.shown_trailers(),
             Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => MetadataMap::new(),
         }
@@ -233,10 +264,39 @@ impl GatewayError {
     /// The gRPC status.
     #[must_use]
     pub fn grpc_status(&self) -> tonic::Status {
-        let status = tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers());
+        let mut status =
+            tonic::Status::with_metadata(self.grpc_code(), self.detail(), self.trailers());
+        if status.code() == tonic::Code::Unavailable && self.may_have_run() {
+            status = with_may_have_run(status);
+        }
         match self.retry_after() {
             Some(seconds) => with_retry_after(status, seconds),
             None => status,
+        }
+    }
+
+    /// Whether an Executor may have run the request, so that to repeat it may repeat its work.
+    const fn may_have_run(&self) -> bool {
+        match self {
+            Self::Call(CallError { may_have_run, .. }) | Self::Stopped { may_have_run } => {
+                *may_have_run
+            }
+            Self::Walk(_)
+            | Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::TooLarge(_)
+            | Self::Internal => false,
+        }
+    }
+
+    /// The gRPC status for clients that do not know Jina's UNKNOWN for their own mistakes.
+    #[must_use]
+    pub(crate) fn connect_status(&self) -> tonic::Status {
+        match self.code() {
+            ErrorCode::InvalidTarget | ErrorCode::InvalidRequest => {
+                tonic::Status::invalid_argument(self.detail())
+            }
+            _ => self.grpc_status(),
         }
     }
 
@@ -269,7 +329,10 @@ impl GatewayError {
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
             Self::TooLarge(_) => "MemoryError",
-            Self::Overloaded { .. } | Self::Stopped | Self::Internal => "RuntimeError",
+            Self::Overloaded { .. }
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
+            | Self::Internal => "RuntimeError",
         }
     }
 
@@ -282,7 +345,8 @@ impl GatewayError {
             Self::Call(_)
             | Self::Walk(_)
             | Self::Overloaded { .. }
-            | Self::Stopped
+            | Self::ConnectionShare { .. }
+            | Self::Stopped { .. }
             | Self::TooLarge(_)
             | Self::Internal => self.code().grpc_code(),
         }
@@ -291,3 +355,22 @@ impl GatewayError {
 
 /// Bytes of UTF-8 that fit into a close frame beside the code (RFC 6455, section 5.5).
 pub(crate) const MAX_CLOSE_REASON_BYTES: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use flowgate_grpc::may_have_run;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_cut_off_is_not_repeated_by_a_gateway_in_front() {
+        for is_begun in [true, false] {
+            let error = GatewayError::Stopped {
+                may_have_run: is_begun,
+            };
+            let status = error.grpc_status();
+            assert_eq!(status.code(), tonic::Code::Unavailable);
+            assert_eq!(may_have_run(&status), is_begun);
+        }
+    }
+}

@@ -24,6 +24,7 @@ use std::{
 };
 
 use flowgate_flow::{endpoints::KnownEndpoints, graph::FlowGraph};
+use flowgate_grpc::Budget;
 use flowgate_proto::{
     DRY_RUN_ENDPOINT, DataRequest, DecodeLimits, Documents, generate_id,
     jina::{HeaderProto, StatusProto},
@@ -39,13 +40,17 @@ use self::{
     drive::Drive,
 };
 use crate::{
-    context::Context,
+    context::{ConnectionLoad, Context, Counting},
     error::{ErrorCode, GatewayError},
     outbound::Deployment,
 };
 
 pub use registry::Registry;
 pub use start::DeploymentError;
+
+/// Documents of up to this many times the size of their bytes or text are not counted beside them: the budget is a part of
+/// the memory that leaves room for them, and clients with usual documents see the same limit over every protocol.
+pub(crate) const FREE_DECODED_TIMES: usize = 2;
 
 /// The Gateway of a Flow. Clones share it.
 #[derive(Clone, Debug)]
@@ -61,6 +66,8 @@ struct Shared {
     admission: Arc<Admission>,
     /// What a request, or an Executor's answer, may become when it is decoded.
     decode_limits: DecodeLimits,
+    /// Bounds the memory of documents that are decoded, beside what else is held; `None` is no bound.
+    budget: Option<Arc<Budget>>,
     /// Whether discovery of the Executors' endpoints has started.
     discovering: AtomicBool,
     /// Requests of Flows with floating Executors, which outlive their answers.
@@ -80,13 +87,15 @@ impl Gateway {
     /// Dropping the future cancels the calls that the answer waits for; floating work that has begun goes on.
     ///
     /// # Errors
-    /// When a call to an Executor that the answer waits for fails, the request does not fit the Flow, or the Gateway is
-    /// full.
+    /// When a call to an Executor that the answer waits for fails, the request does not fit the Flow, the Gateway is full, or
+    /// the connection has its share of it. Such a request does not wait: it would hold its bytes meanwhile, and its client,
+    /// or the balancer before it, can try another Gateway.
     pub async fn handle(
         &self,
         request: DataRequest,
         context: Context,
     ) -> Result<DataRequest, GatewayError> {
+        let _counting = self.count(context.load.as_ref())?;
         let place = self.0.admission.try_enter();
         let place = place.ok_or_else(|| self.overloaded())?;
         self.run(place, request, context).await
@@ -116,22 +125,37 @@ impl Gateway {
         }
     }
 
-    /// Returns how many requests one connection may have in flight now: a share of the places that are free, so that however
+    /// Returns how many requests one WebSocket, or the streams of one connection, may have in flight now: a share of the places that are free, so that however
     /// many requests some connections send, there are places for others.
     #[must_use]
     pub fn fair_share(&self) -> usize {
         self.0.admission.fair_share()
     }
 
-    /// Checks that another request could be handled now, before its body is read.
+    /// Checks that another request of a connection with this load could be handled now, before its body is read.
     ///
     /// # Errors
-    /// When the Gateway is full.
-    pub fn check_room(&self) -> Result<(), GatewayError> {
-        match self.0.admission.is_full() {
-            true => Err(self.overloaded()),
-            false => Ok(()),
+    /// When the Gateway is full, or the connection has its share of it.
+    pub fn check_room(&self, load: Option<&ConnectionLoad>) -> Result<(), GatewayError> {
+        if self.0.admission.is_full() {
+            return Err(self.overloaded());
         }
+        load.map_or(Ok(()), |load| self.check_share(load))
+    }
+
+    fn check_share(&self, load: &ConnectionLoad) -> Result<(), GatewayError> {
+        let in_flight = load.get();
+        match in_flight < self.0.admission.share_of_single_calls() {
+            true => Ok(()),
+            false => Err(GatewayError::ConnectionShare { in_flight }),
+        }
+    }
+
+    /// Counts a request for its connection, if the share allows another one.
+    fn count(&self, load: Option<&ConnectionLoad>) -> Result<Option<Counting>, GatewayError> {
+        let Some(load) = load else { return Ok(None) };
+        self.check_share(load)?;
+        Ok(Some(load.enter()))
     }
 
     async fn wait_for_place(&self, deadline: Option<Instant>) -> Result<Place, GatewayError> {
@@ -164,7 +188,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             result = driven => result.unwrap_or(Err(GatewayError::Internal)),
-            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped),
+            () = self.0.aborting.token().cancelled() => Err(GatewayError::Stopped { may_have_run: true }),
         };
         result.inspect_err(|error| {
             record.note_failure(error.code(), error.executor());
@@ -271,7 +295,9 @@ impl Gateway {
         let aborting = self.0.aborting.token().clone();
         async move {
             aborting.cancelled_owned().await;
-            GatewayError::Stopped
+            GatewayError::Stopped {
+                may_have_run: false,
+            }
         }
     }
 
@@ -312,7 +338,8 @@ fn log(error: &GatewayError, request_id: &str) {
         | ErrorCode::FunctionFailed
         | ErrorCode::Misconfigured
         | ErrorCode::Internal => {
-            tracing::warn!(request_id, executor, ?code, error = %with_causes(error), "request failed");
+            let address = error.addresses();
+            tracing::warn!(request_id, executor, address, ?code, error = %with_causes(error), "request failed");
         }
     }
 }

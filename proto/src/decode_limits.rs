@@ -68,7 +68,7 @@ pub enum LimitExceeded {
     },
     /// The memory of other requests leaves no room for this one now. Only reported where a [`DecodedMemory`] is given.
     #[error(
-        "the decoded documents and parameters of other requests leave no room for this one; try again later"
+        "the decoded documents and parameters of other requests leave no room for this one (limits.max_bytes_in_flight); try again later"
     )]
     NoRoom,
 }

@@ -44,6 +44,23 @@ pub(crate) fn check_documents(wire: &Chunks, limits: DecodeLimits) -> Result<(),
     scan(Message::Content, &wire.clone().into_bytes(), limits)
 }
 
+/// Returns the memory that the encoded bytes of a `DataContentProto` take when they are decoded. Malformed bytes count up to
+/// the place where decoding fails.
+pub(crate) fn decoded_bytes(wire: &Chunks) -> usize {
+    let mut budget = Budget::new(DecodeLimits {
+        max_documents: usize::MAX,
+        max_decoded_bytes: usize::MAX,
+    });
+    // Ends early only at malformed bytes.
+    let _ = count(
+        Message::Content,
+        &wire.clone().into_bytes(),
+        MAX_DEPTH,
+        &mut budget,
+    );
+    budget.taken()
+}
+
 impl DataRequest {
     /// Checks the parameters, and sets the limits within which the documents may be decoded later.
     ///

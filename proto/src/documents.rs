@@ -11,7 +11,7 @@ use prost::{
 use crate::{
     Chunks, DecodeLimits, LimitExceeded,
     docarray::{DocumentArrayProto, DocumentProto},
-    document_count::check_documents,
+    document_count::{check_documents, decoded_bytes},
     wire,
 };
 
@@ -74,6 +74,18 @@ impl Documents {
         match &self.0 {
             Content::Absent | Content::Decoded(_) => Ok(()),
             Content::Encoded(wire) => check_documents(wire, self.1),
+        }
+    }
+
+    /// Returns by how much decoding would exceed so many times the encoded bytes, in bytes of memory; 0 if the documents are
+    /// decoded already. Decodes nothing.
+    #[must_use]
+    pub fn decoding_excess(&self, times: usize) -> usize {
+        match &self.0 {
+            Content::Absent | Content::Decoded(_) => 0,
+            Content::Encoded(wire) => {
+                decoded_bytes(wire).saturating_sub(wire.len().saturating_mul(times))
+            }
         }
     }
 

@@ -98,6 +98,10 @@ pub const GATEWAY_ROUTE: &str = "gateway";
 /// The gRPC trailer that marks a response as an Executor's error.
 pub const IS_ERROR_TRAILER: &str = "is-error";
 
+/// The gRPC trailer with which a Gateway of this project marks UNAVAILABLE if an Executor may have run the call, so that a
+/// Gateway in front of it does not repeat the work. Other clients ignore it.
+pub const MAY_HAVE_RUN_TRAILER: &str = "flowgate-may-have-run";
+
 /// The jina-proto version of Jina 3.13.2, with which the messages are compatible.
 pub const JINA_PROTO_VERSION: &str = "0.1.13";
 

@@ -16,8 +16,9 @@ from special import idle_sockets
 #: Fewer than `limits.max_connections`.
 STORM_CONNECTIONS = 9_900
 
-#: How long a hung replica hangs, and the time after which the others must have taken over, in seconds.
-HUNG_SECONDS, TAKE_OVER_SECONDS = 4, 1
+#: How long a hung replica hangs, and the time after which the others must have taken over, in seconds. The Gateway leaves a
+#: replica out when it has answered nothing for 5 s (`MAX_SILENCE`), and probes it each second then: both must be in the figure.
+HUNG_SECONDS, TAKE_OVER_SECONDS = 9, 1
 
 PROBE_SECONDS = 5
 

@@ -9,6 +9,10 @@ use tokio::{
 /// The key of every handshake, the example of RFC 6455.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
+/// The request for a WebSocket at `/`.
+pub const OPEN: &str = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 /// The first byte of a frame: whether it is the last of its message, and its opcode.
 pub const TEXT: u8 = 0x81;
 /// A binary message of one frame.
@@ -46,11 +50,16 @@ impl FrameSocket {
             header::SEC_WEBSOCKET_PROTOCOL,
         );
         let (stream, head) = handshake(authority, "GET / HTTP/1.1", &headers).await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(
-            head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-            "{head}"
-        );
+        assert_accepted(&head);
+        Self(stream)
+    }
+
+    /// Takes over a connection on which [`OPEN`] has been sent.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    pub async fn opened(mut stream: TcpStream) -> Self {
+        assert_accepted(&read_head(&mut stream).await);
         Self(stream)
     }
 
@@ -110,11 +119,24 @@ pub async fn handshake(authority: &str, request_line: &str, headers: &str) -> (T
     let mut stream = TcpStream::connect(authority).await.expect("a connection");
     let head = format!("{request_line}\r\nhost: {authority}\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.expect("sent");
+    let response = read_head(&mut stream).await;
+    (stream, response)
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut response = Vec::new();
     while !response.ends_with(b"\r\n\r\n") {
         response.push(stream.read_u8().await.expect("the whole head"));
     }
-    (stream, String::from_utf8(response).expect("ASCII"))
+    String::from_utf8(response).expect("ASCII")
+}
+
+fn assert_accepted(head: &str) {
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "{head}"
+    );
 }
 
 /// Encodes a frame as a client must: with a mask.

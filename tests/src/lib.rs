@@ -15,4 +15,6 @@ pub mod golden;
 
 pub mod lambda_api;
 
+pub mod raw_executor;
+
 pub mod recorder;

@@ -1,8 +1,11 @@
 //! Answers of an Executor that the Gateway cannot take, or that never come: each is the error of its own call only.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use executor_fn::{Executor, Reply};
@@ -12,10 +15,12 @@ use flowgate_tests::{
     client::{RawGrpc, post},
     flow::{ServedExecutor, ServedGateway},
     gate::Gate,
+    raw_executor::{EMPTY_MESSAGE, RawCall, RawExecutor},
     recorder::{Recorder, Rpc},
 };
 use prost::Message as _;
 use serde_json::json;
+use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, metadata::MetadataValue};
 
 fn yaml(ports: &[u16], limits: &str) -> String {
@@ -26,6 +31,11 @@ fn yaml(ports: &[u16], limits: &str) -> String {
 }
 
 async fn send(gateway: &ServedGateway, text: &str) -> Result<DataRequest, Status> {
+    send_by(&RawGrpc::new(&gateway.authority(Protocol::Grpc)), text).await
+}
+
+/// Sends a request on the connection of this client.
+async fn send_by(client: &RawGrpc, text: &str) -> Result<DataRequest, Status> {
     let document = DocumentProto {
         id: text.to_owned(),
         ..Default::default()
@@ -34,7 +44,7 @@ async fn send(gateway: &ServedGateway, text: &str) -> Result<DataRequest, Status
         documents: vec![document].into(),
         ..Default::default()
     };
-    let mut client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let mut client = client.clone();
     let path = "/jina.JinaSingleDataRequestRPC/process_single_data";
     let message = Request::new(request.encode_to_vec().into());
     let answer = client.unary(path, message).await?.into_inner();
@@ -84,6 +94,68 @@ async fn a_long_text_of_an_executor_is_shortened() {
     assert!(error.message().len() < 4096);
     gateway.stop().await;
     executor.stop().await;
+}
+
+/// Returns the frames of an answer to a call.
+type BadAnswer = fn(&RawCall) -> Vec<u8>;
+
+/// Calls an Executor that answers a document `good` only after the document `bad`, on the same connection, and that one with
+/// `answer`. Returns the error of the bad one.
+async fn error_beside_a_good_call(answer: BadAnswer) -> Status {
+    let (arrived, mut has_arrived) = mpsc::channel(1);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let executor = RawExecutor::start(move |call| {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if call.contains("good") {
+            seen.push(call.clone());
+            arrived.try_send(()).expect("one good call");
+            Vec::new()
+        } else {
+            seen.push(call.clone());
+            [answer(call), seen[0].answer(&EMPTY_MESSAGE)].concat()
+        }
+    });
+    let executor = executor.await;
+    let gateway = ServedGateway::start(&yaml(&[executor.port()], "")).await;
+    let client = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    let bad = async {
+        has_arrived.recv().await.expect("the good call");
+        send_by(&client, "bad").await.expect_err("a bad answer")
+    };
+    let both = async { tokio::join!(send_by(&client, "good"), bad) };
+    let both = tokio::time::timeout(Duration::from_secs(60), both).await;
+    let (good, error) = both.expect("both are answered");
+    good.expect("an answer");
+    let calls = calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(calls.len(), 2, "not repeated: {calls:?}");
+    assert_eq!(calls[0].connection, calls[1].connection);
+    gateway.stop().await;
+    error
+}
+
+#[tokio::test]
+async fn a_broken_frame_fails_only_its_own_call() {
+    let cases: [(BadAnswer, &str); 4] = [
+        (
+            |call| call.answer(&[7, 0, 0, 0, 0]),
+            "begins with the byte 7",
+        ),
+        (
+            |call| call.answer(&[0, 0, 0, 0, 10, 1, 2]),
+            "ended within a message",
+        ),
+        (
+            |call| call.answer(&[EMPTY_MESSAGE, EMPTY_MESSAGE].concat()),
+            "more than one message",
+        ),
+        (|call| call.answer(&[]), "ended without an answer"),
+    ];
+    for (answer, text) in cases {
+        let error = error_beside_a_good_call(answer).await;
+        assert_eq!(error.code(), Code::Internal, "{error}");
+        assert!(error.message().contains(text), "{text}: {error}");
+    }
 }
 
 /// Starts an Executor that answers a document `large` with one of this size, and counts its calls.

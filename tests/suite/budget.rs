@@ -1,14 +1,17 @@
 //! The bytes of all requests and answers together are bounded, and requests that do not fit are refused before they are read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flowgate_config::Protocol;
-use flowgate_proto::{DataRequest, docarray::DocumentProto};
+use flowgate_proto::{Compression, DataRequest, docarray::DocumentProto, invoke::compress};
 use flowgate_tests::{
     client::{HttpResponse, RawGrpc, http},
     flow::{ServedGateway, eventually},
     frames::{BINARY, CLOSE, FrameSocket, PING, PONG, TEXT, frame},
     gate::Gate,
 };
+use futures_util::FutureExt as _;
 use http::Request;
 use prost::Message as _;
 use tokio::{
@@ -82,6 +85,31 @@ async fn a_request_that_does_not_fit_beside_the_others_is_refused() {
     gateway.stop().await;
 }
 
+/// A Gateway without room for requests is not down.
+#[tokio::test]
+async fn health_checks_succeed_while_requests_fill_the_budget() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Grpc);
+    // With its frame it takes all of the budget.
+    let bytes = 100_000 - 5;
+    let bytes = bytes - (request(bytes).len() - bytes);
+    let held = tokio::spawn({
+        let authority = authority.clone();
+        async move { send(&authority, bytes).await }
+    });
+    gate.wait_for_requests(1).await;
+    send(&authority, 1).await.expect_err("no room");
+    let mut client = RawGrpc::new(&authority);
+    for method in ["/grpc.health.v1.Health/Check", "/jina.JinaInfoRPC/_status"] {
+        let answer = client.unary(method, tonic::Request::new(Bytes::new()));
+        answer.await.expect(method);
+    }
+    gate.release(1);
+    held.await.expect("no panic").expect("an answer");
+    gateway.stop().await;
+}
+
 /// A request of this many empty lists, which take far more memory than their text.
 fn empty_lists(count: usize) -> Bytes {
     let lists = vec!["[]"; count].join(",");
@@ -100,7 +128,8 @@ async fn what_json_becomes_counts_as_long_as_its_request() {
     // Three kilobytes of text, and 32 of values; more than twice as many while they are converted.
     let held = tokio::spawn(post(1000));
     gate.wait_for_requests(1).await;
-    let refused = post(1000).await;
+    let refused = tokio::time::timeout(Duration::from_secs(60), post(1000)).await;
+    let refused = refused.expect("not at the gate");
     assert_eq!(refused.status, 503, "{:?}", refused.body);
     assert!(refused.headers.contains_key("retry-after"));
     let mut socket = FrameSocket::open(&gateway.authority(Protocol::WebSocket), "json").await;
@@ -113,6 +142,34 @@ async fn what_json_becomes_counts_as_long_as_its_request() {
     gate.release(2);
     assert_eq!(held.await.expect("no panic").status, 200);
     assert_eq!(post(1000).await.status, 200, "there is room again");
+    gateway.stop().await;
+}
+
+/// A document of two bytes takes half a kilobyte or more where it is decoded.
+#[tokio::test]
+async fn what_documents_become_counts_as_long_as_their_request() {
+    let gate = Gate::closed();
+    let yaml = YAML.replace("100000", "1000000");
+    let gateway = ServedGateway::start_with(&yaml, &gate.registry()).await;
+    let authority = gateway.authority(Protocol::Grpc);
+    let send = || {
+        let request = DataRequest {
+            documents: vec![DocumentProto::default(); 1200].into(),
+            ..Default::default()
+        };
+        let message = tonic::Request::new(Bytes::from(request.encode_to_vec()));
+        let mut client = RawGrpc::new(&authority);
+        async move { client.unary(SINGLE, message).await.map(|_| ()) }
+    };
+    let held = tokio::spawn(send());
+    gate.wait_for_requests(1).await;
+    let refused = tokio::time::timeout(Duration::from_secs(60), send()).await;
+    let status = refused.expect("not at the gate").expect_err("no room");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("try again later"), "{status}");
+    gate.release(2);
+    held.await.expect("no panic").expect("an answer");
+    send().await.expect("there is room again");
     gateway.stop().await;
 }
 
@@ -169,6 +226,74 @@ async fn every_protocol_counts_and_is_refused() {
         assert_eq!(status.metadata().get("retry-after").expect("a time"), "1");
         gate.release(1);
         held.await.expect("an answer");
+    }
+    gateway.stop().await;
+}
+
+/// Sends one document of this size, compressed by gzip to far less, and returns whether it was answered; else checks that it was
+/// refused.
+async fn send_gzip(authority: &str, protocol: &str, document_bytes: usize) -> bool {
+    let message = request(document_bytes);
+    let gzip = compress(&message, Compression::Gzip).expect("compressed");
+    assert!(gzip.len() < 1000);
+    let (content_type, encoding, body) = match protocol {
+        "Connect" => ("application/proto", "content-encoding", gzip.into()),
+        _ => {
+            let mut framed = grpc_frame(&gzip).to_vec();
+            framed[0] = 1;
+            let body = Bytes::from(framed);
+            ("application/grpc-web+proto", "grpc-encoding", body)
+        }
+    };
+    let request = Request::post(format!("http://{authority}{SINGLE}"))
+        .header("content-type", content_type)
+        .header(encoding, "gzip")
+        .body(body);
+    let answering = http(request.expect("a request"));
+    let answered = tokio::time::timeout(Duration::from_secs(60), answering).await;
+    let answer = answered.expect("an answer in time");
+    let text = match (answer.status, answer.headers.get("grpc-status")) {
+        (200, None) => return true,
+        (200, Some(status)) => {
+            assert_eq!(status, "8", "{answer:?}");
+            answer.headers["grpc-message"].to_str().expect("ASCII")
+        }
+        (status, _) => {
+            assert_eq!(status, 429, "{answer:?}");
+            std::str::from_utf8(&answer.body).expect("JSON")
+        }
+    };
+    assert!(text.contains("100000"), "{text}");
+    assert_eq!(answer.headers["retry-after"], "1");
+    false
+}
+
+#[tokio::test]
+async fn compressed_messages_count_as_what_they_become() {
+    let gate = Gate::closed();
+    let gateway = ServedGateway::start_with(YAML, &gate.registry()).await;
+    let web = gateway.authority(Protocol::Http);
+    for protocol in ["gRPC-Web", "Connect"] {
+        // The bytes of the last answer may be released a moment after the client has it.
+        let held = tokio::spawn({
+            let web = web.clone();
+            async move {
+                eventually("there is room", || {
+                    send_gzip(&web, protocol, 60_000).boxed()
+                })
+                .await;
+            }
+        });
+        gate.wait_for_requests(1).await;
+        assert_eq!(post(&web, 60_000).await.status, 503, "{protocol}");
+        for other in ["gRPC-Web", "Connect"] {
+            let is_answered = send_gzip(&web, other, 60_000).await;
+            assert!(!is_answered, "{other} beside {protocol}");
+        }
+        gate.release(1);
+        held.await.expect("an answer");
+        // One that would fill the budget by itself ends as it grows.
+        assert!(!send_gzip(&web, protocol, 150_000).await);
     }
     gateway.stop().await;
 }

@@ -160,6 +160,55 @@ async fn an_executor_refuses_too_many_documents() {
     executor.stop().await;
 }
 
+/// 30 MB are 30 KB of gzip.
+#[tokio::test]
+async fn a_compressed_message_beyond_the_limit_is_refused_over_grpc_web_and_connect() {
+    let yaml =
+        "jtype: Flow\ngateway: {protocol: http, port: 0, limits: {max_message_bytes: 3000000}}\n";
+    let gateway = ServedGateway::start(&format!("{yaml}{IN_PROCESS}")).await;
+    let large = request_with(&"x".repeat(30_000_000));
+    let small = request_with(&"x".repeat(2_000_000));
+    for (message, is_ok) in [(large, false), (small, true)] {
+        let gzip = compress(&message, Compression::Gzip).expect("compressed");
+        let length = u32::try_from(gzip.len()).expect("short").to_be_bytes();
+        let framed = [&[1], &length[..], &gzip].concat();
+        let post = |content_type, encoding, body: Vec<u8>| {
+            let authority = gateway.authority(Protocol::Http);
+            let request = Request::post(format!("http://{authority}{SINGLE}"))
+                .header(header::CONTENT_TYPE, content_type)
+                .header(encoding, "gzip")
+                .body(body.into());
+            http(request.expect("a request"))
+        };
+        let connect = post("application/proto", "content-encoding", gzip).await;
+        let web = post("application/grpc-web+proto", "grpc-encoding", framed).await;
+        if is_ok {
+            assert_eq!(connect.status, 200, "{connect:?}");
+            assert!(!web.headers.contains_key("grpc-status"), "{web:?}");
+            continue;
+        }
+        assert_eq!(connect.status, 429, "{connect:?}");
+        let detail = connect.json()["message"].to_string();
+        assert!(detail.contains("3000000 bytes"), "{detail}");
+        assert_eq!(web.headers["grpc-status"], "8", "{web:?}");
+        let detail = web.headers["grpc-message"].to_str().expect("ASCII");
+        assert!(detail.contains("3000000"), "{detail}");
+    }
+    gateway.stop().await;
+}
+
+fn request_with(id: &str) -> Vec<u8> {
+    let document = DocumentProto {
+        id: id.to_owned(),
+        ..Default::default()
+    };
+    let request = DataRequest {
+        documents: vec![document].into(),
+        ..Default::default()
+    };
+    request.encode_to_vec()
+}
+
 #[tokio::test]
 async fn the_limits_are_settings() {
     for (limits, name) in [

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use executor_fn::{Executor, Reply};
+use executor_fn::{Executor, Reply, ServeOptions};
 use flowgate_config::Protocol;
 use flowgate_proto::{
     DataRequest,
     jina::{HeaderProto, jina_single_data_request_rpc_client::JinaSingleDataRequestRpcClient},
 };
 use flowgate_tests::{
-    client::{RawGrpc, post},
+    client::{RawGrpc, http, post},
     executors::text,
     flow::{ServedExecutor, ServedGateway, eventually},
 };
@@ -62,6 +62,74 @@ async fn a_message_that_decompresses_beyond_the_limit_is_rejected() {
         .expect_err("too large");
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_is_rejected_over_every_protocol() {
+    let gateway = ServedGateway::start(FLOW_WITH_100_KB_LIMIT).await;
+    for (bytes, is_ok) in [(90_000, true), (110_000, false)] {
+        let message: Bytes = request_of_size(bytes).encode_to_vec().into();
+        let mut grpc = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+        let request = tonic::Request::new(message.clone());
+        let answer = grpc.unary(PROCESS_SINGLE_DATA, request).await;
+        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+        let framed = [&[0], &length[..], &message].concat();
+        let post = |content_type, body| {
+            let authority = gateway.authority(Protocol::Http);
+            let request = http::Request::post(format!("http://{authority}{PROCESS_SINGLE_DATA}"));
+            let request = request.header("content-type", content_type).body(body);
+            http(request.expect("a request"))
+        };
+        let web = post("application/grpc-web+proto", framed.into()).await;
+        let connect = post("application/proto", message).await;
+        if is_ok {
+            assert_eq!((code, connect.status), (Code::Ok, 200));
+            assert!(!web.headers.contains_key("grpc-status"), "{web:?}");
+            continue;
+        }
+        assert_eq!(code, Code::ResourceExhausted);
+        assert_eq!(web.headers["grpc-status"], "8", "{web:?}");
+        let detail = web.headers["grpc-message"].to_str().expect("ASCII");
+        assert!(detail.contains("100000"), "{detail}");
+        assert_eq!(connect.status, 429, "{connect:?}");
+        assert_eq!(connect.json()["code"], "resource_exhausted");
+        assert!(connect.json()["message"].to_string().contains("100000"));
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_executor_rejects_a_message_beyond_the_limit() {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let socket = socket.expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    let options = ServeOptions {
+        max_message_bytes: 100_000,
+        ..ServeOptions::default()
+    };
+    let executor = Executor::new("E").on_default(async |_| Ok(Reply::unchanged()));
+    let serving = tokio::spawn(executor_fn::serve_on(
+        socket,
+        executor,
+        options,
+        std::future::pending(),
+    ));
+    for compression in [None, Some(CompressionEncoding::Gzip)] {
+        let channel = Endpoint::from_shared(format!("http://{address}"));
+        let channel = channel.expect("an address").connect_lazy();
+        let mut client = JinaSingleDataRequestRpcClient::new(channel);
+        if let Some(encoding) = compression {
+            client = client.send_compressed(encoding);
+        }
+        let sent = client.process_single_data(request_of_size(90_000)).await;
+        assert!(sent.is_ok(), "{sent:?}");
+        let sent = client.process_single_data(request_of_size(110_000)).await;
+        let status = sent.expect_err("too large");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(status.message().contains("100000"), "{status}");
+    }
+    serving.abort();
 }
 
 #[tokio::test]

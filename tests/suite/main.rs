@@ -8,6 +8,8 @@ mod budget;
 
 mod conditions;
 
+mod connect;
+
 mod connections;
 
 mod decode_limits;
@@ -41,6 +43,8 @@ mod replicas;
 mod shutdown;
 
 mod slow_grpc;
+
+mod slow_grpc_methods;
 
 mod stream_limits;
 

@@ -11,9 +11,11 @@ use flowgate_tests::{
     client::post,
     flow::{ClosedPort, KillableExecutor, ServedExecutor, ServedGateway},
     gate::Gate,
+    raw_executor::RawExecutor,
 };
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 fn counting(calls: &Arc<AtomicUsize>) -> Executor {
     let calls = Arc::clone(calls);
@@ -140,6 +142,116 @@ async fn a_request_that_a_killed_replica_may_have_run_is_not_repeated() {
     let lost = statuses.filter(|status| *status == 503).count();
     assert!(lost >= 1, "the killed replica's requests are reported");
     assert_eq!(one.completed() + lost, 4, "and not repeated");
+    gateway.stop().await;
+    running.stop().await;
+}
+
+/// Serves a Gateway whose only Executor is this one, a Gateway too.
+async fn in_front_of(gateway: &ServedGateway) -> ServedGateway {
+    ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: http, port: 0}}\n\
+         executors:\n  - {{name: inner, host: 'grpc://{}'}}\n",
+        gateway.authority(Protocol::Grpc)
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_a_killed_executor_may_have_run_is_not_repeated_by_a_gateway_in_front() {
+    let (one, other) = (Gate::closed(), Gate::closed());
+    one.release(4);
+    let running = ServedExecutor::start(one.executor(), "e").await;
+    let killed = KillableExecutor::start(other.executor(), "e");
+    let yaml = yaml(&[killed.port, running.port()]).replace("http", "grpc");
+    let inner = ServedGateway::start(&yaml).await;
+    let outer = in_front_of(&inner).await;
+    let authority = outer.authority(Protocol::Http);
+    let requests = (0..4).map(|_| {
+        let authority = authority.clone();
+        tokio::spawn(async move { post(&authority, &json!({"data": []})).await })
+    });
+    let requests: Vec<_> = requests.collect();
+    other.wait_for_requests(1).await;
+    killed.kill();
+    let responses = join_all(requests).await;
+    let statuses = responses
+        .into_iter()
+        .map(|response| response.expect("no panic").status);
+    let lost = statuses.filter(|status| *status == 503).count();
+    assert!(lost >= 1, "the killed Executor's requests are reported");
+    assert_eq!(one.completed() + lost, 4, "and not repeated");
+    outer.stop().await;
+    inner.stop().await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn work_before_an_unreachable_executor_is_not_repeated_by_a_gateway_in_front() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let first = ServedExecutor::start(counting(&calls), "first").await;
+    let down = ClosedPort::reserve();
+    let flow = |first: &str| {
+        format!(
+            "jtype: Flow\ngateway: {{protocol: grpc, port: 0}}\n\
+             executors:\n{first}  - {{name: down, external: true, host: localhost, port: {}}}\n",
+            down.port()
+        )
+    };
+    let port = first.port();
+    let before = format!("  - {{name: first, external: true, host: localhost, port: {port}}}\n");
+    let inner = ServedGateway::start(&flow(&before)).await;
+    let outer = in_front_of(&inner).await;
+    let response = post(&outer.authority(Protocol::Http), &json!({"data": []})).await;
+    assert_eq!(response.status, 503);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    outer.stop().await;
+    inner.stop().await;
+    first.stop().await;
+}
+
+/// As a process that hangs: the kernel accepts connections for it, and nothing answers on them.
+#[tokio::test]
+async fn a_replica_that_hangs_before_it_takes_a_connection_costs_no_request() {
+    let hung = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let hung_port = hung.local_addr().expect("an address").port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let running = ServedExecutor::start(counting(&calls), "e").await;
+    let yaml = yaml(&[hung_port, running.port()]);
+    // Shorter than a connection may take, so that the timeout ends the attempt.
+    let yaml = yaml.replace("port: 0", "port: 0, timeout_send: 3000");
+    let gateway = ServedGateway::start(&yaml).await;
+    let (authority, body) = (gateway.authority(Protocol::Http), json!({"data": []}));
+    let requests = (0..8).map(|_| post(&authority, &body));
+    for response in join_all(requests).await {
+        assert_eq!(response.status, 200, "{:?}", response.body);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 8, "each has run once");
+    gateway.stop().await;
+    running.stop().await;
+}
+
+/// As at `max_connection_age` or in a rolling restart: it takes calls on the next connection.
+#[tokio::test]
+async fn a_replica_that_ends_a_connection_stays_in_use() {
+    const NO_ERROR: u32 = 0;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let running = ServedExecutor::start(counting(&calls), "e").await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let ending = RawExecutor::start(move |call| {
+        count.fetch_add(1, Ordering::Relaxed);
+        call.go_away(NO_ERROR)
+    });
+    let ending = ending.await;
+    let gateway = ServedGateway::start(&yaml(&[ending.port(), running.port()])).await;
+    let authority = gateway.authority(Protocol::Http);
+    for _ in 0..10 {
+        let response = post(&authority, &json!({"data": []})).await;
+        assert_eq!(response.status, 200, "{:?}", response.body);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 10);
+    let refused = refused.load(Ordering::Relaxed);
+    assert!(refused >= 5, "it still has its turn: {refused}");
     gateway.stop().await;
     running.stop().await;
 }

@@ -9,6 +9,7 @@ use flowgate_config::Protocol;
 use flowgate_tests::{
     client::{RawGrpc, open_websocket, post},
     flow::{ServedGateway, eventually},
+    frames::{CLOSE, FrameSocket, OPEN, TEXT, frame},
     gate::Gate,
 };
 use futures_util::{SinkExt as _, StreamExt as _, future::join_all, stream};
@@ -335,6 +336,41 @@ async fn a_websocket_with_a_request_in_flight_gets_its_response_before_it_closes
         other => panic!("expected a close frame: {other:?}"),
     }
     assert!(socket.next().await.is_none());
+    stop_at_once(gateway).await;
+}
+
+#[tokio::test]
+async fn websocket_messages_that_have_arrived_before_the_stop_are_answered() {
+    const MESSAGES: usize = 50;
+    let gateway = ServedGateway::start(&format!(
+        "jtype: Flow\ngateway: {{protocol: websocket, port: 0}}\n{GREET}"
+    ))
+    .await;
+    let authority = gateway.authority(Protocol::WebSocket);
+    // The first is open before the stop; this thread runs the Gateway's listener too, which accepts the second after it.
+    let mut open = TcpStream::connect(&authority).await.expect("listening");
+    open.write_all(OPEN.as_bytes()).await.expect("sent");
+    open.peek(&mut [0; 12]).await.expect("a response");
+    let mut open = open.into_std().expect("a socket");
+    let mut queued = std::net::TcpStream::connect(&authority).expect("queued");
+    queued.write_all(OPEN.as_bytes()).expect("sent");
+    let messages = frame(TEXT, br#"{"data": [{"text": "x"}]}"#).repeat(MESSAGES);
+    for socket in [&mut open, &mut queued] {
+        socket.write_all(&messages).expect("sent");
+    }
+    gateway.begin_stop();
+    for socket in [open, queued] {
+        socket.set_nonblocking(true).expect("a socket");
+        let socket = TcpStream::from_std(socket).expect("a socket");
+        let mut socket = FrameSocket::opened(socket).await;
+        for number in 0..MESSAGES {
+            let (kind, payload) = socket.receive().await.expect("an answer");
+            let text = String::from_utf8_lossy(&payload);
+            assert_eq!(kind, TEXT, "{number}: {text}");
+        }
+        let (kind, close) = socket.receive().await.expect("a close frame");
+        assert_eq!((kind, &close[..2]), (CLOSE, &1001_u16.to_be_bytes()[..]));
+    }
     stop_at_once(gateway).await;
 }
 

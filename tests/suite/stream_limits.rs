@@ -1,5 +1,5 @@
-//! Limits of `Call` streams: clients that send more than their share leave places for others, and requests end also while
-//! their client reads no answers.
+//! Limits of connections: clients that send more than their share, as `Call` streams or as single calls, leave places for
+//! others, and requests end also while their client reads no answers.
 
 use std::time::Duration;
 
@@ -12,13 +12,17 @@ use flowgate_tests::{
     flow::{ServedGateway, eventually},
     gate::Gate,
 };
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
 };
-use tonic::{Streaming, metadata::MetadataMap};
+use tonic::{Code, Streaming, metadata::MetadataMap};
 
 const CALL: &str = "/jina.JinaRPC/Call";
 const PROCESS_SINGLE_DATA: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
@@ -119,6 +123,109 @@ async fn requests_whose_answers_are_not_read_leave_their_places() {
     eventually("a place is free", || is_ok(&authority)).await;
     drop(unread);
     gateway.stop().await;
+}
+
+/// A call on a connection that others share. Returns whether it was answered, or else refused with a time to wait.
+type Call = Box<dyn Fn() -> BoxFuture<'static, bool>>;
+
+/// Returns the calls of a new connection by each protocol that can have many at once.
+fn connections(gateway: &ServedGateway) -> [(&'static str, Call); 4] {
+    let authority = gateway.authority(Protocol::Grpc);
+    let grpc = RawGrpc::new(&authority);
+    let call_grpc = move |method: &'static str, request: Bytes| {
+        let mut client = grpc.clone();
+        async move {
+            let answered = client.unary(method, tonic::Request::new(request)).await;
+            let Err(status) = answered else { return true };
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+            assert!(status.message().contains("connection_share"), "{status}");
+            assert_eq!(status.metadata().get("retry-after").expect("a time"), "1");
+            false
+        }
+        .boxed()
+    };
+    let web = |path: &'static str, content_type: &'static str, body: Bytes| {
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .build_http::<Full<Bytes>>();
+        let uri = format!("http://{}{path}", gateway.authority(Protocol::Http));
+        move || {
+            let request = Request::post(&uri).header(header::CONTENT_TYPE, content_type);
+            let request = request.body(Full::new(body.clone())).expect("a request");
+            let answer = client.request(request);
+            async move {
+                let answer = answer.await.expect("an answer");
+                let (head, body) = answer.into_parts();
+                let body = body.collect().await.expect("a whole answer").to_bytes();
+                if head.status == 200 {
+                    return true;
+                }
+                assert_eq!(head.status, 429);
+                assert_eq!(head.headers[header::RETRY_AFTER], "1");
+                let body = String::from_utf8_lossy(&body).into_owned();
+                assert!(body.contains("connection_share"), "{body}");
+                false
+            }
+            .boxed()
+        }
+    };
+    let json = Bytes::from_static(br#"{"data": [{"text": "x"}]}"#);
+    [
+        (
+            "gRPC",
+            Box::new(move || call_grpc(PROCESS_SINGLE_DATA, request(1))),
+        ),
+        ("HTTP/2", Box::new(web("/post", "application/json", json))),
+        (
+            "Connect",
+            Box::new(web(PROCESS_SINGLE_DATA, "application/proto", request(1))),
+        ),
+        (
+            "another gRPC connection",
+            Box::new({
+                let client = RawGrpc::new(&authority);
+                move || {
+                    let mut client = client.clone();
+                    let request = tonic::Request::new(request(1));
+                    async move { client.unary(PROCESS_SINGLE_DATA, request).await.is_ok() }.boxed()
+                }
+            }),
+        ),
+    ]
+}
+
+/// Calls that wait at the gate, of connections that may have as many as there are places.
+#[tokio::test]
+async fn the_single_calls_of_one_connection_leave_places_for_others() {
+    for index in 0..3 {
+        let gate = Gate::closed();
+        let yaml = "jtype: Flow\n\
+            gateway: {protocol: [grpc, http], port: [0, 0], limits: {max_concurrent_requests: 400}}\n\
+            executors:\n  - {name: e, uses: 'inproc://gate'}\n";
+        let gateway = ServedGateway::start_with(yaml, &gate.registry()).await;
+        let connections = connections(&gateway);
+        let (protocol, call) = &connections[index];
+        let mut calls = JoinSet::new();
+        for _ in 0..400 {
+            calls.spawn(call());
+        }
+        // Nine times as many as it leaves free.
+        for _ in 0..40 {
+            let refused = tokio::time::timeout(Duration::from_secs(60), calls.join_next()).await;
+            let refused = refused.expect("in time").expect("a call");
+            assert!(!refused.expect("no panic"), "{protocol}");
+        }
+        gate.wait_for_requests(360).await;
+        let (_, other) = &connections[3];
+        for _ in 0..30 {
+            calls.spawn(other());
+        }
+        gate.wait_for_requests(30).await;
+        gate.release(1_000_000);
+        let answered = calls.join_all().await;
+        assert_eq!(answered, [true; 390], "{protocol}");
+        gateway.stop().await;
+    }
 }
 
 /// Whether a request that announces this many bytes is refused before it is read.

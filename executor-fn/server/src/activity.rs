@@ -34,7 +34,7 @@ const MAX_WAIT_AT_STOP: Duration = Duration::from_secs(2);
 const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 
 /// Waits until the server is stopping, and then until a request that was already sent would have arrived.
-pub(crate) async fn wait_for_last_request(stopping: &CancellationToken) {
+pub async fn wait_for_last_request(stopping: &CancellationToken) {
     stopping.cancelled().await;
     tokio::time::sleep(LAST_REQUEST_WAIT).await;
 }

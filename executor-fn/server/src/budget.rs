@@ -159,6 +159,22 @@ impl Held {
         self.bytes
     }
 
+    /// Returns an account of the same kind that holds nothing yet.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes: 0,
+            is_answer: self.is_answer,
+        }
+    }
+
+    /// Holds what another account holds in place of `bytes` of its own.
+    pub fn replace(&mut self, bytes: usize, mut other: Self) {
+        self.set(self.bytes.saturating_sub(bytes));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Moves all bytes to another account.
     #[must_use]
     pub fn take(&mut self) -> Self {
@@ -170,11 +186,9 @@ impl Held {
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Self {
-            budget: Arc::clone(&self.budget),
-            bytes,
-            is_answer: self.is_answer,
-        }
+        let mut moved = self.sibling();
+        moved.bytes = bytes;
+        moved
     }
 
     /// Ties the account to these bytes, and returns them: the account holds their length until the last reference to them

@@ -36,6 +36,7 @@ mod watched;
 pub mod workers;
 
 pub use accept::{Connection, Incoming};
+pub use activity::wait_for_last_request;
 pub use http::Http;
 pub use memory::available_memory;
 pub use open_connections::{InUse, OpenConnections, Usage};

@@ -188,9 +188,9 @@ pub struct Limits {
     /// machine or its cgroup: a body exists twice for a moment, and documents that must be decoded are larger than their
     /// bytes. Without effect in a Lambda function.
     pub max_bytes_in_flight: Option<usize>,
-    /// The percentage of the free places of `max_concurrent_requests` that one WebSocket, or the `Call` streams of one gRPC
+    /// The percentage of the free places of `max_concurrent_requests` that one WebSocket, or the `Call` streams of one
     /// connection, may take, beyond eight. 10 by default: then ten clients that send as much as they can leave half of the
-    /// places to others. 100 is no limit.
+    /// places to others. Single calls of one HTTP/2 connection may take 90 times as much. 100 is no limit.
     pub connection_share: usize,
     /// Bytes of answers that one WebSocket may leave unread; beyond them it is closed. From half of them on, no more of its
     /// requests are started. 256 MiB by default, as for one message; a single answer may be larger. At most 4 GiB - 1.
@@ -200,10 +200,11 @@ pub struct Limits {
     pub max_connections: usize,
     /// The least that a client must send of a body or a message, or read of a response, in bytes per second; 0 is one byte in
     /// each `slow_client_timeout`. 1000 by default: the slowest mobile networks are faster, and a client that is slower only
-    /// holds memory. Streams and WebSockets may pause between two messages. At most 1 GB.
+    /// holds memory. Streams and WebSockets may pause between two messages, calls with one request not before it. At most
+    /// 1 GB.
     pub min_bytes_per_second: usize,
-    /// HTTP/2 connections to each replica. Two by default: a single one is handled by one task at either end, and all
-    /// requests share its flow-control window. At most 64.
+    /// HTTP/2 connections to each replica, that is to each address of a host. Two by default: a single one is handled by one
+    /// task at either end, and all requests share its flow-control window. At most 64.
     pub connections_per_replica: NonZeroUsize,
 }
 

@@ -3,6 +3,8 @@
 
 mod descriptors;
 
+mod executors;
+
 mod listener;
 
 mod router;
@@ -31,7 +33,7 @@ use gateway::inbound::{
 };
 use gateway::outbound::Clients;
 use gateway::status::ProcessInfo;
-use tokio::{net::TcpListener, runtime::Handle, time::Instant};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -40,6 +42,7 @@ use tokio_util::{
 pub use tls::TlsError;
 
 use self::{
+    executors::ExecutorThreads,
     listener::{Acceptor, Listener},
     router::PortRouter,
     tls::{Reloader, Tls},
@@ -50,6 +53,7 @@ use self::{
 pub struct Container {
     gateway: Gateway,
     workers: Arc<Workers>,
+    executor_threads: ExecutorThreads,
     listeners: Vec<Listener>,
     health: HealthSwitch,
     sessions: websocket::Sessions,
@@ -79,8 +83,8 @@ pub enum ContainerError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The worker threads cannot be started.
-    #[error("cannot start the worker threads: {0}")]
+    /// The threads of the workers or of the Executors cannot be started.
+    #[error("cannot start the threads: {0}")]
     Threads(#[source] io::Error),
 }
 
@@ -104,8 +108,8 @@ impl Container {
         process: ProcessInfo,
     ) -> Result<Self, ContainerError> {
         let mut clients = Clients::new(&config.gateway.invoke);
-        // This runtime does nothing else while the workers serve.
-        clients.executor_runtime = Some(Handle::current());
+        let executor_threads = ExecutorThreads::start(config).map_err(ContainerError::Threads)?;
+        clients.executor_runtime = executor_threads.handle();
         let services = Services::new(config, registry, &clients, process)?;
         warn_if_auth_without_tls(&config.gateway);
         let stopping = CancellationToken::new();
@@ -136,6 +140,7 @@ impl Container {
         Ok(Self {
             gateway: services.gateway,
             workers: Arc::new(workers),
+            executor_threads,
             listeners,
             health,
             sessions,
@@ -161,6 +166,7 @@ impl Container {
         let Self {
             gateway,
             workers,
+            executor_threads: _until_return,
             listeners,
             health,
             sessions,
@@ -253,16 +259,16 @@ fn router(
     let cors = CorsPolicy::from(config.http.cors);
     let max_body_bytes = config.limits.max_message_bytes;
     let router = PortRouter {
-        grpc_web: Some(bounded::bound(
+        grpc_web: Some(bounded::track(
             grpc_web::router(over_http.clone(), cors),
             services,
         )),
-        connect: Some(bounded::bound(
+        connect: Some(bounded::track(
             connect::router(over_http, max_body_bytes, cors),
             services,
         )),
         data_methods: Some(data_methods),
-        grpc: Some(bounded::bound(grpc, services)),
+        grpc: Some(bounded::track(grpc, services)),
         http: Some(http),
         websocket: Some(websocket::router(services, config, sessions)),
         websocket_port_http: Some(http::websocket_port_router(services, Scripts::EMBEDDED)),

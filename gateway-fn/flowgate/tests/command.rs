@@ -1,5 +1,8 @@
 //! Tests the command line as scripts see it: exit statuses and output.
 
+#[path = "command/executor_log.rs"]
+mod executor_log;
+
 #[path = "command/http2.rs"]
 mod http2;
 
@@ -85,10 +88,18 @@ impl Served {
 
     /// Reads the log until it contains this text, and returns its line.
     fn wait_for(&mut self, text: &str) -> String {
+        self.wait_for_lines(&[text]).remove(0)
+    }
+
+    /// Reads the log until each of these texts was in a line, in this order, and returns the lines.
+    fn wait_for_lines(&mut self, texts: &[&str]) -> Vec<String> {
         let log = BufReader::new(self.child.stderr.as_mut().expect("piped"));
         let mut lines = log.lines().map_while(Result::ok);
-        let found = lines.find(|line| line.contains(text));
-        found.unwrap_or_else(|| panic!("the log ended without {text:?}"))
+        let find = |text: &&str| {
+            let found = lines.find(|line| line.contains(text));
+            found.unwrap_or_else(|| panic!("the log ended without {text:?}"))
+        };
+        texts.iter().map(find).collect()
     }
 
     fn exit_status(&mut self) -> ExitStatus {

@@ -1,8 +1,10 @@
-//! Calls unary gRPC methods at one address over pooled HTTP/2 connections.
+//! Calls unary gRPC methods at one address of a host over pooled HTTP/2 connections.
 
 mod connect;
 
 mod connection;
+
+mod host;
 
 mod pool;
 
@@ -13,7 +15,7 @@ use std::{pin::pin, sync::Arc};
 use bytes::Bytes;
 use flowgate_proto::Chunks;
 use flowgate_server::{budget::Budget, http2::MAX_STALL};
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery,
 };
@@ -23,10 +25,11 @@ use crate::{
     compression::Encoding,
     messages::{MessageError, Messages},
     send::send,
-    status::{code_of, from_headers},
+    status::{code_of, from_headers, with_may_have_run},
 };
 
-pub use connect::{Address, AddressError, ConnectError};
+pub use connect::{Address, ConnectError};
+pub use host::{AddressError, Host, MAX_ADDRESSES, Resolve, SystemResolver};
 pub use pool::Pool;
 pub use tls::{ClientTls, TlsError};
 
@@ -85,13 +88,22 @@ pub enum CallError {
     Unreadable(Box<Status>),
 }
 
+/// An open connection, for one call. Until [`Pool::call`] the peer has received nothing of the call.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Bytes>);
+
 impl Pool {
-    /// Makes a call and reads its answer. Dropping the future cancels the call.
+    /// Makes a call on a connection of this pool and reads its answer. Dropping the future cancels the call.
     ///
     /// # Errors
     /// When the call fails, or its answer cannot be read.
-    pub async fn call(&self, call: Call, expect: Expect) -> Result<Answer, CallError> {
-        let mut sender = self.connection().await?;
+    pub async fn call(
+        &self,
+        connection: Connection,
+        call: Call,
+        expect: Expect,
+    ) -> Result<Answer, CallError> {
+        let Connection(mut sender) = connection;
         let Call {
             path,
             metadata,
@@ -169,7 +181,7 @@ async fn read_answer(
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
     if let Some(budget) = &budget {
-        messages = messages.with_budget_for_answers(budget);
+        messages = messages.with_budget_and_reserve(budget);
     }
     let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {
@@ -187,7 +199,9 @@ async fn read_answer(
         .unwrap_or_default();
     match (from_headers_if_error(&trailers), first) {
         (None, Some(message)) => Ok(Answer { message, trailers }),
-        (Some(status), _) => Err(CallError::Status(Box::new(status))),
+        (Some(status), None) => Err(CallError::Status(Box::new(status))),
+        // Whatever the code is, the peer has run the call.
+        (Some(status), Some(_)) => Err(CallError::Status(Box::new(with_may_have_run(status)))),
         (None, None) => Err(ended_without_message(
             from_headers(&trailers).or_else(|| from_headers(&headers)),
         )),

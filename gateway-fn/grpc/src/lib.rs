@@ -20,17 +20,20 @@ mod status;
 #[cfg(test)]
 mod test_stream;
 
-pub use compression::{Encoding, compress, decompress};
+pub use compression::{DecompressError, Encoding, compress, decompress, decompress_held};
 pub use frames::{Frame, Frames, TooLarge};
-pub use messages::{MessageError, Messages};
+pub use messages::{MessageError, Messages, Pieces};
 pub use send::{PREFIX_BYTES, frame, frame_request, send_answer};
-pub use status::{RETRY_AFTER_SECONDS, from_headers, to_trailers, with_retry_after};
+pub use status::{
+    RETRY_AFTER_SECONDS, from_headers, may_have_run, to_trailers, with_may_have_run,
+    with_retry_after,
+};
 
 pub use flowgate_server::{
     MinRate, available_memory, blocking,
     budget::{Budget, Held, OverBudget},
     http2::Exchange,
-    workers,
+    wait_for_last_request, workers,
 };
 pub use h2;
 

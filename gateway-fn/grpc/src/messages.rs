@@ -7,32 +7,64 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use flowgate_proto::Chunks;
 use flowgate_server::{
     MinRate, PaceLimit,
-    blocking::{self, COMPRESSION_COST},
     budget::{Budget, Held, OverBudget},
 };
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
+use tonic::Status;
 
 use crate::{
-    compression::{Encoding, decompress},
+    compression::{DecompressError, Encoding, decompress_held},
     frames::{Frame, Frames, TooLarge},
     send::PREFIX_BYTES,
 };
 
+/// The stream of bytes in which messages come.
+pub trait Pieces {
+    /// Returns the next piece; `None` at the end of the stream.
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, MessageError>>>;
+
+    /// Lets the peer send as many bytes more, in place of those of a piece.
+    ///
+    /// # Errors
+    /// When the stream or its connection has failed.
+    fn release(&mut self, bytes: usize) -> Result<(), MessageError>;
+}
+
+impl Pieces for RecvStream {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, MessageError>>> {
+        self.poll_data(context)
+            .map(|piece| piece.map(|piece| piece.map_err(MessageError::from)))
+    }
+
+    fn release(&mut self, bytes: usize) -> Result<(), MessageError> {
+        Ok(self.flow_control().release_capacity(bytes)?)
+    }
+}
+
 /// The messages of one direction of a call.
 #[derive(Debug)]
-pub struct Messages {
-    body: RecvStream,
+pub struct Messages<P = RecvStream> {
+    body: P,
     frames: Frames,
     encoding: Result<Option<Encoding>, HeaderValue>,
     max_message_bytes: usize,
     /// The budget's account of the message that is being read.
     held: Option<Held>,
-    /// How slowly the rest of a message may arrive; the peer may pause between two messages.
+    /// How slowly the rest of a message may arrive.
     pace: Option<PaceLimit>,
+    /// Whether the peer may pause before and after a message.
+    may_pause: bool,
     ahead: Ahead,
 }
 
@@ -42,7 +74,7 @@ struct Ahead {
     /// Bytes for which the peer may not send others yet.
     unreleased: usize,
     /// How the stream ended.
-    end: Option<Result<(), h2::Error>>,
+    end: Option<Result<(), MessageError>>,
 }
 
 /// Why a message cannot be read.
@@ -88,6 +120,9 @@ pub enum MessageError {
     /// The stream or its connection failed.
     #[error("the stream failed: {0}")]
     Stream(#[from] h2::Error),
+    /// The body that contains the stream cannot be read.
+    #[error("{}", .0.message())]
+    Body(Box<Status>),
 }
 
 impl From<TooLarge> for MessageError {
@@ -97,9 +132,29 @@ impl From<TooLarge> for MessageError {
 }
 
 impl Messages {
+    /// Returns the trailers, once [`Messages::next`] has returned `None`.
+    ///
+    /// # Errors
+    /// When the stream or its connection fails.
+    pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
+        poll_fn(|context| self.body.poll_trailers(context)).await
+    }
+}
+
+impl From<DecompressError> for MessageError {
+    fn from(error: DecompressError) -> Self {
+        match error {
+            DecompressError::TooLarge { limit } => Self::TooLargeDecompressed { limit },
+            DecompressError::OverBudget(error) => Self::OverBudget(error),
+            DecompressError::Invalid(error) => Self::Decompress(error),
+        }
+    }
+}
+
+impl<P: Pieces> Messages<P> {
     /// Reads messages of at most `max_message_bytes` bytes, also when they are decompressed. `headers` name the compression.
     #[must_use]
-    pub fn new(body: RecvStream, headers: &HeaderMap, max_message_bytes: usize) -> Self {
+    pub fn new(body: P, headers: &HeaderMap, max_message_bytes: usize) -> Self {
         Self {
             body,
             frames: Frames::new(max_message_bytes),
@@ -107,6 +162,7 @@ impl Messages {
             max_message_bytes,
             held: None,
             pace: None,
+            may_pause: true,
             ahead: Ahead::default(),
         }
     }
@@ -118,6 +174,13 @@ impl Messages {
         self
     }
 
+    /// Requires the rate also before and after a message, for a call that has only one.
+    #[must_use]
+    pub fn without_pauses(mut self) -> Self {
+        self.may_pause = false;
+        self
+    }
+
     /// Counts the bytes of messages in this budget.
     #[must_use]
     pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
@@ -125,9 +188,10 @@ impl Messages {
         self
     }
 
-    /// Counts the bytes of answers in this budget, also in its reserve.
+    /// Counts the bytes of messages in this budget, also in its reserve: those of answers, and of small requests like health
+    /// checks.
     #[must_use]
-    pub fn with_budget_for_answers(mut self, budget: &Arc<Budget>) -> Self {
+    pub fn with_budget_and_reserve(mut self, budget: &Arc<Budget>) -> Self {
         self.held = Some(budget.answer_account());
         self
     }
@@ -143,7 +207,7 @@ impl Messages {
     /// send more before it is used. Wakes the task when more arrives.
     pub fn poll_ahead(&mut self, context: &mut Context<'_>) {
         while self.ahead.end.is_none() {
-            let Poll::Ready(received) = self.body.poll_data(context) else {
+            let Poll::Ready(received) = self.body.poll_piece(context) else {
                 return;
             };
             match received {
@@ -162,12 +226,12 @@ impl Messages {
     }
 
     /// Lets the peer send as many bytes more, if they were read ahead.
-    fn release_ahead(&mut self, bytes: usize) -> Result<(), h2::Error> {
+    fn release_ahead(&mut self, bytes: usize) -> Result<(), MessageError> {
         let bytes = bytes.min(self.ahead.unreleased);
         self.ahead.unreleased -= bytes;
         match bytes {
             0 => Ok(()),
-            _ => self.body.flow_control().release_capacity(bytes),
+            _ => self.body.release(bytes),
         }
     }
 
@@ -206,18 +270,10 @@ impl Messages {
         }
     }
 
-    /// Returns the trailers, once [`Messages::next`] has returned `None`.
-    ///
-    /// # Errors
-    /// When the stream or its connection fails.
-    pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
-        poll_fn(|context| self.body.poll_trailers(context)).await
-    }
-
     /// Receives a piece. Returns `false` at the end of the stream.
     async fn receive(&mut self) -> Result<bool, MessageError> {
         match self.ahead.end.take() {
-            Some(Err(error)) => return Err(error.into()),
+            Some(Err(error)) => return Err(error),
             Some(Ok(())) => {
                 self.ahead.end = Some(Ok(()));
                 return Ok(false);
@@ -225,11 +281,11 @@ impl Messages {
             // All that was read ahead belongs to the message that is being read.
             None => self.release_ahead(usize::MAX)?,
         }
-        let mut pace = match self.frames.is_at_border() {
+        let mut pace = match self.frames.is_at_border() && self.may_pause {
             true => None,
             false => self.pace.as_mut(),
         };
-        let received = poll_fn(|context| match self.body.poll_data(context) {
+        let received = poll_fn(|context| match self.body.poll_piece(context) {
             Poll::Ready(received) => Poll::Ready(Ok(received)),
             Poll::Pending => match &mut pace {
                 Some(pace) => pace
@@ -248,7 +304,7 @@ impl Messages {
         if let Some(held) = &mut self.held {
             held.add(piece.len())?;
         }
-        self.body.flow_control().release_capacity(piece.len())?;
+        self.body.release(piece.len())?;
         self.frames.add(piece);
         Ok(true)
     }
@@ -260,27 +316,9 @@ impl Messages {
             Err(name) => return Err(MessageError::UnknownEncoding(name.clone())),
         };
         let limit = self.max_message_bytes;
-        let room = self.held.as_ref().map_or(limit, Held::room);
-        let cost = message.len().saturating_mul(COMPRESSION_COST);
-        let work = move |max| decompress(encoding, message.clone(), max);
-        let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::FileTooLarge;
-        let decompressed = blocking::run_growing(cost, limit.min(room), work, is_too_large).await;
-        match decompressed.unwrap_or_else(|_panic| Err(io::Error::other("internal error"))) {
-            Ok(message) => {
-                if let Some(held) = &mut self.held {
-                    held.add(message.len())?;
-                }
-                Ok(message.into())
-            }
-            Err(error) if is_too_large(&error) => Err(match &self.held {
-                Some(held) if room < limit => OverBudget {
-                    limit: held.budget().limit(),
-                }
-                .into(),
-                _ => MessageError::TooLargeDecompressed { limit },
-            }),
-            Err(error) => Err(MessageError::Decompress(error)),
-        }
+        let held = self.held.as_mut();
+        let message = decompress_held(encoding, message, limit, held).await?;
+        Ok(message.into())
     }
 }
 

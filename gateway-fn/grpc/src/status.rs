@@ -1,5 +1,6 @@
 //! Translates between a gRPC status and the trailers that carry it.
 
+use flowgate_proto::MAY_HAVE_RUN_TRAILER;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 use tonic::{
@@ -44,7 +45,12 @@ const MAX_METADATA_BYTES: usize = 3 << 10;
 pub fn to_trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     let mut left = MAX_METADATA_BYTES;
-    for (name, value) in status.metadata().as_ref() {
+    let metadata = status.metadata().as_ref();
+    // First, so that it fits whatever else an Executor has sent.
+    let (marks, others): (Vec<_>, Vec<_>) = metadata
+        .iter()
+        .partition(|(name, _)| *name == MAY_HAVE_RUN_TRAILER);
+    for (name, value) in marks.into_iter().chain(others) {
         let size = name.as_str().len() + value.len();
         if let Some(rest) = left.checked_sub(size) {
             left = rest;
@@ -62,6 +68,7 @@ impl From<MessageError> for Status {
     /// The status of a call whose message cannot be read.
     fn from(error: MessageError) -> Self {
         let code = match &error {
+            MessageError::Body(status) => return status.as_ref().clone(),
             MessageError::TooLarge { .. }
             | MessageError::TooLargeDecompressed { .. }
             | MessageError::OverBudget(_) => Code::ResourceExhausted,
@@ -91,6 +98,20 @@ pub fn with_retry_after(mut status: Status, seconds: u64) -> Status {
     let retry_after = MetadataValue::from(seconds);
     status.metadata_mut().insert("retry-after", retry_after);
     status
+}
+
+/// Marks a status: an Executor may have run the call.
+#[must_use]
+pub fn with_may_have_run(mut status: Status) -> Status {
+    let mark = MetadataValue::from_static("true");
+    status.metadata_mut().insert(MAY_HAVE_RUN_TRAILER, mark);
+    status
+}
+
+/// Whether the status has the mark of [`with_may_have_run`].
+#[must_use]
+pub fn may_have_run(status: &Status) -> bool {
+    status.metadata().contains_key(MAY_HAVE_RUN_TRAILER)
 }
 
 /// Returns the code for a stream that was reset ("gRPC over HTTP2", "Errors").
@@ -151,12 +172,15 @@ mod tests {
     #[test]
     fn large_metadata_is_left_out() {
         let mut status = Status::new(Code::Internal, "text");
-        for (name, size) in [("large", 10_000), ("small", 10)] {
+        for (name, size) in [("large", 10_000), ("small", 10), ("nearly-all", 3_030)] {
             let value = "x".repeat(size).parse().expect("metadata");
             status.metadata_mut().insert(name, value);
         }
         let read = from_headers(&to_trailers(&status)).expect("a status");
         assert!(read.metadata().get("large").is_none() && read.metadata().get("small").is_some());
+        // The mark of this project is kept in any case.
+        let read = from_headers(&to_trailers(&with_may_have_run(status))).expect("a status");
+        assert!(may_have_run(&read));
     }
 
     #[test]

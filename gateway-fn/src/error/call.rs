@@ -1,7 +1,8 @@
 //! A failed call to an Executor, and the texts with which Jina's Gateway reports it.
 
-use std::{fmt, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
+use flowgate_grpc::client;
 use tonic::metadata::MetadataMap;
 
 use super::ErrorCode;
@@ -13,7 +14,7 @@ pub struct CallError {
     /// The deployment's name.
     pub deployment: String,
     /// The addresses that were tried, `host:port` in the order of the first attempt; or the functions of the deployment.
-    pub addresses: Vec<String>,
+    pub addresses: Box<[String]>,
     /// Whether clients may see the addresses and the peer's own texts, which may contain addresses too.
     pub show_addresses: bool,
     /// How the last attempt failed.
@@ -24,6 +25,10 @@ pub struct CallError {
     pub trailers: Box<MetadataMap>,
     /// How many seconds the peer asks to wait before another request.
     pub retry_after: Option<NonZeroU32>,
+    /// The transport's error, for the log. It may contain addresses.
+    pub source: Option<Arc<client::CallError>>,
+    /// Whether this Executor, or another one of the Flow, may have run the request.
+    pub may_have_run: bool,
 }
 
 /// How an attempt failed.
@@ -76,12 +81,28 @@ impl CallError {
     pub(crate) fn deadline_exceeded(deployment: &str) -> Self {
         Self {
             deployment: deployment.to_owned(),
-            addresses: Vec::new(),
+            addresses: Box::default(),
             show_addresses: false,
             failure: CallFailure::DeadlineExceeded,
             peer_detail: "the request's deadline passed".to_owned(),
             trailers: Box::default(),
             retry_after: None,
+            source: None,
+            may_have_run: true,
+        }
+    }
+
+    /// The addresses for the log; `None` if there are none, as of an Executor in this process.
+    pub(crate) fn joined_addresses(&self) -> Option<String> {
+        let addresses = self.addresses.join(", ");
+        Some(addresses).filter(|addresses| !addresses.is_empty())
+    }
+
+    /// Adds the addresses that were tried, for the log.
+    pub(crate) fn with_addresses(self, addresses: Vec<String>) -> Self {
+        Self {
+            addresses: addresses.into(),
+            ..self
         }
     }
 

@@ -11,6 +11,11 @@ use tokio::sync::Notify;
 /// one request at a time.
 const MIN_FAIR_SHARE: usize = 8;
 
+/// How many times the share of a stream the single calls of a connection may take: with the default share of 10 %, nine times
+/// as many places as they leave free. Balancers send the calls of all their clients over a few connections, so that one alone
+/// may need nine places of ten; ten connections together still leave one of a hundred.
+const SINGLE_CALLS_FACTOR: usize = 90;
+
 /// The places for requests that may be handled at once.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -45,15 +50,25 @@ impl Admission {
         self.in_flight.load(Ordering::Relaxed) >= self.limit
     }
 
-    /// Returns how many places one connection may hold now.
+    /// Returns how many places one connection may hold now for streams, which send as many requests as they may.
     pub(super) fn fair_share(&self) -> usize {
+        self.share(1)
+    }
+
+    /// Returns how many places one connection may hold now for single calls.
+    pub(super) fn share_of_single_calls(&self) -> usize {
+        self.share(SINGLE_CALLS_FACTOR)
+    }
+
+    fn share(&self, factor: usize) -> usize {
         if self.connection_share >= 100 {
             return self.limit;
         }
         let free = self
             .limit
             .saturating_sub(self.in_flight.load(Ordering::Relaxed));
-        (free.saturating_mul(self.connection_share) / 100).max(MIN_FAIR_SHARE)
+        let share = free.saturating_mul(self.connection_share * factor) / 100;
+        share.max(MIN_FAIR_SHARE)
     }
 
     /// Takes a place if one is free.
@@ -126,6 +141,31 @@ mod tests {
         let more: Vec<_> = (0..100).map(|_| admission.try_enter()).collect();
         assert_eq!(admission.fair_share(), MIN_FAIR_SHARE);
         drop((places, more));
-        assert_eq!(Admission::new(400, 100).fair_share(), 400);
+        let unlimited = Admission::new(400, 100);
+        assert_eq!(unlimited.fair_share(), 400);
+        assert_eq!(unlimited.share_of_single_calls(), 400);
+    }
+
+    #[test]
+    fn single_calls_of_a_connection_may_hold_most_places_but_not_all() {
+        for (connections, free) in [(1, 1000), (10, 109), (100, 8)] {
+            let admission = Admission::new(10_000, 10);
+            let mut held: Vec<usize> = vec![0; connections];
+            let mut places = Vec::new();
+            loop {
+                let before = places.len();
+                for held in &mut held {
+                    if *held < admission.share_of_single_calls() {
+                        places.extend(admission.try_enter());
+                        *held += 1;
+                    }
+                }
+                if places.len() == before {
+                    break;
+                }
+            }
+            let left = 10_000 - places.len();
+            assert!(left.abs_diff(free) <= 10, "{connections}: {left}");
+        }
     }
 }

@@ -8,13 +8,16 @@ use flowgate_flow::{
     graph::NodeId,
     walk::{Step, Walk},
 };
-use flowgate_grpc::blocking::{self, MAX_INLINE_BYTES};
-use flowgate_proto::{DataRequest, now, with_causes};
+use flowgate_grpc::{
+    Held,
+    blocking::{self, MAX_INLINE_BYTES},
+};
+use flowgate_proto::{DataRequest, LimitExceeded, now, with_causes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;
 use tokio::sync::{Mutex, oneshot};
 
-use super::{Shared, admission::Place, discovery::note_answer};
+use super::{FREE_DECODED_TIMES, Shared, admission::Place, discovery::note_answer};
 use crate::{
     context::Context,
     error::{CallError, GatewayError},
@@ -35,6 +38,10 @@ pub(super) struct Drive {
     /// The bytes of the request and of all answers, which may meet at a join; of their parameters alone if no documents are
     /// decoded.
     bytes: usize,
+    /// The memory of decoded documents: of the request, and of the answers that come to a join or a condition.
+    decoded: Vec<Held>,
+    /// The number of calls that were begun.
+    calls: usize,
     /// Calls that run at the same time; `None` in a linear Flow, which has one call at a time.
     concurrent: Option<ConcurrentCalls>,
 }
@@ -60,17 +67,19 @@ impl Drive {
         };
         let start = {
             let shared = Arc::clone(shared);
-            move || start_walk(&shared, request, checks)
+            move || start_walk(&shared, request, decodes, checks)
         };
         // A panic goes on here, where it ends the request.
         let walk = blocking::run(bytes, start).await;
-        let walk = walk.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let (walk, held) = walk.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(Self {
             shared: Arc::clone(shared),
             context: Arc::new(context),
             walk: Arc::new(Mutex::new(walk)),
             decodes,
             bytes,
+            decoded: held.into_iter().collect(),
+            calls: 0,
             concurrent: None,
         })
     }
@@ -108,6 +117,7 @@ impl Drive {
             {
                 let Step { node, requests } = ready.swap_remove(0);
                 let context = self.context_for(node);
+                self.calls += 1;
                 let result = visit(&self.shared, node, requests, &context).await;
                 self.apply(node, result).await?;
                 continue;
@@ -168,6 +178,7 @@ impl Drive {
             return;
         }
         for Step { node, requests } in ready {
+            self.calls += 1;
             let (shared, context) = (Arc::clone(&self.shared), self.context_for(node));
             let awaited = shared.graph[node].is_awaited;
             let call: Call = Box::pin(async move {
@@ -230,12 +241,22 @@ impl Drive {
                 mut request,
                 is_error,
             }) => {
-                let parameters = request.parameters.encoded_len();
-                let checked = blocking::run(parameters, move || {
-                    request.set_decode_limits(limits).map(|()| request)
+                let bytes = match self.decodes {
+                    true => request.encoded_len(),
+                    false => request.parameters.encoded_len(),
+                };
+                let budget = shared.budget.clone().filter(|_| self.decodes);
+                let checked = blocking::run(bytes, move || {
+                    request.set_decode_limits(limits)?;
+                    let account = budget.map(|budget| budget.answer_account());
+                    let held = hold_decoded(&request, account)?;
+                    Ok::<_, LimitExceeded>((request, held))
                 });
                 let request = match checked.await.unwrap_or_else(|panic| resume_unwind(panic)) {
-                    Ok(request) => request,
+                    Ok((request, held)) => {
+                        self.decoded.extend(held);
+                        request
+                    }
                     Err(error) if node.is_awaited => return Err(error.into()),
                     Err(error) => {
                         tracing::warn!(executor, %error, "floating executor's answer is too large");
@@ -247,19 +268,19 @@ impl Drive {
                     let status = status.map(|status| status.description.as_str());
                     tracing::warn!(executor, status, "floating executor returned an error");
                 }
-                let bytes = match self.decodes {
-                    true => request.encoded_len(),
-                    false => parameters,
-                };
                 self.bytes = self.bytes.saturating_add(bytes);
                 let record =
                     move |walk: &mut Walk| walk.record_response(id, request, is_error, now());
                 Ok(self.work(record).await?)
             }
-            Err(error) if node.is_awaited => Err(error.into()),
+            Err(mut error) if node.is_awaited => {
+                // Another Executor has run the request, or is running it.
+                error.may_have_run |= self.calls > 1;
+                Err(error.into())
+            }
             Err(error) => {
-                let error = with_causes(&error);
-                tracing::warn!(executor, %error, "call to floating executor failed");
+                let (address, error) = (error.joined_addresses(), with_causes(&error));
+                tracing::warn!(executor, address, %error, "call to floating executor failed");
                 Ok(())
             }
         }
@@ -277,18 +298,35 @@ impl Drive {
     }
 }
 
-/// Checks the limits of a request, and starts its walk. `checks`: an Executor of this process decodes its documents.
+/// Holds the memory that the documents of a message take when they are decoded. An account without bytes is dropped.
+fn hold_decoded(
+    request: &DataRequest,
+    account: Option<Held>,
+) -> Result<Option<Held>, LimitExceeded> {
+    let Some(mut held) = account else {
+        return Ok(None);
+    };
+    let bytes = request.documents.decoding_excess(FREE_DECODED_TIMES);
+    held.add(bytes).map_err(|_full| LimitExceeded::NoRoom)?;
+    Ok(Some(held).filter(|_| bytes > 0))
+}
+
+/// Checks the limits of a request, and starts its walk; returns it with the memory of its documents. `decodes`: the walk
+/// decodes them; `checks`: an Executor of this process does.
 fn start_walk(
     shared: &Shared,
     mut request: DataRequest,
+    decodes: bool,
     checks: bool,
-) -> Result<Walk, GatewayError> {
+) -> Result<(Walk, Option<Held>), GatewayError> {
     request.set_decode_limits(shared.decode_limits)?;
     if checks {
         request.documents.check_limits()?;
     }
+    let budget = shared.budget.as_ref().filter(|_| decodes || checks);
+    let held = hold_decoded(&request, budget.map(|budget| budget.account()))?;
     let (graph, known) = (Arc::clone(&shared.graph), Arc::clone(&shared.known));
-    Ok(Walk::start(graph, known, request, now())?)
+    Ok((Walk::start(graph, known, request, now())?, held))
 }
 
 /// Calls an Executor and records the visit.

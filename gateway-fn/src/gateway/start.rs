@@ -17,7 +17,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use super::{Gateway, Registry, Shared, aborting::Aborting, admission::Admission};
 use crate::outbound::{
     Clients, Deployment, GrpcDeployment, InProcessDeployment, LambdaDeployment,
-    grpc::{ChannelError, ClientTls, GrpcAddress, GrpcOptions},
+    grpc::{ChannelError, ClientTls, GrpcAddress, GrpcOptions, SystemResolver},
     lambda::LambdaOptions,
     trusted_roots,
 };
@@ -87,6 +87,7 @@ impl Gateway {
             deployments,
             admission: Admission::new(limits.max_concurrent_requests, limits.connection_share),
             decode_limits: limits.decode_limits(bytes_in_flight),
+            budget: clients.budget.clone(),
             discovering: AtomicBool::new(false),
             floating: TaskTracker::new(),
             background: TaskTracker::new(),
@@ -136,6 +137,7 @@ fn grpc_options(gateway: &GatewayConfig, clients: &Clients) -> GrpcOptions {
         compression: gateway.compression,
         max_message_bytes: gateway.limits.max_message_bytes,
         connections: gateway.limits.connections_per_replica,
+        resolver: Arc::new(SystemResolver),
         tls: ClientTls::new(match &gateway.executor_roots_file {
             Some(file) => TlsRoots::File(file.clone()),
             None => trusted_roots(gateway),

@@ -120,15 +120,13 @@ impl Function {
             output: Output::default(),
         };
         let namespace = config.gateway.function.metrics_namespace.as_ref();
-        // On Managed Instances several invocations run at once, and nothing is frozen (AWS Lambda, Managed Instances).
-        let concurrency = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
         Self(Arc::new(Shared {
             routes: Routes::new(&services, &config.gateway),
             websocket: WebSocketEvents::new(&services, clients, &config.gateway, env),
             metrics: namespace.map(metrics),
             xray: XRay::from_environment(env),
             report: ReportLines::for_environment(env),
-            is_frozen_when_idle: concurrency.is_none_or(|number: u32| number <= 1),
+            is_frozen_when_idle: max_concurrency(env) <= 1,
             after_answer: AfterAnswer::default(),
             services,
             config,
@@ -358,6 +356,13 @@ impl Function {
         let response = response.map_err(direct::into_diagnostic)?;
         Ok(FunctionResponse::BufferedResponse(response.into_inner()))
     }
+}
+
+/// How many invocations run at once. On Managed Instances it may be several, and nothing is frozen (AWS Lambda, Managed
+/// Instances).
+fn max_concurrency(env: &dyn Fn(&str) -> Option<String>) -> u32 {
+    let number = env("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
+    number.unwrap_or(1)
 }
 
 /// The type of the error for an event whose source is known and whose content is invalid.

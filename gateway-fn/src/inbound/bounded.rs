@@ -1,79 +1,55 @@
-//! Bounds the memory of Jina's methods where tonic serves them: over gRPC-Web and Connect, and over gRPC with an uncommon
-//! content type. Requests count in the budget of bytes until they are answered, and answers until they are sent.
+//! Bounds the calls that tonic serves: over gRPC-Web and Connect, and the methods of gRPC that carry no data. Messages must
+//! arrive in time and within the limits, and count in the budget of bytes; answers count until they are sent.
+//!
+//! ```text
+//! track -> (gRPC-Web or Connect) -> authentication -> read_messages -> tonic
+//! ```
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use axum::{
-    BoxError, Router,
-    body::{Body, BodyDataStream, HttpBody as _},
+    Router,
+    body::{Body, BodyDataStream},
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
 };
 use bytes::Bytes;
-use flowgate_grpc::{Budget, Held, OverBudget, RETRY_AFTER_SECONDS, with_retry_after};
-use futures_util::{StreamExt as _, stream};
+use flowgate_config::GatewayConfig;
+use flowgate_grpc::{Budget, Held, MessageError, Messages, MinRate, Pieces, frame};
+use futures_util::{StreamExt as _, TryStreamExt, stream, stream::BoxStream};
 use http_body_util::BodyExt as _;
 use tonic::Status;
 
-use super::{Services, body_error};
-use crate::{error::GatewayError, gateway::Gateway};
+use super::{Services, body_error, min_rate};
+use crate::{context::ConnectionLoad, error::GatewayError, gateway::Gateway};
 
-type Aborted = Pin<Box<dyn Future<Output = GatewayError> + Send>>;
+/// The largest message of a method that carries no data: a health check names a service, reflection a symbol or file, and dry
+/// runs and `_status` send nothing.
+pub(super) const MAX_CONTROL_MESSAGE_BYTES: usize = 4 << 10;
 
-/// Bounds the methods of Jina's services among these routes.
-pub fn bound(routes: Router, services: &Services) -> Router {
-    let bounds = Bounds {
-        gateway: services.gateway.clone(),
-        budget: Arc::clone(&services.budget),
-    };
-    routes.layer(middleware::from_fn_with_state(bounds, apply))
+/// Gives each call on these routes an [`Account`] of the budget of bytes.
+pub fn track(routes: Router, services: &Services) -> Router {
+    let budget = Arc::clone(&services.budget);
+    routes.layer(middleware::from_fn_with_state(budget, track_call))
 }
 
-#[derive(Clone, Debug)]
-struct Bounds {
-    gateway: Gateway,
-    budget: Arc<Budget>,
-}
-
-/// How the paths of Jina's methods begin. Health checks and reflection have messages of a few bytes.
-const JINA_METHODS: &str = "/jina.";
-
-/// The method with one request, which fails if the Gateway is full. A stream of requests waits.
-const SINGLE_METHOD: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
-
-async fn apply(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if !path.starts_with(JINA_METHODS) {
-        return next.run(request).await;
-    }
-    let is_single = path == SINGLE_METHOD;
-    let account = Account::new(&bounds.budget);
-    let gateway = bounds.gateway;
-    let body_account = account.clone();
+async fn track_call(State(budget): State<Arc<Budget>>, request: Request, next: Next) -> Response {
+    let account = Account::new(budget);
+    let noting = account.clone();
     let mut request = request.map(|body| {
-        let mut body = RequestBody {
-            announced_bytes: usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX),
-            data: body.into_data_stream(),
-            account: body_account,
-            aborted: Box::pin(gateway.aborted()),
-            unbegun: Some(gateway).filter(|_| is_single),
-        };
-        Body::from_stream(stream::poll_fn(move |cx| body.poll_next(cx)))
+        Body::new(body.map_err(move |error| {
+            noting.note(&error);
+            error
+        }))
     });
     request.extensions_mut().insert(account.clone());
-    let mut response = next.run(request).await;
-    // gRPC-Web reports every error of a body as INTERNAL.
-    if let Some(failure) = account.take_failure()
-        && response.headers().contains_key("grpc-status")
-    {
-        // Fails only if metadata is not a valid header.
-        let _ = failure.add_header(response.headers_mut());
-    }
+    let response = next.run(request).await;
     // The call holds its account until the response has ended.
     let count = move |data| account.attach(data);
     response.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(&count))))
@@ -81,97 +57,261 @@ async fn apply(State(bounds): State<Bounds>, request: Request, next: Next) -> Re
 
 /// The bytes of a call from the budget. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Account(Arc<Mutex<Content>>);
+pub(super) struct Account {
+    budget: Arc<Budget>,
+    content: Arc<Mutex<Content>>,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Content {
-    held: Held,
-    /// Why the body could not be read.
-    failure: Option<Status>,
+    /// What the messages hold that have been read.
+    messages: VecDeque<Held>,
+    /// Whether the client sent its body too slowly.
+    is_too_slow: bool,
 }
 
 impl Account {
-    fn new(budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Mutex::new(Content {
-            held: budget.account(),
-            failure: None,
-        })))
+    fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            content: Arc::default(),
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, bytes: usize) -> Result<(), OverBudget> {
-        self.content().held.add(bytes)
+    /// Returns what a message holds that is being read, which is nothing yet.
+    pub(super) fn open(&self) -> Held {
+        self.budget.account()
     }
 
-    /// Moves the bytes of a message that has been decoded to an account of its own.
-    pub(super) fn split(&self, bytes: usize) -> Held {
-        let mut held = self.content().held.split(bytes);
-        // A compressed message has become larger.
-        held.set(bytes);
-        held
+    /// Keeps what a message holds until it is taken, or else until the call ends.
+    pub(super) fn keep(&self, held: Held) {
+        self.content().messages.push_back(held);
+    }
+
+    /// Takes what the first message holds that has been read and not taken.
+    pub(super) fn take_message(&self) -> Option<Held> {
+        self.content().messages.pop_front()
     }
 
     fn attach(&self, bytes: Bytes) -> Bytes {
-        let held = self.content().held.budget().account();
-        held.attach(bytes)
+        self.open().attach(bytes)
     }
 
-    fn fail(&self, status: Status) -> BoxError {
-        self.content().failure = Some(status.clone());
-        status.into()
+    /// Notes why the body ends, because gRPC-Web reports every error of a body as INTERNAL.
+    fn note(&self, error: &axum::Error) {
+        if body_error::is_timeout(error) {
+            self.content().is_too_slow = true;
+        }
     }
 
-    /// Returns why the body could not be read, once.
-    pub(super) fn take_failure(&self) -> Option<Status> {
-        self.content().failure.take()
+    /// Returns the status for a body that ends with this error.
+    fn status(account: Option<&Self>, error: axum::Error) -> Status {
+        let is_too_slow = account.is_some_and(|account| account.content().is_too_slow);
+        match is_too_slow || body_error::is_timeout(&error) {
+            true => Status::deadline_exceeded(body_error::TIMEOUT_DETAIL),
+            false => Status::from_error(error.into()),
+        }
     }
 }
 
-/// The body of a request. It fails before its first byte if there is no room for it.
-struct RequestBody {
-    announced_bytes: usize,
+/// In a request's extensions: its body is a message in a frame that has been read within the limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsRead;
+
+#[derive(Clone, Debug)]
+struct Reader {
+    gateway: Gateway,
+    max_message_bytes: usize,
+    min_rate: MinRate,
+}
+
+/// Reads the messages for these routes of tonic, which gets each when it has arrived, and decompressed.
+pub(super) fn read_messages(routes: Router, gateway: &Gateway, config: &GatewayConfig) -> Router {
+    let reader = Reader {
+        gateway: gateway.clone(),
+        max_message_bytes: config.limits.max_message_bytes,
+        min_rate: min_rate(config),
+    };
+    routes.layer(middleware::from_fn_with_state(reader, read_call))
+}
+
+/// What a method's messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One data request, which fails if the Gateway is full.
+    Single,
+    /// A stream of data requests, which wait.
+    Call,
+    /// One request of a few bytes: of health checks, dry runs and `_status`.
+    Control,
+    /// A stream of such requests.
+    Reflection,
+}
+
+impl Kind {
+    fn of(path: &str) -> Self {
+        match path {
+            "/jina.JinaSingleDataRequestRPC/process_single_data" => Self::Single,
+            "/jina.JinaRPC/Call" => Self::Call,
+            _ if path.ends_with("/ServerReflectionInfo") => Self::Reflection,
+            _ => Self::Control,
+        }
+    }
+
+    const fn has_data(self) -> bool {
+        matches!(self, Self::Single | Self::Call)
+    }
+
+    fn limit(self, max_message_bytes: usize) -> usize {
+        match self.has_data() {
+            true => max_message_bytes,
+            false => max_message_bytes.min(MAX_CONTROL_MESSAGE_BYTES),
+        }
+    }
+
+    const fn is_stream(self) -> bool {
+        matches!(self, Self::Call | Self::Reflection)
+    }
+}
+
+/// Returns the limit of a message of the method with this path; `max_message_bytes` is that of messages with data.
+pub(super) fn limit_of(path: &str, max_message_bytes: usize) -> usize {
+    Kind::of(path).limit(max_message_bytes)
+}
+
+async fn read_call(State(reader): State<Reader>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let kind = Kind::of(head.uri.path());
+    let frames = match head.extensions.get::<IsRead>() {
+        Some(_) => {
+            let body = body.into_data_stream();
+            TryStreamExt::map_err(body, |error| Account::status(None, error)).boxed()
+        }
+        None => reader.frames(kind, &head, body),
+    };
+    let bounded = Bounded {
+        aborted: Box::pin(reader.gateway.aborted()),
+        gateway: reader.gateway,
+        load: head.extensions.get::<ConnectionLoad>().cloned(),
+        is_unbegun: kind == Kind::Single,
+        frames,
+    };
+    let body = Body::from_stream(stream::try_unfold(bounded, Bounded::next));
+    next.run(Request::from_parts(head, body)).await
+}
+
+impl Reader {
+    fn frames(
+        &self,
+        kind: Kind,
+        head: &http::request::Parts,
+        body: Body,
+    ) -> BoxStream<'static, Result<Bytes, Status>> {
+        let limit = kind.limit(self.max_message_bytes);
+        let account = head.extensions.get::<Account>().cloned();
+        let pieces = BodyPieces {
+            data: body.into_data_stream(),
+            account: account.clone(),
+        };
+        let mut messages = Messages::new(pieces, &head.headers, limit).with_min_rate(self.min_rate);
+        if !kind.is_stream() {
+            messages = messages.without_pauses();
+        }
+        if let Some(Account { budget, .. }) = &account {
+            messages = match kind.has_data() {
+                true => messages.with_budget(budget),
+                // Health checks succeed while requests fill the budget.
+                false => messages.with_budget_and_reserve(budget),
+            };
+        }
+        let reading = Reading {
+            messages,
+            account,
+            may_have_more: true,
+            is_stream: kind.is_stream(),
+        };
+        let frames = stream::try_unfold(reading, Reading::next);
+        frames
+            .map_ok(|frame| stream::iter(frame).map(Ok))
+            .try_flatten()
+            .boxed()
+    }
+}
+
+/// The messages of a request while they are read.
+struct Reading {
+    messages: Messages<BodyPieces>,
+    account: Option<Account>,
+    is_stream: bool,
+    may_have_more: bool,
+}
+
+impl Reading {
+    /// Reads a message and puts it into a frame, uncompressed.
+    async fn next(mut self) -> Result<Option<(flowgate_proto::Chunks, Self)>, Status> {
+        let Some(message) = self.messages.next().await? else {
+            return Ok(None);
+        };
+        if !self.may_have_more {
+            return Err(Status::internal(
+                "a call of this method has one request message, and the client sent another",
+            ));
+        }
+        self.may_have_more = self.is_stream;
+        if let (Some(account), Some(held)) = (&self.account, self.messages.take_held()) {
+            account.keep(held);
+        }
+        Ok(Some((frame(message, None), self)))
+    }
+}
+
+/// The body of a request, as the pieces of its messages.
+struct BodyPieces {
     data: BodyDataStream,
-    account: Account,
-    aborted: Aborted,
-    /// The Gateway, which must have room for a single request; `None` once the body has begun, and for streams.
-    unbegun: Option<Gateway>,
+    account: Option<Account>,
 }
 
-impl RequestBody {
-    fn begin(&mut self) -> Result<(), Status> {
-        let Some(gateway) = self.unbegun.take() else {
-            return Ok(());
-        };
-        let has_room = gateway.check_room();
-        has_room.map_err(|error| error.grpc_status())?;
-        let budget = Arc::clone(self.account.content().held.budget());
-        budget.check(self.announced_bytes).map_err(over_budget)
+impl Pieces for BodyPieces {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, MessageError>>> {
+        let piece = ready!(self.data.poll_next_unpin(cx));
+        Poll::Ready(piece.map(|piece| {
+            piece.map_err(|error| {
+                let status = Account::status(self.account.as_ref(), error);
+                MessageError::Body(Box::new(status))
+            })
+        }))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
-        let failure = match self.begin() {
-            Err(status) => status,
-            Ok(()) => match self.data.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(data))) => match self.account.add(data.len()) {
-                    Ok(()) => return Poll::Ready(Some(Ok(data))),
-                    Err(error) => over_budget(error),
-                },
-                Poll::Ready(Some(Err(error))) if body_error::is_timeout(&error) => {
-                    Status::deadline_exceeded(body_error::TIMEOUT_DETAIL)
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => ready!(self.aborted.as_mut().poll(cx)).grpc_status(),
-            },
-        };
-        Poll::Ready(Some(Err(self.account.fail(failure))))
+    /// The body does so when it is polled.
+    fn release(&mut self, _: usize) -> Result<(), MessageError> {
+        Ok(())
     }
 }
 
-fn over_budget(error: OverBudget) -> Status {
-    let status = Status::resource_exhausted(error.to_string());
-    with_retry_after(status, RETRY_AFTER_SECONDS)
+/// A body that fails before its first byte if there is no room for its request, and when the Gateway ends all requests.
+struct Bounded {
+    frames: BoxStream<'static, Result<Bytes, Status>>,
+    gateway: Gateway,
+    load: Option<ConnectionLoad>,
+    is_unbegun: bool,
+    aborted: Pin<Box<dyn Future<Output = GatewayError> + Send>>,
+}
+
+impl Bounded {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Status> {
+        if std::mem::take(&mut self.is_unbegun) {
+            let has_room = self.gateway.check_room(self.load.as_ref());
+            has_room.map_err(|error| error.grpc_status())?;
+        }
+        let piece = tokio::select! {
+            biased;
+            piece = self.frames.try_next() => piece?,
+            error = &mut self.aborted => return Err(error.grpc_status()),
+        };
+        Ok(piece.map(|piece| (piece, self)))
+    }
 }

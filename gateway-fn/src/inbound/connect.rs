@@ -4,21 +4,24 @@
 //! through any proxy. Streams and JSON bodies are not supported over Connect: use gRPC-Web or the HTTP routes for them.
 
 use axum::{
-    BoxError, Router,
-    body::Body,
+    Router,
+    body::{Body, HttpBody as _},
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use flowgate_grpc::{Budget, Encoding, Held, MessageError, PREFIX_BYTES, decompress_held, frame};
+use flowgate_proto::{Chunks, DECODE_ERROR_PREFIX};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
 use super::{
     body_error,
+    bounded::{self, Account, IsRead},
     cors::{self, CorsPolicy},
     http::begins_as,
 };
@@ -31,7 +34,7 @@ pub(super) fn has_path(request: &http::Request<Body>) -> bool {
     request.uri().path().starts_with("/jina.")
 }
 
-/// Serves Connect over these gRPC routes. `max_body_bytes` limits a body before it is decompressed.
+/// Serves Connect over these gRPC routes. `max_body_bytes` limits a body before and after it is decompressed.
 pub fn router(grpc: Router, max_body_bytes: usize, cors: CorsPolicy) -> Router {
     let router = Router::new()
         .fallback(call)
@@ -45,8 +48,14 @@ pub fn router(grpc: Router, max_body_bytes: usize, cors: CorsPolicy) -> Router {
 /// Jina's only streaming method.
 const STREAMING_METHOD: &str = "/jina.JinaRPC/Call";
 
-/// The prefix of a gRPC message: a compression flag and four bytes of length.
-const PREFIX_BYTES: usize = 5;
+/// In the extensions of a request that came over Connect.
+#[derive(Clone, Copy, Debug)]
+struct IsCall;
+
+/// Whether these extensions are of a request that came over Connect, whose clients do not know Jina's codes.
+pub(super) fn is_call(extensions: &Extensions) -> bool {
+    extensions.get::<IsCall>().is_some()
+}
 
 async fn call(State((grpc, max_body_bytes)): State<(Router, usize)>, request: Request) -> Response {
     if request.method() != Method::POST {
@@ -78,10 +87,16 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     let encoding = headers
         .remove(header::CONTENT_ENCODING)
         .filter(|encoding| encoding != "identity");
-    let message = stream::once(read_message(body, max_body_bytes, encoding.clone()));
-    if let Some(encoding) = encoding {
-        headers.insert("grpc-encoding", encoding);
-    }
+    let reading = Reading {
+        encoding,
+        max_bytes: bounded::limit_of(head.uri.path(), max_body_bytes),
+        account: head.extensions.get().cloned(),
+    };
+    let message = stream::once(reading.message(body))
+        .map_ok(|message| stream::iter(frame(message, None)).map(Ok::<_, Status>))
+        .try_flatten();
+    head.extensions.insert(IsRead);
+    head.extensions.insert(IsCall);
     if let Some(timeout) = headers.remove("connect-timeout-ms") {
         headers.insert("grpc-timeout", grpc_timeout(&timeout)?);
     }
@@ -94,40 +109,93 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     Ok(Request::from_parts(head, Body::from_stream(message)))
 }
 
-/// Reads the body as a gRPC message with its prefix. It counts as compressed if it begins as its `content-encoding` says: a REST
-/// API decompresses what it passes on, and leaves the header.
-async fn read_message(
-    body: Body,
-    max_body_bytes: usize,
+/// How a body becomes a message. It counts as compressed if it begins as its `content-encoding` says: a REST API decompresses
+/// what it passes on, and leaves the header.
+struct Reading {
     encoding: Option<HeaderValue>,
-) -> Result<Bytes, Status> {
-    let body = Limited::new(body, max_body_bytes)
-        .collect()
-        .await
-        .map_err(|error| read_error(error, max_body_bytes))?;
-    let body = body.to_bytes();
-    let length = u32::try_from(body.len()).map_err(|_| {
-        Status::resource_exhausted("the body is larger than 4 GiB, the limit of a gRPC message")
-    })?;
-    let is_compressed = encoding.is_some_and(|encoding| begins_as(&body, &encoding));
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + body.len());
-    message.put_u8(u8::from(is_compressed));
-    message.put_u32(length);
-    message.put(body);
-    Ok(message.freeze())
+    max_bytes: usize,
+    account: Option<Account>,
 }
 
-/// Returns why the body could not be read. A status among the causes says it best.
-fn read_error(error: BoxError, max_body_bytes: usize) -> Status {
-    if error.is::<LengthLimitError>() {
-        return Status::resource_exhausted(format!(
-            "the body is larger than the limit of {max_body_bytes} bytes"
-        ));
+impl Reading {
+    async fn message(self, body: Body) -> Result<Chunks, Status> {
+        let mut held = match &self.account {
+            Some(account) => account.open(),
+            // A host that bounds the bytes in another way.
+            None => Budget::new(usize::MAX).account(),
+        };
+        let body = receive(body, self.max_bytes, &mut held).await?;
+        let message = match &self.encoding {
+            Some(name) if begins_as(&body, name) => self.decompress(name, body, &mut held).await?,
+            _ => body,
+        };
+        if let Some(account) = &self.account {
+            account.keep(held);
+        }
+        Ok(message.into())
     }
-    if body_error::is_timeout(&*error) {
-        return Status::deadline_exceeded(body_error::TIMEOUT_DETAIL);
+
+    async fn decompress(
+        &self,
+        name: &HeaderValue,
+        body: Bytes,
+        held: &mut Held,
+    ) -> Result<Bytes, Status> {
+        let encoding = Encoding::named(name.as_bytes());
+        let encoding = encoding.ok_or_else(|| MessageError::UnknownEncoding(name.clone()))?;
+        let decompressed = decompress_held(encoding, body.into(), self.max_bytes, Some(held));
+        decompressed
+            .await
+            .map_err(|error| match MessageError::from(error) {
+                // The client's mistake ("Connect Protocol", "Unary-Request").
+                error @ MessageError::Decompress(_) => Status::invalid_argument(error.to_string()),
+                error => error.into(),
+            })
     }
-    Status::from_error(error)
+}
+
+/// Receives the body, which is counted as it arrives, in one piece.
+async fn receive(mut body: Body, max_bytes: usize, held: &mut Held) -> Result<Bytes, Status> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    held.check(announced).map_err(MessageError::from)?;
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(read_error)?.into_data() else {
+            continue;
+        };
+        let received = first.len() + joined.len();
+        if data.len() > max_bytes - received {
+            return Err(too_large(max_bytes));
+        }
+        held.add(data.len()).map_err(MessageError::from)?;
+        if received == 0 {
+            first = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&data);
+    }
+    match joined.is_empty() {
+        true => Ok(first),
+        false => Ok(joined.freeze()),
+    }
+}
+
+fn too_large(limit: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "the body is larger than the limit of {limit} bytes"
+    ))
+}
+
+/// Returns why the body could not be read.
+fn read_error(error: axum::Error) -> Status {
+    match body_error::is_timeout(&error) {
+        true => Status::deadline_exceeded(body_error::TIMEOUT_DETAIL),
+        false => Status::from_error(error.into()),
+    }
 }
 
 /// Translates `connect-timeout-ms`, which has at most ten digits, to `grpc-timeout`, which has at most eight and a unit.
@@ -190,9 +258,21 @@ fn append_trailers(headers: &mut HeaderMap, trailers: &HeaderMap) {
     }
 }
 
+/// The code of a failed call: invalid protobuf is the client's mistake, which gRPC reports in Jina's words as UNKNOWN. The text
+/// of an Executor that could not read a message does not end with its type.
+fn code_of(status: &Status) -> Code {
+    let text = status.message();
+    match status.code() {
+        Code::Unknown if text.starts_with(DECODE_ERROR_PREFIX) && text.ends_with('\'') => {
+            Code::InvalidArgument
+        }
+        code => code,
+    }
+}
+
 /// Returns the response of a failed call.
 pub(crate) fn error_response(status: &Status) -> Response {
-    let (code, http_status) = error_code(status.code());
+    let (code, http_status) = error_code(code_of(status));
     let error = json!({ "code": code, "message": status.message() });
     let mut response = (
         http_status,
@@ -246,17 +326,48 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_compressed_if_it_begins_as_its_encoding_says() {
         let gzip = compress(b"\x0a\x00", Compression::Gzip).expect("compressed");
-        for (body, encoding, flag) in [
-            (gzip.clone(), Some("gzip"), 1),
-            (b"\x0a\x00".to_vec(), Some("gzip"), 0),
-            (b"\x0a\x00".to_vec(), Some("br"), 1),
-            (gzip, None, 0),
+        for (body, encoding, message) in [
+            (gzip.clone(), Some("gzip"), Some(b"\x0a\x00".to_vec())),
+            (
+                b"\x0a\x00".to_vec(),
+                Some("gzip"),
+                Some(b"\x0a\x00".to_vec()),
+            ),
+            (b"\x0a\x00".to_vec(), Some("br"), None),
+            (gzip.clone(), None, Some(gzip)),
         ] {
-            let length = body.len();
-            let encoding = encoding.map(HeaderValue::from_static);
-            let message = read_message(Body::from(body), 100, encoding).await;
-            let message = message.expect("a message");
-            assert_eq!((message[0], message.len()), (flag, PREFIX_BYTES + length));
+            let reading = Reading {
+                encoding: encoding.map(HeaderValue::from_static),
+                max_bytes: 100,
+                account: None,
+            };
+            let read = reading.message(Body::from(body)).await;
+            let read = read.map(|message| message.into_bytes().to_vec());
+            assert_eq!(read.ok(), message, "{encoding:?}");
         }
+    }
+
+    #[test]
+    fn a_small_body_that_becomes_large_is_decompressed_on_another_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .expect("a runtime");
+        let gzip = compress(&vec![0; 8 << 20], Compression::Gzip).expect("compressed");
+        runtime.block_on(async {
+            // The only other thread is busy.
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let reading = Reading {
+                encoding: Some(HeaderValue::from_static("gzip")),
+                max_bytes: 8 << 20,
+                account: None,
+            };
+            let mut reading = std::pin::pin!(reading.message(Body::from(gzip)));
+            assert!(futures_util::poll!(reading.as_mut()).is_pending());
+            release.send(()).expect("the thread waits");
+            busy.await.expect("no panic").expect("released");
+            assert_eq!(reading.await.expect("it fits").len(), 8 << 20);
+        });
     }
 }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowgate_grpc::{Budget, Held};
 use flowgate_proto::DecodedMemory;
 
-/// Documents of up to this many times the size of their text are not counted beside it: the budget is a part of the memory
-/// that leaves room for them, and clients with usual documents see the same limit over every protocol.
-const FREE_BYTES_PER_BYTE: usize = 2;
+use crate::gateway::FREE_DECODED_TIMES;
 
 /// The memory of one request, beyond what is free.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ impl DecodedBytes {
     pub(super) fn new(budget: &Arc<Budget>, text_bytes: usize) -> Self {
         Self {
             held: Mutex::new(budget.account()),
-            free: text_bytes.saturating_mul(FREE_BYTES_PER_BYTE),
+            free: text_bytes.saturating_mul(FREE_DECODED_TIMES),
         }
     }
 

@@ -6,8 +6,6 @@ mod call;
 
 mod data;
 
-mod load;
-
 use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::Router;
@@ -32,13 +30,14 @@ use http::{Extensions, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
-pub use self::{
-    data::{DataMethod, DataMethods, is_grpc},
-    load::ConnectionLoad,
-};
+pub use self::data::{DataMethod, DataMethods, is_grpc};
 
 use self::call::StreamingService;
-use super::{Services, min_rate};
+use super::{
+    Services,
+    bounded::{self, MAX_CONTROL_MESSAGE_BYTES},
+    connect, min_rate,
+};
 use crate::{context::Context, gateway::Gateway, status::GatewayStatus};
 
 /// The services in reflection and health checks, as Jina's Gateway lists them (Jina 3.13).
@@ -101,14 +100,17 @@ pub fn routers(
         .add_service(
             JinaGatewayDryRunRpcServer::new(service)
                 .accept_compressed(CompressionEncoding::Deflate)
-                .accept_compressed(CompressionEncoding::Gzip),
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(MAX_CONTROL_MESSAGE_BYTES),
         )
         .add_service(
             JinaInfoRpcServer::new(InfoService(status.clone()))
                 .accept_compressed(CompressionEncoding::Deflate)
-                .accept_compressed(CompressionEncoding::Gzip),
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(MAX_CONTROL_MESSAGE_BYTES),
         );
     let routes = introspection.add_to(routes).into_axum_router();
+    let routes = bounded::read_messages(routes, gateway, config);
     let routers = Routers {
         data_methods: DataMethods::new(
             gateway.clone(),
@@ -137,8 +139,10 @@ impl JinaSingleDataRequestRpc for GatewayService {
         request: Request<DataRequest>,
     ) -> Result<Response<DataRequest>, Status> {
         let context = context(&request);
+        let is_connect = connect::is_call(request.extensions());
         match self.0.handle(request.into_inner(), context).await {
             Ok(answer) => Ok(Response::new(answer)),
+            Err(error) if is_connect => Err(error.connect_status()),
             Err(error) => Err(error.grpc_status()),
         }
     }

@@ -42,7 +42,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Starts without sessions. Once `stopping` is cancelled, each answers the requests that it has read and then closes.
+    /// Starts without sessions. Once `stopping` is cancelled, each answers the requests that the client has sent before it could
+    /// know of that, and then closes.
     #[must_use]
     pub fn new(stopping: CancellationToken) -> Self {
         Self {

@@ -1,8 +1,10 @@
 //! A failed attempt at a call, of any transport. The transport decides whether another attempt may follow.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use flowgate_config::RetryPolicy;
+use flowgate_grpc::client;
+use flowgate_proto::with_causes;
 use tonic::metadata::MetadataMap;
 
 use crate::{
@@ -21,6 +23,21 @@ pub(super) struct AttemptError {
     pub(super) retry: Retry,
     /// How long the peer asks to wait before the next attempt.
     pub(super) retry_after: Option<Duration>,
+    /// What the attempt shows about the replica that was called.
+    pub(super) replica: ReplicaState,
+    /// The transport's error, for the log. It may contain addresses.
+    pub(super) cause: Option<Arc<client::CallError>>,
+}
+
+/// What a failed attempt shows about the replica that was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplicaState {
+    /// It has answered, with an error.
+    Answers,
+    /// It takes no connection, or says itself that it is unavailable.
+    Unreachable,
+    /// Nothing: it did not answer in time, or ended one connection and may take another, as in a rolling restart.
+    Unknown,
 }
 
 /// Whether another attempt may follow a failed one.
@@ -48,6 +65,14 @@ impl Retry {
 }
 
 impl AttemptError {
+    /// Whether the Executor may have run the call.
+    pub(super) const fn may_have_run(&self) -> bool {
+        match self.retry {
+            Retry::Safe | Retry::Throttled => false,
+            Retry::Never | Retry::JinaOnly => true,
+        }
+    }
+
     pub(super) fn new(failure: CallFailure, detail: String) -> Self {
         Self {
             failure,
@@ -55,6 +80,8 @@ impl AttemptError {
             trailers: Box::default(),
             retry: Retry::Never,
             retry_after: None,
+            replica: ReplicaState::Unknown,
+            cause: None,
         }
     }
 
@@ -71,10 +98,12 @@ impl AttemptError {
         show_addresses: bool,
     ) -> CallError {
         CallError {
+            may_have_run: self.may_have_run(),
             deployment: deployment.to_owned(),
-            addresses,
+            addresses: addresses.into(),
             show_addresses,
             failure: self.failure,
+            source: self.cause,
             peer_detail: self.detail,
             trailers: self.trailers,
             retry_after: self
@@ -101,9 +130,13 @@ impl Retryable for AttemptError {
 /// Writes the attempt's error for the log.
 impl fmt::Display for AttemptError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail.as_str() {
-            "" => write!(formatter, "{}", self.failure),
-            detail => write!(formatter, "{}: {detail}", self.failure),
+        write!(formatter, "{}", self.failure)?;
+        if !self.detail.is_empty() {
+            write!(formatter, ": {}", self.detail)?;
+        }
+        match &self.cause {
+            Some(cause) => write!(formatter, ": {}", with_causes(cause)),
+            None => Ok(()),
         }
     }
 }

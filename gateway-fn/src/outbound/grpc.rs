@@ -6,7 +6,9 @@ mod outgoing;
 
 mod peer;
 
-mod replicas;
+mod replica;
+
+mod rotation;
 
 mod status;
 
@@ -18,19 +20,12 @@ use flowgate_grpc::{Budget, Encoding};
 use flowgate_proto::{Compression, DEFAULT_ENDPOINT, DataRequest};
 use http::HeaderMap;
 
-use self::{
-    outgoing::Outgoing,
-    replicas::{Replica, Rotation},
-    status::is_unimplemented,
-};
-use super::attempt::AttemptError;
-use crate::{
-    context::Context,
-    error::{CallError, CallFailure},
-};
+use self::{outgoing::Outgoing, replica::Replica, rotation::Rotation, status::is_unimplemented};
+use super::attempt::{AttemptError, ReplicaState};
+use crate::{context::Context, error::CallError};
 
 pub use channel::ChannelError;
-pub use flowgate_grpc::client::ClientTls;
+pub use flowgate_grpc::client::{ClientTls, Resolve, SystemResolver};
 
 /// How every gRPC deployment of a Flow is called.
 #[derive(Clone, Debug)]
@@ -45,8 +40,10 @@ pub struct GrpcOptions {
     pub compression: Compression,
     /// The largest answer in bytes, decompressed.
     pub max_message_bytes: usize,
-    /// The number of HTTP/2 connections to each replica.
+    /// The number of HTTP/2 connections to each replica: each address of a host.
     pub connections: NonZeroUsize,
+    /// Resolves the names of hosts.
+    pub resolver: Arc<dyn Resolve>,
     /// TLS to the addresses that ask for it.
     pub tls: ClientTls,
     /// Whether an error's text for the client contains the addresses.
@@ -57,7 +54,7 @@ pub struct GrpcOptions {
     pub budget: Option<Arc<Budget>>,
 }
 
-/// The address of one replica.
+/// The address of one replica, or of several: all addresses to which a name resolves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcAddress {
     /// `host:port`, as in error texts.
@@ -88,7 +85,7 @@ impl GrpcDeployment {
         metadata: &HeaderMap,
         options: &GrpcOptions,
     ) -> Result<Self, ChannelError> {
-        let rotation = Rotation::new(addresses, metadata, options)?;
+        let rotation = Rotation::new(name, addresses, metadata, options)?;
         Ok(Self {
             name: name.to_owned(),
             max_attempts: super::max_attempts(options.attempts, rotation.len()),
@@ -113,9 +110,10 @@ impl GrpcDeployment {
                 replica.peer.process(&message, context).await
             };
             if result.is_err() && context.is_expired() {
-                return Err(CallError::deadline_exceeded(&self.name));
+                let error = CallError::deadline_exceeded(&self.name);
+                return Err(error.with_addresses(attempts.addresses()));
             }
-            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
                 return result;
             }
         }
@@ -126,7 +124,7 @@ impl GrpcDeployment {
         let result = loop {
             let replica = attempts.next_replica();
             let result = replica.peer.endpoints().await;
-            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
                 break result;
             }
         };
@@ -142,9 +140,11 @@ impl GrpcDeployment {
 /// one.
 struct Attempts<'a> {
     deployment: &'a GrpcDeployment,
-    /// The addresses that were tried.
-    tried: Vec<&'a str>,
+    /// The replicas that were tried.
+    tried: Vec<Arc<Replica>>,
     remaining: usize,
+    /// Whether an Executor may have run the call in a failed attempt.
+    may_have_run: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -153,21 +153,20 @@ impl<'a> Attempts<'a> {
             deployment,
             tried: Vec::new(),
             remaining: deployment.max_attempts,
+            may_have_run: false,
         }
     }
 
-    fn next_replica(&mut self) -> &'a Arc<Replica> {
+    fn next_replica(&mut self) -> Arc<Replica> {
         let replica = self.deployment.rotation.next(&self.tried);
-        if !self.tried.contains(&replica.authority()) {
-            self.tried.push(replica.authority());
-        }
+        self.tried.push(Arc::clone(&replica));
         self.remaining = self.remaining.saturating_sub(1);
         replica
     }
 
     /// Updates the replica's health by the result of an attempt. Continues if another attempt should follow.
     fn evaluate<T>(
-        &self,
+        &mut self,
         replica: &Replica,
         result: Result<T, AttemptError>,
     ) -> ControlFlow<Result<T, CallError>> {
@@ -180,19 +179,29 @@ impl<'a> Attempts<'a> {
         };
         let (executor, remaining) = (&self.deployment.name, self.remaining);
         tracing::debug!(executor, address = replica.authority(), %error, remaining, "attempt failed");
-        match error.failure {
-            CallFailure::Unreachable => replica.leave_out(),
-            CallFailure::TimedOut | CallFailure::DeadlineExceeded => {}
-            CallFailure::Status(_) | CallFailure::Invocation { .. } => replica.note_answer(),
+        match error.replica {
+            ReplicaState::Answers => replica.note_answer(),
+            ReplicaState::Unreachable => replica.leave_out(&error),
+            ReplicaState::Unknown => {}
         }
+        self.may_have_run |= error.may_have_run();
         if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());
         }
-        let addresses = self.tried.iter().map(|&address| address.to_owned());
-        ControlFlow::Break(Err(error.into_call_error(
-            executor,
-            addresses.collect(),
-            self.deployment.show_addresses,
-        )))
+        let show_addresses = self.deployment.show_addresses;
+        let mut error = error.into_call_error(executor, self.addresses(), show_addresses);
+        error.may_have_run = self.may_have_run;
+        ControlFlow::Break(Err(error))
+    }
+
+    /// Returns the addresses that were tried, as they are in the Flow.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for address in self.tried.iter().map(|replica| replica.authority()) {
+            if !addresses.iter().any(|known| known == address) {
+                addresses.push(address.to_owned());
+            }
+        }
+        addresses
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 use tonic::{
-    Response, Status,
+    Code, Response, Status,
     body::Body,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::{BoxFuture, StdError},
@@ -263,6 +263,7 @@ fn finish_response(
     let encodings = HeaderValue::from_static("identity, deflate, gzip");
     let accepted = HeaderName::from_static("grpc-accept-encoding");
     response.headers_mut().insert(accepted, encodings);
+    correct_code(response.headers_mut());
     let is_error = response.extensions_mut().remove::<IsError>().is_some();
     response.map(|body| {
         Body::new(body.map_frame(move |mut frame| {
@@ -273,6 +274,17 @@ fn finish_response(
             frame
         }))
     })
+}
+
+/// Reports a message over the limit as RESOURCE_EXHAUSTED, as gRPC's libraries do. tonic has OUT_OF_RANGE for it, unless it is
+/// compressed. No other failure here has this code.
+fn correct_code(headers: &mut HeaderMap) {
+    let code = |code: Code| HeaderValue::from(code as i32);
+    if let Some(status) = headers.get_mut("grpc-status")
+        && *status == code(Code::OutOfRange)
+    {
+        *status = code(Code::ResourceExhausted);
+    }
 }
 
 /// Leaves request messages undecoded, and counts the bytes of requests and answers.

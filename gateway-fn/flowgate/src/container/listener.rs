@@ -15,7 +15,7 @@ use flowgate_server::{
     http2::{Exchange, Http2},
     workers::Workers,
 };
-use gateway::inbound::grpc::ConnectionLoad;
+use gateway::context::ConnectionLoad;
 use gateway::inbound::min_rate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;

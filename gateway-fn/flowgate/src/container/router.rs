@@ -13,9 +13,12 @@ use flowgate_server::{
     MinRate, PacedBody,
     http2::{self, Exchange},
 };
-use gateway::inbound::{
-    ClientProtocol,
-    grpc::{ConnectionLoad, DataMethod, DataMethods, is_grpc},
+use gateway::{
+    context::ConnectionLoad,
+    inbound::{
+        ClientProtocol,
+        grpc::{DataMethod, DataMethods, is_grpc},
+    },
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +32,7 @@ pub(super) struct RequestRules {
     pub(super) min_rate: MinRate,
     /// Set on a connection over the limit, and cancelled with its first response.
     pub(super) over_limit: Option<CancellationToken>,
-    /// The requests of gRPC's data methods that are in flight.
+    /// The requests that are in flight, without those of WebSockets.
     pub(super) load: ConnectionLoad,
 }
 
@@ -82,10 +85,12 @@ impl PortRouter {
         }
         let Exchange { request, respond } = exchange;
         let method = request.method().clone();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(rules.load.clone());
         let body = http2::RequestBody::new(body, &head.headers);
-        // The stream of a gRPC method like reflection may pause. gRPC-Web has no such streams.
-        let body = match is_grpc(&head.headers) {
+        // The routes of gRPC pace each message, because the streams of a method like reflection may pause. gRPC-Web has no
+        // such streams.
+        let body = match self.grpc.is_some() && is_grpc(&head.headers) {
             true => Body::new(body),
             false => Body::new(PacedBody::new(body, rules.min_rate)),
         };

@@ -1,27 +1,27 @@
-//! Opens TCP and TLS connections to an address, whose name is resolved anew for each.
+//! Opens TCP and TLS connections to an address of a host, whose name is resolved anew for each.
 
 use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use http::uri::Authority;
 use rustls::{ClientConfig, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
 
-/// A replica that does not accept a connection within this time is treated as unreachable. It is far longer than a healthy
-/// network needs, and short enough that attempts at other replicas still help the client.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use super::host::{AddressError, Host};
+
+/// The share of the time to connect that the resolver gets if an address is known from before.
+const MAX_RESOLVE_TIME: Duration = Duration::from_secs(2);
 
 /// How long a connection may be silent before the kernel probes it, and how long sent bytes may stay unacknowledged. This
 /// detects a peer that has disappeared without a close. It needs no HTTP/2 pings, of which gRPC servers accept few.
@@ -30,20 +30,16 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a replica is.
+/// Where a replica is: at one of the addresses of its host. Clones share which one it is.
 #[derive(Clone)]
 pub struct Address {
-    authority: Authority,
-    port: u16,
+    host: Arc<Host>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// The next one of the addresses to which the name resolves.
+    /// The address; `None` until a connection of the replica was open.
+    pin: Arc<Mutex<Option<SocketAddr>>>,
+    /// The next one of the addresses that is tried first, while there is no such address.
     turn: Arc<AtomicUsize>,
 }
-
-/// Why an address is invalid.
-#[derive(Debug, thiserror::Error)]
-#[error("expected host:port")]
-pub struct AddressError;
 
 /// Why a connection cannot be made. Clones are for the calls that waited for the same one.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,27 +83,55 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Address {
-    /// Returns the address `host:port`, with TLS if there is a configuration for it.
+    /// Returns an address of a host, with TLS if there is a configuration for it. Which one it is, if the host has several,
+    /// is decided when a connection is opened.
     ///
     /// # Errors
-    /// When the text is not `host:port`.
-    pub fn new(authority: &str, tls: Option<Arc<ClientConfig>>) -> Result<Self, AddressError> {
-        let authority: Authority = authority.parse().map_err(|_| AddressError)?;
-        let port = authority.port_u16().ok_or(AddressError)?;
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
+    /// When the name of the host cannot be in a certificate, if there is TLS.
+    pub fn new(host: Arc<Host>, tls: Option<Arc<ClientConfig>>) -> Result<Self, AddressError> {
         let tls = match tls {
             None => None,
-            Some(config) => Some((
-                config,
-                ServerName::try_from(host).map_err(|_| AddressError)?,
-            )),
+            Some(config) => {
+                let name = ServerName::try_from(host.name().to_owned());
+                Some((config, name.map_err(|_| AddressError)?))
+            }
         };
+        let pin = host.literal();
         Ok(Self {
-            authority,
-            port,
+            host,
             tls,
+            pin: Arc::new(Mutex::new(pin)),
             turn: Arc::default(),
         })
+    }
+
+    /// Returns another address of the same host: this one, or `None` for any.
+    #[must_use]
+    pub fn sibling(&self, address: Option<SocketAddr>) -> Self {
+        Self {
+            pin: Arc::new(Mutex::new(address)),
+            turn: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The host.
+    #[must_use]
+    pub const fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// Which address of the host it is, if that is decided.
+    #[must_use]
+    pub fn pin(&self) -> Option<SocketAddr> {
+        *self.pin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_pin(&self, address: SocketAddr) {
+        let mut pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
+        if pin.replace(address) != Some(address) {
+            self.host.note_change();
+        }
     }
 
     /// The scheme of its URLs.
@@ -118,19 +142,37 @@ impl Address {
         }
     }
 
-    /// `host:port`.
-    pub(super) const fn authority(&self) -> &Authority {
-        &self.authority
+    /// Resolves the host anew and returns the addresses to try: the one that it is, while the host still has that one. If the
+    /// resolver does not answer, the last address is as good as any.
+    pub(super) async fn candidates(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let pin = self.pin();
+        let resolving = self.host.resolve();
+        let addresses = match pin {
+            None => resolving.await.map_err(|source| ConnectError::Resolve {
+                host: self.host.name().to_owned(),
+                source: source.into(),
+            })?,
+            Some(pin) => match tokio::time::timeout(MAX_RESOLVE_TIME, resolving).await {
+                Ok(Ok(addresses)) if !addresses.contains(&pin) => addresses,
+                _ => return Ok(vec![pin]),
+            },
+        };
+        let mut addresses = addresses.to_vec();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
+        addresses.rotate_left(turn);
+        Ok(addresses)
     }
 
-    /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect_without_timeout());
-        connecting.await.unwrap_or(Err(ConnectError::TimedOut))
-    }
-
-    async fn connect_without_timeout(&self) -> Result<Box<dyn Stream>, ConnectError> {
-        let stream = self.connect_tcp().await?;
+    /// Opens a connection to one address of the host.
+    pub(super) async fn connect(
+        &self,
+        address: SocketAddr,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let stream = connect_tcp(address).await;
+        let stream = stream.map_err(|source| ConnectError::Tcp {
+            address,
+            source: source.into(),
+        })?;
         let Some((config, name)) = &self.tls else {
             return Ok(Box::new(stream));
         };
@@ -140,40 +182,12 @@ impl Address {
             stream.map_err(|error| ConnectError::Tls(error.into()))?,
         ))
     }
+}
 
-    /// Connects to one of the addresses to which the name resolves. Each connection tries them in another order.
-    async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
-        let host = self.authority.host().trim_matches(['[', ']']);
-        let resolve_error = |source: io::Error| ConnectError::Resolve {
-            host: host.to_owned(),
-            source: source.into(),
-        };
-        let addresses: Vec<SocketAddr> = lookup_host((host, self.port))
-            .await
-            .map_err(resolve_error)?
-            .collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut last = resolve_error(io::ErrorKind::NotFound.into());
-        for step in 0..addresses.len() {
-            let address = addresses[turn.wrapping_add(step) % addresses.len()];
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    set_options(&stream).map_err(|source| ConnectError::Tcp {
-                        address,
-                        source: source.into(),
-                    })?;
-                    return Ok(stream);
-                }
-                Err(source) => {
-                    last = ConnectError::Tcp {
-                        address,
-                        source: source.into(),
-                    }
-                }
-            }
-        }
-        Err(last)
-    }
+async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    set_options(&stream)?;
+    Ok(stream)
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
@@ -192,8 +206,33 @@ impl std::fmt::Debug for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Address")
-            .field("authority", &self.authority)
+            .field("authority", self.host.authority())
+            .field("address", &self.pin())
             .field("tls", &self.tls.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_notices_a_peer_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = connect_tcp(address).await.expect("a connection");
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().expect("an option"));
+        assert!(socket.keepalive().expect("an option"));
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEEP_ALIVE_TIME));
+            let interval = socket.tcp_keepalive_interval().ok();
+            assert_eq!(interval, Some(KEEP_ALIVE_INTERVAL));
+            assert_eq!(socket.tcp_user_timeout().ok(), Some(Some(USER_TIMEOUT)));
+        }
     }
 }

@@ -21,6 +21,7 @@ use http::{Uri, uri::PathAndQuery};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    Connection,
     connect::{Address, ConnectError},
     connection::{self, MAX_PAUSE, PingPace},
 };
@@ -75,23 +76,33 @@ impl Pool {
         }
     }
 
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Returns the URL of a path at this address.
     pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.address.scheme());
-        parts.authority = Some(self.address.authority().clone());
+        parts.authority = Some(self.address.host().authority().clone());
         parts.path_and_query = Some(path);
         // Cannot fail, because all three parts are present.
         Uri::from_parts(parts).unwrap_or_default()
     }
 
-    /// Returns an open connection.
-    pub(super) async fn connection(&self) -> Result<SendRequest<Bytes>, ConnectError> {
+    /// Returns an open connection for a call. If none is open, waits until one is; dropping the future does not stop that.
+    ///
+    /// # Errors
+    /// When no connection can be opened.
+    pub async fn connection(&self) -> Result<Connection, ConnectError> {
         let slot = self.slots().next();
-        match self.open(slot) {
-            Ok(sender) => Ok(sender),
-            Err(opening) => opening.await,
-        }
+        let sender = match self.open(slot) {
+            Ok(sender) => sender,
+            Err(opening) => opening.await?,
+        };
+        Ok(Connection(sender))
     }
 
     /// Returns the open connection. If there is none, starts to open one, and returns its future result as the error.
@@ -210,12 +221,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::client::{Host, SystemResolver};
 
     #[tokio::test]
     async fn an_attempt_whose_callers_were_cancelled_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let address = Address::new(&format!("127.0.0.1:{port}"), None).expect("valid");
+        let host = Host::new(&format!("127.0.0.1:{port}"), Arc::new(SystemResolver));
+        let address = Address::new(Arc::new(host.expect("valid")), None).expect("valid");
         let pool = Pool::new(address, NonZeroUsize::MIN);
         let accepted = tokio::select! {
             _ = pool.connection() => panic!("the peer does not answer"),

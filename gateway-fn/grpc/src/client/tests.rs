@@ -18,7 +18,8 @@ const BOUND: Duration = Duration::from_secs(60);
 async fn peer() -> (Pool, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let address = Address::new(&format!("127.0.0.1:{port}"), None).expect("valid");
+    let host = Host::new(&format!("127.0.0.1:{port}"), Arc::new(SystemResolver));
+    let address = Address::new(Arc::new(host.expect("valid")), None).expect("valid");
     (Pool::new(address, NonZeroUsize::MIN), listener)
 }
 
@@ -41,7 +42,8 @@ async fn call_within(
         max_message_bytes: 1 << 20,
         budget: None,
     };
-    let called = tokio::time::timeout(bound, pool.call(call, expect));
+    let called = async { pool.call(pool.connection().await?, call, expect).await };
+    let called = tokio::time::timeout(bound, called);
     called.await.expect("the call ends")
 }
 
@@ -87,10 +89,10 @@ async fn an_early_head_does_not_stop_the_message() {
     serving.abort();
 }
 
-/// Encodes a frame of HTTP/2 on the connection itself.
-fn http2_frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+/// Encodes a frame of HTTP/2. Stream 0 is the connection itself.
+pub(super) fn http2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = (payload.len() as u32).to_be_bytes();
-    [&len[1..], &[kind, flags, 0, 0, 0, 0], payload].concat()
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// Accepts a connection, and answers the first request with a GOAWAY that names no stream.
@@ -103,7 +105,7 @@ async fn go_away(listener: &TcpListener, reason: h2::Reason) -> TcpStream {
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await.expect("a preface");
-    let settings = http2_frame(SETTINGS, 0, &[]);
+    let settings = http2_frame(SETTINGS, 0, 0, &[]);
     stream.write_all(&settings).await.expect("sent");
     loop {
         let mut head = [0; 9];
@@ -112,12 +114,12 @@ async fn go_away(listener: &TcpListener, reason: h2::Reason) -> TcpStream {
         let mut payload = vec![0; len as usize];
         stream.read_exact(&mut payload).await.expect("a frame");
         let reply = match head[3] {
-            PING if head[4] & ACK == 0 => http2_frame(PING, ACK, &payload),
-            SETTINGS if head[4] & ACK == 0 => http2_frame(SETTINGS, ACK, &[]),
+            PING if head[4] & ACK == 0 => http2_frame(PING, ACK, 0, &payload),
+            SETTINGS if head[4] & ACK == 0 => http2_frame(SETTINGS, ACK, 0, &[]),
             HEADERS => {
                 let reason = u32::from(reason).to_be_bytes();
                 let payload = [[0; 4], reason].concat();
-                let reply = http2_frame(GOAWAY, 0, &payload);
+                let reply = http2_frame(GOAWAY, 0, 0, &payload);
                 stream.write_all(&reply).await.expect("sent");
                 return stream;
             }

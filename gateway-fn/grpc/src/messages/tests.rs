@@ -39,7 +39,7 @@ async fn a_message_that_stays_incomplete_ends_and_gives_its_bytes_back() {
         assert!(matches!(error, MessageError::TooSlow), "{error}");
         drop(messages);
         assert_eq!(budget.used(), 0);
-        let status = tonic::Status::from(error);
+        let status = Status::from(error);
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status}");
     }
 }
@@ -93,6 +93,20 @@ async fn time_in_which_the_server_does_not_read_does_not_count() {
     let (message, ()) = tokio::join!(messages.next(), sending);
     let message = message.expect("in time").expect("a message");
     assert_eq!(message.into_iter().collect::<Vec<_>>().concat(), [7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_one_message_may_not_pause_before_or_after_it() {
+    let (messages, mut request, _rest) = stream().await;
+    let mut messages = messages.without_pauses();
+    send(&mut request, &[0, 0, 0, 0, 1, 7]);
+    let message = messages.next().await.expect("in time");
+    assert!(message.is_some());
+    let error = messages.next().await.expect_err("no end of the stream");
+    assert!(matches!(error, MessageError::TooSlow), "{error}");
+    let (messages, _request, _rest) = stream().await;
+    let error = messages.without_pauses().next().await;
+    assert!(matches!(error, Err(MessageError::TooSlow)));
 }
 
 /// Reads ahead until nothing more arrives.

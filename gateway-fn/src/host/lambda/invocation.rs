@@ -85,6 +85,7 @@ impl Invocation {
             trace: Trace::from_headers(headers).overridden_by(lambda_trace),
             record: self.record.clone(),
             lambda: Some(LambdaContext::from_runtime(&self.lambda)),
+            load: None,
         }
     }
 

@@ -9,11 +9,12 @@ use std::{
 };
 
 use executor_fn::{init_panic_message, post_init_error_blocking};
-use flowgate_config::Loaded;
+use flowgate_config::{Address, Config, Loaded};
 use flowgate_grpc::Budget;
 use flowgate_proto::with_causes;
+use tokio::runtime::{Builder, Runtime};
 
-use super::Function;
+use super::{Function, max_concurrency};
 use crate::{
     gateway::Registry,
     host::program::{self, Exit, FlowError, env, start_log},
@@ -98,11 +99,23 @@ fn start(started: Instant, registry: &Registry) -> Result<Exit, StartError> {
     }
     start_log();
     let loaded = load_flow()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::Runtime)?;
+    let runtime = runtime(&loaded.config).map_err(StartError::Runtime)?;
     runtime.block_on(serve(loaded, registry, started))
+}
+
+/// One thread is enough for one invocation at a time, and each call of an Executor then costs half the CPU time: its parts do
+/// not wake up other threads. Handlers in this process may compute for long, while deadlines pass.
+fn runtime(config: &Config) -> io::Result<Runtime> {
+    let mut addresses = config
+        .executors
+        .iter()
+        .flat_map(|executor| &executor.addresses);
+    let computes = addresses.any(|address| matches!(address, Address::InProcess { .. }));
+    let mut runtime = match computes || max_concurrency(&env) > 1 {
+        true => Builder::new_multi_thread(),
+        false => Builder::new_current_thread(),
+    };
+    runtime.enable_all().build()
 }
 
 impl StartError {

@@ -13,9 +13,13 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     answers::{Answers, Counted, Order, Outcome, Pause},
     context,
-    load::ConnectionLoad,
 };
-use crate::{context::Context, error::ErrorCode, gateway::Gateway, inbound::bounded::Account};
+use crate::{
+    context::{ConnectionLoad, Context},
+    error::ErrorCode,
+    gateway::Gateway,
+    inbound::bounded::Account,
+};
 
 /// The metadata key with which a client asks for answers in the order of its requests. Only the exact value `true` has
 /// this effect (Jina 3.13).
@@ -117,17 +121,10 @@ impl JinaRpc for StreamingService {
         let (metadata, extensions, requests) = request.into_parts();
         let account = extensions.get::<Account>().cloned();
         let requests = requests.map(move |request| {
-            let account = account.as_ref();
-            match request {
-                Ok(request) => {
-                    let held = account.map(|account| account.split(request.encoded_len()));
-                    Ok(Counted { request, held })
-                }
-                // gRPC-Web reports every error of a body as INTERNAL.
-                Err(status) => Err(account.and_then(Account::take_failure).unwrap_or(status)),
-            }
+            let held = account.as_ref().and_then(Account::take_message);
+            request.map(|request| Counted { request, held })
         });
-        let load = ConnectionLoad::default();
+        let load = context.load.clone().unwrap_or_default();
         let requests = (requests, Pause::default());
         let answers = self.answers(requests, metadata.as_ref(), context, load);
         Ok(Response::new(Box::pin(in_own_task(answers))))

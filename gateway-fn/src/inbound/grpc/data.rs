@@ -21,9 +21,11 @@ use super::{
     answers::{Answers, Counted, Pause},
     call::StreamingService,
     context_of,
-    load::ConnectionLoad,
 };
-use crate::{context::Context, gateway::Gateway};
+use crate::{
+    context::{ConnectionLoad, Context},
+    gateway::Gateway,
+};
 
 /// The methods that carry data, with the authentication of their callers.
 #[derive(Clone, Debug)]
@@ -130,16 +132,19 @@ impl DataMethods {
         head: &Parts,
         body: RecvStream,
     ) -> Reply {
-        let context = context_of(&head.extensions, &head.headers);
+        let mut context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
         let messages = messages
             .with_budget(&self.budget)
             .with_min_rate(self.min_rate);
         match method {
-            DataMethod::Single => match self.answer_single(messages, context, load).await {
-                Ok((answer, held)) => Reply::Single(answer, held),
-                Err(status) => Reply::Failed(status),
-            },
+            DataMethod::Single => {
+                context.load = Some(load.clone());
+                match self.answer_single(messages.without_pauses(), context).await {
+                    Ok((answer, held)) => Reply::Single(answer, held),
+                    Err(status) => Reply::Failed(status),
+                }
+            }
             DataMethod::Call => {
                 let (requests, load) = (requests(messages), load.clone());
                 let answers = self
@@ -154,11 +159,10 @@ impl DataMethods {
         &self,
         mut messages: Messages,
         context: Context,
-        load: &ConnectionLoad,
     ) -> Result<(Chunks, Option<Held>), Status> {
         // A request that cannot be handled is not read.
         self.gateway
-            .check_room()
+            .check_room(context.load.as_ref())
             .map_err(|error| error.grpc_status())?;
         let message = tokio::select! {
             biased;
@@ -170,7 +174,6 @@ impl DataMethods {
             return Err(Status::internal("Missing request message."));
         };
         let mut held = messages.take_held();
-        let _counting = load.enter();
         let answer = self.gateway.handle(decode(message)?, context).await;
         let answer = answer.map_err(|error| error.grpc_status())?;
         let answer = frame_request(answer);

@@ -31,10 +31,10 @@ pub(super) async fn post(
     mut held: Held,
 ) -> Result<Response, Rejection> {
     // A request that cannot be handled is not read.
-    gateway
-        .check_room()
-        .map_err(|error| Rejection::busy(&error))?;
     let context = Context::from_request(request.extensions(), request.headers());
+    gateway
+        .check_room(context.load.as_ref())
+        .map_err(|error| Rejection::busy(&error))?;
     let limits = gateway.decode_limits();
     let parse = {
         let (endpoint, budget) = (endpoint.clone(), Arc::clone(held.budget()));

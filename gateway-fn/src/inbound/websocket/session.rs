@@ -1,9 +1,9 @@
 //! Serves one WebSocket from handshake to close: reads messages and sends answers as they complete.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use flowgate_grpc::{Held, MinRate};
+use flowgate_grpc::{MinRate, wait_for_last_request};
 use flowgate_websocket::{Disconnected, Message, Received, Socket};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
@@ -27,6 +27,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the session reads on and discards when it closes after an invalid frame or within a message, so that the close
 /// frame arrives. As long as an HTTP/1 connection lingers.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a session reads on when the Gateway stops and the client sends without a pause.
+const MAX_INPUT_AT_STOP: Duration = Duration::from_secs(2);
 
 /// The interval between pings. A client that sends nothing for two intervals, not even a pong, has disconnected.
 const PING_INTERVAL: Duration = Duration::from_secs(45);
@@ -135,6 +138,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
     /// Serves until the session ends. What is in flight then is cancelled.
     async fn serve(&mut self, mut work: Work, pace: &mut Pace) -> Ending {
         let mut liveness = Liveness::new();
+        let stopping = self.stopping.clone();
+        // What the client has sent before it could know of the stop is answered.
+        let mut last_message = pin!(wait_for_last_request(&stopping).fuse());
+        let mut input_end = pin!(
+            async {
+                stopping.cancelled().await;
+                tokio::time::sleep(MAX_INPUT_AT_STOP).await;
+            }
+            .fuse()
+        );
         loop {
             if let Err(ending) = self.start_waiting(&mut work) {
                 return ending;
@@ -155,19 +168,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                     liveness.note_activity(self.socket.received_bytes());
                     self.take_outcomes(outcome, &mut work)
                 }
-                received = self.socket.receive_or_drain(max_unsent_bytes, drained_bytes) => {
-                    liveness.note_activity(self.socket.received_bytes());
-                    // A control frame may come within a message, whose bytes are still arriving.
-                    let held = match received {
-                        Ok(Some(Received::Message(_))) => {
-                            pace.note_message();
-                            self.socket.take_held()
-                        }
-                        _ => None,
-                    };
-                    receive(received, held, &mut work)
-                }
-                () = self.stopping.cancelled(), if work.pending_close.is_none() => {
+                received = async {
+                    tokio::select! {
+                        biased;
+                        received = self.socket.receive_or_drain(max_unsent_bytes, drained_bytes) => Some(received),
+                        () = &mut last_message => None,
+                    }
+                } => match received {
+                    Some(received) => {
+                        liveness.note_activity(self.socket.received_bytes());
+                        self.take_received(received, pace, &mut work)
+                    }
+                    None => {
+                        work.end_input(Close::going_away());
+                        Ok(())
+                    }
+                },
+                () = &mut input_end => {
                     work.end_input(Close::going_away());
                     Ok(())
                 }
@@ -205,6 +222,37 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             };
             if let Err(ending) = step {
                 return ending;
+            }
+        }
+    }
+
+    /// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
+    /// disconnect, but data in them is ignored.
+    fn take_received(
+        &mut self,
+        received: Result<Option<Received>, Disconnected>,
+        pace: &mut Pace,
+        work: &mut Work,
+    ) -> Result<(), Ending> {
+        match received {
+            Err(Disconnected) => Err(Ending::Disconnected),
+            // A control frame may come within a message, whose bytes are still arriving.
+            Ok(None | Some(Received::Alive)) => Ok(()),
+            Ok(Some(Received::Message(message))) => {
+                pace.note_message();
+                let held = self.socket.take_held();
+                work.enqueue(Counted { message, held });
+                Ok(())
+            }
+            // An error message could not say which request failed, because this one has not been read: the session ends once
+            // the others are answered.
+            Ok(Some(Received::Refused(error))) => {
+                work.end_input(Close::overloaded(&error.to_string()));
+                Ok(())
+            }
+            Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
+            Ok(Some(last @ Received::Invalid(error))) => {
+                Err(Ending::Invalid(last, Close::from(error)))
             }
         }
     }
@@ -285,31 +333,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         Err(Ending::Close(Close::invalid(&format!(
             "more than {limit} bytes of answers wait to be read (max_unread_bytes)"
         ))))
-    }
-}
-
-/// Handles what the client sent. After the end of input, messages are still read, to answer pings and to notice a
-/// disconnect, but data in them is ignored.
-fn receive(
-    received: Result<Option<Received>, Disconnected>,
-    held: Option<Held>,
-    work: &mut Work,
-) -> Result<(), Ending> {
-    match received {
-        Err(Disconnected) => Err(Ending::Disconnected),
-        Ok(None | Some(Received::Alive)) => Ok(()),
-        Ok(Some(Received::Message(message))) => {
-            work.enqueue(Counted { message, held });
-            Ok(())
-        }
-        // An error message could not say which request failed, because this one has not been read: the session ends once
-        // the others are answered.
-        Ok(Some(Received::Refused(error))) => {
-            work.end_input(Close::overloaded(&error.to_string()));
-            Ok(())
-        }
-        Ok(Some(last @ Received::Close(_))) => Err(Ending::ByClient(last)),
-        Ok(Some(last @ Received::Invalid(error))) => Err(Ending::Invalid(last, Close::from(error))),
     }
 }
 

@@ -1,6 +1,8 @@
-//! Prepares the address of a replica, and TLS to it.
+//! Prepares the address of a host, and TLS to it.
 
-use flowgate_grpc::client::{Address, AddressError, TlsError};
+use std::sync::Arc;
+
+use flowgate_grpc::client::{Address, AddressError, Host, TlsError};
 
 use super::{GrpcAddress, GrpcOptions};
 
@@ -25,7 +27,7 @@ pub enum ChannelError {
     },
 }
 
-/// Returns the address of a replica, to which no connection is opened yet.
+/// Returns an address of a host, to which no connection is opened yet.
 pub(super) fn address(
     address: &GrpcAddress,
     options: &GrpcOptions,
@@ -38,5 +40,7 @@ pub(super) fn address(
             source,
         })?),
     };
-    Address::new(&authority, tls).map_err(|source| ChannelError::Address { authority, source })
+    let host = Host::new(&authority, Arc::clone(&options.resolver));
+    host.and_then(|host| Address::new(Arc::new(host), tls))
+        .map_err(|source| ChannelError::Address { authority, source })
 }

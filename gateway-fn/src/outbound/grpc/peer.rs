@@ -1,6 +1,8 @@
 //! Calls the gRPC services at one address, by the method that the peer implements.
 
 use std::{
+    num::NonZeroUsize,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -11,15 +13,16 @@ use std::{
 use executor_fn::{Answer, info::Traffic};
 use flowgate_grpc::{
     Budget, Encoding, PREFIX_BYTES,
-    client::{Call, Expect, Pool},
+    client::{Address, Call, ConnectError, Expect, Pool},
     frame,
 };
 use flowgate_proto::{Chunks, DataRequest, IS_ERROR_TRAILER, jina::EndpointsProto};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::{
-    ChannelError, GrpcAddress, GrpcOptions, channel,
+    GrpcOptions,
     outgoing::Outgoing,
     status::{is_unimplemented, timed_out, undecodable},
 };
@@ -33,14 +36,35 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Peer {
     pool: Pool,
+    options: Arc<PeerOptions>,
+    /// The [`CallMethod`] that the peer implements, or [`UNKNOWN`] before one has succeeded.
+    method: AtomicU8,
+}
+
+/// How the peers of a deployment are called.
+#[derive(Debug)]
+pub(super) struct PeerOptions {
     metadata: HeaderMap,
     timeout: Option<Duration>,
     encoding: Option<Encoding>,
     max_message_bytes: usize,
+    connections: NonZeroUsize,
     traffic: Arc<Traffic>,
     budget: Option<Arc<Budget>>,
-    /// The [`CallMethod`] that the peer implements, or [`UNKNOWN`] before one has succeeded.
-    method: AtomicU8,
+}
+
+impl PeerOptions {
+    pub(super) fn new(metadata: &HeaderMap, options: &GrpcOptions) -> Self {
+        Self {
+            metadata: metadata.clone(),
+            timeout: options.timeout,
+            encoding: Encoding::of(options.compression),
+            max_message_bytes: options.max_message_bytes,
+            connections: options.connections,
+            traffic: Arc::clone(&options.traffic),
+            budget: options.budget.clone(),
+        }
+    }
 }
 
 const SINGLE: &str = "/jina.JinaSingleDataRequestRPC/process_single_data";
@@ -62,22 +86,17 @@ enum CallMethod {
 const UNKNOWN: u8 = 0;
 
 impl Peer {
-    pub(super) fn new(
-        address: &GrpcAddress,
-        metadata: &HeaderMap,
-        options: &GrpcOptions,
-    ) -> Result<Self, ChannelError> {
-        let address = channel::address(address, options)?;
-        Ok(Self {
+    /// Prepares the connections to an address; none is opened yet.
+    pub(super) fn new(address: Address, options: &Arc<PeerOptions>) -> Self {
+        Self {
             pool: Pool::new(address, options.connections),
-            metadata: metadata.clone(),
-            timeout: options.timeout,
-            encoding: Encoding::of(options.compression),
-            max_message_bytes: options.max_message_bytes,
-            traffic: Arc::clone(&options.traffic),
-            budget: options.budget.clone(),
+            options: Arc::clone(options),
             method: AtomicU8::new(UNKNOWN),
-        })
+        }
+    }
+
+    pub(super) const fn address(&self) -> &Address {
+        self.pool.address()
     }
 
     /// Sends one request.
@@ -105,14 +124,20 @@ impl Peer {
             metadata: HeaderMap::new(),
             message: frame(Chunks::default(), None),
             encoding: None,
-            max_message_bytes: self.max_message_bytes,
+            max_message_bytes: self.options.max_message_bytes,
             budget: None,
         };
-        let call = self.pool.call(call, Expect::Unary);
-        let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, call);
+        let connection = self.pool.connection().await?;
+        let answer = self.pool.call(connection, call, Expect::Unary);
+        let answer = tokio::time::timeout(DISCOVERY_TIMEOUT, answer);
         let answer = answer.await.map_err(|_| timed_out())??;
         let endpoints = EndpointsProto::decode(answer.message).map_err(|_| undecodable())?;
         Ok(endpoints.endpoints)
+    }
+
+    /// Whether the peer takes a connection.
+    pub(super) async fn is_reachable(&self) -> bool {
+        self.pool.connection().await.is_ok()
     }
 
     /// Whether the peer answers a call that does no work. One that does not know the method answers too.
@@ -156,6 +181,8 @@ impl Peer {
         self.method.store(method as u8, Ordering::Relaxed);
     }
 
+    /// Connects if there is no connection yet, and calls the method, in the time for one attempt. Until the connection is
+    /// open the peer has received nothing, so that another attempt is safe.
     async fn process_by(
         &self,
         method: CallMethod,
@@ -173,35 +200,35 @@ impl Peer {
             CallMethod::Single | CallMethod::Stream => message.frame(),
             CallMethod::List => message.list_frame().await,
         };
-        let timeout = context.timeout(self.timeout);
+        let timeout = context.timeout(self.options.timeout);
         if let Some(timeout) = timeout {
             metadata.insert("grpc-timeout", timeout_header(timeout));
         }
-        self.traffic.add_sent(message.len() - PREFIX_BYTES);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let connection = until(deadline, pin!(self.pool.connection())).await;
+        let connection = connection.ok_or(ConnectError::TimedOut)??;
+        self.options.traffic.add_sent(message.len() - PREFIX_BYTES);
         let call = Call {
             path,
             metadata,
             message,
-            encoding: self.encoding,
-            max_message_bytes: self.max_message_bytes,
-            budget: self.budget.clone(),
+            encoding: self.options.encoding,
+            max_message_bytes: self.options.max_message_bytes,
+            budget: self.options.budget.clone(),
         };
-        let call = self.pool.call(call, expect);
-        let answer = match timeout {
-            None => call.await?,
-            Some(timeout) => tokio::time::timeout(timeout, call)
-                .await
-                .map_err(|_| timed_out())??,
-        };
+        // Pinned here, because a future that is moved takes its space twice.
+        let answer = pin!(self.pool.call(connection, call, expect));
+        let answer = until(deadline, answer).await;
+        let answer = answer.ok_or_else(timed_out)??;
         let is_error = answer.trailers.contains_key(IS_ERROR_TRAILER);
-        self.traffic.add_received(answer.message.len());
+        self.options.traffic.add_received(answer.message.len());
         let request = DataRequest::from_chunks(answer.message).map_err(|_| undecodable())?;
         Ok(Answer { request, is_error })
     }
 
     /// Returns `grpc_metadata` of the deployment, the trace, and the endpoint, by which a Head chooses its polling.
     fn metadata_for(&self, endpoint: Option<&HeaderValue>, context: &Context) -> HeaderMap {
-        let mut metadata = self.metadata.clone();
+        let mut metadata = self.options.metadata.clone();
         for (name, value) in context.trace.headers() {
             if !metadata.contains_key(name) {
                 metadata.insert(name, value.clone());
@@ -220,6 +247,17 @@ impl Peer {
             3 => Some(CallMethod::List),
             _ => None,
         }
+    }
+}
+
+/// Waits for a future until the deadline; `None` if that passes first.
+async fn until<T>(
+    deadline: Option<Instant>,
+    future: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
     }
 }
 

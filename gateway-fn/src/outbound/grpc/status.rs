@@ -1,39 +1,52 @@
 //! Converts the failure of an attempt, and decides whether another attempt may follow.
 
-use flowgate_grpc::client::{CallError, ConnectError};
-use flowgate_proto::with_causes;
+use std::sync::Arc;
+
+use flowgate_grpc::{
+    client::{CallError, ConnectError},
+    may_have_run,
+};
 use tonic::{Code, Status};
 
 use crate::{
     error::{CallFailure, UNREACHABLE},
-    outbound::attempt::{AttemptError, Retry},
+    outbound::attempt::{AttemptError, ReplicaState, Retry},
 };
+
+impl From<ConnectError> for AttemptError {
+    fn from(error: ConnectError) -> Self {
+        let detail = connect_detail(&error);
+        Self {
+            retry: Retry::Safe,
+            replica: ReplicaState::Unreachable,
+            // Otherwise it is in the detail already.
+            cause: (detail == UNREACHABLE).then(|| Arc::new(error.into())),
+            ..Self::new(CallFailure::Unreachable, detail)
+        }
+    }
+}
 
 impl From<CallError> for AttemptError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Connect(error) => {
-                tracing::debug!(error = %with_causes(&error), "cannot connect");
-                Self {
-                    retry: Retry::Safe,
-                    ..Self::new(CallFailure::Unreachable, connect_detail(&error))
-                }
-            }
+            CallError::Connect(error) => error.into(),
             CallError::Refused(_) => Self {
                 retry: Retry::Safe,
+                cause: Some(Arc::new(error)),
                 ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
             },
-            CallError::Broken(error) => {
-                tracing::debug!(error = %with_causes(&error), "connection broke");
-                Self {
-                    retry: Retry::JinaOnly,
-                    ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
-                }
-            }
+            CallError::Broken(_) => Self {
+                retry: Retry::JinaOnly,
+                cause: Some(Arc::new(error)),
+                ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
+            },
             CallError::Status(status) => of_status(&status),
             CallError::Unreadable(status) => {
                 let failure = CallFailure::Status(status.code());
-                Self::new(failure, status.message().to_owned())
+                Self {
+                    replica: ReplicaState::Answers,
+                    ..Self::new(failure, status.message().to_owned())
+                }
             }
         }
     }
@@ -56,14 +69,20 @@ fn connect_detail(error: &ConnectError) -> String {
 }
 
 fn of_status(status: &Status) -> AttemptError {
-    let failure = match status.code() {
-        Code::Unavailable => CallFailure::Unreachable,
-        Code::DeadlineExceeded => CallFailure::TimedOut,
-        code => CallFailure::Status(code),
+    let (failure, replica) = match status.code() {
+        // A Gateway, one of whose Executors is down.
+        Code::Unavailable if may_have_run(status) => {
+            (CallFailure::Unreachable, ReplicaState::Answers)
+        }
+        // Such as a proxy whose Executor is down. It answers fastest, and would get most of the calls if it stayed in use.
+        Code::Unavailable => (CallFailure::Unreachable, ReplicaState::Unreachable),
+        Code::DeadlineExceeded => (CallFailure::TimedOut, ReplicaState::Unknown),
+        code => (CallFailure::Status(code), ReplicaState::Answers),
     };
     AttemptError {
+        replica,
         trailers: Box::new(status.metadata().clone()),
-        retry: retry_after(status.code()),
+        retry: retry_after(status),
         ..AttemptError::new(failure, status.message().to_owned())
     }
 }
@@ -79,7 +98,10 @@ pub(super) fn timed_out() -> AttemptError {
 /// Returns the error of an answer that is not a valid message.
 pub(super) fn undecodable() -> AttemptError {
     let detail = "the answer cannot be decoded".to_owned();
-    AttemptError::new(CallFailure::Status(Code::Internal), detail)
+    AttemptError {
+        replica: ReplicaState::Answers,
+        ..AttemptError::new(CallFailure::Status(Code::Internal), detail)
+    }
 }
 
 /// Whether the peer does not know the method.
@@ -87,10 +109,11 @@ pub(super) const fn is_unimplemented(failure: &CallFailure) -> bool {
     matches!(failure, CallFailure::Status(Code::Unimplemented))
 }
 
-/// Whether another attempt follows an answer with this code. UNAVAILABLE means that the peer has not run the call; after the
-/// others only Jina makes another attempt (Jina 3.13).
-const fn retry_after(code: Code) -> Retry {
-    match code {
+/// Whether another attempt follows an answer with this status. UNAVAILABLE means that the peer has not run the call, unless it
+/// says that an Executor behind it may have; after the others only Jina makes another attempt (Jina 3.13).
+fn retry_after(status: &Status) -> Retry {
+    match status.code() {
+        Code::Unavailable if may_have_run(status) => Retry::JinaOnly,
         Code::Unavailable => Retry::Safe,
         Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal => {
             Retry::JinaOnly

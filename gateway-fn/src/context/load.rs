@@ -11,16 +11,16 @@ pub struct ConnectionLoad(Arc<AtomicUsize>);
 
 /// A request that counts until this is dropped.
 #[derive(Debug)]
-pub(super) struct Counting(Arc<AtomicUsize>);
+pub(crate) struct Counting(Arc<AtomicUsize>);
 
 impl ConnectionLoad {
     /// The number of requests in flight.
-    pub(super) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Counts one more request.
-    pub(super) fn enter(&self) -> Counting {
+    pub(crate) fn enter(&self) -> Counting {
         self.0.fetch_add(1, Ordering::Relaxed);
         Counting(Arc::clone(&self.0))
     }
