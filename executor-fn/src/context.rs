@@ -107,7 +107,7 @@ impl CallContext {
         }
     }
 
-    /// Sets the name of the Executor in the caller's Flow. An empty name is none.
+    /// Sets the name of the Executor in the caller's Flow. An empty name counts as missing.
     #[must_use]
     pub fn with_executor(mut self, name: Option<String>) -> Self {
         self.edit().executor = name.filter(|name| !name.is_empty());

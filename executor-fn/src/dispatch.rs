@@ -29,7 +29,7 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     executor: Executor,
     identity: Identity,
-    /// Whether nobody chose the identity: then the name in the caller's Flow takes its place.
+    /// Whether the identity is a default: then the name in the caller's Flow takes its place.
     is_identity_default: bool,
     traffic: Traffic,
     /// Work that handlers have started and that may outlive their answers.

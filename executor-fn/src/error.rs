@@ -66,11 +66,16 @@ impl Error {
 
     /// Creates the error for a handler's panic with this payload.
     pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
+        Self::new("Panic", Self::panic_text(payload))
+    }
+
+    /// Returns the message of a panic with this payload.
+    pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
         let text = payload
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self::new("Panic", text.unwrap_or("a panic without a message"))
+        text.unwrap_or("a panic without a message")
     }
 
     /// Writes the error into `header.status`. As in Jina, its arguments and stacks are appended if the request

@@ -26,7 +26,10 @@ use crate::{Executor, Identity};
 pub use self::{
     container::{ServeOptions, serve_on},
     error::{CommandError, OptionError, ServeError},
-    lambda::{AfterAnswer, InvocationHold, post_init_error, post_init_error_blocking, raw_payload},
+    lambda::{
+        AfterAnswer, InvocationHold, init_panic_message, post_init_error, post_init_error_blocking,
+        raw_payload,
+    },
     program::{OPTIONS_HELP, run_program},
     shutdown::{Shutdown, stop_signal},
 };

@@ -57,7 +57,7 @@
 //!
 //! async fn who(request: Request) -> Result<Reply, Error> {
 //!     let context = request.context();
-//!     // `None` over gRPC and inside a Gateway that is no function.
+//!     // `None` over gRPC and inside a Gateway that is not a function.
 //!     let tenant = context.lambda().and_then(|lambda| lambda.tenant_id.as_deref());
 //!     let trace = context.metadata("traceparent");
 //!     let left = context.remaining().map(|left| left.as_secs());
@@ -73,7 +73,8 @@
 //! for the process (`--name`, `JINA_DEPLOYMENT_NAME`), else the Executor's name in the Flow that calls it, as far as the
 //! caller sends it (a Gateway does so to a Lambda function and to an Executor in its process), else its class.
 //!
-//! On AWS Lambda the same program answers direct invocations: [`run`] and [`serve`] detect where they run.
+//! On AWS Lambda the same program answers direct invocations: [`run`] and [`serve`] detect where they run. A program that
+//! loads a model or an index first does so inside [`run_program`], so that Lambda shows why it could not.
 //!
 //! A request passes these modules: `inbound` decodes it (from gRPC or an invocation), `dispatch` applies Jina's rules,
 //! `endpoint` finds the handler, `batch` collects requests where the endpoint is batched, and the handler turns a
@@ -106,8 +107,8 @@ pub use executor::{Executor, Identity};
 pub use handler::{blocking, with_state};
 pub use host::{
     AfterAnswer, CommandError, InvocationHold, OPTIONS_HELP, OptionError, ServeError, ServeOptions,
-    Shutdown, post_init_error, post_init_error_blocking, raw_payload, run, run_program, serve,
-    serve_command, serve_on, stop_signal,
+    Shutdown, init_panic_message, post_init_error, post_init_error_blocking, raw_payload, run,
+    run_program, serve, serve_command, serve_on, stop_signal,
 };
 pub use inbound::{grpc_timeout, invoke};
 pub use reply::{Reply, struct_from_json};

@@ -9,6 +9,7 @@ mod runtime_api;
 
 use std::time::Duration;
 
+use executor_fn::{ServeError, run_program};
 use flowgate_proto::{
     DataRequest,
     docarray::{DocumentProto, document_proto::Content},
@@ -158,6 +159,43 @@ async fn lambda_gets_the_reason_why_a_function_does_not_start() {
         assert_eq!(found, error_type, "{message}");
         assert!(message.contains(reason), "{env:?}: {message}");
         assert_eq!(api.max_open_polls(), 0);
+    }
+}
+
+/// Which preparation of [`prepared_function`] fails.
+const FAILING: &str = "TEST_FAILING_PREPARATION";
+
+/// A program that prepares something before it serves.
+#[tokio::test]
+#[ignore = "other tests start it as a function"]
+async fn prepared_function() {
+    let Ok(failing) = std::env::var(FAILING) else {
+        return;
+    };
+    let served = run_program(async {
+        assert_ne!(failing, "panic", "the model is broken");
+        Err(ServeError::prepare("the index is missing"))
+    });
+    assert_eq!(served.await, std::process::ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn lambda_gets_the_reason_why_a_program_cannot_prepare_its_executor() {
+    for (failing, reason) in [
+        ("panic", "the program panicked while it started: "),
+        ("panic", "the model is broken"),
+        (
+            "error",
+            "the Executor cannot be prepared: the index is missing",
+        ),
+    ] {
+        let api = RuntimeApi::start().await;
+        let mut function = Function::start_test("prepared_function", &api, &[(FAILING, failing)]);
+        // The status of a test that panics.
+        assert_eq!(function.exit_code().await, Some(101), "{failing}");
+        let (error_type, message) = init_error(&api);
+        assert_eq!(error_type, "Flowgate.StartFailed");
+        assert!(message.contains(reason), "{message}");
     }
 }
 

@@ -23,7 +23,8 @@
 //! A gRPC request takes a shorter way in: `src/inbound/grpc/data.rs` reads it from the frames of HTTP/2 in step 2, and hands
 //! it to step 4.
 //!
-//! On AWS Lambda steps 1 and 2 are in [`host::lambda`]: one event is one request.
+//! On AWS Lambda steps 1 and 2 are in [`host::lambda`]: one event is one request. A function with your own Executors inside
+//! is a program of ten lines: see [`host::lambda::run_with`].
 //!
 //! [`flowgate_config`] reads the Flow once at start, and the host prepares the rest from it:
 //!

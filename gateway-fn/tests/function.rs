@@ -6,10 +6,44 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use executor_fn::{Error, Executor, Reply, Request, document_proto::Content};
+use gateway::{gateway::Registry, host::lambda::run_with};
+
 const HTTP_API: &str = include_str!("../../tests/events/http_api.json");
 
 fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway-fn"));
+    as_function(Command::new(env!("CARGO_BIN_EXE_gateway-fn")))
+}
+
+/// The function [`own_function`].
+fn own_command() -> Command {
+    let mut command = as_function(Command::new(std::env::current_exe().expect("this program")));
+    command.args(["--exact", "own_function", "--ignored", "--nocapture"]);
+    command
+}
+
+/// A Gateway function with its own Executors.
+#[test]
+#[ignore = "other tests start it as a function"]
+fn own_function() {
+    let registry = Registry::default()
+        .with("shout", || Executor::new("Shout").on_default(shout))
+        .with("broken", || panic!("the model is broken"));
+    let _ = run_with(&registry);
+}
+
+async fn shout(mut request: Request) -> Result<Reply, Error> {
+    let is_function = request.context().lambda().is_some();
+    for document in request.documents_mut() {
+        if let Some(Content::Text(text)) = &mut document.content {
+            *text = format!("{} in a function: {is_function}", text.to_uppercase());
+        }
+    }
+    Ok(request.into_documents().into())
+}
+
+/// Sets the variables that Lambda sets.
+fn as_function(mut command: Command) -> Command {
     command
         .env_clear()
         .env("AWS_LAMBDA_FUNCTION_NAME", "gateway-fn")
@@ -146,6 +180,39 @@ fn events_are_answered_and_metrics_are_written() {
     assert_eq!(cold, [1.0, 0.0, 0.0]);
     let nodes = lines.iter().filter(|line| line["Executor"] == "greeter");
     assert_eq!(nodes.count(), 2);
+}
+
+/// A Flow of one Executor inside the Gateway.
+fn flow_of(executor: &str) -> String {
+    format!(
+        "jtype: Flow\ngateway: {{function: {{metrics: false}}}}\n\
+         executors: [{{name: e, uses: 'inproc://{executor}'}}]\n"
+    )
+}
+
+#[test]
+fn an_own_executor_runs_inside_the_gateway_and_sees_the_invocation() {
+    let runtime = RuntimeApi::start(own_command().env("FLOWGATE_FLOW", flow_of("shout")));
+    let (_, response) = runtime.invoke(&post("hey"));
+    assert_eq!(response["statusCode"], 200, "{response}");
+    let body = response["body"].as_str().unwrap_or_default();
+    assert!(body.contains("HEY in a function: true"), "{body}");
+    runtime.stop();
+}
+
+#[test]
+fn lambda_gets_the_message_of_a_panic_at_the_start() {
+    let runtime = RuntimeApi::start(own_command().env("FLOWGATE_FLOW", flow_of("broken")));
+    let (stream, path, body) = runtime.accept();
+    assert_eq!(path, "/2018-06-01/runtime/init/error");
+    let report: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(report["errorType"], "Flowgate.StartFailed");
+    assert_eq!(
+        report["errorMessage"],
+        "the program panicked while it started: the model is broken"
+    );
+    answer(stream, 202, "", "");
+    assert_eq!(runtime.wait(), Some(101));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why an Executor cannot be served: the error of every host, and of its options and environment variables.
 
-use std::{net::SocketAddr, num::ParseIntError, time::Duration};
+use std::{error::Error, net::SocketAddr, num::ParseIntError, time::Duration};
 
 /// Why an Executor cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,12 @@ pub enum ServeError {
         address: SocketAddr,
         /// The operating system's error.
         source: std::io::Error,
+    },
+    /// The program could not prepare what it serves, such as a model or an index; see [`ServeError::prepare`].
+    #[error("the Executor cannot be prepared")]
+    Prepare {
+        /// The program's error.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The loop of Lambda's runtime client failed.
     #[error("the Lambda runtime failed")]
@@ -40,6 +46,13 @@ pub enum ServeError {
 }
 
 impl ServeError {
+    /// Wraps an error of the program's own preparations, for [`run_program`](crate::run_program).
+    #[must_use]
+    pub fn prepare(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = error.into();
+        Self::Prepare { source }
+    }
+
     /// The exit status of a program that ends with this error, as sysexits.h defines it: 64 (`EX_USAGE`) for invalid
     /// arguments or variables, 69 (`EX_UNAVAILABLE`) for an address that cannot be listened on, 1 for any other error.
     #[must_use]
@@ -47,9 +60,11 @@ impl ServeError {
         match self {
             Self::Options(_) => 64,
             Self::Bind { .. } => 69,
-            Self::Lambda { .. } | Self::Command(_) | Self::Signals { .. } | Self::Server { .. } => {
-                1
-            }
+            Self::Prepare { .. }
+            | Self::Lambda { .. }
+            | Self::Command(_)
+            | Self::Signals { .. }
+            | Self::Server { .. } => 1,
         }
     }
 
@@ -59,6 +74,7 @@ impl ServeError {
             Self::Options(_) => "Flowgate.InvalidSettings",
             Self::Command(_) => "Flowgate.CommandFailed",
             Self::Bind { .. }
+            | Self::Prepare { .. }
             | Self::Lambda { .. }
             | Self::Signals { .. }
             | Self::Server { .. } => "Flowgate.StartFailed",

@@ -37,7 +37,7 @@ use crate::{
 
 pub use self::{
     after_answer::{AfterAnswer, InvocationHold},
-    init_error::{post_init_error, post_init_error_blocking},
+    init_error::{init_panic_message, post_init_error, post_init_error_blocking},
 };
 pub(super) use self::{
     extension::register_for_shutdown, in_flight::InFlight, settings::FunctionSettings,

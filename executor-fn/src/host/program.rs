@@ -1,12 +1,20 @@
 //! Runs a host as a whole program: starts the log, and turns the error that ends it into a message, a report to Lambda and
 //! an exit status.
 
-use std::process::ExitCode;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, resume_unwind},
+    process::ExitCode,
+};
 
 use flowgate_proto::with_causes;
+use futures_util::FutureExt as _;
 
 use super::{
-    environment::is_lambda, error::ServeError, lambda::post_init_error, shutdown::Shutdown,
+    environment::is_lambda,
+    error::ServeError,
+    lambda::{init_panic_message, post_init_error},
+    shutdown::Shutdown,
 };
 use crate::{info, log, variables};
 
@@ -25,30 +33,48 @@ Environment:
 Exit status: 0 stopped cleanly, 64 invalid arguments or variables, 69 the port is taken, 1 any other error.
 ";
 
-/// Runs `serve` as a whole program, as the last line of `main`: starts the log, unless the program has set up one, warns about misspelled `FLOWGATE_*`
-/// variables, and returns the exit status. An error is printed to standard error (on Lambda it is logged, and reported to
-/// Lambda if the function has not started yet). The status is 0 after a clean stop, 64 for invalid arguments or variables,
-/// 69 for an address that cannot be listened on, and 1 for other errors.
+/// Runs `serve` as a whole program, as the last line of `main`: starts the log, unless the program has set up one, warns
+/// about misspelled `FLOWGATE_*` variables, and returns the exit status. An error is printed to standard error (on Lambda
+/// it is logged, and reported to Lambda if the function has not started yet). The status is 0 after a clean stop, 64 for
+/// invalid arguments or variables, 69 for an address that cannot be listened on, and 1 for other errors. A panic is
+/// reported to Lambda too, and then goes on.
 ///
-/// [`run`](crate::run) does this for an Executor. Use it for a program that has to prepare something first:
+/// [`run`](crate::run) does this for an Executor. Use this function for a program that has to prepare something first, and
+/// prepare it inside: Lambda learns nothing of an error or a panic before.
 ///
 /// ```no_run
-/// use std::process::ExitCode;
+/// use std::{env, fs, process::ExitCode};
 ///
-/// use executor_fn::{ServeOptions, builtin, run_program, serve};
+/// use executor_fn::{
+///     Executor, Reply, ServeError, ServeOptions, run_program, serve, struct_from_json,
+/// };
 ///
 /// #[tokio::main]
 /// async fn main() -> ExitCode {
-///     run_program(serve(builtin::greeter(), ServeOptions::default())).await
+///     run_program(async {
+///         let words = fs::read_to_string("words.txt").map_err(ServeError::prepare)?;
+///         let count = words.lines().count();
+///         let executor = Executor::new("Words").on_default(move |_| async move {
+///             Ok(Reply::results(struct_from_json(serde_json::json!({"words": count}))?))
+///         });
+///         let arguments = env::args().skip(1);
+///         let options = ServeOptions::from_args_and_env(arguments, |name| env::var(name).ok())?;
+///         serve(executor, options).await
+///     })
+///     .await
 /// }
 /// ```
 pub async fn run_program(serve: impl Future<Output = Result<Shutdown, ServeError>>) -> ExitCode {
     start_log();
-    match serve.await {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
+    match AssertUnwindSafe(serve).catch_unwind().await {
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             report(&error).await;
             ExitCode::from(error.exit_status())
+        }
+        Err(panic) => {
+            report_panic(&*panic).await;
+            resume_unwind(panic)
         }
     }
 }
@@ -70,6 +96,12 @@ async fn report(error: &ServeError) {
     } else {
         eprintln!("error: {text}");
     }
+}
+
+/// Reports a panic to Lambda; the panic itself has written its message and its place to standard error.
+async fn report_panic(panic: &(dyn Any + Send)) {
+    let message = init_panic_message(panic);
+    post_init_error("Flowgate.StartFailed", &message, &variable).await;
 }
 
 /// What the arguments of a program ask for instead of serving.

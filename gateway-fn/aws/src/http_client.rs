@@ -1,4 +1,4 @@
-//! The HTTPS client of the SDK. The SDK's own client cannot be told to use compiled-in roots or TCP keep-alive.
+//! The HTTPS client of the SDK. The SDK's own client has no settings for compiled-in roots and TCP keep-alive.
 
 use std::time::Duration;
 
@@ -81,5 +81,17 @@ impl HttpConnector for Unusable {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         let error = ConnectorError::user(self.0.clone().into());
         HttpConnectorFuture::ready(Err(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `flowgate_tls` tests that the socket has the option.
+    #[test]
+    fn keep_alive_begins_before_a_nat_gateway_forgets_a_connection() {
+        let nat_gateway = Duration::from_secs(350);
+        assert!(CONNECTOR.keep_alive.is_some_and(|time| time < nat_gateway));
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(crate) const TRACE_HEADER: &str = "x-amzn-trace-id";
 
 /// The region of every ARN and of the functions' environment.
-pub const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// The account of every ARN and event. No real account has this id.
 pub(crate) const ACCOUNT_ID: &str = "000000000000";

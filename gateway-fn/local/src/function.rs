@@ -11,6 +11,8 @@ mod process;
 
 mod leftovers;
 
+mod variables;
+
 mod log;
 
 mod endpoint;

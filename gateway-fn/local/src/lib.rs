@@ -58,7 +58,6 @@ mod shutdown;
 
 use std::net::SocketAddr;
 
-pub use aws::REGION;
 pub use options::{
     FunctionOptions, Options, RouteResponses, RouteSelection, RuntimeSource, Signatures,
     StartError, Target, Timeouts,

@@ -32,13 +32,13 @@ impl Gateway {
             .collect();
         match kind {
             WarmUp::None => {}
-            WarmUp::Connect => within(MAX_CONNECT_TIME, connect(&functions)).await,
-            WarmUp::DryRun => within(MAX_DRY_RUN_TIME, dry_run(&functions)).await,
+            WarmUp::Connect => with_time_limit(MAX_CONNECT_TIME, connect(&functions)).await,
+            WarmUp::DryRun => with_time_limit(MAX_DRY_RUN_TIME, dry_run(&functions)).await,
         }
     }
 }
 
-async fn within(timeout: Duration, warm_up: impl Future<Output = ()>) {
+async fn with_time_limit(timeout: Duration, warm_up: impl Future<Output = ()>) {
     if tokio::time::timeout(timeout, warm_up).await.is_err() {
         tracing::warn!(?timeout, "warm-up timed out");
     }

@@ -53,7 +53,7 @@ use serde_json::{
 };
 use tokio::time::Instant;
 
-pub use start::run;
+pub use start::{run, run_with};
 
 use self::{
     direct::FlowHandler,

@@ -364,12 +364,7 @@ impl LambdaDeployment {
         if self.options.attempts.is_some() {
             return retries;
         }
-        let wait = match context.remaining() {
-            // The rest is for the function's run.
-            Some(remaining) => remaining / 4 * 3,
-            None => MAX_THROTTLING_WAIT,
-        };
-        retries.waiting_out_throttling(wait)
+        retries.waiting_out_throttling(throttling_wait(context))
     }
 
     /// Adds to the payload what the function may read beside the request: the Executor's name in the Flow, its metadata, and
@@ -409,6 +404,15 @@ impl LambdaDeployment {
         let addresses = self.functions.iter();
         let addresses = addresses.map(|function| function.address.clone());
         error.into_call_error(&self.name, addresses.collect(), self.options.show_addresses)
+    }
+}
+
+/// Returns how long throttling is waited out.
+fn throttling_wait(context: &Context) -> Duration {
+    match context.remaining() {
+        // The rest is for the function's run.
+        Some(remaining) => remaining / 4 * 3,
+        None => MAX_THROTTLING_WAIT,
     }
 }
 

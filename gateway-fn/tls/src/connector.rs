@@ -95,9 +95,38 @@ where
 
 #[cfg(test)]
 mod tests {
+    use hyper_rustls::MaybeHttpsStream;
+    use socket2::SockRef;
     use tokio::net::TcpListener;
 
     use super::*;
+
+    /// Whether TCP keep-alive is on, and the silence before it begins, of a connection with this option.
+    async fn keep_alive_of(keep_alive: Option<Duration>) -> (bool, Duration) {
+        let peer = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", peer.local_addr().expect("bound"));
+        let options = ConnectorOptions {
+            connect_timeout: Duration::from_secs(60),
+            keep_alive,
+        };
+        let connector = https_connector(RootCertStore::empty(), options);
+        let mut connector = connector.expect("rustls' defaults");
+        let connected = connector.call(url.parse().expect("a URL")).await;
+        let MaybeHttpsStream::Http(stream) = connected.expect("a connection") else {
+            panic!("the URL has no TLS");
+        };
+        let stream = stream.into_inner();
+        let socket = SockRef::from(&stream);
+        let time = socket.tcp_keepalive_time().expect("an option of TCP");
+        (socket.keepalive().expect("an option"), time)
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_the_keep_alive_of_the_options() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(keep_alive_of(Some(minute)).await, (true, minute));
+        assert!(!keep_alive_of(None).await.0);
+    }
 
     /// A peer that accepts connections, and never answers the TLS handshake.
     #[tokio::test]

@@ -45,7 +45,7 @@ impl TlsRoots {
         Ok(store_of(&self.certificates()?, self))
     }
 
-    /// Returns the roots as certificates and as a store. The bundled roots are no certificates, only names and keys.
+    /// Returns the roots as certificates and as a store. The bundled roots are names and keys, not certificates.
     ///
     /// # Errors
     /// When the store or the file cannot be read.

@@ -22,7 +22,8 @@ pub struct SyntaxError {
 /// The kinds of [`SyntaxError`], which have different HTTP responses in Jina.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyntaxErrorKind {
-    /// Invalid JSON, or an escape of half a surrogate pair: 422 with [`FieldError::from_syntax_error`](super::FieldError::from_syntax_error).
+    /// Invalid JSON, or an escape of half a surrogate pair: 422 with
+    /// [`FieldError::from_syntax_error`](super::FieldError::from_syntax_error).
     Grammar,
     /// Not UTF-8, nested too deep, or an integer that is too long: 400 `There was an error parsing the body`.
     Unreadable,

@@ -42,7 +42,7 @@ const NOT_RESTARTED: &str = "it is not restarted any more";
 pub(super) struct CommandClient {
     supervisor: SupervisorHandle,
     max_answer_bytes: usize,
-    /// The command's name, if nobody chose it: answers have the name in the caller's Flow in its place.
+    /// The command's name, if it is a default: answers have the name in the caller's Flow in its place.
     default_identity: Option<Identity>,
 }
 

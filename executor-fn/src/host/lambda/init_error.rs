@@ -1,7 +1,7 @@
 //! Reports to Lambda that a function cannot start. CloudWatch and the console then show the reason, and not only that the
 //! process ended.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use flowgate_proto::{invoke::FunctionErrorKind, with_causes};
 use http::{HeaderName, Method, StatusCode, Uri};
@@ -9,7 +9,9 @@ use lambda_runtime::Error;
 use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
 use tokio::time::timeout;
 
-use crate::{host::environment::non_empty, inbound::invoke::function_error};
+use crate::{
+    Error as ExecutorError, host::environment::non_empty, inbound::invoke::function_error,
+};
 
 const PATH: &str = "/2018-06-01/runtime/init/error";
 
@@ -62,6 +64,16 @@ pub fn post_init_error_blocking(
             "cannot report to Lambda why the function does not start"
         ),
     }
+}
+
+/// Returns the message for [`post_init_error`] about a panic while the program started. `panic` is the payload that
+/// [`std::panic::catch_unwind`] returns; the place in the code is only in the log.
+#[must_use]
+pub fn init_panic_message(panic: &(dyn Any + Send)) -> String {
+    format!(
+        "the program panicked while it started: {}",
+        ExecutorError::panic_text(panic)
+    )
 }
 
 async fn post(api: &str, error_type: &str, message: &str) -> Result<(), Error> {

@@ -1,6 +1,6 @@
-//! Passes the raw payload of an invocation to its handler, counts the invocations in flight, and waits for background work. The runtime client
-//! itself would parse the payload: up to 6 MB of JSON a second time, and malformed JSON would fail with its error instead
-//! of Flowgate's.
+//! Passes the raw payload of an invocation to its handler, counts the invocations in flight, and waits for background work.
+//! The runtime client itself would parse the payload: up to 6 MB of JSON a second time, and malformed JSON would fail with
+//! its error instead of Flowgate's.
 
 use std::{
     cell::Cell,

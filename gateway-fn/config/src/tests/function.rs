@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{FunctionConfig, GatewayConfig};
+use crate::{FunctionConfig, GatewayConfig, TlsRoots};
 
 fn gateway(keys: &str) -> GatewayConfig {
     config(&format!("jtype: Flow\ngateway: {{{keys}}}\n")).gateway
@@ -63,6 +63,10 @@ fn a_function_hides_addresses_and_has_smaller_messages() {
     let container = gateway("");
     let function = on_lambda("");
     assert!(container.internal_addresses_in_errors && !function.internal_addresses_in_errors);
+    assert_eq!(container.tls_roots, TlsRoots::System);
+    assert_eq!(function.tls_roots, TlsRoots::Bundled);
+    let system = on_lambda("tls_roots: system").tls_roots;
+    assert_eq!(system, TlsRoots::System);
     assert_eq!(container.limits.max_message_bytes, 256 << 20);
     assert_eq!(function.limits.max_message_bytes, 60 << 20);
     let streaming = on_lambda("function: {response_streaming: true}");

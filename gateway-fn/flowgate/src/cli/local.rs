@@ -99,7 +99,7 @@ pub(super) async fn run(args: &LocalArgs) -> Exit {
         Ok(options) => options,
         Err(reason) => return start_failed(&StartError::InvalidOption { reason }),
     };
-    if let Err(exit) = flow::check(&options.target) {
+    if let Err(exit) = flow::check(&options) {
         return exit;
     }
     let path_prefix = options.path_prefix();
@@ -283,12 +283,14 @@ impl LocalArgs {
         runtime_api: &str,
         websocket: &str,
         lambda: &str,
-    ) -> [String; 7] {
+    ) -> [String; 8] {
         [
             format!("AWS_LAMBDA_RUNTIME_API={runtime_api}"),
             format!("AWS_LAMBDA_FUNCTION_NAME={name}"),
             "AWS_LAMBDA_FUNCTION_VERSION='$LATEST'".to_owned(),
             format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", self.memory),
+            // Without it the function would write lines about invocations beside the emulator's.
+            "AWS_SAM_LOCAL=true".to_owned(),
             "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local".to_owned(),
             connections_variable(websocket),
             format!("AWS_ENDPOINT_URL_LAMBDA=http://{lambda}"),
@@ -406,6 +408,19 @@ mod tests {
             functions[position].env.iter().any(|(name, _)| name == key)
         };
         assert!(has(0, "A") && has(2, "A") && has(2, "B") && !has(0, "B"));
+    }
+
+    #[test]
+    fn the_variables_for_a_runtime_say_that_it_is_emulated() {
+        let line = Line::try_parse_from(["local", "--runtime-api", "f"]).expect("valid");
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let addresses = Addresses {
+            http: address,
+            websocket: address,
+            lambda: Some(address),
+        };
+        let banner = line.args.banner(addresses, "");
+        assert!(banner.contains("export AWS_SAM_LOCAL=true\n"), "{banner}");
     }
 
     #[test]

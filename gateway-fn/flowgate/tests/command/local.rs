@@ -196,6 +196,29 @@ fn a_flow_is_checked_before_anything_starts() {
 }
 
 #[test]
+fn a_flow_beside_the_bootstrap_is_checked_with_all_variables_of_the_function() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bundled-flow");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("a directory");
+    let program = gateway_bootstrap();
+    let (_, program) = program.split_once('=').expect("a name and a path");
+    let bootstrap = directory.join("bootstrap");
+    std::os::unix::fs::symlink(program, &bootstrap).expect("a link");
+    let yaml = "jtype: Flow\ngateway:\n  invoke: {endpoint_url: '${{ ENV.AWS_ENDPOINT_URL_LAMBDA }}'}\n\
+                executors: [{name: e, host: 'lambda://${{ ENV._HANDLER }}', needs: nobody}]\n";
+    fs::write(directory.join("flow.yml"), yaml).expect("written");
+    let bootstrap = bootstrap.to_str().expect("UTF-8");
+    let output = flowgate(&[&["local", "--bootstrap", bootstrap][..], &ANY_PORTS].concat());
+    assert_eq!(output.status.code(), Some(64));
+    let printed = errors(&output);
+    assert!(
+        printed.contains("bundled-flow/flow.yml") && printed.contains("nobody"),
+        "{printed}"
+    );
+    assert!(!printed.contains("ENV."), "{printed}");
+}
+
+#[test]
 fn a_process_that_does_not_respond_is_killed_and_replaced() {
     let bootstrap = &gateway_bootstrap();
     let args = [

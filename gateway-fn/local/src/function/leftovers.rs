@@ -11,7 +11,7 @@ const MAX_ROUNDS: usize = 10;
 
 /// Kills every process that has the variable `name` with this value, which no other process has. Does nothing on systems
 /// without `/proc`.
-pub(super) async fn kill(name: &'static str, value: String) {
+pub(super) async fn kill(name: &str, value: &str) {
     let entry = format!("{name}={value}").into_bytes();
     let killed = tokio::task::spawn_blocking(move || {
         for _ in 0..MAX_ROUNDS {

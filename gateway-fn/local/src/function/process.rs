@@ -17,7 +17,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     invocation::{Invocation, InvokeError, InvokeResult},
@@ -25,9 +24,9 @@ use super::{
     log::FunctionLog,
     queue::{ProcessStart, Queue, QueuePolicy},
     runtime_api::RuntimeApi,
+    variables::{Endpoints, LOG_STREAM, Variable, directory, variables},
 };
 use crate::{
-    aws::REGION,
     options::{FunctionOptions, RuntimeSource},
     server::Server,
     shutdown::Shutdown,
@@ -39,9 +38,6 @@ const MAX_RUNTIME_CONNECTIONS: usize = 64;
 
 /// The time between SIGTERM and SIGKILL (AWS Lambda, Extensions API, "Shutdown phase").
 const KILL_DELAY: Duration = Duration::from_millis(500);
-
-/// The variable by which the processes of one execution environment are found. Children inherit it.
-const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
 
 /// A function that the emulator runs: its queue and its processes.
 #[derive(Debug)]
@@ -139,9 +135,13 @@ impl Function {
             Ok(server) => server,
             Err(error) => return start_error(&error),
         };
-        // A name for each environment, as on Lambda.
-        let log_stream = format!("local/[$LATEST]{}", Uuid::new_v4().simple());
-        let mut command = self.command(path, server.address, &log_stream);
+        let endpoints = Endpoints {
+            runtime_api: server.address.to_string(),
+            lambda: self.env.lambda.map(|lambda| lambda.to_string()),
+            connections_url: &self.env.connections_url,
+        };
+        let variables = variables(&self.options, &endpoints);
+        let mut command = self.command(path, &variables);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => return start_error(&error),
@@ -166,7 +166,10 @@ impl Function {
         self.env.shutdown.tasks.spawn(serving);
         let _exited = exited.drop_guard();
         let result = self.watch(&mut child, start).await;
-        leftovers::kill(LOG_STREAM, log_stream).await;
+        let log_stream = variables.iter().rfind(|(name, _)| name == LOG_STREAM);
+        if let Some((name, value)) = log_stream {
+            leftovers::kill(name, value).await;
+        }
         result
     }
 
@@ -201,62 +204,21 @@ impl Function {
         }
     }
 
-    fn command(&self, path: &Path, runtime_api: SocketAddr, log_stream: &str) -> Command {
+    fn command(&self, path: &Path, variables: &[Variable]) -> Command {
         // The path is relative to the emulator's directory, and the process runs in the bootstrap's directory.
         let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let directory = program.parent().unwrap_or_else(|| Path::new("/"));
         let mut command = Command::new(&program);
         command
             .env_clear()
-            .env("LAMBDA_TASK_ROOT", directory)
-            .current_dir(directory)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(directory(path))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A signal reaches the process's children too. Ctrl-C reaches only the emulator, which ends the process.
             .process_group(0)
             .kill_on_drop(true);
-        self.set_lambda_env(&mut command, runtime_api);
-        let env = self.options.env.iter();
-        command.envs(env.map(|(name, value)| (name, value)));
-        command.env(LOG_STREAM, log_stream);
         command
-    }
-
-    /// Sets Lambda's environment variables (AWS Lambda, defined runtime environment variables). The credentials are
-    /// placeholders, and the endpoints are the emulator's.
-    fn set_lambda_env(&self, command: &mut Command, runtime_api: SocketAddr) {
-        let FunctionOptions {
-            name, memory_mib, ..
-        } = &self.options;
-        command
-            .env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string())
-            .env("AWS_LAMBDA_FUNCTION_NAME", name)
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mib.to_string())
-            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
-            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
-            // By this variable of `sam local`, programs and libraries recognise an emulator.
-            .env("AWS_SAM_LOCAL", "true")
-            .env("AWS_REGION", REGION)
-            .env("AWS_DEFAULT_REGION", REGION)
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("AWS_SESSION_TOKEN", "local")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("TZ", ":UTC")
-            .env("_HANDLER", "bootstrap");
-        // The SDKs read the name that ends in API, which is the service's id. The shorter name is set for users who
-        // expect it.
-        for name in [
-            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI",
-            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENT",
-        ] {
-            command.env(name, &self.env.connections_url);
-        }
-        if let Some(lambda) = self.env.lambda {
-            command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{lambda}"));
-        }
     }
 }
 

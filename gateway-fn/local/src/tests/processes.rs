@@ -1,4 +1,4 @@
-//! The processes of functions: what they leave behind, and what the emulator tells them.
+//! The processes of functions: what they leave behind, and the variables that they get.
 
 use std::{
     fs,

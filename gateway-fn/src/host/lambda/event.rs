@@ -260,7 +260,7 @@ impl Keys<'_> {
     }
 }
 
-/// Tells a function URL from an HTTP API: its domain is `<url-id>.lambda-url.<region>.on.aws`, or has another partition's
+/// Distinguishes a function URL from an HTTP API: its domain is `<url-id>.lambda-url.<region>.on.aws`, or has another partition's
 /// suffix (AWS Lambda, function URLs).
 fn v2_source(context: &Map<String, Value>) -> EventSource {
     let domain = context.get("domainName").and_then(Value::as_str);

@@ -40,12 +40,22 @@ pub(super) enum HttpEventError {
         source: serde_json::Error,
     },
     /// The path or the query is invalid.
-    #[error("invalid path or query in the event")]
-    Target(#[source] http::Error),
+    #[error("invalid path or query in the event: {value}")]
+    Target {
+        /// The value found, shortened.
+        value: String,
+        #[source]
+        source: http::Error,
+    },
     /// The method is invalid.
-    #[error("invalid HTTP method in the event")]
-    Method(#[source] http::Error),
-    /// The body is no text.
+    #[error("invalid HTTP method in the event: {value}")]
+    Method {
+        /// The value found, shortened.
+        value: String,
+        #[source]
+        source: http::Error,
+    },
+    /// The body is not text.
     #[error("the event's body is not a string")]
     BodyType,
     /// `isBase64Encoded` is true, and the body is not base64.
@@ -117,12 +127,12 @@ fn read_parts(
     let raw_path = raw_path(event)?;
     let (path, prefix) = RequestPath {
         source: event.source,
-        whole: &raw_path,
+        event_path: &raw_path,
         template: template(event)?.as_deref(),
         parameters: &path_parameters,
         stage: event.context_text("stage"),
         domain: event.context_text("domainName"),
-        full: event.context_text("path"),
+        context_path: event.context_text("path"),
         base_path,
     }
     .split();
@@ -130,13 +140,19 @@ fn read_parts(
         query if query.is_empty() => path,
         query => format!("{path}?{query}"),
     };
-    let uri = Uri::try_from(path_and_query);
-    let uri = uri.map_err(|error| HttpEventError::Target(error.into()))?;
-    let is_base64 = event.keys.is_base64_encoded;
-    let is_base64 = match is_base64.or(event.keys.lattice_is_base64) {
-        Some(flag) => read_key::<bool>("isBase64Encoded", flag)?,
-        None => false,
-    };
+    let uri = Uri::try_from(&path_and_query);
+    let uri = uri.map_err(|error| HttpEventError::Target {
+        value: quote(&path_and_query),
+        source: error.into(),
+    })?;
+    let is_base64 = first_of(&[
+        ("isBase64Encoded", event.keys.is_base64_encoded),
+        ("is_base64_encoded", event.keys.lattice_is_base64),
+    ]);
+    let is_base64 = is_base64
+        .map(|(key, flag)| read_key(key, flag))
+        .transpose()?;
+    let is_base64 = is_base64.unwrap_or(false);
     let body = std::mem::take(&mut event.keys.body);
     Ok(RequestParts {
         method: method(event)?,
@@ -157,14 +173,19 @@ fn method(event: &Event<'_>) -> Result<Method, HttpEventError> {
     let method = match of_context.and_then(serde_json::Value::as_str) {
         Some(method) => method.to_owned(),
         None => {
-            let keys = &event.keys;
-            text("httpMethod", keys.http_method.or(keys.method))?.unwrap_or_default()
+            let keys = [
+                ("httpMethod", event.keys.http_method),
+                ("method", event.keys.method),
+            ];
+            first_text(&keys)?.unwrap_or_default()
         }
     };
     match method.as_str() {
         "" => Ok(Method::GET),
-        method => Method::from_bytes(method.as_bytes())
-            .map_err(|error| HttpEventError::Method(error.into())),
+        method => Method::from_bytes(method.as_bytes()).map_err(|error| HttpEventError::Method {
+            value: quote(method),
+            source: error.into(),
+        }),
     }
 }
 
@@ -212,8 +233,12 @@ fn query(event: &Event<'_>) -> Result<String, HttpEventError> {
     };
     let multi = keys.multi_value_query_string_parameters;
     let multi = Fields::read("multiValueQueryStringParameters", multi)?;
-    let single = keys.query_string_parameters.or(keys.lattice_query);
-    let single = Fields::read("queryStringParameters", single)?;
+    let single = first_of(&[
+        ("queryStringParameters", keys.query_string_parameters),
+        ("query_string_parameters", keys.lattice_query),
+    ]);
+    let single = single.map(|(key, value)| Fields::read(key, Some(value)));
+    let single = single.transpose()?.unwrap_or_default();
     let pairs = multi
         .and_missing_of(&single, str::to_owned)
         .map(|(name, value)| {
@@ -226,8 +251,11 @@ fn query(event: &Event<'_>) -> Result<String, HttpEventError> {
 /// Returns the path of the event, without a query, which only version 1 of VPC Lattice might have there.
 fn raw_path(event: &Event<'_>) -> Result<String, HttpEventError> {
     let keys = &event.keys;
-    let raw_path = keys.raw_path.or(keys.lattice_path);
-    let path = text("path", raw_path.or(keys.path))?;
+    let path = first_text(&[
+        ("rawPath", keys.raw_path),
+        ("raw_path", keys.lattice_path),
+        ("path", keys.path),
+    ])?;
     let mut path = path
         .filter(|path| path.starts_with('/'))
         .unwrap_or_else(|| "/".to_owned());
@@ -257,6 +285,30 @@ fn parameters(
 
 fn text(key: &'static str, value: Option<&RawValue>) -> Result<Option<String>, HttpEventError> {
     value.map(|value| read_key(key, value)).transpose()
+}
+
+/// Returns the first of the keys that has a value.
+fn first_of<'a>(
+    keys: &[(&'static str, Option<&'a RawValue>)],
+) -> Option<(&'static str, &'a RawValue)> {
+    keys.iter().find_map(|(key, value)| Some((*key, (*value)?)))
+}
+
+/// Reads the first of the keys that has a value, a string.
+fn first_text(
+    keys: &[(&'static str, Option<&RawValue>)],
+) -> Result<Option<String>, HttpEventError> {
+    let found = first_of(keys).map(|(key, value)| read_key(key, value));
+    found.transpose()
+}
+
+/// Quotes a value for an error, with at most this many characters of it.
+fn quote(value: &str) -> String {
+    const MAX_QUOTED_CHARS: usize = 60;
+    match value.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{:?}... ({} bytes)", &value[..end], value.len()),
+        None => format!("{value:?}"),
+    }
 }
 
 fn read_key<T: serde::de::DeserializeOwned>(

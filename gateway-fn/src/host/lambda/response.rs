@@ -73,7 +73,7 @@ pub(super) struct BodyBytes {
 }
 
 impl ResponseFormat {
-    /// The format of what is no HTTP response.
+    /// The format of a response to this source, as far as the source determines it.
     pub(super) const fn of(source: EventSource) -> Self {
         Self {
             source,
@@ -172,7 +172,7 @@ impl ResponseFormat {
         uncompressed: usize,
     ) -> Result<EncodedResponse, serde_json::Error> {
         let sent = body.len();
-        // Serialized once: the runtime client copies a raw value as it is.
+        // Serialized once: the runtime client copies a raw value unchanged.
         let json = match self.source {
             EventSource::HttpApi | EventSource::FunctionUrl { .. } => {
                 to_raw_value(&http_api_response(head, body))

@@ -1,8 +1,14 @@
 //! Starts the function `gateway-fn`: initialises everything, then answers Lambda's events until Lambda ends the process.
 
-use std::{io, path::Path, process::ExitCode, time::Instant};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    process::ExitCode,
+    time::Instant,
+};
 
-use executor_fn::post_init_error_blocking;
+use executor_fn::{init_panic_message, post_init_error_blocking};
 use flowgate_config::{Address, Config, Loaded};
 use flowgate_grpc::Budget;
 use flowgate_proto::with_causes;
@@ -37,23 +43,54 @@ enum StartError {
     Runtime(#[source] io::Error),
 }
 
-/// Runs the function and returns its exit status. Why it does not start is also reported to Lambda.
+/// Runs the function `gateway-fn`, whose Flow may name the Executors `greet` and `pass_through` by `inproc://`. Otherwise
+/// as [`run_with`].
 #[must_use]
 pub fn run() -> ExitCode {
+    run_with(&Registry::default())
+}
+
+/// Runs a Gateway function as a whole program, and returns its exit status. The Flow may name the Executors of `registry`
+/// by `inproc://NAME`; they are made when the function starts. Why it does not start, a panic included, is also reported
+/// to Lambda.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use executor_fn::{Executor, Reply};
+/// use gateway::{gateway::Registry, host::lambda::run_with};
+///
+/// fn echo() -> Executor {
+///     Executor::new("Echo").on_default(|_| async { Ok(Reply::unchanged()) })
+/// }
+///
+/// fn main() -> ExitCode {
+///     run_with(&Registry::default().with("echo", echo)) // in the Flow: uses: inproc://echo
+/// }
+/// ```
+#[must_use]
+pub fn run_with(registry: &Registry) -> ExitCode {
     let started = Instant::now();
     executor_fn::info::record_process_start();
-    match start(started) {
-        Ok(exit) => exit,
-        Err(error) => {
+    match catch_unwind(AssertUnwindSafe(|| start(started, registry))) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
             let exit = error.print();
             post_init_error_blocking(error.init_error_type(), &with_causes(&error), &env);
             exit
+        }
+        Err(panic) => {
+            post_init_error_blocking(START_FAILED, &init_panic_message(&*panic), &env);
+            resume_unwind(panic)
         }
     }
     .code()
 }
 
-fn start(started: Instant) -> Result<Exit, StartError> {
+/// The error type for Lambda of a start that failed in this process, and not by a mistake of the Flow or the environment.
+const START_FAILED: &str = "Flowgate.StartFailed";
+
+fn start(started: Instant, registry: &Registry) -> Result<Exit, StartError> {
     let missing = REQUIRED_VARIABLES
         .into_iter()
         .find(|name| env(name).is_none());
@@ -63,7 +100,7 @@ fn start(started: Instant) -> Result<Exit, StartError> {
     start_log();
     let loaded = load_flow()?;
     let runtime = runtime(&loaded.config).map_err(StartError::Runtime)?;
-    runtime.block_on(serve(loaded, started))
+    runtime.block_on(serve(loaded, registry, started))
 }
 
 /// One thread is enough for one invocation at a time, and each call of an Executor then costs half the CPU time: its parts do
@@ -100,7 +137,7 @@ impl StartError {
         match self {
             Self::NotOnLambda(_) => "Flowgate.MissingVariable",
             Self::Flow(_) | Self::Services(_) => "Flowgate.InvalidFlow",
-            Self::Runtime(_) => "Flowgate.StartFailed",
+            Self::Runtime(_) => START_FAILED,
         }
     }
 }
@@ -123,7 +160,7 @@ fn load_flow() -> Result<Loaded, FlowError> {
     program::load_flow(bundled.as_deref())
 }
 
-async fn serve(loaded: Loaded, started: Instant) -> Result<Exit, StartError> {
+async fn serve(loaded: Loaded, registry: &Registry, started: Instant) -> Result<Exit, StartError> {
     let Loaded { config, warnings } = loaded;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -133,7 +170,7 @@ async fn serve(loaded: Loaded, started: Instant) -> Result<Exit, StartError> {
     let services = Services {
         // Lambda bounds the bytes: it sends one request at a time, and limits its size.
         budget: Budget::new(usize::MAX),
-        ..Services::new(&config, &Registry::default(), &clients, process)?
+        ..Services::new(&config, registry, &clients, process)?
     };
     services
         .gateway

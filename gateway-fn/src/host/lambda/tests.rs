@@ -33,7 +33,7 @@ const MULTI_VALUE: &str = include_str!("../../../../tests/events/load_balancer_m
 
 const HELLO: &str = r#"{"data":[{"text":"hello"}],"execEndpoint":"/"}"#;
 
-fn function(settings: &str) -> Function {
+pub(super) fn function(settings: &str) -> Function {
     let executors = "executors: [{name: greeter, uses: 'inproc://greet'}]";
     flow(&format!(
         "jtype: Flow\ngateway: {{{settings}}}\n{executors}\n"
@@ -116,7 +116,7 @@ async fn try_respond(function: &Function, event: &Value) -> Result<LambdaRespons
     respond_in(function, event, invocation()).await
 }
 
-fn invocation() -> Context {
+pub(super) fn invocation() -> Context {
     let mut context = Context::default();
     context.deadline = 4_000_000_000_000;
     context.request_id = "r-1".to_owned();

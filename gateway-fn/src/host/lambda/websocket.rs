@@ -41,6 +41,7 @@ use self::{
 use super::deadline::Deadline;
 use crate::{
     context::Context,
+    error::ErrorCode,
     inbound::{
         Services,
         websocket::subprotocol::{Input, Subprotocol},
@@ -236,14 +237,9 @@ impl WebSocketEvents {
         }
         match self.send(connection, reply.messages, deadline).await {
             Ok(()) | Err(ConnectionsError::Gone) => empty_response(),
-            Err(
-                error @ (ConnectionsError::Refused { .. }
-                | ConnectionsError::NoResponse
-                | ConnectionsError::NotSent
-                | ConnectionsError::UnknownEndpoint),
-            ) => {
+            Err(error) => {
                 let detail = format!("the response could not be sent: {error}");
-                let error = MessageError::unavailable(detail);
+                let error = MessageError::of_aws_call(error.code(), detail);
                 json!({"statusCode": 200, "body": error.encode(&reply.request_id, reply.format)})
             }
         }
@@ -263,15 +259,11 @@ impl WebSocketEvents {
                 .connections
                 .post(connection, message, deadline.connections);
             let Err(error) = posted.await else { continue };
-            match error {
-                ConnectionsError::Gone => self.tasks.cancel(&connection.id),
-                ConnectionsError::Refused { .. }
-                | ConnectionsError::NoResponse
-                | ConnectionsError::NotSent
-                | ConnectionsError::UnknownEndpoint => {
-                    let api = &connection.api_id;
-                    tracing::error!(%error, api, sent, total, "response could not be sent");
-                }
+            if error == ConnectionsError::Gone {
+                self.tasks.cancel(&connection.id);
+            } else {
+                let api = &connection.api_id;
+                tracing::error!(%error, api, sent, total, "response could not be sent");
             }
             return Err(error);
         }
@@ -344,14 +336,10 @@ impl WebSocketEvents {
             match self.connections.get(connection, deadline.connections).await {
                 Err(ConnectionsError::Gone) => return,
                 // A policy forbids GET, or an emulator does not know it: asking again does not help.
-                Err(
-                    ConnectionsError::Refused { status: 403 | 404 }
-                    | ConnectionsError::NotSent
-                    | ConnectionsError::UnknownEndpoint,
-                ) => std::future::pending().await,
-                Ok(()) | Err(ConnectionsError::Refused { .. } | ConnectionsError::NoResponse) => {
-                    tokio::time::sleep(CONNECTION_CHECK_INTERVAL).await;
+                Err(error) if error.code() == ErrorCode::Misconfigured => {
+                    std::future::pending().await
                 }
+                Ok(()) | Err(_) => tokio::time::sleep(CONNECTION_CHECK_INTERVAL).await,
             }
         }
     }

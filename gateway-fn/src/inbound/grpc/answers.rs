@@ -37,8 +37,8 @@ impl From<DataRequest> for Counted {
     }
 }
 
-/// Tells a stream of requests that no more of them are wanted now: it then only counts what arrives, and returns at most the
-/// request that it was reading. The default is for streams that need not be polled meanwhile.
+/// Stops a stream of requests for now: it then only counts what arrives, and returns at most the request that it was
+/// reading. The default is for streams that need not be polled meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pause(Option<Arc<AtomicBool>>);
 

@@ -272,7 +272,7 @@ mod tests {
             let broken = decode(broken.into(), encoding, 999).await;
             assert!(matches!(broken, Err(Rejection::BodyUnreadable)));
             let decompressed = decode(Bytes::from_static(b"{}"), encoding, 999).await;
-            assert_eq!(decompressed.expect("as it is"), "{}");
+            assert_eq!(decompressed.expect("unchanged"), "{}");
         }
         let plain = decode(Bytes::from_static(b"{}"), "identity", 999).await;
         assert_eq!(plain.expect("unchanged"), "{}");

@@ -38,7 +38,7 @@ pub(super) enum Outcome {
 pub(super) type Call = BoxFuture<'static, Outcome>;
 
 /// How far a message has been handled.
-pub(super) enum Begun {
+pub(super) enum StartedCall {
     /// It has been handled.
     Done(Outcome),
     /// It is being handled.
@@ -46,7 +46,7 @@ pub(super) enum Begun {
 }
 
 /// Begins to handle a message. Its bytes are held until the answer takes their place.
-pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counted) -> Begun {
+pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counted) -> StartedCall {
     let Counted { message, held } = message;
     let limits = gateway.decode_limits();
     let bytes = payload_bytes(&message);
@@ -61,9 +61,9 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counte
         return match read() {
             Ok((Input::Request(request), decoded)) => {
                 let held = HeldBytes { held, decoded };
-                Begun::Call(answer(gateway, subprotocol, *request, held).boxed())
+                StartedCall::Call(answer(gateway, subprotocol, *request, held).boxed())
             }
-            other => Begun::Done(outcome_without_request(other)),
+            other => StartedCall::Done(outcome_without_request(other)),
         };
     }
     let gateway = gateway.clone();
@@ -77,7 +77,7 @@ pub(super) fn begin(gateway: &Gateway, subprotocol: Subprotocol, message: Counte
             other => outcome_without_request(other),
         }
     };
-    Begun::Call(call.boxed())
+    StartedCall::Call(call.boxed())
 }
 
 /// The bytes of a request from the budget.

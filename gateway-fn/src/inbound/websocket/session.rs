@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    call::{self, Begun, Counted, Outcome, payload_bytes},
+    call::{self, Counted, Outcome, StartedCall, payload_bytes},
     close::Close,
     pace::Pace,
     subprotocol::Subprotocol,
@@ -287,8 +287,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 return Ok(());
             };
             match call::begin(&self.gateway, self.subprotocol, message) {
-                Begun::Call(call) => work.calls.push(call),
-                Begun::Done(outcome) => self.take_outcome(outcome, work)?,
+                StartedCall::Call(call) => work.calls.push(call),
+                StartedCall::Done(outcome) => self.take_outcome(outcome, work)?,
             }
         }
     }

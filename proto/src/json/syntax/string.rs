@@ -3,7 +3,7 @@
 use super::{ALLOCATION_BYTES, ParseError, Parsed, Parser, take};
 
 impl Parser<'_, '_> {
-    /// Parses a string, whose opening quote is next. A string with half a surrogate pair is no text: Python reads it, and
+    /// Parses a string, whose opening quote is next. A string with half a surrogate pair is invalid: Python reads it, and
     /// then fails to write it into a message.
     pub(super) fn parse_string(&mut self) -> Parsed<String> {
         let begin = self.offset;

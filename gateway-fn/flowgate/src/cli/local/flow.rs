@@ -3,29 +3,29 @@
 use std::path::Path;
 
 use flowgate_config::Config;
-use flowgate_local::{FunctionOptions, RuntimeSource, Target};
+use flowgate_local::{Options, RuntimeSource, Target};
 use gateway::host::program::{Exit, is_yaml, print_config_errors, print_error};
 
-/// Checks the Flow that the first function gets by `--flow` or `FLOWGATE_FLOW`. A function whose runtime the user starts has
-/// other variables, and is not checked.
+/// Checks the Flow that the first function gets by `--flow` or `FLOWGATE_FLOW`, or that it finds in `flow.yml` beside its
+/// bootstrap. A function whose runtime the user starts has other variables, and is not checked.
 ///
 /// # Errors
 /// [`Exit::Usage`] if the Flow is invalid; its errors are printed.
-pub(super) fn check(target: &Target) -> Result<(), Exit> {
-    let Target::Functions(functions) = target else {
+pub(super) fn check(options: &Options) -> Result<(), Exit> {
+    let Some(bootstrap) = bootstrap(&options.target) else {
         return Ok(());
     };
-    let Some(function) = functions.first() else {
+    let variables = options.function_variables();
+    // The last of several counts.
+    let variable = |name: &str| {
+        let (_, value) = variables.iter().rfind(|(key, _)| key == name)?;
+        Some(value.clone())
+    };
+    let flow = variable("FLOWGATE_FLOW").filter(|flow| !flow.is_empty());
+    let Some((text, file)) = read(flow, bootstrap)? else {
         return Ok(());
     };
-    let RuntimeSource::Bootstrap(bootstrap) = &function.runtime else {
-        return Ok(());
-    };
-    let Some(flow) = variable(function, "FLOWGATE_FLOW").filter(|flow| !flow.is_empty()) else {
-        return Ok(());
-    };
-    let (text, file) = read(flow, bootstrap)?;
-    Config::from_yaml(&text, &file, &|name| lambda_variable(function, name))
+    Config::from_yaml(&text, &file, &variable)
         .map(drop)
         .map_err(|errors| {
             print_config_errors(&errors);
@@ -33,37 +33,38 @@ pub(super) fn check(target: &Target) -> Result<(), Exit> {
         })
 }
 
-/// Returns the text of the Flow, and its name in errors. The function reads a relative path in its bootstrap's directory.
-fn read(flow: &str, bootstrap: &Path) -> Result<(String, String), Exit> {
-    if is_yaml(flow) {
-        return Ok((flow.to_owned(), "FLOWGATE_FLOW".to_owned()));
+/// Returns the program of the function behind the APIs, if the emulator starts it.
+fn bootstrap(target: &Target) -> Option<&Path> {
+    let Target::Functions(functions) = target else {
+        return None;
+    };
+    match &functions.first()?.runtime {
+        RuntimeSource::Bootstrap(bootstrap) => Some(bootstrap),
+        RuntimeSource::External => None,
     }
+}
+
+/// Returns the text of the Flow, and its name in errors; `None` if the function serves the Flow that it embeds. The
+/// function reads a relative path in its bootstrap's directory.
+fn read(flow: Option<String>, bootstrap: &Path) -> Result<Option<(String, String)>, Exit> {
     let directory = bootstrap.parent().unwrap_or_else(|| Path::new("."));
-    let path = directory.join(flow);
+    let path = match flow {
+        Some(flow) if is_yaml(&flow) => return Ok(Some((flow, "FLOWGATE_FLOW".to_owned()))),
+        Some(flow) => directory.join(flow),
+        None => {
+            let bundled = directory.join("flow.yml");
+            if !bundled.is_file() {
+                return Ok(None);
+            }
+            bundled
+        }
+    };
     let file = path.to_string_lossy().into_owned();
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok((text, file)),
+        Ok(text) => Ok(Some((text, file))),
         Err(error) => {
             print_error(&format!("{file}: cannot read the Flow file: {error}"));
             Err(Exit::Usage)
         }
     }
-}
-
-/// Returns a variable that the user sets for the function; the last of several counts.
-fn variable<'a>(function: &'a FunctionOptions, name: &str) -> Option<&'a str> {
-    let mut variables = function.env.iter().rev();
-    let (_, value) = variables.find(|(key, _)| key == name)?;
-    Some(value)
-}
-
-/// Returns a variable as the function will see it: one of the user's, or one of those that Flows are read by.
-fn lambda_variable(function: &FunctionOptions, name: &str) -> Option<String> {
-    let own = variable(function, name).map(str::to_owned);
-    own.or_else(|| match name {
-        "AWS_LAMBDA_FUNCTION_NAME" => Some(function.name.clone()),
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(function.memory_mib.to_string()),
-        "AWS_REGION" | "AWS_DEFAULT_REGION" => Some(flowgate_local::REGION.to_owned()),
-        _ => None,
-    })
 }

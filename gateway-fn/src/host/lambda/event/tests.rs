@@ -22,7 +22,7 @@ fn sources_are_recognized_by_their_keys() {
             r#"{"version":"2.0","requestContext":{"http":{},"domainName":"a.lambda-url.eu-west-1.on.aws","authorizer":{"iam":{}}}}"#,
             url(true),
         ),
-        // Null is no authorizer.
+        // Null is a missing authorizer.
         (
             r#"{"version":"2.0","requestContext":{"http":{},"domainName":"a.lambda-url.eu-west-1.on.aws","authorizer":null}}"#,
             url(false),

@@ -2,8 +2,8 @@
 //!
 //! - It guesses the kind of an event by the first type that happens to parse, and one header or key that is null fails all of
 //!   them. Here the kind is known by its tags, and the event of that type is built of values that have been read leniently.
-//! - It panics at a `Host`, a path or a query that is no URI, and at a body that is not base64. It gets none of them: the URI
-//!   and the body, which are valid, are set afterwards.
+//! - It panics at a `Host`, a path or a query that is not valid in a URI, and at a body that is not base64. It gets none of
+//!   them: the URI and the body, which are valid, are set afterwards.
 //! - It puts the stage before the path, and normalizes the path as a browser does (`/a/../b`). For the same reason it does
 //!   neither here.
 //! - It has no conversion for version 1 of VPC Lattice's events, whose parts make a request of version 2 without a context.

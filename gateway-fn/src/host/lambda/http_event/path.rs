@@ -24,14 +24,14 @@ use crate::host::lambda::event::EventSource;
 pub(super) struct RequestPath<'a> {
     pub(super) source: EventSource,
     /// The path in the event.
-    pub(super) whole: &'a str,
+    pub(super) event_path: &'a str,
     /// The template of the route that API Gateway chose, if it is a path: `/{proxy+}`.
     pub(super) template: Option<&'a str>,
     pub(super) parameters: &'a HashMap<String, String>,
     pub(super) stage: Option<&'a str>,
     pub(super) domain: Option<&'a str>,
     /// The path in the request context, which has the stage of a REST API.
-    pub(super) full: Option<&'a str>,
+    pub(super) context_path: Option<&'a str>,
     /// The setting `base_path`, which is removed wherever the path begins with it.
     pub(super) base_path: Option<&'a str>,
 }
@@ -40,13 +40,13 @@ impl<'a> RequestPath<'a> {
     /// Returns the path as the Gateway's routes have it, and the prefix before it at the front door, both encoded.
     pub(super) fn split(&self) -> (String, String) {
         let path = self.path();
-        let removed = self.whole.strip_suffix(path).unwrap_or_default();
-        let prefix = match self.full {
-            Some(full) => full.strip_suffix(path).unwrap_or(match path {
-                "/" => full,
+        let removed = self.event_path.strip_suffix(path).unwrap_or_default();
+        let prefix = match self.context_path {
+            Some(context_path) => context_path.strip_suffix(path).unwrap_or(match path {
+                "/" => context_path,
                 _ => removed,
             }),
-            None if path == "/" => self.whole,
+            None if path == "/" => self.event_path,
             None => removed,
         };
         let prefix = encode(prefix.trim_end_matches('/'), Part::Path);
@@ -55,21 +55,21 @@ impl<'a> RequestPath<'a> {
 
     /// Returns the path without prefixes.
     fn path(&self) -> &'a str {
-        let (path, is_certain) = match self.behind_route() {
+        let (path, is_certain) = match self.path_by_route() {
             Some(path) => (path, true),
-            None => (self.behind_stage(), false),
+            None => (self.path_without_stage(), false),
         };
         let Some(base_path) = self.base_path else {
             return path;
         };
-        let behind = |path| strip_prefix(path, base_path);
-        let of_whole = || behind(self.whole).filter(|_| !is_certain);
-        behind(path).or_else(of_whole).unwrap_or(path)
+        let without_base = |path| strip_prefix(path, base_path);
+        let of_event_path = || without_base(self.event_path).filter(|_| !is_certain);
+        without_base(path).or_else(of_event_path).unwrap_or(path)
     }
 
     /// Returns the path by the route that API Gateway chose: what the route's template matched is the path, and what stands
     /// before it, a stage or a mapping, is the prefix.
-    fn behind_route(&self) -> Option<&'a str> {
+    fn path_by_route(&self) -> Option<&'a str> {
         let template = self.template.filter(|template| template.starts_with('/'))?;
         if template == "/" {
             return Some("/");
@@ -77,7 +77,7 @@ impl<'a> RequestPath<'a> {
         let matched = fill_template(template, self.parameters)?;
         let matched = matched.trim_end_matches('/');
         let position = self.position_of(matched)?;
-        self.whole.get(position..)
+        self.event_path.get(position..)
     }
 
     /// Finds where `matched`, which may have been decoded, begins at the end of the path, which may have been decoded too. A
@@ -86,29 +86,29 @@ impl<'a> RequestPath<'a> {
         if matched.is_empty() {
             return None;
         }
-        let whole = self.whole.trim_end_matches('/');
-        if whole.ends_with(matched) {
-            return Some(whole.len() - matched.len());
+        let path = self.event_path.trim_end_matches('/');
+        if path.ends_with(matched) {
+            return Some(path.len() - matched.len());
         }
-        let decoded: Vec<u8> = percent_decode_str(whole).collect();
+        let decoded: Vec<u8> = percent_decode_str(path).collect();
         let matched: Vec<u8> = percent_decode_str(matched).collect();
         let start = decoded.len().checked_sub(matched.len())?;
         let is_suffix = decoded.ends_with(&matched);
-        is_suffix.then(|| position_of_slash(whole, start)).flatten()
+        is_suffix.then(|| position_of_slash(path, start)).flatten()
     }
 
     /// Returns the path without the stage, for events of HTTP APIs, where the route says nothing.
-    fn behind_stage(&self) -> &'a str {
+    fn path_without_stage(&self) -> &'a str {
         let named = self.stage.filter(|stage| *stage != "$default");
         let Some(stage) = named.filter(|stage| !stage.is_empty()) else {
-            return self.whole;
+            return self.event_path;
         };
-        let behind = strip_prefix(self.whole, &format!("/{stage}")).unwrap_or(self.whole);
+        let rest = strip_prefix(self.event_path, &format!("/{stage}")).unwrap_or(self.event_path);
         match self.source {
-            EventSource::HttpApi => behind,
+            EventSource::HttpApi => rest,
             // A custom domain's path has no stage, so a path that is just this word is a route.
-            EventSource::HttpApiV1 if self.is_own_domain() || behind != "/" => behind,
-            _ => self.whole,
+            EventSource::HttpApiV1 if self.is_own_domain() || rest != "/" => rest,
+            _ => self.event_path,
         }
     }
 

@@ -10,10 +10,12 @@ use std::{
     process::Command,
 };
 
-use lambda_http::request::RequestContext;
+use executor_fn::invoke::{JsonPayload, WARM_UP_ANSWER, recognize_json};
+use lambda_http::{lambda_runtime::FunctionResponse, request::RequestContext};
 use serde_json::Value;
 
 use super::*;
+use crate::host::lambda::tests::{function, invocation};
 
 /// What differs: the reason, the part of the request, and the files.
 const DIFFERENCES: &[(&str, &str, &[&str])] = &[
@@ -75,7 +77,7 @@ const DIFFERENCES: &[(&str, &str, &[&str])] = &[
         &["example-vpc-lattice-v1-request.json", "vpc_lattice_v1.json"],
     ),
     (
-        "an authorizer's event asks for a policy, and is no request",
+        "an authorizer's event asks for a policy, and is not a request",
         "only lambda_http reads it",
         &[
             "example-apigw-custom-auth-request-type-request.json",
@@ -281,15 +283,66 @@ fn requests_are_those_of_lambda_http_but_for_named_differences() {
     assert!(compared > 30, "{compared} samples were compared");
 }
 
-/// An event of another service is an error or a warmer, and no request to run the Flow with.
-#[test]
-fn no_sample_of_another_service_runs_the_flow() {
+/// The samples that are not events but responses and parts of events, or have no key that only one service has: their
+/// errors name the keys found.
+const UNNAMED: &[&str] = &[
+    "example-alb-lambda-target-response.json",
+    "example-apigw-custom-auth-response-with-condition.json",
+    "example-apigw-custom-auth-response-with-single-value-action.json",
+    "example-apigw-custom-auth-response-with-single-value-resource.json",
+    "example-apigw-custom-auth-response.json",
+    "example-apigw-response.json",
+    "example-appsync-batchinvoke.json",
+    "example-appsync-identity-cognito.json",
+    "example-appsync-identity-iam.json",
+    "example-appsync-invoke.json",
+    "example-appsync-lambda-auth-response.json",
+    "example-cloudformation-custom-resource-provider-response.json",
+    "example-cloudformation-custom-resource-response.json",
+    "example-codedeploy-lifecycle-event.json",
+    "example-iot-custom-auth-response.json",
+    "example-kinesis-firehose-response.json",
+    "example-lex-response.json",
+    "example-sns-subscription-confirmation.json",
+    "example-sns-unsubscribe-confirmation.json",
+    "example-sqs-api-event-obj.json",
+    "example-sqs-batch-response.json",
+    "example-vpc-lattice-response.json",
+];
+
+/// An event of another service is an error that says what it is, or a warmer. An Executor reads them in the same way, and
+/// refuses the events of HTTP and WebSocket APIs too.
+#[tokio::test]
+async fn samples_of_other_services_are_errors_or_warmers() {
+    let function = function("");
+    let mut unnamed = Vec::new();
     for Sample { name, text } in samples() {
+        let by_executor = recognize_json(&text);
         let source = Event::parse(&text).map(|event| event.source);
-        let is_request = matches!(
-            source,
-            Ok(EventSource::PlainJson | EventSource::Gateway | EventSource::WebSocketPush)
-        );
-        assert!(!is_request, "{name} is taken for {source:?}");
+        if source.is_ok_and(|it| it.is_http() || it == EventSource::WebSocketApi) {
+            assert!(matches!(by_executor, JsonPayload::Foreign(_)), "{name}");
+            continue;
+        }
+        let answer = function.handle(text.into(), invocation()).await;
+        match (answer, by_executor) {
+            (Err(error), JsonPayload::Foreign(event)) => {
+                assert_eq!(error.error_type, "Flowgate.UnknownEvent", "{name}");
+                let received = event.received();
+                let expected = format!("unknown event: {received}; expected ");
+                let message = error.error_message;
+                assert!(message.starts_with(&expected), "{name}: {message}");
+                if !received.starts_with("an event of ") {
+                    unnamed.push(name);
+                }
+            }
+            (Ok(FunctionResponse::BufferedResponse(answer)), JsonPayload::WarmUp) => {
+                assert_eq!(answer.get(), WARM_UP_ANSWER, "{name}");
+            }
+            (answer, by_executor) => {
+                panic!("{name}: {:?}, {by_executor:?}", answer.map(|_| "an answer"))
+            }
+        }
     }
+    unnamed.sort();
+    assert_eq!(unnamed, UNNAMED);
 }

@@ -238,9 +238,31 @@ fn an_event_with_values_of_other_types_is_an_error_that_names_the_key() {
         let mut event = http_api("/");
         event[key] = value;
         let error = try_request(&event).expect_err(key).to_string();
-        let name = if key == "rawPath" { "path" } else { key };
-        assert!(error.contains(name), "{key}: {error}");
+        assert!(
+            error.contains(&format!("{key}`")) || key == "body",
+            "{key}: {error}"
+        );
     }
+    for key in ["raw_path", "query_string_parameters", "is_base64_encoded"] {
+        let mut event = lattice_v1();
+        event[key] = json!(1);
+        let error = try_request(&event).expect_err(key).to_string();
+        assert_eq!(error, format!("invalid `{key}` in the event"));
+    }
+}
+
+#[test]
+fn an_error_quotes_an_invalid_method_or_path_shortened() {
+    let mut event = http_api("/");
+    event["requestContext"]["http"]["method"] = "GE T".into();
+    let error = try_request(&event).expect_err("a blank").to_string();
+    assert_eq!(error, "invalid HTTP method in the event: \"GE T\"");
+    let error = try_request(&http_api(&"/\u{e9}".repeat(20_000)));
+    let error = error.expect_err("a long path").to_string();
+    assert!(
+        error.starts_with("invalid path or query in the event: \"/%C3%A9/") && error.len() < 150,
+        "{error}"
+    );
 }
 
 #[test]

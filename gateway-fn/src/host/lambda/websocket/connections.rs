@@ -51,13 +51,17 @@ impl AwsConfig {
 }
 
 impl Endpoints {
-    /// Returns the URL for a connection; `None` where the event or the environment does not determine it.
-    fn url_for(&self, connection: &Connection) -> Option<String> {
+    /// Returns the URL for a connection.
+    ///
+    /// # Errors
+    /// When there is no URL in the settings, and no region or no valid API id and stage either.
+    fn url_for(&self, connection: &Connection) -> Result<String, ConnectionsError> {
         let Connection { api_id, stage, .. } = connection;
-        if self.url.is_some() {
-            return self.url.clone();
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
         }
-        let region = self.region.as_deref()?;
+        let region = self.region.as_deref();
+        let region = region.ok_or(ConnectionsError::NoRegion)?;
         let is_name = |text: &str| {
             !text.is_empty()
                 && text
@@ -65,8 +69,12 @@ impl Endpoints {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
         let suffix = dns_suffix(region);
-        (is_name(api_id) && is_name(stage))
-            .then(|| format!("https://{api_id}.execute-api.{region}.{suffix}/{stage}"))
+        match is_name(api_id) && is_name(stage) {
+            true => Ok(format!(
+                "https://{api_id}.execute-api.{region}.{suffix}/{stage}"
+            )),
+            false => Err(ConnectionsError::UnknownEndpoint),
+        }
     }
 }
 
@@ -138,8 +146,7 @@ impl Connections {
     }
 
     async fn client(&self, connection: &Connection) -> Result<Client, ConnectionsError> {
-        let endpoint = self.endpoints.url_for(connection);
-        let endpoint = endpoint.ok_or(ConnectionsError::UnknownEndpoint)?;
+        let endpoint = self.endpoints.url_for(connection)?;
         let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(&endpoint) {
             return Ok(client.clone());
@@ -150,6 +157,10 @@ impl Connections {
             .use_fips(false)
             .use_dual_stack(false);
         let client = Client::from_conf(config.build());
+        // The SDK would report this like a broken connection.
+        if client.config().region().is_none() {
+            return Err(ConnectionsError::NoRegion);
+        }
         // The keys come from events, so their number must be bounded.
         if clients.len() == MAX_CLIENTS {
             clients.clear();
@@ -178,10 +189,11 @@ mod tests {
                 url: Some("http://127.0.0.1:1/prod".to_owned()),
                 region: region.map(str::to_owned),
             };
-            let url = endpoints.url_for(&connection);
+            let url = endpoints.url_for(&connection).ok();
             assert_eq!(url, endpoints.url, "the setting comes first");
             endpoints.url = None;
-            endpoints.url_for(&connection).unwrap_or_default()
+            let url = endpoints.url_for(&connection);
+            url.unwrap_or_else(|error| format!("{error:?}"))
         };
         assert_eq!(
             endpoint(Some("us-east-1"), "a1", "prod"),
@@ -191,10 +203,12 @@ mod tests {
             endpoint(Some("cn-north-1"), "a1", "prod"),
             "https://a1.execute-api.cn-north-1.amazonaws.com.cn/prod"
         );
-        assert_eq!(endpoint(None, "a1", "prod"), "");
+        assert_eq!(endpoint(None, "a1", "prod"), "NoRegion");
         for api_id in ["", "evil.example/", "a1@evil.example#", "a:1"] {
-            assert_eq!(endpoint(Some("us-east-1"), api_id, "prod"), "", "{api_id}");
+            let url = endpoint(Some("us-east-1"), api_id, "prod");
+            assert_eq!(url, "UnknownEndpoint", "{api_id}");
         }
-        assert_eq!(endpoint(Some("us-east-1"), "a1", "../x"), "");
+        let url = endpoint(Some("us-east-1"), "a1", "../x");
+        assert_eq!(url, "UnknownEndpoint");
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::encode::{EncodeError, encode_with};
 use crate::{
-    error::GatewayError,
+    error::{ErrorCode, GatewayError},
     inbound::websocket::{close::Close, subprotocol::Subprotocol},
 };
 
@@ -48,9 +48,10 @@ impl MessageError {
         Self::new(1011, 500, "RuntimeError", detail)
     }
 
-    /// A call of an AWS API failed.
-    pub(super) fn unavailable(detail: String) -> Self {
-        Self::new(1011, 503, "RuntimeError", detail)
+    /// A call of an AWS API failed in this way.
+    pub(super) fn of_aws_call(code: ErrorCode, detail: String) -> Self {
+        let status = code.http_status().as_u16();
+        Self::new(code.close_code(), status, "RuntimeError", detail)
     }
 
     fn new(code: u16, status: u16, class: &str, detail: String) -> Self {

@@ -6,7 +6,8 @@
 //! would be 3, 6 or 7.
 
 use base64::Engine as _;
-use flowgate_proto::{DecodeLimits, json::Json, limits};
+use flowgate_proto::{DataRequest, DecodeLimits, json::Json, limits};
+use prost::Message as _;
 
 use super::{encode::BASE64, event::Event};
 use crate::inbound::websocket::{
@@ -142,12 +143,23 @@ fn is_json_scalar(text: &str) -> bool {
     matches!(text, "null" | "true" | "false") || text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns the client's text from a body that the integration converted to bytes: JSON, or base64 unchanged.
+/// Returns the client's text from a body that the integration converted to bytes. Bytes of protobuf stay base64.
 fn undo_conversion(body: String) -> String {
     let decoded = BASE64.decode(body.trim()).ok();
     let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.filter(|text| text.trim_start().starts_with('{') || text.trim() == "ping")
-        .unwrap_or(body)
+    text.filter(|text| is_text(text)).unwrap_or(body)
+}
+
+/// Whether UTF-8 is text and not protobuf. A request's first byte is the tag of a field: a control character, but for
+/// `header` a line feed and for `data` a quotation mark, with which text may begin too.
+fn is_text(utf8: &str) -> bool {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    if utf8.trim_start().starts_with('{') {
+        return true;
+    }
+    let may_be_request = utf8.starts_with(['\n', '"']);
+    let is_request = || may_be_request && DataRequest::decode(utf8.as_bytes()).is_ok();
+    !utf8.contains(is_control) && !is_request()
 }
 
 /// The largest number of bytes in a client's id for a request, which goes into its response and every part of it.
@@ -155,9 +167,6 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use flowgate_proto::DataRequest;
-    use prost::Message as _;
-
     use super::*;
 
     /// What a message asks for, in words.
@@ -186,6 +195,35 @@ mod tests {
         assert_eq!(read("{}"), "End");
         assert_eq!(read("AA=="), "End");
         assert_eq!(read("[]"), "Ignored");
+    }
+
+    #[test]
+    fn a_body_that_the_integration_has_converted_is_the_clients_text() {
+        let mut request = DataRequest::default();
+        request.header.request_id = "0123456789abcdef0123456789abcdef".to_owned();
+        let bytes = request.encode_to_vec();
+        assert!(
+            bytes
+                .iter()
+                .all(|byte| *byte == b'\n' || !byte.is_ascii_control())
+        );
+        let protobuf = BASE64.encode(&bytes);
+        for text in [
+            r#"{"data":[]}"#,
+            "\n{\"data\":[]}",
+            "ping",
+            "hello there",
+            "\u{439}\u{43e}",
+            "\"text\"",
+            "<xml/>",
+            &protobuf,
+        ] {
+            assert_eq!(undo_conversion(BASE64.encode(text)), text);
+        }
+        // Protobuf, also where its bytes are printable.
+        for body in [protobuf, "AA==".to_owned(), BASE64.encode([0xff, 0xfe])] {
+            assert_eq!(undo_conversion(body.clone()), body);
+        }
     }
 
     #[test]

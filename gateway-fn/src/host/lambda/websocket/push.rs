@@ -69,9 +69,8 @@ impl AsyncRequestError {
     pub(super) fn to_message_error(&self) -> MessageError {
         match self {
             Self::TooLarge { .. } => MessageError::too_large(self.to_string()),
-            Self::Invalid(_) | Self::Version { .. } | Self::Invoke(_) => {
-                MessageError::unavailable(self.to_string())
-            }
+            Self::Invoke(error) => MessageError::of_aws_call(error.code(), self.to_string()),
+            Self::Invalid(_) | Self::Version { .. } => MessageError::internal(self.to_string()),
         }
     }
 }

@@ -45,14 +45,20 @@ enum Route {
 }
 
 /// What an event says about a request for `path`, as the table above says that API Gateway writes it.
-struct Written {
-    whole: String,
-    full: Option<String>,
+struct EventFields {
+    event_path: String,
+    context_path: Option<String>,
     template: Option<&'static str>,
     parameters: HashMap<String, String>,
 }
 
-fn written(api: EventSource, stage: &str, domain: Domain, route: Route, path: &str) -> Written {
+fn event_fields(
+    api: EventSource,
+    stage: &str,
+    domain: Domain,
+    route: Route,
+    path: &str,
+) -> EventFields {
     let stage_prefix = match stage {
         "$default" => String::new(),
         stage => format!("/{stage}"),
@@ -64,7 +70,7 @@ fn written(api: EventSource, stage: &str, domain: Domain, route: Route, path: &s
         (_, Domain::Mapped) => "/v1",
         _ => "",
     };
-    let full = match (api, domain) {
+    let context_prefix = match (api, domain) {
         (EventSource::HttpApi, _) => None,
         (EventSource::RestApi, Domain::Own | Domain::Local) => Some(stage_prefix.as_str()),
         _ => Some(in_front),
@@ -78,9 +84,9 @@ fn written(api: EventSource, stage: &str, domain: Domain, route: Route, path: &s
         (Route::Exact, _) => Some("/post"),
     };
     let proxy = path.trim_start_matches('/').to_owned();
-    Written {
-        whole: format!("{in_front}{path}"),
-        full: full.map(|prefix| format!("{prefix}{path}")),
+    EventFields {
+        event_path: format!("{in_front}{path}"),
+        context_path: context_prefix.map(|prefix| format!("{prefix}{path}")),
         template,
         parameters: match route {
             Route::Proxy if path != "/" => HashMap::from([("proxy".to_owned(), proxy)]),
@@ -109,25 +115,25 @@ fn every_api_stage_domain_and_route_leads_to_the_path_of_the_request() {
                     && api == EventSource::HttpApiV1)
                     .then_some("/v1");
                 for path in ["/post", "/"] {
-                    let written = written(api, stage, domain, route, path);
+                    let fields = event_fields(api, stage, domain, route, path);
                     let (found, prefix) = RequestPath {
                         source: api,
-                        whole: &written.whole,
-                        template: written.template,
-                        parameters: &written.parameters,
+                        event_path: &fields.event_path,
+                        template: fields.template,
+                        parameters: &fields.parameters,
                         stage: Some(stage),
                         domain: Some(match domain {
                             Domain::Own => "id.execute-api.eu-west-1.amazonaws.com",
                             Domain::Custom | Domain::Mapped => "api.example.com",
                             Domain::Local => "127.0.0.1:3000",
                         }),
-                        full: written.full.as_deref(),
+                        context_path: fields.context_path.as_deref(),
                         base_path,
                     }
                     .split();
                     let case = format!("{api:?} {stage} {domain:?} {route:?} {path}");
                     assert_eq!(found, path, "{case}");
-                    let at_front_door = written.full.as_ref().unwrap_or(&written.whole);
+                    let at_front_door = fields.context_path.as_ref().unwrap_or(&fields.event_path);
                     assert_eq!(format!("{prefix}{path}"), *at_front_door, "{case}");
                     checked += 1;
                 }
@@ -140,17 +146,17 @@ fn every_api_stage_domain_and_route_leads_to_the_path_of_the_request() {
 /// A request with one stage, `prod`.
 fn request<'a>(
     source: EventSource,
-    whole: &'a str,
+    event_path: &'a str,
     parameters: &'a HashMap<String, String>,
 ) -> RequestPath<'a> {
     RequestPath {
         source,
-        whole,
+        event_path,
         template: None,
         parameters,
         stage: Some("prod"),
         domain: None,
-        full: None,
+        context_path: None,
         base_path: None,
     }
 }
@@ -162,7 +168,7 @@ fn pair(path: &str, prefix: &str) -> (String, String) {
 #[test]
 fn the_setting_removes_what_events_do_not_say() {
     let none = HashMap::new();
-    for (source, whole, expected) in [
+    for (source, event_path, expected) in [
         (EventSource::LoadBalancer, "/flow/post", ("/post", "/flow")),
         (EventSource::LoadBalancer, "/flow", ("/", "/flow")),
         (EventSource::LoadBalancer, "/flowers", ("/flowers", "")),
@@ -177,12 +183,12 @@ fn the_setting_removes_what_events_do_not_say() {
     ] {
         let path = RequestPath {
             base_path: Some("/flow"),
-            ..request(source, whole, &none)
+            ..request(source, event_path, &none)
         };
         assert_eq!(
             path.split(),
             pair(expected.0, expected.1),
-            "{source:?} {whole}"
+            "{source:?} {event_path}"
         );
     }
 }
@@ -190,7 +196,7 @@ fn the_setting_removes_what_events_do_not_say() {
 #[test]
 fn a_route_is_found_in_encoded_and_in_decoded_paths() {
     let parameters = |value: &str| HashMap::from([("proxy".to_owned(), value.to_owned())]);
-    for (whole, proxy, expected) in [
+    for (event_path, proxy, expected) in [
         ("/v1/a%20b", "a b", ("/a%20b", "/v1")),
         ("/v1/a b", "a%20b", ("/a%20b", "/v1")),
         ("/v1/a%2Fb", "a/b", ("/a%2Fb", "/v1")),
@@ -205,12 +211,12 @@ fn a_route_is_found_in_encoded_and_in_decoded_paths() {
         let parameters = parameters(proxy);
         let path = RequestPath {
             template: Some("/{proxy+}"),
-            ..request(EventSource::RestApi, whole, &parameters)
+            ..request(EventSource::RestApi, event_path, &parameters)
         };
         assert_eq!(
             path.split(),
             pair(expected.0, expected.1),
-            "{whole} {proxy}"
+            "{event_path} {proxy}"
         );
     }
 }
@@ -218,11 +224,11 @@ fn a_route_is_found_in_encoded_and_in_decoded_paths() {
 #[test]
 fn a_stage_named_like_a_route_is_no_part_of_a_custom_domains_path() {
     let none = HashMap::new();
-    let split = |domain: &str, whole: &str| {
+    let split = |domain: &str, event_path: &str| {
         let path = RequestPath {
             domain: Some(domain),
             template: Some("$default"),
-            ..request(EventSource::HttpApiV1, whole, &none)
+            ..request(EventSource::HttpApiV1, event_path, &none)
         };
         path.split()
     };
@@ -238,11 +244,11 @@ fn a_stage_named_like_a_route_is_no_part_of_a_custom_domains_path() {
 /// It would take hours if each segment were compared by itself.
 #[test]
 fn a_long_path_takes_no_long_time() {
-    let whole = "/%61".repeat(1 << 20);
+    let event_path = "/%61".repeat(1 << 20);
     let parameters = HashMap::from([("proxy".to_owned(), "/a".repeat(1 << 19)[1..].to_owned())]);
     let path = RequestPath {
         template: Some("/{proxy+}"),
-        ..request(EventSource::RestApi, &whole, &parameters)
+        ..request(EventSource::RestApi, &event_path, &parameters)
     };
     assert_eq!(path.split().0.len(), "/%61".len() << 19);
 }

@@ -6,9 +6,12 @@ use aws_sdk_apigatewaymanagement::{config::http::HttpResponse, error::SdkError};
 use flowgate_proto::with_causes;
 use tokio::time::Instant;
 
-use crate::aws::{
-    self,
-    retry::{Retries, Retryable},
+use crate::{
+    aws::{
+        self,
+        retry::{Retries, Retryable},
+    },
+    error::ErrorCode,
 };
 
 /// Why a call of `@connections` failed.
@@ -26,17 +29,42 @@ pub(in crate::host::lambda::websocket) enum ConnectionsError {
     /// There was no response in time.
     #[error("@connections did not respond in time")]
     NoResponse,
-    /// There are no credentials, or the client's configuration is invalid.
+    /// There are no credentials.
     #[error(
-        "the call to @connections was not sent: the AWS credentials are missing, or the client is misconfigured"
+        "the function has no AWS credentials for @connections: give it a role, or set AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY"
     )]
-    NotSent,
-    /// The event has no valid API id and stage, or the region is unknown, and no URL is set.
+    NoCredentials,
+    /// There is no region, which signatures contain and URLs are made of.
+    #[error("the function has no AWS region for @connections: set the variable AWS_REGION")]
+    NoRegion,
+    /// The SDK could not make the HTTP request.
+    #[error("the AWS SDK could not make the HTTP request for @connections")]
+    NotPrepared,
+    /// The event has no valid API id and stage, and no URL is set.
     #[error(
-        "the URL of @connections is unknown: AWS_REGION is missing, or the event has no valid API id and stage; \
-         set `connections_url` under `gateway.function.websocket`"
+        "the URL of @connections is unknown: the event has no valid API id and stage; set `connections_url` under \
+         `gateway.function.websocket`"
     )]
     UnknownEndpoint,
+}
+
+impl ConnectionsError {
+    /// The kind of failure.
+    pub(in crate::host::lambda::websocket) const fn code(self) -> ErrorCode {
+        match self {
+            Self::Gone | Self::NoResponse => ErrorCode::Unavailable,
+            Self::Refused { status: 413 } => ErrorCode::TooLarge,
+            Self::Refused { status: 429 } => ErrorCode::Overloaded,
+            Self::Refused { status: 500.. } => ErrorCode::Unavailable,
+            // 403 without the permission execute-api:ManageConnections.
+            Self::Refused { .. }
+            | Self::NoCredentials
+            | Self::NoRegion
+            | Self::NotPrepared
+            | Self::UnknownEndpoint => ErrorCode::Misconfigured,
+        }
+    }
 }
 
 /// A failed attempt.
@@ -98,24 +126,30 @@ impl CallAttemptError {
             error: match status {
                 Some(410) => ConnectionsError::Gone,
                 Some(status) => ConnectionsError::Refused { status },
-                None if is_not_sent(error) => ConnectionsError::NotSent,
-                None => ConnectionsError::NoResponse,
+                None => without_response(error),
             },
             retry_after: retry_after.map(Duration::from_secs),
         }
     }
 }
 
-/// Whether this process lacks something for the call, which another attempt would not change.
-fn is_not_sent<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
-    matches!(error, SdkError::ConstructionFailure(_)) || aws::lacks_credentials(error)
+/// Classifies an attempt without a response. What this process lacks, another attempt would lack too.
+fn without_response<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> ConnectionsError {
+    match error {
+        _ if aws::lacks_credentials(error) => ConnectionsError::NoCredentials,
+        SdkError::ConstructionFailure(_) => ConnectionsError::NotPrepared,
+        SdkError::DispatchFailure(failure) if failure.is_user() => ConnectionsError::NotPrepared,
+        _ => ConnectionsError::NoResponse,
+    }
 }
 
 impl Retryable for CallAttemptError {
     fn is_retryable(&self) -> bool {
         match self.error {
             ConnectionsError::Gone
-            | ConnectionsError::NotSent
+            | ConnectionsError::NoCredentials
+            | ConnectionsError::NoRegion
+            | ConnectionsError::NotPrepared
             | ConnectionsError::UnknownEndpoint => false,
             ConnectionsError::Refused { status } => status == 429 || status >= 500,
             ConnectionsError::NoResponse => true,

@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_credential_types::provider::{
+    error::CredentialsError, future::ProvideCredentials as Provided,
+};
 use aws_sdk_lambda::config::{BehaviorVersion, Region, retry::RetryConfig};
-use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_lambda::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use axum::{Router, extract::State, http::Request, response::IntoResponse as _};
 use flowgate_aws::SdkConfig;
 use http_body_util::BodyExt as _;
@@ -27,6 +30,26 @@ struct ServerState {
     calls: Mutex<Vec<(String, String)>>,
     responses: Mutex<VecDeque<(u16, &'static str)>>,
     called: Notify,
+}
+
+/// What is missing in the configuration of AWS clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lacking {
+    Region,
+    Credentials,
+}
+
+/// A provider that finds no credentials.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::ready(Err(CredentialsError::not_loaded("none")))
+    }
 }
 
 impl Aws {
@@ -56,14 +79,29 @@ impl Aws {
 
     /// Clients of this server, with invented credentials and plain HTTP.
     pub(super) fn connections(&self) -> Connections {
+        self.connections_lacking(None)
+    }
+
+    /// As [`Aws::connections`], without a part of the configuration.
+    pub(super) fn connections_lacking(&self, lacking: Option<Lacking>) -> Connections {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
-        let config = SdkConfig::builder()
+        let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(flowgate_aws::https_client())
             .retry_config(RetryConfig::disabled())
             .endpoint_url(&self.url);
+        match lacking {
+            None => {}
+            Some(Lacking::Region) => {
+                config.set_region(None);
+            }
+            Some(Lacking::Credentials) => {
+                let none = SharedCredentialsProvider::new(NoCredentials);
+                config.set_credentials_provider(Some(none));
+            }
+        }
         let endpoints = Endpoints {
             url: Some(self.url.clone()),
             region: None,

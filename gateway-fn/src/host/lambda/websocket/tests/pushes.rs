@@ -101,12 +101,34 @@ async fn a_client_gets_an_error_when_parts_cannot_be_sent() {
     let error = &body(&response)["error"];
     assert_eq!(
         (&error["request_id"], &error["status"]),
-        (&"mine".into(), &503.into())
+        (&"mine".into(), &502.into())
     );
     assert_eq!(
         error["detail"],
         "the response could not be sent: @connections refused the call with status 403"
     );
+}
+
+#[tokio::test]
+async fn an_error_names_the_variable_that_connections_lack() {
+    use super::aws::Lacking;
+    for (lacking, variable) in [
+        (Lacking::Region, "AWS_REGION"),
+        (Lacking::Credentials, "AWS_ACCESS_KEY_ID"),
+    ] {
+        let aws = Aws::start().await;
+        let mut many = events("many", &aws, &WebSocketConfig::default());
+        many.connections = aws.connections_lacking(Some(lacking));
+        let response = many.respond(event("message", |_| {}), &lambda(LONG)).await;
+        let error = &body(&response)["error"];
+        assert_eq!(
+            (&error["status"], &error["code"]),
+            (&502.into(), &1011.into())
+        );
+        let detail = error["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(variable), "{detail}");
+        assert_eq!(aws.requests(), [""; 0]);
+    }
 }
 
 /// Sends a message, and returns the asynchronous event with which the function invokes itself.
@@ -204,7 +226,7 @@ async fn a_failed_asynchronous_invocation_is_an_error_message() {
         .await;
     let response = body(&response);
     assert_eq!(response["error"]["request_id"], "mine");
-    assert_eq!(response["error"]["status"], 503);
+    assert_eq!(response["error"]["status"], 502);
     assert_eq!(
         response["error"]["detail"],
         "the function could not be invoked asynchronously: the Gateway is not allowed to invoke the function \
