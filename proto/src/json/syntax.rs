@@ -56,8 +56,8 @@ pub fn parse_request(
     parse_within(text, Budget::new(limits))
 }
 
-/// Parses as [`parse_request`]; the memory of what is parsed, and of what [`super::read_request`] makes of it, is held by
-/// `memory` before it is allocated. After [`super::read_request`] it holds what the documents and parameters take.
+/// Parses as [`parse_request`]; the memory of what is parsed, and of what [`super::read_request()`] makes of it, is held by
+/// `memory` before it is allocated. After [`super::read_request()`] it holds what the documents and parameters take.
 ///
 /// # Errors
 /// As [`parse_request`], and with [`LimitExceeded::NoRoom`] when `memory` has no room.

@@ -1,4 +1,4 @@
-//! Recognizes JSON that is no request: events of other AWS services, and warmers, whose only purpose is to keep a function
+//! Recognizes JSON that is not a request: events of other AWS services, and warmers, whose only purpose is to keep a function
 //! warm. An Executor's function and a Gateway's function ask it about every payload without the key `flowgate`.
 //!
 //! A function that answered such an event as a request would report success for work that it has not done: a queue
@@ -23,7 +23,7 @@ pub enum JsonPayload {
     Foreign(ForeignEvent),
 }
 
-/// An event that is no request. Its text names the service, or the keys, and what is expected instead.
+/// An event that is not a request. Its text names the service, or the keys, and what is expected instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{received} is not a request: {EXPECTED}")]
 pub struct ForeignEvent {
@@ -77,7 +77,8 @@ pub fn recognize_json(text: &str) -> JsonPayload {
 
 /// Services by a key that only their events have at the top level, as each service's page on Lambda shows it. The first
 /// that matches counts.
-const SERVICES: [(&str, &str); 32] = [
+const SERVICES: [(&str, &str); 33] = [
+    ("LifecycleEventHookExecutionId", "AWS CodeDeploy"),
     // Its event has a `requestContext` too.
     ("requestPayload", "a destination of AWS Lambda"),
     ("awslogs", "Amazon CloudWatch Logs"),

@@ -299,7 +299,6 @@ const UNNAMED: &[&str] = &[
     "example-appsync-lambda-auth-response.json",
     "example-cloudformation-custom-resource-provider-response.json",
     "example-cloudformation-custom-resource-response.json",
-    "example-codedeploy-lifecycle-event.json",
     "example-iot-custom-auth-response.json",
     "example-kinesis-firehose-response.json",
     "example-lex-response.json",
