@@ -107,7 +107,7 @@ pub enum GatewayError {
     },
     /// The connection has as many requests in flight as leave places for others.
     #[error(
-        "this connection has {in_flight} requests in flight, as many as connection_share allows while so many places are free; try again later"
+        "this connection has {in_flight} requests in flight, its share of the free places (connection_share); try again later"
     )]
     ConnectionShare {
         /// The requests of the connection.

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_bytes_are_told_from_json() {
+    fn compressed_bytes_are_distinguished_from_json() {
         for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
             for content in [&b""[..], b"{}", &[0; 1000]] {
                 let bytes = compress(content, compression).expect("compressed");

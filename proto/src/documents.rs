@@ -77,7 +77,7 @@ impl Documents {
         }
     }
 
-    /// Returns by how much decoding would exceed so many times the encoded bytes, in bytes of memory; 0 if the documents are
+    /// Returns by how much decoding would exceed `times` times the encoded bytes, in bytes of memory; 0 if the documents are
     /// decoded already. Decodes nothing.
     #[must_use]
     pub fn decoding_excess(&self, times: usize) -> usize {

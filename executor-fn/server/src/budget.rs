@@ -145,6 +145,10 @@ impl Held {
 
     /// Holds exactly `bytes`, even if they do not fit: an answer that has arrived must be counted.
     pub fn set(&mut self, bytes: usize) {
+        if bytes == self.bytes {
+            // The counter is shared by all threads.
+            return;
+        }
         let used = &self.budget.used;
         match bytes.checked_sub(self.bytes) {
             Some(more) => used.fetch_add(more, Ordering::Relaxed),

@@ -61,13 +61,19 @@ impl Drive {
     ) -> Result<Self, GatewayError> {
         let decodes = shared.graph.has_joins() || shared.graph.has_filters();
         let checks = shared.decodes_documents();
+        let parameter_bytes = request.parameters.encoded_len();
         let bytes = match decodes || checks {
             true => request.encoded_len(),
-            false => request.parameters.encoded_len(),
+            false => parameter_bytes,
         };
         let start = {
             let shared = Arc::clone(shared);
             move || start_walk(&shared, request, decodes, checks)
+        };
+        // What is decoded at the start alone does not count for the work that follows.
+        let later = match decodes {
+            true => bytes,
+            false => parameter_bytes,
         };
         // A panic goes on here, where it ends the request.
         let walk = blocking::run(bytes, start).await;
@@ -77,7 +83,7 @@ impl Drive {
             context: Arc::new(context),
             walk: Arc::new(Mutex::new(walk)),
             decodes,
-            bytes,
+            bytes: later,
             decoded: held.into_iter().collect(),
             calls: 0,
             concurrent: None,
@@ -245,14 +251,15 @@ impl Drive {
                     true => request.encoded_len(),
                     false => request.parameters.encoded_len(),
                 };
-                let budget = shared.budget.clone().filter(|_| self.decodes);
-                let checked = blocking::run(bytes, move || {
+                let budget = shared.budget.as_ref().filter(|_| self.decodes);
+                let account = budget.map(|budget| budget.answer_account());
+                let check = move || {
                     request.set_decode_limits(limits)?;
-                    let account = budget.map(|budget| budget.answer_account());
                     let held = hold_decoded(&request, account)?;
                     Ok::<_, LimitExceeded>((request, held))
-                });
-                let request = match checked.await.unwrap_or_else(|panic| resume_unwind(panic)) {
+                };
+                let checked = blocking::run(bytes, check).await;
+                let request = match checked.unwrap_or_else(|panic| resume_unwind(panic)) {
                     Ok((request, held)) => {
                         self.decoded.extend(held);
                         request

@@ -46,7 +46,7 @@ use self::{
     payload::{Chunk, PayloadPlan, Planner, Received},
     split::merge_answers,
 };
-use super::attempt::AttemptError;
+use super::attempt::{AttemptError, Retry};
 use crate::{
     aws::retry::Retries,
     context::{Context, Trace},
@@ -263,7 +263,11 @@ impl LambdaDeployment {
         let mut answers = stream::iter(calls).buffered(self.options.parallel_parts);
         let mut received = Vec::with_capacity(invocations);
         while let Some(answer) = answers.next().await {
-            let mut answer = answer?;
+            let mut answer = answer.map_err(|error| AttemptError {
+                // Other parts of the request may have run, so that the whole must not be repeated.
+                retry: Retry::Never,
+                ..error
+            })?;
             if answer.is_error {
                 // As over gRPC, an error comes with the documents of the request.
                 answer.request.documents = request.documents;

@@ -2,8 +2,14 @@
 
 use executor_fn::{Error, Executor, Reply, Request};
 use flowgate_config::Protocol;
-use flowgate_proto::{Compression, DataRequest, docarray::document_proto::Content};
-use flowgate_tests::{client::post, executors::tag, lambda_api::LambdaApi};
+use flowgate_proto::{
+    Compression, DataRequest, MAY_HAVE_RUN_TRAILER, docarray::document_proto::Content,
+};
+use flowgate_tests::{
+    client::post,
+    executors::tag,
+    lambda_api::{LambdaApi, ScriptedResponse},
+};
 use serde_json::json;
 use tonic::Code;
 
@@ -91,6 +97,21 @@ async fn an_error_of_one_part_is_the_error_of_the_request() {
     let status = response.header.status.clone().expect("a status");
     assert!(status.description.contains("not d3"), "{status:?}");
     assert_eq!(ids(&response), ["d0", "d1", "d2", "d3"]);
+    gateway.stop().await;
+    api.stop().await;
+}
+
+/// A Gateway in front would otherwise repeat the parts that have run.
+#[tokio::test]
+async fn a_split_request_whose_part_failed_may_have_run() {
+    let api = LambdaApi::start().await;
+    api.serve("e", tag("e"));
+    let gateway = single_function(&api, ", retries: 0").await;
+    api.script("e", ScriptedResponse::api_error(503, "ServiceException"));
+    let status = send(&gateway, &blobs(4, 2 << 20)).await;
+    let status = status.expect_err("a failed part");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.metadata().contains_key(MAY_HAVE_RUN_TRAILER));
     gateway.stop().await;
     api.stop().await;
 }
