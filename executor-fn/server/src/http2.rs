@@ -5,6 +5,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -48,6 +49,46 @@ pub struct Http2 {
     pub max_frame: u32,
     /// The largest headers of a request, in bytes.
     pub max_headers: u32,
+    /// The requests of all connections, which are counted from their head to the end of their response.
+    pub open_requests: &'static OpenRequests,
+}
+
+/// Counts the requests of all HTTP/2 connections, also those whose body never comes: each takes some tens of kilobytes, and
+/// a thousand connections may have a thousand each.
+#[derive(Debug)]
+pub struct OpenRequests {
+    limit: usize,
+    open: AtomicUsize,
+}
+
+/// Twice as many as the Gateway handles at once by default, so that streams between two messages have a place too.
+static OPEN_REQUESTS: OpenRequests = OpenRequests::new(20_000);
+
+impl OpenRequests {
+    /// Allows this many requests.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a request until the returned value is dropped; `None` if there are too many.
+    fn begin(&'static self) -> Option<OpenRequest> {
+        let request = OpenRequest(self);
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        (before < self.limit).then_some(request)
+    }
+}
+
+/// A request that is counted.
+struct OpenRequest(&'static OpenRequests);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for Http2 {
@@ -64,6 +105,7 @@ impl Default for Http2 {
             connection_window: 4 << 20,
             max_frame: 256 << 10,
             max_headers: 16 << 10,
+            open_requests: &OPEN_REQUESTS,
         }
     }
 }
@@ -138,12 +180,17 @@ impl Http2 {
                 accepted = connection.accept() => match accepted {
                     None => return Ok(()),
                     Some(accepted) => {
-                        let (request, respond) = accepted?;
+                        let (request, mut respond) = accepted?;
                         has_request = true;
+                        let Some(open) = self.open_requests.begin() else {
+                            // The client may repeat it elsewhere or later: nothing of it was handled (RFC 9113, section 8.7).
+                            respond.send_reset(Reason::REFUSED_STREAM);
+                            continue;
+                        };
                         let (in_use, handled) = (usage.begin(), handler(Exchange { request, respond }));
                         tokio::spawn(async move {
                             handled.await;
-                            drop(in_use);
+                            drop((in_use, open));
                         });
                     }
                 },

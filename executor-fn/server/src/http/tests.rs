@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::http2;
+use crate::http2::{self, OpenRequests};
 
 fn http(first_request_timeout: Option<Duration>) -> Http {
     Http {
@@ -370,5 +370,40 @@ async fn a_response_over_http2_must_be_read_at_the_least_rate() {
                 assert!(elapsed <= http.min_rate.period * 2, "{elapsed:?}");
             }
         }
+    }
+}
+
+/// Streams whose body never comes take memory too.
+#[tokio::test]
+async fn requests_over_http2_are_refused_beyond_their_number() {
+    let (client, server) = tokio::io::duplex(1 << 20);
+    let http1 = |_| async { Response::new(String::new()) };
+    let never = |exchange: Exchange| async move {
+        std::future::pending::<()>().await;
+        drop(exchange);
+    };
+    let settings = Http2 {
+        open_requests: Box::leak(Box::new(OpenRequests::new(2))),
+        ..Http2::default()
+    };
+    let (peer, stopping) = (([127, 0, 0, 1], 1).into(), CancellationToken::new());
+    let http = http(None);
+    let services = (http1, (&settings, never));
+    let serving = http.serve_any(server, peer, services, (Usage::default(), stopping));
+    let calling = async {
+        let (send, connection) = h2::client::handshake(client).await.expect("open");
+        let _connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
+        let mut responses = Vec::new();
+        for _ in 0..3 {
+            let mut send = send.clone().ready().await.expect("open");
+            let request = Request::get("http://a/").body(()).expect("a request");
+            responses.push(send.send_request(request, true).expect("open").0);
+        }
+        let refused = responses.pop().expect("the third").await;
+        refused.expect_err("too many").reason()
+    };
+    tokio::select! {
+        reason = calling => assert_eq!(reason, Some(h2::Reason::REFUSED_STREAM)),
+        () = serving => panic!("the connection ended"),
     }
 }
