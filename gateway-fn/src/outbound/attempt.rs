@@ -73,6 +73,11 @@ impl AttemptError {
         }
     }
 
+    /// Whether no answer came in time.
+    pub(super) const fn has_timed_out(&self) -> bool {
+        matches!(self.failure, CallFailure::TimedOut)
+    }
+
     pub(super) fn new(failure: CallFailure, detail: String) -> Self {
         Self {
             failure,

@@ -105,10 +105,9 @@ impl GrpcDeployment {
         let mut attempts = Attempts::of(self);
         loop {
             let replica = attempts.next_replica();
-            let result = {
-                let _in_flight = replica.begin();
-                replica.peer.process(&message, context).await
-            };
+            let in_flight = replica.begin();
+            let result = replica.peer.process(&message, context).await;
+            in_flight.end(result.as_ref().is_err_and(AttemptError::has_timed_out));
             if result.is_err() && context.is_expired() {
                 let error = CallError::deadline_exceeded(&self.name);
                 return Err(error.with_addresses(attempts.addresses()));

@@ -30,7 +30,7 @@ use crate::{context::Context, error::CallFailure, outbound::attempt::AttemptErro
 
 /// How long a peer may take to return its endpoints, so that a peer that never answers is asked again. As in Jina the
 /// deadline is not sent.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The peer at one address.
 #[derive(Debug)]
