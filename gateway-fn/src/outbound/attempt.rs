@@ -34,7 +34,7 @@ pub(super) struct AttemptError {
 pub(super) enum ReplicaState {
     /// It has answered, with an error.
     Answers,
-    /// It takes no connection, or says itself that it is unavailable.
+    /// It takes no connection, or says itself that it is unavailable, or a proxy says so.
     Unreachable,
     /// Nothing: it did not answer in time, or ended one connection and may take another, as in a rolling restart.
     Unknown,

@@ -257,11 +257,12 @@ async fn listen_on(addresses: [Ipv4Addr; 2]) -> ([TcpListener; 2], u16) {
 #[tokio::test]
 async fn connections_that_open_at_the_same_time_go_to_one_address() {
     const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+    const STATUS: StatusCode = StatusCode::BAD_GATEWAY;
     let addresses = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
     let (listeners, port) = listen_on(addresses).await;
     let calls = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
     for (listener, calls) in listeners.into_iter().zip(&calls) {
-        let answering = answer_status(listener, StatusCode::IM_A_TEAPOT, Arc::clone(calls));
+        let answering = answer_status(listener, STATUS, Arc::clone(calls));
         tokio::spawn(answering);
     }
     let host = Host::new(&format!("name:{port}"), Arc::new(Names(addresses)));
@@ -274,7 +275,9 @@ async fn connections_that_open_at_the_same_time_go_to_one_address() {
     }
     for _ in 0..CONNECTIONS.get() {
         let error = call(&pool, 10, Expect::Unary).await;
-        error.expect_err("the peer does not speak gRPC");
+        let error = error.expect_err("the peer does not speak gRPC");
+        let is_status = matches!(error, CallError::Http { http, .. } if http == STATUS);
+        assert!(is_status, "{error}");
     }
     let pin = pool.address().pin().expect("an open connection").ip();
     let counts = addresses.map(|address| match pin == address {

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, atomic::AtomicBool},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU16},
+    },
 };
 
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use flowgate_grpc::{
 use flowgate_proto::{Compression, DataRequest, jina::EndpointsProto};
 use flowgate_tls::TlsRoots;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use prost::Message as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
@@ -46,6 +49,8 @@ struct Peer {
 #[derive(Default)]
 struct PeerState {
     is_hung: AtomicBool,
+    /// Unless it is 0, the HTTP status of all answers, as of a proxy.
+    http_status: AtomicU16,
     /// The requests that arrived, without discovery.
     calls: AtomicUsize,
     /// The requests for discovery: the probes.
@@ -106,6 +111,12 @@ async fn serve(stream: tokio::net::TcpStream, state: Arc<PeerState>) {
         state.arrived.notify_one();
         if is_hung {
             held.push((request, respond));
+            continue;
+        }
+        if let Ok(status) = StatusCode::from_u16(state.http_status.load(Ordering::SeqCst)) {
+            let mut head = Response::new(());
+            *head.status_mut() = status;
+            respond.send_response(head, true).expect("sent");
             continue;
         }
         let endpoints = EndpointsProto {
@@ -229,6 +240,30 @@ async fn a_replica_that_hangs_is_left_out_until_a_probe_is_answered() {
     pass(DISCOVERY_TIMEOUT).await;
     call_until(&deployment, || hung.calls() > 1).await;
     assert_eq!(hung.state.probes.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_whose_executor_is_down_is_left_out_until_it_is_there() {
+    let context = Context::default();
+    for (status, is_down) in [(502, true), (503, true), (504, true), (429, false)] {
+        let (proxy, proxy_port) = Peer::start(ONE, 0).await.expect("a port");
+        let (running, port) = Peer::start(ONE, 0).await.expect("a port");
+        proxy.state.http_status.store(status, Ordering::SeqCst);
+        let addresses = [proxy_port, port].map(|port| format!("127.0.0.1:{port}"));
+        let deployment = deployment(&addresses, Arc::new(SystemResolver));
+        let calls = [0; 2].map(|_| deployment.call(vec![DataRequest::default()], &context));
+        let calls = futures_util::future::join_all(calls);
+        let calls = tokio::time::timeout(BOUND, calls).await.expect("in time");
+        // Not repeated: it is not known whether the Executor has run it.
+        assert_eq!(calls.iter().filter(|result| result.is_err()).count(), 1);
+        let replica = deployment.rotation.replicas.read().expect("no panic")[0].clone();
+        let is_in_use = replica.is_in_use(deployment.rotation.clock.now());
+        assert_eq!(is_in_use, !is_down, "{status}");
+        assert_eq!(replica.peer.is_answering().await, !is_down, "{status}");
+        proxy.state.http_status.store(0, Ordering::SeqCst);
+        assert!(replica.peer.is_answering().await);
+        drop(running);
+    }
 }
 
 /// As with a `timeout_send` below [`MAX_SILENCE`], and few requests.
