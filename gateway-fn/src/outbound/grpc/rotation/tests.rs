@@ -271,7 +271,12 @@ async fn a_proxy_whose_executor_is_down_is_left_out_until_it_is_there() {
 async fn a_replica_whose_calls_all_time_out_is_left_out() {
     let addresses = [1, 2].map(|port| format!("127.0.0.1:{port}"));
     let deployment = deployment(&addresses, Arc::new(SystemResolver));
-    let replicas = deployment.rotation.replicas.read().expect("no panic");
+    let replicas = deployment
+        .rotation
+        .replicas
+        .read()
+        .expect("no panic")
+        .clone();
     let [hung, running] = &replicas[..] else {
         panic!("two replicas");
     };
