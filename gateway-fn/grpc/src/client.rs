@@ -83,6 +83,14 @@ pub enum CallError {
     /// The peer answered with this status.
     #[error("the peer answered {}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
+    /// The peer answered with this HTTP status instead of gRPC's, as a proxy does.
+    #[error("cannot read the answer: {}", .status.message())]
+    Http {
+        /// The HTTP status.
+        http: StatusCode,
+        /// gRPC's status for it.
+        status: Box<Status>,
+    },
     /// The answer is invalid, or exceeds a limit of this side.
     #[error("cannot read the answer: {}", .0.message())]
     Unreadable(Box<Status>),
@@ -199,7 +207,8 @@ async fn read_answer(
     let (head, body) = response.await.map_err(stream_error)?.into_parts();
     let headers = head.headers;
     if head.status != StatusCode::OK && !headers.contains_key("grpc-status") {
-        return Err(CallError::Unreadable(Box::new(status_of_http(head.status))));
+        let (http, status) = (head.status, Box::new(status_of_http(head.status)));
+        return Err(CallError::Http { http, status });
     }
     if body.is_end_stream() {
         return Err(ended_without_message(from_headers(&headers)));

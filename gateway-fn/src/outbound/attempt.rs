@@ -34,7 +34,7 @@ pub(super) struct AttemptError {
 pub(super) enum ReplicaState {
     /// It has answered, with an error.
     Answers,
-    /// It takes no connection, or says itself that it is unavailable.
+    /// It takes no connection, or says itself that it is unavailable, or a proxy says so.
     Unreachable,
     /// Nothing: it did not answer in time, or ended one connection and may take another, as in a rolling restart.
     Unknown,
@@ -71,6 +71,11 @@ impl AttemptError {
             Retry::Safe | Retry::Throttled => false,
             Retry::Never | Retry::JinaOnly => true,
         }
+    }
+
+    /// Whether no answer came in time.
+    pub(super) const fn has_timed_out(&self) -> bool {
+        matches!(self.failure, CallFailure::TimedOut)
     }
 
     pub(super) fn new(failure: CallFailure, detail: String) -> Self {

@@ -105,15 +105,15 @@ impl GrpcDeployment {
         let mut attempts = Attempts::of(self);
         loop {
             let replica = attempts.next_replica();
-            let result = {
-                let _in_flight = replica.begin();
-                replica.peer.process(&message, context).await
-            };
+            let in_flight = replica.begin();
+            let result = replica.peer.process(&message, context).await;
+            in_flight.end(result.as_ref().is_err_and(AttemptError::has_timed_out));
             if result.is_err() && context.is_expired() {
                 let error = CallError::deadline_exceeded(&self.name);
+                attempts.tried.push(replica);
                 return Err(error.with_addresses(attempts.addresses()));
             }
-            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
                 return result;
             }
         }
@@ -124,7 +124,7 @@ impl GrpcDeployment {
         let result = loop {
             let replica = attempts.next_replica();
             let result = replica.peer.endpoints().await;
-            if let ControlFlow::Break(result) = attempts.evaluate(&replica, result) {
+            if let ControlFlow::Break(result) = attempts.evaluate(replica, result) {
                 break result;
             }
         };
@@ -140,7 +140,7 @@ impl GrpcDeployment {
 /// one.
 struct Attempts<'a> {
     deployment: &'a GrpcDeployment,
-    /// The replicas that were tried.
+    /// The replicas of the attempts that failed.
     tried: Vec<Arc<Replica>>,
     remaining: usize,
     /// Whether an Executor may have run the call in a failed attempt.
@@ -158,16 +158,14 @@ impl<'a> Attempts<'a> {
     }
 
     fn next_replica(&mut self) -> Arc<Replica> {
-        let replica = self.deployment.rotation.next(&self.tried);
-        self.tried.push(Arc::clone(&replica));
         self.remaining = self.remaining.saturating_sub(1);
-        replica
+        self.deployment.rotation.next(&self.tried)
     }
 
     /// Updates the replica's health by the result of an attempt. Continues if another attempt should follow.
     fn evaluate<T>(
         &mut self,
-        replica: &Replica,
+        replica: Arc<Replica>,
         result: Result<T, AttemptError>,
     ) -> ControlFlow<Result<T, CallError>> {
         let error = match result {
@@ -184,6 +182,7 @@ impl<'a> Attempts<'a> {
             ReplicaState::Unreachable => replica.leave_out(&error),
             ReplicaState::Unknown => {}
         }
+        self.tried.push(replica);
         self.may_have_run |= error.may_have_run();
         if remaining > 0 && error.retry.is_allowed(self.deployment.retry_policy) {
             return ControlFlow::Continue(());

@@ -127,10 +127,18 @@ impl Address {
         *self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_pin(&self, address: SocketAddr) {
+    /// Decides which address it is, unless that is no longer what it was at the start of an attempt: another attempt has
+    /// decided it meanwhile. Returns the one that it is now.
+    pub(super) fn set_pin(&self, before: Option<SocketAddr>, opened: SocketAddr) -> SocketAddr {
         let mut pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
-        if pin.replace(address) != Some(address) {
-            self.host.note_change();
+        match *pin {
+            Some(decided) if *pin != before => decided,
+            _ => {
+                if pin.replace(opened) != Some(opened) {
+                    self.host.note_change();
+                }
+                opened
+            }
         }
     }
 
@@ -142,10 +150,12 @@ impl Address {
         }
     }
 
-    /// Resolves the host anew and returns the addresses to try: the one that it is, while the host still has that one. If the
-    /// resolver does not answer, the last address is as good as any.
-    pub(super) async fn candidates(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let pin = self.pin();
+    /// Resolves the host anew and returns the addresses to try: the one that it is (`pin`), while the host still has that
+    /// one. If the resolver does not answer, the last address is as good as any.
+    pub(super) async fn candidates(
+        &self,
+        pin: Option<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
         let resolving = self.host.resolve();
         let addresses = match pin {
             None => resolving.await.map_err(|source| ConnectError::Resolve {

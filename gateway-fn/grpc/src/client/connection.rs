@@ -74,13 +74,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Opens a connection, starts its task and waits until the peer has answered a ping: until then, a peer that speaks another
-/// protocol looks like one that has accepted a call.
+/// protocol looks like one that has accepted a call. All connections to an [`Address`] go to the same one of the addresses of
+/// its host: if several are opened at the same time, the first one to open decides which.
 pub(super) async fn open(
     address: &Address,
     pace: PingPace,
 ) -> Result<SendRequest<Bytes>, ConnectError> {
     in_time(async {
-        let candidates = address.candidates().await?;
+        let pin = address.pin();
+        let candidates = address.candidates(pin).await?;
         let open = |candidate| {
             let (address, pace) = (address.clone(), pace.clone());
             async move {
@@ -89,8 +91,13 @@ pub(super) async fn open(
             }
         };
         let (opened, sender) = first_to_open(candidates, open).await?;
-        address.set_pin(opened);
-        Ok(sender)
+        let decided = address.set_pin(pin, opened);
+        if decided == opened {
+            return Ok(sender);
+        }
+        // Closed first, because the calls of this connection would count for another replica.
+        drop(sender);
+        open(decided).await
     })
     .await
 }

@@ -1,7 +1,14 @@
 //! Tests calls to peers that answer early, or end the connection.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use futures_util::future::{BoxFuture, join_all};
 use http::Response;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -205,4 +212,78 @@ async fn a_call_that_the_peer_has_not_processed_is_refused_whatever_the_reason()
         let error = result.expect_err("no answer");
         assert!(matches!(error, CallError::Refused(_)), "{reason}: {error}");
     }
+}
+
+/// Resolves every name to these addresses.
+#[derive(Debug)]
+struct Names([Ipv4Addr; 2]);
+
+impl Resolve for Names {
+    fn resolve<'a>(&'a self, _: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let addresses = self.0.map(|ip| SocketAddr::from((ip, port)));
+        Box::pin(std::future::ready(Ok(addresses.to_vec())))
+    }
+}
+
+/// Answers the calls on all connections with this HTTP status, and counts them.
+async fn answer_status(listener: TcpListener, status: StatusCode, calls: Arc<AtomicUsize>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let calls = Arc::clone(&calls);
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let mut head = Response::new(());
+                *head.status_mut() = status;
+                respond.send_response(head, true).expect("sent");
+            }
+        });
+    }
+}
+
+/// Listens on the same port of both addresses.
+async fn listen_on(addresses: [Ipv4Addr; 2]) -> ([TcpListener; 2], u16) {
+    for _ in 0..50 {
+        let one = TcpListener::bind((addresses[0], 0)).await.expect("a port");
+        let port = one.local_addr().expect("an address").port();
+        // Another process may have the port of the other address.
+        if let Ok(two) = TcpListener::bind((addresses[1], port)).await {
+            return ([one, two], port);
+        }
+    }
+    panic!("no port is free")
+}
+
+#[tokio::test]
+async fn connections_that_open_at_the_same_time_go_to_one_address() {
+    const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+    const STATUS: StatusCode = StatusCode::BAD_GATEWAY;
+    let addresses = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+    let (listeners, port) = listen_on(addresses).await;
+    let calls = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    for (listener, calls) in listeners.into_iter().zip(&calls) {
+        let answering = answer_status(listener, STATUS, Arc::clone(calls));
+        tokio::spawn(answering);
+    }
+    let host = Host::new(&format!("name:{port}"), Arc::new(Names(addresses)));
+    let address = Address::new(Arc::new(host.expect("valid")), None).expect("valid");
+    let pool = Pool::new(address, CONNECTIONS);
+    let opening = join_all([0; CONNECTIONS.get()].map(|_| pool.connection()));
+    let opened = tokio::time::timeout(BOUND, opening);
+    for connection in opened.await.expect("in time") {
+        connection.expect("a connection");
+    }
+    for _ in 0..CONNECTIONS.get() {
+        let error = call(&pool, 10, Expect::Unary).await;
+        let error = error.expect_err("the peer does not speak gRPC");
+        let is_status = matches!(error, CallError::Http { http, .. } if http == STATUS);
+        assert!(is_status, "{error}");
+    }
+    let pin = pool.address().pin().expect("an open connection").ip();
+    let counts = addresses.map(|address| match pin == address {
+        true => CONNECTIONS.get(),
+        false => 0,
+    });
+    assert_eq!(calls.map(|calls| calls.load(Ordering::SeqCst)), counts);
+    assert_eq!(pool.address().host().changes(), 2, "resolved, and decided");
 }

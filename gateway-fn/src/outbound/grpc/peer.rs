@@ -26,11 +26,14 @@ use super::{
     outgoing::Outgoing,
     status::{is_unimplemented, not_started_in_time, timed_out, undecodable},
 };
-use crate::{context::Context, error::CallFailure, outbound::attempt::AttemptError};
+use crate::{
+    context::Context,
+    outbound::attempt::{AttemptError, ReplicaState},
+};
 
 /// How long a peer may take to return its endpoints, so that a peer that never answers is asked again. As in Jina the
 /// deadline is not sent.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The peer at one address.
 #[derive(Debug)]
@@ -147,7 +150,7 @@ impl Peer {
     pub(super) async fn is_answering(&self) -> bool {
         match self.endpoints().await {
             Ok(_) => true,
-            Err(error) => matches!(error.failure, CallFailure::Status(_)),
+            Err(error) => error.replica == ReplicaState::Answers,
         }
     }
 

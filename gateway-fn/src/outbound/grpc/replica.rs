@@ -37,14 +37,19 @@ impl Clock {
     pub(super) fn now(&self) -> u64 {
         millis(self.created.elapsed()).max(1)
     }
+
+    fn note_answer(&self, now: u64) {
+        store_if_new(&self.answered, now);
+    }
 }
 
 /// How long a replica is left out before it is probed, and between probes: long enough that a dead one is not tried again
 /// and again, short enough that a restarted one is soon used again.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A replica with calls in flight that answers none of them for this long, while others answer, is left out. No rule is
-/// needed before that, because a replica that does not answer soon has the most calls in flight and gets no more.
+/// A replica that answers no calls for this long, while others answer, is left out: a call is in flight all the time, or
+/// several have timed out or were cancelled one after the other. No rule is needed before that, because a replica that does
+/// not answer soon has the most calls in flight and gets no more.
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// How long an address that has never taken a connection is left out between probes. It may never be reachable from here, as
@@ -59,16 +64,29 @@ pub(super) struct Replica {
     pub(super) peer: Peer,
     clock: Arc<Clock>,
     in_flight: AtomicUsize,
-    /// When the replica last answered, or got its first call after all were answered, by the clock.
-    progress: AtomicU64,
+    /// Since when calls are unanswered, by the clock; 0 after an answer, until the next call. Calls that have timed out are
+    /// unanswered too.
+    unanswered_since: AtomicU64,
+    /// When a call last ended without an answer, by the clock.
+    gave_up: AtomicU64,
     /// When the replica is probed next, by the clock; 0 while it is in use.
     probe_at: AtomicU64,
     was_in_use: AtomicBool,
+    /// Whether a probe is in progress: one that hangs takes far longer than [`PROBE_INTERVAL`].
+    is_probing: AtomicBool,
 }
 
-/// Counts a call while it is in flight.
+/// Counts a call while it is in flight. If it is dropped before [`InFlight::end`], nothing is known of the replica but that it
+/// has not answered until then.
 #[derive(Debug)]
-pub(super) struct InFlight<'a>(&'a Replica);
+pub(super) struct InFlight<'a> {
+    replica: &'a Replica,
+    /// Whether it ended without an answer; a call that is dropped has.
+    has_timed_out: bool,
+}
+
+/// Marks a probe while it is in progress.
+struct Probe(Arc<Replica>);
 
 impl Replica {
     /// A replica that is in use, or one that is probed before that.
@@ -78,9 +96,11 @@ impl Replica {
             peer,
             clock,
             in_flight: AtomicUsize::new(0),
-            progress: AtomicU64::new(0),
+            unanswered_since: AtomicU64::new(0),
+            gave_up: AtomicU64::new(0),
             probe_at: AtomicU64::new(u64::from(!is_in_use)),
             was_in_use: AtomicBool::new(is_in_use),
+            is_probing: AtomicBool::new(false),
         }
     }
 
@@ -107,10 +127,21 @@ impl Replica {
 
     /// Counts a call until the result is dropped.
     pub(super) fn begin(&self) -> InFlight<'_> {
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.progress.store(self.clock.now(), Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if self.unanswered_since.load(Ordering::Relaxed) == 0 {
+            let now = self.clock.now();
+            // Fails if another call has begun meanwhile.
+            let _ = self.unanswered_since.compare_exchange(
+                0,
+                now,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
-        InFlight(self)
+        InFlight {
+            replica: self,
+            has_timed_out: true,
+        }
     }
 
     /// Whether calls should use this replica. Starts the probe of one that is left out, when it is time.
@@ -124,18 +155,27 @@ impl Replica {
             }
             return true;
         }
-        if now >= probe_at && self.postpone_probe(probe_at, now) {
-            let replica = Arc::clone(self);
-            tokio::spawn(async move { replica.probe().await });
+        if now >= probe_at
+            && !self.is_probing.load(Ordering::Relaxed)
+            && self.postpone_probe(probe_at, now)
+            && !self.is_probing.swap(true, Ordering::Relaxed)
+        {
+            let probe = Probe(Arc::clone(self));
+            tokio::spawn(async move { probe.0.probe().await });
         }
         false
     }
 
     fn is_silent(&self, now: u64) -> bool {
-        let progress = self.progress.load(Ordering::Relaxed);
-        self.in_flight.load(Ordering::Relaxed) > 0
-            && now.saturating_sub(progress) > millis(MAX_SILENCE)
-            && self.clock.answered.load(Ordering::Relaxed) > progress
+        let since = self.unanswered_since.load(Ordering::Relaxed);
+        // Without calls the replica has nothing to answer: one that timed out long ago does not make it silent until now.
+        let until = match self.in_flight() {
+            0 => self.gave_up.load(Ordering::Relaxed),
+            _ => now,
+        };
+        since != 0
+            && until.saturating_sub(since) > millis(MAX_SILENCE)
+            && self.clock.answered.load(Ordering::Relaxed) > since
     }
 
     /// Sets the time of the next probe. `false` if another caller has done so.
@@ -178,9 +218,12 @@ impl Replica {
     /// Notes that the replica answered.
     pub(super) fn note_answer(&self) {
         let now = self.clock.now();
-        self.progress.store(now, Ordering::Relaxed);
-        self.clock.answered.store(now, Ordering::Relaxed);
-        // Read first: a store would take the cache line from the other threads at every call.
+        let since = match self.in_flight() {
+            0 => 0,
+            _ => now,
+        };
+        store_if_new(&self.unanswered_since, since);
+        self.clock.note_answer(now);
         if self.probe_at.load(Ordering::Relaxed) != 0
             && self.probe_at.swap(0, Ordering::Relaxed) != 0
         {
@@ -192,9 +235,33 @@ impl Replica {
     }
 }
 
+impl InFlight<'_> {
+    /// Ends the call with a result, which is no answer if the call has timed out.
+    pub(super) fn end(mut self, has_timed_out: bool) {
+        self.has_timed_out = has_timed_out;
+    }
+}
+
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.has_timed_out {
+            let now = self.replica.clock.now();
+            store_if_new(&self.replica.gave_up, now);
+        }
+        self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.is_probing.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Stores a value unless it is there already: a store takes the cache line from all other threads, a load does not.
+fn store_if_new(place: &AtomicU64, value: u64) {
+    if place.load(Ordering::Relaxed) != value {
+        place.store(value, Ordering::Relaxed);
     }
 }
 

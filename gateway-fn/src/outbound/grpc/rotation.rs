@@ -30,6 +30,8 @@ pub(super) struct Rotation {
     options: Arc<PeerOptions>,
     /// The hosts in the Flow, each as an address that may be any of the host's.
     hosts: Vec<Address>,
+    /// Whether a host is a name, whose addresses may change.
+    has_names: bool,
     /// At least one for each host.
     replicas: RwLock<Vec<Arc<Replica>>>,
     /// The changes of the hosts that `replicas` has taken over.
@@ -58,10 +60,12 @@ impl Rotation {
         );
         let addresses = addresses.iter();
         let hosts = addresses.map(|address| channel::address(address, options));
+        let hosts: Vec<Address> = hosts.collect::<Result<_, _>>()?;
         let rotation = Self {
             executor: executor.into(),
             options: Arc::new(PeerOptions::new(metadata, options)),
-            hosts: hosts.collect::<Result<_, _>>()?,
+            has_names: hosts.iter().any(|address| address.host().is_name()),
+            hosts,
             replicas: RwLock::default(),
             changes: AtomicU64::new(0),
             resolve_at: AtomicU64::new(millis(RESOLVE_INTERVAL)),
@@ -85,25 +89,33 @@ impl Rotation {
     /// Returns the replica for an attempt: if possible one that this call has not tried and that is in use, else one that it
     /// has not tried, else any.
     pub(super) fn next(&self, tried: &[Arc<Replica>]) -> Arc<Replica> {
-        let now = self.clock.now();
-        self.resolve_if_due(now);
-        self.take_over_changes();
+        if self.has_names {
+            self.resolve_if_due(self.clock.now());
+            self.take_over_changes();
+        }
         let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         if let [only] = &replicas[..] {
             return Arc::clone(only);
         }
+        let now = self.clock.now();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried = || {
             let is_tried = |replica| tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
             replicas.iter().filter(move |replica| !is_tried(replica))
         };
-        let in_use = || untried().filter(|replica| replica.is_in_use(now));
-        let fewest = in_use().map(|replica| replica.in_flight()).min();
-        let equals = || in_use().filter(|replica| Some(replica.in_flight()) == fewest);
+        // Read once, because other threads change the numbers meanwhile.
+        let in_use = untried().filter(|replica| replica.is_in_use(now));
+        let in_use: Vec<_> = in_use
+            .map(|replica| (replica.in_flight(), replica))
+            .collect();
+        let fewest = in_use.iter().map(|(in_flight, _)| *in_flight).min();
+        let equals = || {
+            let equals = in_use.iter().filter(|place| Some(place.0) == fewest);
+            equals.map(|(_, replica)| *replica)
+        };
         // The turn is among the equals: those next to one that is left out would get its share otherwise.
         let chosen = equals()
             .nth(turn % equals().count().max(1))
-            .or_else(|| in_use().next())
             // One that was in use is a better guess than an address that has never taken a connection.
             .or_else(|| untried().min_by_key(|replica| !replica.was_in_use()));
         Arc::clone(chosen.unwrap_or(&replicas[turn % replicas.len()]))

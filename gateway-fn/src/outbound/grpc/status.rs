@@ -6,6 +6,7 @@ use flowgate_grpc::{
     client::{CallError, ConnectError},
     may_have_run,
 };
+use http::StatusCode;
 use tonic::{Code, Status};
 
 use crate::{
@@ -41,6 +42,13 @@ impl From<CallError> for AttemptError {
                 ..Self::new(CallFailure::Unreachable, UNREACHABLE.to_owned())
             },
             CallError::Status(status) => of_status(&status),
+            CallError::Http { http, status } => Self {
+                replica: replica_behind(http),
+                ..Self::new(
+                    CallFailure::Status(status.code()),
+                    status.message().to_owned(),
+                )
+            },
             CallError::Unreadable(status) => {
                 let failure = CallFailure::Status(status.code());
                 Self {
@@ -65,6 +73,17 @@ fn connect_detail(error: &ConnectError) -> String {
         | ConnectError::NoStreams => {
             format!("{UNREACHABLE}: {error}")
         }
+    }
+}
+
+/// What the HTTP status of a proxy shows about the Executor behind it.
+fn replica_behind(proxy_status: StatusCode) -> ReplicaState {
+    match proxy_status {
+        // The Executor is down. The proxy answers fastest, and would get most of the calls if it stayed in use.
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ReplicaState::Unreachable
+        }
+        _ => ReplicaState::Answers,
     }
 }
 

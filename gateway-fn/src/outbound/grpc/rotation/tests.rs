@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, atomic::AtomicBool},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU16},
+    },
 };
 
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use flowgate_grpc::{
 use flowgate_proto::{Compression, DataRequest, jina::EndpointsProto};
 use flowgate_tls::TlsRoots;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use prost::Message as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
@@ -26,6 +29,7 @@ use crate::{
     outbound::grpc::{
         GrpcDeployment,
         outgoing::Outgoing,
+        peer::DISCOVERY_TIMEOUT,
         replica::{MAX_SILENCE, PROBE_INTERVAL},
     },
 };
@@ -45,8 +49,12 @@ struct Peer {
 #[derive(Default)]
 struct PeerState {
     is_hung: AtomicBool,
+    /// Unless it is 0, the HTTP status of all answers, as of a proxy.
+    http_status: AtomicU16,
     /// The requests that arrived, without discovery.
     calls: AtomicUsize,
+    /// The requests for discovery: the probes.
+    probes: AtomicUsize,
     arrived: Notify,
 }
 
@@ -94,13 +102,21 @@ async fn serve(stream: tokio::net::TcpStream, state: Arc<PeerState>) {
     let mut held = Vec::new();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let is_discovery = request.uri().path().ends_with("/endpoint_discovery");
-        if !is_discovery {
-            state.calls.fetch_add(1, Ordering::SeqCst);
-        }
+        let count = match is_discovery {
+            true => &state.probes,
+            false => &state.calls,
+        };
+        count.fetch_add(1, Ordering::SeqCst);
         let is_hung = state.is_hung.load(Ordering::SeqCst);
         state.arrived.notify_one();
         if is_hung {
             held.push((request, respond));
+            continue;
+        }
+        if let Ok(status) = StatusCode::from_u16(state.http_status.load(Ordering::SeqCst)) {
+            let mut head = Response::new(());
+            *head.status_mut() = status;
+            respond.send_response(head, true).expect("sent");
             continue;
         }
         let endpoints = EndpointsProto {
@@ -208,20 +224,99 @@ async fn a_replica_that_hangs_is_left_out_until_a_probe_is_answered() {
     assert!(is_in_use());
     call(&deployment).await;
     assert!(!is_in_use(), "another one has answered meanwhile");
-    // However many calls there are, it gets none; a probe that hangs changes nothing.
+    pass(PROBE_INTERVAL).await;
+    call(&deployment).await;
+    hung.arrived().await;
+    // However many calls there are, it gets none; a probe that hangs changes nothing, and no other one begins beside it.
     for _ in 0..3 {
         pass(PROBE_INTERVAL).await;
-        call(&deployment).await;
-        hung.arrived().await;
         let in_flight = [0; 5].map(|_| call(&deployment));
         futures_util::future::join_all(in_flight).await;
     }
-    assert_eq!((hung.calls(), running.calls()), (1, 19));
+    assert_eq!((hung.calls(), running.calls()), (1, 17));
     hung.hang(false);
     // With the call that hangs it would have more in flight than the other one.
     waiting.abort();
-    pass(PROBE_INTERVAL).await;
+    pass(DISCOVERY_TIMEOUT).await;
     call_until(&deployment, || hung.calls() > 1).await;
+    assert_eq!(hung.state.probes.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_whose_executor_is_down_is_left_out_until_it_is_there() {
+    let context = Context::default();
+    for (status, is_down) in [(502, true), (503, true), (504, true), (429, false)] {
+        let (proxy, proxy_port) = Peer::start(ONE, 0).await.expect("a port");
+        let (running, port) = Peer::start(ONE, 0).await.expect("a port");
+        proxy.state.http_status.store(status, Ordering::SeqCst);
+        let addresses = [proxy_port, port].map(|port| format!("127.0.0.1:{port}"));
+        let deployment = deployment(&addresses, Arc::new(SystemResolver));
+        let calls = [0; 2].map(|_| deployment.call(vec![DataRequest::default()], &context));
+        let calls = futures_util::future::join_all(calls);
+        let calls = tokio::time::timeout(BOUND, calls).await.expect("in time");
+        // Not repeated: it is not known whether the Executor has run it.
+        assert_eq!(calls.iter().filter(|result| result.is_err()).count(), 1);
+        let replica = deployment.rotation.replicas.read().expect("no panic")[0].clone();
+        let is_in_use = replica.is_in_use(deployment.rotation.clock.now());
+        assert_eq!(is_in_use, !is_down, "{status}");
+        assert_eq!(replica.peer.is_answering().await, !is_down, "{status}");
+        proxy.state.http_status.store(0, Ordering::SeqCst);
+        assert!(replica.peer.is_answering().await);
+        drop(running);
+    }
+}
+
+/// As with a `timeout_send` below [`MAX_SILENCE`], and few requests.
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_calls_all_time_out_is_left_out() {
+    let addresses = [1, 2].map(|port| format!("127.0.0.1:{port}"));
+    let deployment = deployment(&addresses, Arc::new(SystemResolver));
+    let replicas = deployment
+        .rotation
+        .replicas
+        .read()
+        .expect("no panic")
+        .clone();
+    let [hung, running] = &replicas[..] else {
+        panic!("two replicas");
+    };
+    let is_in_use = || hung.is_in_use(deployment.rotation.clock.now());
+    let time_out = async || {
+        let in_flight = hung.begin();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        in_flight.end(true);
+        running.note_answer();
+    };
+    // One is no sign, however long ago it is; nor are those between which it answers, or ends the connection.
+    time_out().await;
+    tokio::time::advance(100 * MAX_SILENCE).await;
+    running.note_answer();
+    assert!(is_in_use());
+    for _ in 0..10 {
+        hung.note_answer();
+        time_out().await;
+        assert!(is_in_use());
+    }
+    hung.note_answer();
+    hung.begin().end(false);
+    tokio::time::advance(2 * MAX_SILENCE).await;
+    running.note_answer();
+    assert!(is_in_use());
+    hung.note_answer();
+    for _ in 0..5 {
+        time_out().await;
+        assert!(is_in_use());
+    }
+    // A call whose client has left is unanswered too.
+    let cancelled = hung.begin();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    drop(cancelled);
+    assert!(!is_in_use());
+    // A probe that succeeds begins anew.
+    hung.note_answer();
+    assert!(is_in_use());
+    time_out().await;
+    assert!(is_in_use());
 }
 
 #[tokio::test]
