@@ -105,6 +105,11 @@ async fn health_checks_succeed_while_requests_fill_the_budget() {
         let answer = client.unary(method, tonic::Request::new(Bytes::new()));
         answer.await.expect(method);
     }
+    // Over Connect too, with a field that is not known.
+    let web = gateway.authority(Protocol::Http);
+    let body = Bytes::from_static(&[0x08, 0x01]);
+    let answer = call(&web, "/jina.JinaInfoRPC/_status", "application/proto", body).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
     gate.release(1);
     held.await.expect("no panic").expect("an answer");
     gateway.stop().await;

@@ -5,11 +5,13 @@ use std::{convert::Infallible, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use flowgate_config::Protocol;
-use flowgate_tests::flow::ServedGateway;
+use flowgate_proto::{DataRequest, docarray::DocumentProto};
+use flowgate_tests::{client::RawGrpc, flow::ServedGateway};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{Request, header};
 use http_body_util::BodyExt as _;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic_reflection::pb::v1alpha::{
@@ -134,6 +136,45 @@ async fn a_reflection_stream_may_pause_between_its_messages() {
         assert!(answers.message().now_or_never().is_none());
         list_services(&requests).await;
     }
+    gateway.stop().await;
+}
+
+/// Each message counts until the next one has been read: a stream of them does not fill the budget, nor its reserve.
+#[tokio::test]
+async fn the_messages_of_a_reflection_stream_make_room_for_each_other() {
+    let limits = "limits: {max_bytes_in_flight: 100000}";
+    let yaml = YAML.replace("slow_client_timeout: 50", limits);
+    let gateway = ServedGateway::start(&yaml).await;
+    let mut client = ServerReflectionClient::new(channel(&gateway));
+    let (requests, stream) = mpsc::channel(1);
+    let answers = client.server_reflection_info(ReceiverStream::new(stream));
+    let (answers, ()) = tokio::join!(answers, list_services(&requests));
+    let mut answers = answers.expect("a stream").into_inner();
+    for n in 0..40 {
+        let answer = tokio::time::timeout(Duration::from_secs(60), answers.message()).await;
+        let answer = answer.expect("an answer in time").expect("no error");
+        assert!(answer.is_some(), "the stream has ended after {n} messages");
+        let request = ServerReflectionRequest {
+            host: "x".repeat(4000),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        requests.send(request).await.expect("the stream is open");
+    }
+    let document = DocumentProto {
+        id: "x".repeat(80_000),
+        ..Default::default()
+    };
+    let request = DataRequest {
+        documents: vec![document].into(),
+        ..Default::default()
+    };
+    let message = tonic::Request::new(Bytes::from(request.encode_to_vec()));
+    let mut other = RawGrpc::new(&gateway.authority(Protocol::Grpc));
+    other
+        .unary(UNARY[4], message)
+        .await
+        .expect("there is room for a request");
+    drop(requests);
     gateway.stop().await;
 }
 

@@ -215,7 +215,7 @@ async fn read_answer(
     }
     let mut messages = Messages::new(body, &headers, max_message_bytes);
     if let Some(budget) = &budget {
-        messages = messages.with_budget_and_reserve(budget);
+        messages = messages.with_account(budget.answer_account());
     }
     let first = messages.next().await.map_err(message_error)?;
     if let (Expect::First, Some(message)) = (expect, &first) {

@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     io,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use flowgate_proto::Chunks;
 use flowgate_server::{
     MinRate, PaceLimit,
-    budget::{Budget, Held, OverBudget},
+    budget::{Held, OverBudget},
 };
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
@@ -181,18 +180,10 @@ impl<P: Pieces> Messages<P> {
         self
     }
 
-    /// Counts the bytes of messages in this budget.
+    /// Counts the bytes of messages in this account of a budget, which holds nothing yet.
     #[must_use]
-    pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
-        self.held = Some(budget.account());
-        self
-    }
-
-    /// Counts the bytes of messages in this budget, also in its reserve: those of answers, and of small requests like health
-    /// checks.
-    #[must_use]
-    pub fn with_budget_and_reserve(mut self, budget: &Arc<Budget>) -> Self {
-        self.held = Some(budget.answer_account());
+    pub fn with_account(mut self, account: Held) -> Self {
+        self.held = Some(account);
         self
     }
 

@@ -82,14 +82,23 @@ impl Account {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what a message holds that is being read, which is nothing yet.
-    pub(super) fn open(&self) -> Held {
-        self.budget.account()
+    /// Returns what a message of this kind holds that is being read, which is nothing yet.
+    pub(super) fn open(&self, kind: Kind) -> Held {
+        match kind.has_data() {
+            true => self.budget.account(),
+            // Health checks succeed while requests fill the budget.
+            false => self.budget.answer_account(),
+        }
     }
 
-    /// Keeps what a message holds until it is taken, or else until the call ends.
-    pub(super) fn keep(&self, held: Held) {
-        self.content().messages.push_back(held);
+    /// Keeps what a message of this kind holds until it is taken, or else until the call ends. Nobody takes the messages of a
+    /// reflection stream, which is answered message by message: the last one takes the place of the one before.
+    pub(super) fn keep(&self, kind: Kind, held: Held) {
+        let mut content = self.content();
+        if kind == Kind::Reflection {
+            content.messages.clear();
+        }
+        content.messages.push_back(held);
     }
 
     /// Takes what the first message holds that has been read and not taken.
@@ -98,7 +107,7 @@ impl Account {
     }
 
     fn attach(&self, bytes: Bytes) -> Bytes {
-        self.open().attach(bytes)
+        self.budget.account().attach(bytes)
     }
 
     /// Notes why the body ends, because gRPC-Web reports every error of a body as INTERNAL.
@@ -141,7 +150,7 @@ pub(super) fn read_messages(routes: Router, gateway: &Gateway, config: &GatewayC
 
 /// What a method's messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// One data request, which fails if the Gateway is full.
     Single,
     /// A stream of data requests, which wait.
@@ -153,7 +162,8 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(path: &str) -> Self {
+    /// Returns the kind of the method with this path.
+    pub(super) fn of(path: &str) -> Self {
         match path {
             "/jina.JinaSingleDataRequestRPC/process_single_data" => Self::Single,
             "/jina.JinaRPC/Call" => Self::Call,
@@ -166,7 +176,8 @@ impl Kind {
         matches!(self, Self::Single | Self::Call)
     }
 
-    fn limit(self, max_message_bytes: usize) -> usize {
+    /// Returns the limit of a message in bytes; `max_message_bytes` is that of messages with data.
+    pub(super) fn limit(self, max_message_bytes: usize) -> usize {
         match self.has_data() {
             true => max_message_bytes,
             false => max_message_bytes.min(MAX_CONTROL_MESSAGE_BYTES),
@@ -176,11 +187,6 @@ impl Kind {
     const fn is_stream(self) -> bool {
         matches!(self, Self::Call | Self::Reflection)
     }
-}
-
-/// Returns the limit of a message of the method with this path; `max_message_bytes` is that of messages with data.
-pub(super) fn limit_of(path: &str, max_message_bytes: usize) -> usize {
-    Kind::of(path).limit(max_message_bytes)
 }
 
 async fn read_call(State(reader): State<Reader>, request: Request, next: Next) -> Response {
@@ -221,18 +227,14 @@ impl Reader {
         if !kind.is_stream() {
             messages = messages.without_pauses();
         }
-        if let Some(Account { budget, .. }) = &account {
-            messages = match kind.has_data() {
-                true => messages.with_budget(budget),
-                // Health checks succeed while requests fill the budget.
-                false => messages.with_budget_and_reserve(budget),
-            };
+        if let Some(account) = &account {
+            messages = messages.with_account(account.open(kind));
         }
         let reading = Reading {
             messages,
             account,
             may_have_more: true,
-            is_stream: kind.is_stream(),
+            kind,
         };
         let frames = stream::try_unfold(reading, Reading::next);
         frames
@@ -246,7 +248,7 @@ impl Reader {
 struct Reading {
     messages: Messages<BodyPieces>,
     account: Option<Account>,
-    is_stream: bool,
+    kind: Kind,
     may_have_more: bool,
 }
 
@@ -261,9 +263,9 @@ impl Reading {
                 "a call of this method has one request message, and the client sent another",
             ));
         }
-        self.may_have_more = self.is_stream;
+        self.may_have_more = self.kind.is_stream();
         if let (Some(account), Some(held)) = (&self.account, self.messages.take_held()) {
-            account.keep(held);
+            account.keep(self.kind, held);
         }
         Ok(Some((frame(message, None), self)))
     }

@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use super::{
     body_error,
-    bounded::{self, Account, IsRead},
+    bounded::{Account, IsRead, Kind},
     cors::{self, CorsPolicy},
     http::begins_as,
 };
@@ -87,9 +87,11 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
     let encoding = headers
         .remove(header::CONTENT_ENCODING)
         .filter(|encoding| encoding != "identity");
+    let kind = Kind::of(head.uri.path());
     let reading = Reading {
         encoding,
-        max_bytes: bounded::limit_of(head.uri.path(), max_body_bytes),
+        kind,
+        max_bytes: kind.limit(max_body_bytes),
         account: head.extensions.get().cloned(),
     };
     let message = stream::once(reading.message(body))
@@ -113,6 +115,7 @@ fn to_grpc(request: Request, max_body_bytes: usize) -> Result<Request, Status> {
 /// what it passes on, and leaves the header.
 struct Reading {
     encoding: Option<HeaderValue>,
+    kind: Kind,
     max_bytes: usize,
     account: Option<Account>,
 }
@@ -120,7 +123,7 @@ struct Reading {
 impl Reading {
     async fn message(self, body: Body) -> Result<Chunks, Status> {
         let mut held = match &self.account {
-            Some(account) => account.open(),
+            Some(account) => account.open(self.kind),
             // A host that bounds the bytes in another way.
             None => Budget::new(usize::MAX).account(),
         };
@@ -130,7 +133,7 @@ impl Reading {
             _ => body,
         };
         if let Some(account) = &self.account {
-            account.keep(held);
+            account.keep(self.kind, held);
         }
         Ok(message.into())
     }
@@ -339,6 +342,7 @@ mod tests {
             let reading = Reading {
                 encoding: encoding.map(HeaderValue::from_static),
                 max_bytes: 100,
+                kind: Kind::Single,
                 account: None,
             };
             let read = reading.message(Body::from(body)).await;
@@ -361,6 +365,7 @@ mod tests {
             let reading = Reading {
                 encoding: Some(HeaderValue::from_static("gzip")),
                 max_bytes: 8 << 20,
+                kind: Kind::Single,
                 account: None,
             };
             let mut reading = std::pin::pin!(reading.message(Body::from(gzip)));

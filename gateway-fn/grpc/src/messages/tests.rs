@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use flowgate_server::budget::Budget;
 use h2::{SendStream, client::Builder};
 
 use super::*;
@@ -33,7 +34,7 @@ async fn a_message_that_stays_incomplete_ends_and_gives_its_bytes_back() {
     for begun in [&[0][..], &[0, 0, 0, 0, 9], &[0, 0, 0, 0, 9, 1, 2]] {
         let budget = Budget::new(1000);
         let (messages, mut request, _rest) = stream().await;
-        let mut messages = messages.with_budget(&budget);
+        let mut messages = messages.with_account(budget.account());
         send(&mut request, begun);
         let error = messages.next().await.expect_err("too slow");
         assert!(matches!(error, MessageError::TooSlow), "{error}");
@@ -125,7 +126,7 @@ async fn read_ahead(messages: &mut Messages) {
 async fn messages_that_are_read_ahead_count_and_are_read_later() {
     let budget = Budget::new(10);
     let (messages, mut request, _rest) = stream().await;
-    let mut messages = messages.with_budget(&budget);
+    let mut messages = messages.with_account(budget.account());
     for byte in [1, 2, 3] {
         send(&mut request, &[&[0, 0, 0, 0, 20][..], &[byte; 20]].concat());
     }

@@ -135,7 +135,7 @@ impl DataMethods {
         let mut context = context_of(&head.extensions, &head.headers);
         let messages = Messages::new(body, &head.headers, self.max_message_bytes);
         let messages = messages
-            .with_budget(&self.budget)
+            .with_account(self.budget.account())
             .with_min_rate(self.min_rate);
         match method {
             DataMethod::Single => {
