@@ -27,7 +27,7 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The request cannot be decoded, or a condition of the Flow cannot be applied to one of its documents.
     InvalidRequest,
-    /// The Gateway's limit of concurrent requests is reached, or Lambda throttled a function.
+    /// The Gateway's limit of concurrent requests is reached, its memory has no room, or Lambda throttled a function.
     Overloaded,
     /// The request or its answer is larger than a Lambda payload or a limit allows.
     TooLarge,
@@ -121,13 +121,41 @@ pub enum GatewayError {
     },
     /// The request, or an Executor's answer, would exceed a limit when it is decoded.
     #[error(transparent)]
-    TooLarge(#[from] LimitExceeded),
+    TooLarge(LimitExceeded),
+    /// The memory of other requests leaves no room to decode the request, or an Executor's answer.
+    #[error("{}", LimitExceeded::NoRoom)]
+    NoRoom {
+        /// Whether Executors have run the request.
+        may_have_run: bool,
+    },
     /// A failure of the Gateway itself.
     #[error("internal error of the Gateway")]
     Internal,
 }
 
+/// Of a request that no Executor has got.
+impl From<LimitExceeded> for GatewayError {
+    fn from(exceeded: LimitExceeded) -> Self {
+        match exceeded {
+            LimitExceeded::NoRoom => Self::NoRoom {
+                may_have_run: false,
+            },
+            LimitExceeded::Documents { .. } | LimitExceeded::DecodedBytes { .. } => {
+                Self::TooLarge(exceeded)
+            }
+        }
+    }
+}
+
 impl GatewayError {
+    /// The answer of an Executor exceeds a limit, or finds no room.
+    pub(crate) fn of_answer(exceeded: LimitExceeded) -> Self {
+        match Self::from(exceeded) {
+            Self::NoRoom { .. } => Self::NoRoom { may_have_run: true },
+            error => error,
+        }
+    }
+
     /// The kind of failure.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
@@ -149,7 +177,9 @@ impl GatewayError {
             Self::Walk(
                 WalkError::Parameters(_) | WalkError::Documents { .. } | WalkError::Filter { .. },
             ) => ErrorCode::InvalidRequest,
-            Self::Overloaded { .. } | Self::ConnectionShare { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::ConnectionShare { .. } | Self::NoRoom { .. } => {
+                ErrorCode::Overloaded
+            }
             Self::Stopped { .. } => ErrorCode::Unavailable,
             Self::Walk(WalkError::ExecutorDocuments { .. }) | Self::Internal => ErrorCode::Internal,
         }
@@ -165,6 +195,7 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => None,
         }
     }
@@ -179,6 +210,7 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => None,
         }
     }
@@ -212,6 +244,7 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => self.to_string(),
         }
     }
@@ -230,6 +263,7 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => detail,
         }
     }
@@ -244,14 +278,18 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => MetadataMap::new(),
         }
     }
 
-    /// After how many seconds the client may try again, if there is no room now or Lambda throttles a function.
+    /// After how many seconds the client may try again, if there is no room now or Lambda throttles a function; `None` if that
+    /// might repeat the work of Executors.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
-        if self.code() != ErrorCode::Overloaded {
+        if self.code() != ErrorCode::Overloaded
+            || matches!(self, Self::NoRoom { may_have_run: true })
+        {
             return None;
         }
         let of_peer = match self {
@@ -278,9 +316,9 @@ impl GatewayError {
     /// Whether an Executor may have run the request, so that to repeat it may repeat its work.
     const fn may_have_run(&self) -> bool {
         match self {
-            Self::Call(CallError { may_have_run, .. }) | Self::Stopped { may_have_run } => {
-                *may_have_run
-            }
+            Self::Call(CallError { may_have_run, .. })
+            | Self::Stopped { may_have_run }
+            | Self::NoRoom { may_have_run } => *may_have_run,
             Self::Walk(_)
             | Self::Overloaded { .. }
             | Self::ConnectionShare { .. }
@@ -303,7 +341,11 @@ impl GatewayError {
     /// The HTTP status.
     #[must_use]
     pub const fn http_status(&self) -> http::StatusCode {
-        self.code().http_status()
+        match self {
+            // As where the bytes of a request find no room.
+            Self::NoRoom { .. } => http::StatusCode::SERVICE_UNAVAILABLE,
+            _ => self.code().http_status(),
+        }
     }
 
     /// The status in `header.status`, and of a dry run.
@@ -328,7 +370,7 @@ impl GatewayError {
             Self::Call(_) => "InternalNetworkError",
             Self::Walk(WalkError::Target(_)) => "error",
             Self::Walk(_) => "ValueError",
-            Self::TooLarge(_) => "MemoryError",
+            Self::TooLarge(_) | Self::NoRoom { .. } => "MemoryError",
             Self::Overloaded { .. }
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
@@ -348,6 +390,7 @@ impl GatewayError {
             | Self::ConnectionShare { .. }
             | Self::Stopped { .. }
             | Self::TooLarge(_)
+            | Self::NoRoom { .. }
             | Self::Internal => self.code().grpc_code(),
         }
     }
@@ -361,6 +404,27 @@ mod tests {
     use flowgate_grpc::may_have_run;
 
     use super::*;
+
+    #[test]
+    fn a_client_may_try_again_when_there_is_room_unless_executors_have_run_the_request() {
+        let full = LimitExceeded::NoRoom;
+        for (error, retry_after) in [
+            (GatewayError::from(full), Some(RETRY_AFTER_SECONDS)),
+            (GatewayError::of_answer(full), None),
+        ] {
+            assert_eq!(error.http_status(), http::StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(error.code().close_code(), 1013);
+            assert_eq!(error.retry_after(), retry_after);
+            assert_eq!(error.detail(), full.to_string());
+            let status = error.grpc_status();
+            assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+            let is_told = status.metadata().contains_key("retry-after");
+            assert_eq!(is_told, retry_after.is_some());
+        }
+        let documents = LimitExceeded::Documents { limit: 1 };
+        let too_many = GatewayError::of_answer(documents);
+        assert_eq!(too_many.http_status(), http::StatusCode::PAYLOAD_TOO_LARGE);
+    }
 
     #[test]
     fn a_request_that_was_cut_off_is_not_repeated_by_a_gateway_in_front() {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use flowgate::container::Shutdown;
 use flowgate_config::Protocol;
+use flowgate_proto::{DataRequest, docarray::DocumentProto};
 use flowgate_tests::{
     client::{open_websocket, post},
     flow::ServedGateway,
-    frames::{CLOSE, FrameSocket, KEY, PONG, TEXT, TEXT_BEGIN, frame, handshake},
+    frames::{BINARY, CLOSE, FrameSocket, KEY, PONG, TEXT, TEXT_BEGIN, frame, handshake},
     gate::Gate,
 };
 use futures_util::SinkExt as _;
+use prost::Message as _;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -180,6 +182,62 @@ async fn a_client_with_ten_websockets_leaves_places_for_others() {
     assert_eq!(other.await.expect("a response"), 200);
     drop(sockets);
     gateway.stop().await;
+}
+
+/// The message itself has room, but what it becomes has none.
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_now_leaves_the_other_requests_their_answers() {
+    let lists = vec!["[]"; 1000].join(",");
+    let lists = format!(r#"{{"data":[],"parameters":{{"a":[{lists}]}}}}"#);
+    let documents = |count| {
+        let request = DataRequest {
+            documents: vec![DocumentProto::default(); count].into(),
+            ..Default::default()
+        };
+        request.encode_to_vec()
+    };
+    let small = br#"{"data":[]}"#.to_vec();
+    for (subprotocol, kind, bytes, small, large) in [
+        ("json", TEXT, 100_000, small, lists.into_bytes()),
+        ("bytes", BINARY, 1_000_000, documents(1), documents(1200)),
+    ] {
+        let gate = Gate::closed();
+        let yaml = format!(
+            "jtype: Flow\ngateway: {{protocol: websocket, port: 0, limits: {{max_bytes_in_flight: {bytes}}}}}\n\
+             executors:\n  - {{name: e, uses: 'inproc://gate'}}\n"
+        );
+        let gateway = ServedGateway::start_with(&yaml, &gate.registry()).await;
+        let authority = gateway.authority(Protocol::WebSocket);
+        let mut socket = FrameSocket::open(&authority, subprotocol).await;
+        socket.send(&frame(kind, &small)).await;
+        gate.wait_for_requests(1).await;
+        let mut other = FrameSocket::open(&authority, subprotocol).await;
+        other.send(&frame(kind, &large)).await;
+        gate.wait_for_requests(1).await;
+        socket.send(&frame(kind, &large)).await;
+        socket.send(&frame(0x89, b"read")).await;
+        let exchange = async {
+            let pong = socket.receive().await.expect("an answer to the ping");
+            assert_eq!(pong, (PONG, b"read".to_vec()), "{subprotocol}");
+            // The first request that came to the gate.
+            gate.release(1);
+            let (first, _) = socket.receive().await.expect("an answer");
+            assert_eq!(first, kind, "{subprotocol}");
+            let (first, close) = socket.receive().await.expect("a close frame");
+            assert_eq!(
+                (first, &close[..2]),
+                (CLOSE, &1013_u16.to_be_bytes()[..]),
+                "{subprotocol}"
+            );
+        };
+        let exchanged = tokio::time::timeout(Duration::from_secs(60), exchange).await;
+        exchanged.expect("in time");
+        gate.release(1);
+        let (first, _) = other.receive().await.expect("an answer");
+        assert_eq!(first, kind, "{subprotocol}");
+        drop((socket, other));
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -88,12 +88,12 @@ impl OpenConnections {
             Some((kind, Arc::clone(entry)))
         });
         let mut idle: Vec<_> = idle.collect();
-        let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for (_, entry) in &idle {
-            *by_address.entry(entry.address).or_default() += 1;
+        let mut by_kind: HashMap<(bool, IpAddr), usize> = HashMap::new();
+        for ((has_begun, _), entry) in &idle {
+            *by_kind.entry((*has_begun, entry.address)).or_default() += 1;
         }
         idle.sort_by_cached_key(|((has_begun, since), entry)| {
-            let of_address = by_address.get(&entry.address).copied();
+            let of_address = by_kind.get(&(*has_begun, entry.address)).copied();
             (*has_begun, std::cmp::Reverse(of_address), *since)
         });
         idle.truncate((entries.by_id.len() / BATCH).max(1));
@@ -269,6 +269,24 @@ mod tests {
             tokio::time::advance(Duration::from_millis(10)).await;
         }
         for expected in [&[1][..], &[1, 2]] {
+            assert_eq!(open.evict(), 1);
+            assert_eq!(evicted(&connections), expected);
+        }
+    }
+
+    /// The idle connections of an address that is used much do not count against its new ones.
+    #[tokio::test(start_paused = true)]
+    async fn an_address_loses_connections_of_a_kind_that_it_has_most_of() {
+        let open = Arc::new(OpenConnections::default());
+        let mut connections = Vec::new();
+        for (host, is_served) in [(1, true), (1, true), (1, false), (2, false), (2, false)] {
+            connections.push(open.register(peer(host)));
+            if is_served {
+                drop(connections[connections.len() - 1].usage().begin());
+            }
+            tokio::time::advance(MIN_IDLE).await;
+        }
+        for expected in [&[3][..], &[2, 3], &[2, 3, 4], &[0, 2, 3, 4]] {
             assert_eq!(open.evict(), 1);
             assert_eq!(evicted(&connections), expected);
         }

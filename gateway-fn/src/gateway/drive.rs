@@ -264,7 +264,9 @@ impl Drive {
                         self.decoded.extend(held);
                         request
                     }
-                    Err(error) if node.is_awaited => return Err(error.into()),
+                    Err(error) if node.is_awaited => {
+                        return Err(GatewayError::of_answer(error));
+                    }
                     Err(error) => {
                         tracing::warn!(executor, %error, "floating executor's answer is too large");
                         return Ok(());

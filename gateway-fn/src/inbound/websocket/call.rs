@@ -13,7 +13,9 @@ use super::{
     close::Close,
     subprotocol::{Input, Subprotocol},
 };
-use crate::{context::Context, gateway::Gateway, inbound::decoded::DecodedBytes};
+use crate::{
+    context::Context, error::GatewayError, gateway::Gateway, inbound::decoded::DecodedBytes,
+};
 
 /// A message and its bytes from the budget.
 pub(super) struct Counted {
@@ -30,6 +32,8 @@ pub(super) enum Outcome {
     Ignored,
     /// The client sends no more requests.
     End,
+    /// There was no room for what the message becomes: the session ends once its other requests are answered.
+    Refused(Close),
     /// The session must be closed.
     Failed(Close),
 }
@@ -105,6 +109,7 @@ fn outcome_without_request(input: Result<(Input, Option<Held>), Close>) -> Outco
     match input {
         Ok((Input::Request(_) | Input::Ignored, _)) => Outcome::Ignored,
         Ok((Input::End, _)) => Outcome::End,
+        Err(close) if close.is_overloaded() => Outcome::Refused(close),
         Err(close) => Outcome::Failed(close),
     }
 }
@@ -124,6 +129,7 @@ fn answer(
         drop(decoded);
         match answered {
             Ok(answer) => write(subprotocol, answer, held).await,
+            Err(error @ GatewayError::NoRoom { .. }) => Outcome::Refused(Close::from(&error)),
             Err(error) => Outcome::Failed(Close::from(&error)),
         }
     }

@@ -61,6 +61,11 @@ impl Close {
         Self::new(1013, reason)
     }
 
+    /// Whether there was no room for a message.
+    pub(super) const fn is_overloaded(&self) -> bool {
+        self.code == 1013
+    }
+
     fn new(code: u16, reason: &str) -> Self {
         Self {
             code,

@@ -318,6 +318,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                 work.end_input_here(Close::normal());
                 Ok(())
             }
+            Outcome::Refused(close) => {
+                work.refuse(close);
+                Ok(())
+            }
             Outcome::Failed(close) => Err(Ending::Close(close)),
         }
     }

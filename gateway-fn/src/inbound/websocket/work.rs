@@ -134,6 +134,12 @@ impl Work {
         }
     }
 
+    /// Ends the input because a message was refused. Also if the client has ended it: the close says that a request has no
+    /// answer.
+    pub(super) fn refuse(&mut self, close: Close) {
+        self.pending_close = Some(close);
+    }
+
     /// Ends the input, and drops messages that came after its end.
     pub(super) fn end_input_here(&mut self, close: Close) {
         self.waiting.clear();
@@ -151,9 +157,9 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use flowgate_websocket::Message;
-    use futures_util::FutureExt as _;
+    use futures_util::{FutureExt as _, StreamExt as _};
 
-    use super::*;
+    use super::{super::call::Outcome, *};
 
     const LIMITS: WorkLimits = WorkLimits {
         prefetch: NonZeroUsize::new(5),
@@ -201,6 +207,24 @@ mod tests {
         // One request may be in flight however small the limit is, but not behind unread answers.
         assert_eq!(start(limits(10), 8, 0), 1);
         assert_eq!(start(limits(10), 8, 6), 0);
+    }
+
+    #[test]
+    fn a_refused_message_is_told_also_after_the_end_of_the_input() {
+        for has_ended in [false, true] {
+            let mut work = Work::new();
+            let (answer, call) = tokio::sync::oneshot::channel();
+            let call = async { call.await.unwrap_or(Outcome::Ignored) };
+            work.calls.push(call.boxed());
+            if has_ended {
+                work.end_input(Close::normal());
+            }
+            work.refuse(Close::overloaded("full"));
+            assert_eq!(work.close_if_idle(), None, "a request is in flight");
+            answer.send(Outcome::Ignored).expect("it waits");
+            assert!(work.calls.next().now_or_never().flatten().is_some());
+            assert_eq!(work.close_if_idle(), Some(Close::overloaded("full")));
+        }
     }
 
     #[test]
