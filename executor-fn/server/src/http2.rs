@@ -197,10 +197,9 @@ impl Http2 {
                 () = &mut stop => connection.graceful_shutdown(),
                 () = &mut evicted => {
                     connection.graceful_shutdown();
-                    goodbye.set(tokio::time::sleep(MAX_GOODBYE).fuse());
+                    goodbye.set(goodbye_to(&usage).fuse());
                 }
-                // With requests in progress it ends after them.
-                () = &mut goodbye, if !usage.is_in_use() => return Ok(()),
+                () = &mut goodbye => return Ok(()),
                 // The client does not answer pings: it would not receive a GOAWAY either.
                 () = &mut pinging => return Ok(()),
                 () = &mut first_request, if !has_request => return Ok(()),
@@ -238,6 +237,23 @@ impl Http2 {
 /// How long a client may take to answer when its idle connection is closed for another client. Longer than the round trip of
 /// most networks.
 const MAX_GOODBYE: Duration = Duration::from_millis(500);
+
+/// Waits as long as a connection may stay that is closed for another client: with requests in progress it ends after them, and
+/// after the time in which the client may take the last answer.
+async fn goodbye_to(usage: &Usage) {
+    let mut time = MAX_GOODBYE;
+    loop {
+        tokio::time::sleep(time).await;
+        if !usage.is_in_use() {
+            return;
+        }
+        usage.unused().await;
+        time = MAX_LAST_ANSWER;
+    }
+}
+
+/// How long a client may take to receive the end of the last answer and to answer the GOAWAY.
+const MAX_LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Waits until a time; for ever without one.
 pub(crate) async fn sleep_until(time: Option<Instant>) {

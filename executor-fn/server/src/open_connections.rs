@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long a connection that has served a request must be idle before it may be closed for another client: the next request
@@ -44,6 +44,8 @@ struct Entry {
     address: IpAddr,
     state: Mutex<State>,
     evicted: CancellationToken,
+    /// Wakes the connection when its last request has ended.
+    unused: Notify,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl OpenConnections {
                 has_begun: false,
             }),
             evicted: CancellationToken::new(),
+            unused: Notify::new(),
         });
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.entries().by_id.insert(id, Arc::clone(&entry));
@@ -194,6 +197,13 @@ impl Usage {
             .is_some_and(|entry| entry.state().in_use > 0)
     }
 
+    /// Waits until no request is in progress. Only the connection itself may wait.
+    pub(crate) async fn unused(&self) {
+        while let Some(entry) = self.0.as_ref().filter(|_| self.is_in_use()) {
+            entry.unused.notified().await;
+        }
+    }
+
     /// Waits until the connection must be closed for another client, as soon as it serves no request.
     pub async fn evicted(&self) {
         match &self.0 {
@@ -213,6 +223,10 @@ impl Drop for InUse {
             let mut state = entry.state();
             state.in_use -= 1;
             state.idle_since = Instant::now();
+            if state.in_use == 0 {
+                // Kept if the connection does not wait yet.
+                entry.unused.notify_one();
+            }
         }
     }
 }

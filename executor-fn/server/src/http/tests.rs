@@ -1,5 +1,7 @@
 //! Tests connections over pipes, with time that tests advance.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -7,7 +9,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::http2::{self, OpenRequests};
+use crate::{
+    http2::{self, OpenRequests},
+    open_connections::OpenConnections,
+};
 
 fn http(first_request_timeout: Option<Duration>) -> Http {
     Http {
@@ -406,4 +411,28 @@ async fn requests_over_http2_are_refused_beyond_their_number() {
         reason = calling => assert_eq!(reason, Some(h2::Reason::REFUSED_STREAM)),
         () = serving => panic!("the connection ended"),
     }
+}
+
+/// The client sends its request before it can know of the end, and answers no ping.
+#[tokio::test(start_paused = true)]
+async fn http2_that_is_closed_for_another_client_ends_after_the_request_in_progress() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let peer = ([127, 0, 0, 1], 1).into();
+    let open = Arc::new(OpenConnections::default());
+    let registered = open.register(peer);
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    sent.extend(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a");
+    client.write_all(&sent).await.expect("the pipe has room");
+    assert_eq!(open.evict(), 1);
+    let handler = |exchange: Exchange| async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        drop(exchange);
+    };
+    let begun = Instant::now();
+    let ends = (None, registered.usage(), CancellationToken::new());
+    let settings = Http2::default();
+    settings.serve(server, peer, handler, ends).await;
+    assert!(registered.usage().has_begun());
+    let seconds = begun.elapsed().as_secs();
+    assert!((10..20).contains(&seconds), "ended after {seconds} s");
 }
