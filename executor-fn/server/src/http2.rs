@@ -12,7 +12,10 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use flowgate_proto::with_causes;
-use futures_util::{FutureExt as _, future::Fuse};
+use futures_util::{
+    FutureExt as _,
+    future::{Fuse, FusedFuture as _},
+};
 use h2::{
     PingPong, Reason, RecvStream, SendStream,
     server::{Builder, Connection, SendResponse},
@@ -194,10 +197,15 @@ impl Http2 {
                         });
                     }
                 },
-                () = &mut stop => connection.graceful_shutdown(),
+                () = &mut stop => {
+                    connection.graceful_shutdown();
+                    if goodbye.is_terminated() {
+                        goodbye.set(goodbye_to(&usage, MAX_LAST_ANSWER).fuse());
+                    }
+                }
                 () = &mut evicted => {
                     connection.graceful_shutdown();
-                    goodbye.set(goodbye_to(&usage).fuse());
+                    goodbye.set(goodbye_to(&usage, MAX_GOODBYE).fuse());
                 }
                 () = &mut goodbye => return Ok(()),
                 // The client does not answer pings: it would not receive a GOAWAY either.
@@ -240,8 +248,11 @@ const MAX_GOODBYE: Duration = Duration::from_millis(500);
 
 /// Waits as long as a connection may stay that is closed for another client: with requests in progress it ends after them, and
 /// after the time in which the client may take the last answer.
-async fn goodbye_to(usage: &Usage) {
-    let mut time = MAX_GOODBYE;
+async fn goodbye_to(usage: &Usage, mut time: Duration) {
+    if !usage.is_known() {
+        // Its requests are not counted: it ends with the last of them, when the client has answered the GOAWAY.
+        return std::future::pending().await;
+    }
     loop {
         tokio::time::sleep(time).await;
         if !usage.is_in_use() {

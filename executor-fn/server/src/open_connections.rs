@@ -197,6 +197,11 @@ impl Usage {
             .is_some_and(|entry| entry.state().in_use > 0)
     }
 
+    /// Whether the requests of the connection are counted.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Waits until no request is in progress. Only the connection itself may wait.
     pub(crate) async fn unused(&self) {
         while let Some(entry) = self.0.as_ref().filter(|_| self.is_in_use()) {

@@ -413,6 +413,26 @@ async fn requests_over_http2_are_refused_beyond_their_number() {
     }
 }
 
+/// A stopped client or a dead host must not hold up the stop of the process.
+#[tokio::test(start_paused = true)]
+async fn idle_http2_ends_at_a_stop_though_its_client_answers_no_ping() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let peer = ([127, 0, 0, 1], 1).into();
+    let open = Arc::new(OpenConnections::default());
+    let registered = open.register(peer);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    client.write_all(preface).await.expect("the pipe has room");
+    let stopping = CancellationToken::new();
+    stopping.cancel();
+    let begun = Instant::now();
+    let ends = (None, registered.usage(), stopping);
+    let handler = |_: Exchange| async {};
+    let settings = Http2::default();
+    settings.serve(server, peer, handler, ends).await;
+    let seconds = begun.elapsed().as_secs();
+    assert!(seconds <= 5, "ended after {seconds} s");
+}
+
 /// The client sends its request before it can know of the end, and answers no ping.
 #[tokio::test(start_paused = true)]
 async fn http2_that_is_closed_for_another_client_ends_after_the_request_in_progress() {
