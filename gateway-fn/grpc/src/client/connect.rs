@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::host::{AddressError, Host};
+use super::{
+    host::{AddressError, Host},
+    tls::ClientTls,
+};
 
 /// The share of the time to connect that the resolver gets if an address is known from before.
 const MAX_RESOLVE_TIME: Duration = Duration::from_secs(2);
@@ -34,7 +37,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Address {
     host: Arc<Host>,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<(ClientTls, ServerName<'static>)>,
     /// The address; `None` until a connection of the replica was open.
     pin: Arc<Mutex<Option<SocketAddr>>>,
     /// The next one of the addresses that is tried first, while there is no such address.
@@ -83,17 +86,17 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Address {
-    /// Returns an address of a host, with TLS if there is a configuration for it. Which one it is, if the host has several,
+    /// Returns an address of a host, with or without TLS. Which one it is, if the host has several,
     /// is decided when a connection is opened.
     ///
     /// # Errors
     /// When the name of the host cannot be in a certificate, if there is TLS.
-    pub fn new(host: Arc<Host>, tls: Option<Arc<ClientConfig>>) -> Result<Self, AddressError> {
+    pub fn new(host: Arc<Host>, tls: Option<ClientTls>) -> Result<Self, AddressError> {
         let tls = match tls {
             None => None,
-            Some(config) => {
+            Some(tls) => {
                 let name = ServerName::try_from(host.name().to_owned());
-                Some((config, name.map_err(|_| AddressError)?))
+                Some((tls, name.map_err(|_| AddressError)?))
             }
         };
         let pin = host.literal();
@@ -183,10 +186,14 @@ impl Address {
             address,
             source: source.into(),
         })?;
-        let Some((config, name)) = &self.tls else {
+        let Some((tls, name)) = &self.tls else {
             return Ok(Box::new(stream));
         };
-        let connector = TlsConnector::from(Arc::clone(config));
+        let config = tls.config().map_err(|error| {
+            let error = io::Error::other(error);
+            ConnectError::Tls(error.into())
+        })?;
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(name.clone(), stream).await;
         Ok(Box::new(
             stream.map_err(|error| ConnectError::Tls(error.into()))?,

@@ -26,7 +26,8 @@ pub enum TlsError {
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// TLS to Executors, which is set up for the first of them that needs it. Clones share it.
+/// TLS to Executors, which is set up for the first connection that needs it: a cold start need not wait for it. Clones share
+/// it.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     roots: TlsRoots,
@@ -43,11 +44,22 @@ impl ClientTls {
         }
     }
 
+    /// Loads roots that are not compiled in, so that a missing file is an error at the start.
+    ///
+    /// # Errors
+    /// When the trusted roots cannot be loaded.
+    pub fn check(&self) -> Result<(), TlsError> {
+        match self.roots {
+            TlsRoots::Bundled => Ok(()),
+            TlsRoots::System | TlsRoots::File(_) => self.config().map(drop),
+        }
+    }
+
     /// Returns the configuration for connections to Executors.
     ///
     /// # Errors
     /// When the trusted roots cannot be loaded.
-    pub fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }

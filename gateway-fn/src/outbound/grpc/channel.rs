@@ -35,10 +35,14 @@ pub(super) fn address(
     let authority = address.authority.clone();
     let tls = match address.tls {
         false => None,
-        true => Some(options.tls.config().map_err(|source| ChannelError::Tls {
-            authority: authority.clone(),
-            source,
-        })?),
+        true => {
+            let checked = options.tls.check();
+            checked.map_err(|source| ChannelError::Tls {
+                authority: authority.clone(),
+                source,
+            })?;
+            Some(options.tls.clone())
+        }
     };
     let host = Host::new(&authority, Arc::clone(&options.resolver));
     host.and_then(|host| Address::new(Arc::new(host), tls))
