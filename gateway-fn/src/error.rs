@@ -185,11 +185,10 @@ impl GatewayError {
         }
     }
 
-    /// The Executor at which the request failed, if it failed at one.
-    #[must_use]
-    pub fn executor(&self) -> Option<&str> {
+    /// The failed call, if a call to an Executor failed.
+    const fn call(&self) -> Option<&CallError> {
         match self {
-            Self::Call(error) => Some(&error.deployment),
+            Self::Call(error) => Some(error),
             Self::Walk(_)
             | Self::Overloaded { .. }
             | Self::ConnectionShare { .. }
@@ -200,19 +199,16 @@ impl GatewayError {
         }
     }
 
+    /// The Executor at which the request failed, if it failed at one.
+    #[must_use]
+    pub fn executor(&self) -> Option<&str> {
+        self.call().map(|error| error.deployment.as_str())
+    }
+
     /// The addresses at which the Executor was called, for the log.
     #[must_use]
     pub fn addresses(&self) -> Option<String> {
-        match self {
-            Self::Call(error) => error.joined_addresses(),
-            Self::Walk(_)
-            | Self::Overloaded { .. }
-            | Self::ConnectionShare { .. }
-            | Self::Stopped { .. }
-            | Self::TooLarge(_)
-            | Self::NoRoom { .. }
-            | Self::Internal => None,
-        }
+        self.call().and_then(CallError::joined_addresses)
     }
 
     /// The text for the client. For a failed call it is Jina's own (Jina 3.13, recordings
@@ -256,31 +252,15 @@ impl GatewayError {
         if detail.len() <= MAX_CLOSE_REASON_BYTES {
             return detail;
         }
-        match self {
-            Self::Call(error) => error.short_detail(),
-            Self::Walk(_)
-            | Self::Overloaded { .. }
-            | Self::ConnectionShare { .. }
-            | Self::Stopped { .. }
-            | Self::TooLarge(_)
-            | Self::NoRoom { .. }
-            | Self::Internal => detail,
-        }
+        self.call().map_or(detail, CallError::short_detail)
     }
 
     /// The trailing metadata of the Executor's failure, which is passed on to gRPC clients.
     #[must_use]
     pub fn trailers(&self) -> MetadataMap {
-        match self {
-            Self::Call(error) => error.shown_trailers(),
-            Self::Walk(_)
-            | Self::Overloaded { .. }
-            | Self::ConnectionShare { .. }
-            | Self::Stopped { .. }
-            | Self::TooLarge(_)
-            | Self::NoRoom { .. }
-            | Self::Internal => MetadataMap::new(),
-        }
+        self.call()
+            .map(CallError::shown_trailers)
+            .unwrap_or_default()
     }
 
     /// After how many seconds the client may try again, if there is no room now or Lambda throttles a function; `None` if that
@@ -292,10 +272,7 @@ impl GatewayError {
         {
             return None;
         }
-        let of_peer = match self {
-            Self::Call(error) => error.retry_after,
-            _ => None,
-        };
+        let of_peer = self.call().and_then(|error| error.retry_after);
         Some(of_peer.map_or(RETRY_AFTER_SECONDS, |seconds| seconds.get().into()))
     }
 

@@ -120,6 +120,22 @@ async fn no_request_is_lost_as_in_jina_when_a_replica_is_killed_in_the_middle_of
     running.stop().await;
 }
 
+/// Sends four requests, kills the Executor when one has reached it, and returns how many are answered 503.
+async fn lost_of_four(authority: &str, reached: &Gate, killed: KillableExecutor) -> usize {
+    let requests = (0..4).map(|_| {
+        let authority = authority.to_owned();
+        tokio::spawn(async move { post(&authority, &json!({"data": []})).await })
+    });
+    let requests: Vec<_> = requests.collect();
+    reached.wait_for_requests(1).await;
+    killed.kill();
+    let responses = join_all(requests).await;
+    let statuses = responses
+        .into_iter()
+        .map(|response| response.expect("no panic").status);
+    statuses.filter(|status| *status == 503).count()
+}
+
 #[tokio::test]
 async fn a_request_that_a_killed_replica_may_have_run_is_not_repeated() {
     let (one, other) = (Gate::closed(), Gate::closed());
@@ -128,18 +144,7 @@ async fn a_request_that_a_killed_replica_may_have_run_is_not_repeated() {
     let killed = KillableExecutor::start(other.executor(), "e");
     let gateway = ServedGateway::start(&yaml(&[killed.port, running.port()])).await;
     let authority = gateway.authority(Protocol::Http);
-    let requests = (0..4).map(|_| {
-        let authority = authority.clone();
-        tokio::spawn(async move { post(&authority, &json!({"data": []})).await })
-    });
-    let requests: Vec<_> = requests.collect();
-    other.wait_for_requests(1).await;
-    killed.kill();
-    let responses = join_all(requests).await;
-    let statuses = responses
-        .into_iter()
-        .map(|response| response.expect("no panic").status);
-    let lost = statuses.filter(|status| *status == 503).count();
+    let lost = lost_of_four(&authority, &other, killed).await;
     assert!(lost >= 1, "the killed replica's requests are reported");
     assert_eq!(one.completed() + lost, 4, "and not repeated");
     gateway.stop().await;
@@ -166,18 +171,7 @@ async fn a_request_that_a_killed_executor_may_have_run_is_not_repeated_by_a_gate
     let inner = ServedGateway::start(&yaml).await;
     let outer = in_front_of(&inner).await;
     let authority = outer.authority(Protocol::Http);
-    let requests = (0..4).map(|_| {
-        let authority = authority.clone();
-        tokio::spawn(async move { post(&authority, &json!({"data": []})).await })
-    });
-    let requests: Vec<_> = requests.collect();
-    other.wait_for_requests(1).await;
-    killed.kill();
-    let responses = join_all(requests).await;
-    let statuses = responses
-        .into_iter()
-        .map(|response| response.expect("no panic").status);
-    let lost = statuses.filter(|status| *status == 503).count();
+    let lost = lost_of_four(&authority, &other, killed).await;
     assert!(lost >= 1, "the killed Executor's requests are reported");
     assert_eq!(one.completed() + lost, 4, "and not repeated");
     outer.stop().await;
